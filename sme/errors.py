@@ -1,0 +1,24 @@
+"""The one exception that bad input raises."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SMEError(ValueError):
+    """Bad input: the message names what was given, what is allowed and what to change."""
+
+
+def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
+    """Return `given` if it is one of the `allowed` names.
+
+    Raises
+    ------
+    SMEError
+        naming the nearest allowed name otherwise.
+    """
+    names = [str(name) for name in allowed]
+    if isinstance(given, str) and given in names:
+        return given
+    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise SMEError(f"unknown {kind} '{given}': allowed are {', '.join(names)}{hint}")

@@ -1,0 +1,93 @@
+"""Adam."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer, State, adaptive_scale, check_adaptive, learning_rate
+from sme.optimizers.bias import NONE, Correction, correction
+from sme.optimizers.preconditioner import preconditioner
+from sme.regimes import Gradient, Regime
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    r"""Adam, $1 - \beta_i = c_i\tau$.
+
+    .. math::
+        m' &= m + c_1 (s - \tau m) \\
+        v' &= v + \tau c_2 (q - v) \\
+        \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
+
+    with `s = gradient.step`, `q = gradient.square`, `v̂` and the floor `w` as in `RMSProp`.
+    Without bias correction (the default here; **`torch.optim.Adam` always corrects**)
+    `Γ = γ₂ = 1`. With it `γᵢ = 1 − (1 − cᵢτ)^{k + nᵢ}` at step `k`, `Γ = √γ₂/γ₁`, where
+    `(n₁, n₂) = clock` is `(1, 1)` in torch.
+
+    Parameters
+    ----------
+    c1, c2
+        memory rates of `m` and `v`, per unit of time; `βᵢ = 1 − cᵢτ`.
+    eps
+        `ε`, in scaled variables (physical: `ε/√τ` in the batch-equivalent regime).
+    denominator
+        `"previous"` or `"updated"` (torch's).
+    bias_correction
+        needs `t0 > 0`, the time at which discrete run and equation start from the same state: a
+        multiple of every `τ` (`Γ` behaves like `t^{-1/2}` at 0, where no expansion is uniform).
+    t0, clock, v_floor
+        start time; the offsets `(n₁, n₂)`; `δ` of the floor, 0 for none.
+
+    Raises
+    ------
+    SMEError
+        for a value outside these ranges, or `bias_correction` without `t0`.
+    """
+
+    c1: float = 1.0
+    c2: float = 0.5
+    eps: float = 0.1
+    denominator: str = "previous"
+    bias_correction: bool = False
+    t0: float = 0.0
+    clock: tuple[int, int] = (1, 1)
+    v_floor: float = 0.01
+
+    fields = ("theta", "m", "v")
+    defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
+    nonnegative = ("v",)
+
+    def __post_init__(self) -> None:
+        check_adaptive(self.eps, self.denominator, self.v_floor, self.rates())
+        if self.bias_correction and not self.t0 > 0:
+            raise SMEError(
+                f"bias_correction=True needs a start time t0 > 0, a multiple of every τ, got t0 = {self.t0:g}: "
+                "Γ is singular at t = 0 and no order holds there"
+            )
+        if not self.bias_correction and self.t0 != 0:
+            raise SMEError(f"t0 = {self.t0:g} has no effect without bias_correction=True")
+        if len(self.clock) != 2 or min(self.clock) < 0:
+            raise SMEError(f"clock must be two offsets ≥ 0 such as (1, 1), got {self.clock!r}")
+
+    def rates(self) -> dict[str, float]:
+        return {"c1": self.c1, "c2": self.c2}
+
+    def correction(self, t: float | Tensor, tau: float | Tensor) -> Correction:
+        """`Γ`, `√γ₂` and their derivatives at time `t`."""
+        if not self.bias_correction:
+            return NONE
+        return correction(t, tau, self.c1, self.c2, self.clock)
+
+    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
+        factor = self.correction(t, tau)
+        m = state["m"] + self.c1 * (gradient.step - tau * state["m"])
+        v = state["v"] + tau * self.c2 * (gradient.square - state["v"])
+        seen = v if self.denominator == "updated" else state["v"]
+        p = preconditioner(seen, self.eps * factor.root, self.v_floor).value
+        return {"theta": state["theta"] - tau * factor.gain * m * p, "m": m, "v": v}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        scale = adaptive_scale(regime, tau)
+        return {"lr": learning_rate(regime, tau), "beta1": 1 - self.c1 * tau,
+                "beta2": 1 - self.c2 * tau, "eps": self.eps / scale}

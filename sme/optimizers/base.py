@@ -1,0 +1,123 @@
+"""What an optimizer is: named fields and one update rule."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.errors import SMEError, choose
+from sme.regimes import Gradient, Regime
+
+State = dict[str, Float[Tensor, "*paths d"]]
+
+DENOMINATORS = ("previous", "updated")
+
+
+class Optimizer(ABC):
+    """An update rule in scaled variables, written once.
+
+    The discrete run steps `update`, the control variates differentiate it, and the closed-form
+    equations are tested against it. A subclass gives `fields` and `update`; it may give
+    `defaults` (start values of fields that need not be named in `start`), `nonnegative` (fields
+    that must start ≥ 0) and `physical`.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ("theta",)
+    defaults: ClassVar[Mapping[str, float]] = {}
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+    v_floor: float = 0.0
+    t0: float = 0.0
+
+    @abstractmethod
+    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
+        """One step `x' = update(x, ĝ, τ, t)` of one path.
+
+        Smooth in `√τ` at 0 (no division by `τ`), no in-place operation, no branch on data.
+        """
+
+    def rates(self) -> Mapping[str, float]:
+        """The memory rates `c`, each with `1 − β = c τ`, by name."""
+        return {}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        """The hyperparameters with which `torch.optim` takes the very same steps."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        """What tables and folders call it."""
+        return type(self).__name__.lower()
+
+    def check(self, tau: float) -> None:
+        """Raise `SMEError` if a decay `1 − c τ` is not positive."""
+        for name, c in self.rates().items():
+            if c * tau >= 1:
+                raise SMEError(
+                    f"{name} τ = {c:g} · {tau:g} = {c * tau:g}, so β = 1 − {name} τ is not in (0, 1): "
+                    f"use τ < {1 / c:g} or a smaller {name}"
+                )
+
+    def describe(self) -> dict[str, object]:
+        """What identifies this optimizer, in words."""
+        return {"name": self.name, **vars(self)}
+
+
+def learning_rate(regime: Regime, tau: float) -> float:
+    """`τ` ballistic, `√τ` batch-equivalent: the learning rate of RMSProp and Adam."""
+    return tau ** (regime.step_power / 2)
+
+
+def adaptive_scale(regime: Regime, tau: float) -> float:
+    """What `ε` is divided by, and `v` by its square, to be physical: 1 ballistic, `√τ` batch-equivalent."""
+    return tau ** (regime.mean_power / 2)
+
+
+def check_adaptive(eps: float, denominator: str, v_floor: float, rates: Mapping[str, float]) -> None:
+    """Raise `SMEError` unless the hyperparameters that RMSProp and Adam share are allowed."""
+    choose("denominator", denominator, DENOMINATORS)
+    for name, value in {"eps": eps, "v_floor": v_floor}.items():
+        if not value >= 0:
+            raise SMEError(f"{name} must be ≥ 0, got {value!r}")
+    for name, c in rates.items():
+        if not c > 0:
+            raise SMEError(f"{name} must be > 0, got {c!r} (1 − β = {name} τ)")
+
+
+def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> State:
+    """The start as one float64 tensor `(d,)` per field, defaults filled in.
+
+    Raises
+    ------
+    SMEError
+        for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
+    """
+    for name in start:
+        choose("field in start", name, optimizer.fields)
+    state = {}
+    for name in optimizer.fields:
+        if name in start:
+            value = torch.as_tensor(start[name], dtype=torch.float64).detach().cpu()
+        elif name in optimizer.defaults:
+            value = torch.full((dim,), optimizer.defaults[name], dtype=torch.float64)
+        else:
+            raise SMEError(
+                f"start lacks the field '{name}': {optimizer.name} needs "
+                f"{', '.join(optimizer.fields)}; give start={{'{name}': tensor of shape ({dim},)}}"
+            )
+        if tuple(value.shape) != (dim,):
+            raise SMEError(
+                f"start['{name}'] has shape {tuple(value.shape)}, but the problem has dim = {dim}: "
+                f"give a tensor of shape ({dim},)"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise SMEError(f"start['{name}'] = {value.tolist()} is not finite")
+        if name in optimizer.nonnegative and bool((value < 0).any()):
+            raise SMEError(
+                f"start['{name}'] = {value.tolist()} has a negative entry: "
+                "a second moment starts at v ≥ 0"
+            )
+        state[name] = value
+    return state

@@ -1,0 +1,62 @@
+"""RMSProp."""
+
+from dataclasses import dataclass
+
+from sme.optimizers.base import Optimizer, State, adaptive_scale, check_adaptive, learning_rate
+from sme.optimizers.preconditioner import preconditioner
+from sme.regimes import Gradient, Regime
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    r"""RMSProp, $1 - \beta = c\tau$.
+
+    .. math::
+        v' &= v + \tau c\,(q - v) \\
+        \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
+
+    with `s = gradient.step`, `q = gradient.square`, `v̂ = v` (`denominator="previous"`, the
+    convention of the analysis papers) or `v̂ = v'` (`"updated"`, that of `torch.optim.RMSprop`),
+    and the floor `w` of `sme.optimizers.preconditioner`.
+
+    Parameters
+    ----------
+    c
+        memory rate, per unit of time; `β = 1 − c τ`.
+    eps
+        `ε`, in scaled variables (physical: `ε/√τ` in the batch-equivalent regime).
+    denominator
+        `"previous"` or `"updated"`.
+    v_floor
+        `δ` of the floor; 0 for none.
+
+    Raises
+    ------
+    SMEError
+        for a value outside these ranges.
+    """
+
+    c: float = 0.5
+    eps: float = 0.1
+    denominator: str = "previous"
+    v_floor: float = 0.01
+
+    fields = ("theta", "v")
+    defaults = {"v": 1.0}  # noqa: RUF012
+    nonnegative = ("v",)
+
+    def __post_init__(self) -> None:
+        check_adaptive(self.eps, self.denominator, self.v_floor, self.rates())
+
+    def rates(self) -> dict[str, float]:
+        return {"c": self.c}
+
+    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
+        v = state["v"] + tau * self.c * (gradient.square - state["v"])
+        seen = v if self.denominator == "updated" else state["v"]
+        p = preconditioner(seen, self.eps, self.v_floor).value
+        return {"theta": state["theta"] - gradient.step * p, "v": v}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        scale = adaptive_scale(regime, tau)
+        return {"lr": learning_rate(regime, tau), "beta": 1 - self.c * tau, "eps": self.eps / scale}

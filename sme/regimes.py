@@ -1,0 +1,49 @@
+"""How the gradient scales with the step size τ."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.errors import choose
+
+
+class Gradient(NamedTuple):
+    """What an update rule sees of a noisy gradient `ĝ`."""
+
+    step: Float[Tensor, "*paths d"]
+    """`τ · gradient` in scaled variables, the parameter increment of plain SGD."""
+    square: Float[Tensor, "*paths d"]
+    """`ĝ∘ĝ`, what a second moment averages."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A scaling of gradient and step, with `h = √τ` (docs/derivation.md, section 1).
+
+    `ĝ = h^mean_power ∇f + S z`, `gradient.step = h^step_power ĝ`, `gradient.square = ĝ∘ĝ`.
+    """
+
+    name: str
+    mean_power: int
+    step_power: int
+
+    def gradient(self, mean: Tensor, noise: Tensor, tau: float) -> Gradient:
+        """The scaled gradient from the mean gradient `∇f` and the noise `S z`."""
+        scaled = tau ** (self.mean_power / 2) * mean + noise
+        return Gradient(step=tau ** (self.step_power / 2) * scaled, square=scaled * scaled)
+
+    def expected(self, mean: Tensor, variance: Tensor, tau: float) -> Gradient:
+        """`E[gradient]`: `step = τ ∇f`, `square = h^(2 mean_power) ∇f∘∇f + diag Σ`."""
+        return Gradient(step=tau * mean, square=tau**self.mean_power * mean * mean + variance)
+
+
+BALLISTIC = Regime("ballistic", mean_power=0, step_power=2)
+BATCH_EQUIVALENT = Regime("batch_equivalent", mean_power=1, step_power=1)
+REGIMES = {regime.name: regime for regime in (BALLISTIC, BATCH_EQUIVALENT)}
+
+
+def regime(name: "str | Regime") -> Regime:
+    """The regime of that name."""
+    return name if isinstance(name, Regime) else REGIMES[choose("regime", name, REGIMES)]
