@@ -1,0 +1,101 @@
+"""What every law of the gradient noise can be asked."""
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import jvp
+
+from sme.regimes import Regime
+
+Paths = Float[Tensor, "paths d"]
+
+
+class Stream(Protocol):
+    """A source of random numbers."""
+
+    def normal(self, *shape: int) -> Tensor: ...
+
+    def integers(self, high: int, *shape: int) -> Int[Tensor, "..."]: ...
+
+
+class GradientLaw(ABC):
+    """The law of the gradient noise `S z`, with `E z = 0`, `Cov z = I` and `Σ = S Sᵀ`.
+
+    A law owns its randomness: how many Brownian motions its equation needs, how the discrete
+    run draws, and all products with `S`. The matrix `Σ` itself is never formed.
+    """
+
+    motions: int
+    """Brownian motions behind `S dW¹`."""
+    second_motions: int
+    """independent Brownian motions behind the noise of `gradient.square`."""
+    constant: bool
+    """whether `S` is the same at every θ."""
+    paired: bool
+    """whether the discrete draw is a function of the equation's increment."""
+    skewed = False
+    """whether `E z⊗³` is not 0."""
+
+    @abstractmethod
+    def check(self, dim: int) -> None:
+        """Raise `SMEError` if the law does not fit `dim` parameters."""
+
+    @abstractmethod
+    def draw(self, increment: Float[Tensor, "paths motions"] | None, tau: float,
+             stream: Stream, paths: int) -> Tensor:
+        """The discrete run's draw `z`, given the equation's increment over the step if paired."""
+
+    @abstractmethod
+    def sample(self, theta: Paths, z: Tensor) -> Paths:
+        """`S(θ) z`, the gradient noise of one discrete step."""
+
+    @abstractmethod
+    def diffuse(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:
+        """`S(θ) dW¹`."""
+
+    def diffuse_square(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> tuple[Paths, Tensor]:
+        """`S(θ) dW¹` and the part of the noise of `ĝ∘ĝ` that goes with it beside `2 ∇f∘S dW¹`.
+
+        The latter carries the third moments and is 0 for a Gaussian law.
+        """
+        noise = self.diffuse(theta, dW)
+        return noise, torch.zeros_like(noise)
+
+    @abstractmethod
+    def second(self, theta: Paths, dW: Float[Tensor, "paths second_motions"]) -> Paths:
+        """The independent noise of `ĝ∘ĝ`, `√2 (Σ∘Σ)^{1/2} dW²` for a Gaussian law."""
+
+    @abstractmethod
+    def variance(self, theta: Paths) -> Paths:
+        """`diag Σ(θ)`."""
+
+    @abstractmethod
+    def third(self, theta: Paths) -> Paths:
+        """`κ_iii = E (S z)_i³`."""
+
+    def variance_slope(self, theta: Paths, u: Paths) -> Paths:
+        """The derivative of `diag Σ` along `u`."""
+        if self.constant:
+            return torch.zeros_like(u)
+        return jvp(self.variance, (theta,), (u,))[1]
+
+    def diffuse_slope(self, theta: Paths, u: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:
+        """The derivative of `S(θ) dW¹` along `u`."""
+        if self.constant:
+            return torch.zeros_like(u)
+        return jvp(lambda point: self.diffuse(point, dW), (theta,), (u,))[1]
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, object]:
+        """What the scaled noise is for torch.optim: the covariance in units of `Σ`."""
+        return {"noise covariance": "Σ" if regime.mean_power == 0 else f"{1 / tau:g} Σ"}
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """What identifies this law, in words."""
+
+    def to(self, device: torch.device) -> "GradientLaw":
+        """The same law with its tensors on `device`."""
+        return self

@@ -1,0 +1,106 @@
+"""A loss with its derivatives and the law of its noisy gradient."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad, jvp, vmap
+
+from sme.errors import SMEError
+from sme.identity import fingerprint
+from sme.laws.base import GradientLaw
+
+Paths = Float[Tensor, "paths d"]
+
+
+class Problem:
+    """A loss `f` on `R^d` and the law of its noisy gradient.
+
+    Parameters
+    ----------
+    loss
+        `theta` of shape `(d,)` to a scalar, differentiable by `torch.func` (no data-dependent
+        branches, no in-place operations).
+    dim
+        `d`, the number of parameters.
+    noise
+        the gradient law: `sme.GaussianNoise` or `sme.MinibatchNoise`.
+    name
+        what tables and folders call it.
+
+    A subclass may override `gradient`, `hessian` and `third` by closed forms; the defaults
+    differentiate `loss`.
+
+    Raises
+    ------
+    SMEError
+        if the loss or its gradient at 0 is not finite or not of the right shape, or if the
+        dimensions of loss and noise differ.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Tensor], Tensor],
+        dim: int,
+        noise: GradientLaw,
+        name: str = "custom",
+    ) -> None:
+        if not isinstance(dim, int) or dim < 1:
+            raise SMEError(f"dim must be a positive integer, got {dim!r}")
+        if not isinstance(noise, GradientLaw):
+            raise SMEError(
+                f"noise must be a gradient law such as sme.GaussianNoise(factor), got {noise!r}"
+            )
+        self._loss, self.dim, self.noise, self.name = loss, dim, noise, name
+        noise.check(dim)
+
+    def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
+        """`f(θ)` for every path."""
+        return vmap(self._loss)(theta)
+
+    def gradient(self, theta: Paths) -> Paths:
+        """`∇f(θ)` for every path."""
+        return vmap(grad(self._loss))(theta)
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        """`∇²f(θ) u` for every path."""
+        return jvp(self.gradient, (theta,), (u,))[1]
+
+    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
+        """`∇³f(θ)[u, w]`, the derivative of `∇²f(θ) u` along `w`, for every path."""
+        return jvp(lambda point: self.hessian(point, u), (theta,), (w,))[1]
+
+    def check(self, theta: Float[Tensor, " d"]) -> None:
+        """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`."""
+        value = self._loss(theta)
+        if not isinstance(value, Tensor) or value.shape != ():
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
+        point = theta.expand(1, -1)
+        terms = {
+            "loss": value,
+            "gradient of the loss": self.gradient(point),
+            "noise variance": self.noise.variance(point),
+        }
+        for what, term in terms.items():
+            if not bool(torch.isfinite(term).all()):
+                raise SMEError(
+                    f"the {what} is not finite at the start θ = {theta.tolist()}: "
+                    "change the start, the loss or the noise factor"
+                )
+
+    def to(self, device: torch.device) -> "Problem":
+        """The same problem with its tensors, and those of its noise, on `device`."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        moved.noise = self.noise.to(device)
+        return moved
+
+    def describe(self) -> dict[str, object]:
+        """What identifies this problem, in words."""
+        return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
+                "noise": self.noise.describe()}

@@ -1,0 +1,24 @@
+"""Real data that ship with scikit-learn."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.errors import SMEError
+
+
+def breast_cancer() -> tuple[Float[Tensor, "569 30"], Float[Tensor, "569"]]:
+    """The standardised features and the 0/1 targets of the breast-cancer data.
+
+    Raises
+    ------
+    SMEError
+        if scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_breast_cancer
+    except ImportError as fault:
+        raise SMEError("the breast-cancer data come with scikit-learn: pip install scikit-learn") from fault
+    x, y = load_breast_cancer(return_X_y=True)
+    x = (x - x.mean(0)) / x.std(0)
+    return torch.from_numpy(x), torch.from_numpy(y).to(torch.float64)

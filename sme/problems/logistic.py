@@ -1,0 +1,75 @@
+"""Logistic regression on real data with real minibatches."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from sme.errors import SMEError
+from sme.laws.examples import Examples, LinearExamples
+from sme.laws.minibatch import MinibatchNoise
+from sme.problems.base import Paths, Problem
+from sme.problems.datasets import breast_cancer
+
+
+def _residual(prediction: Tensor, target: Tensor) -> Tensor:
+    """The derivative of `softplus(p) − y p`."""
+    return torch.sigmoid(prediction) - target
+
+
+def _curvature(residual: Tensor, target: Tensor) -> Tensor:
+    """The derivative of the residual: `σ(p) (1 − σ(p))`."""
+    p = residual + target
+    return p * (1 - p)
+
+
+class Logistic(Problem):
+    """`f(θ) = mean_i (log(1 + exp(x_i·θ)) − y_i x_i·θ)` on the breast-cancer data, minibatches with replacement.
+
+    Features are standardised, and a constant 1 is put in front: `d = features + 1`.
+
+    Parameters
+    ----------
+    features
+        the first so many of the 30.
+    batch_size
+        `B`.
+    examples
+        every k-th example so that about so many remain (a quick version); None: all 569.
+
+    Raises
+    ------
+    SMEError
+        for numbers outside these ranges, or if scikit-learn is not installed.
+    """
+
+    def __init__(self, features: int = 3, batch_size: int = 8, examples: int | None = None) -> None:
+        x, y = breast_cancer()
+        if not 1 <= features <= x.shape[1]:
+            raise SMEError(f"features must lie between 1 and {x.shape[1]}, got {features}")
+        if examples is not None and not 2 <= examples <= len(x):
+            raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}")
+        stride = 1 if examples is None else len(x) // examples
+        x, y = x[::stride][:examples, :features], y[::stride][:examples]
+        self.features = torch.cat((torch.ones(len(x), 1, dtype=torch.float64), x), 1)
+        self.targets = y
+        self._spec = {"problem": "logistic", "data": "breast_cancer", "features": features, "batch_size": batch_size,
+                      "examples": len(x)}
+        noise = MinibatchNoise(batch_size=batch_size, examples=LinearExamples(self.features, y, _residual, _curvature))
+        super().__init__(lambda theta: self.loss(theta.unsqueeze(0))[0], features + 1, noise, "logistic")
+
+    def loss(self, theta: Paths) -> Tensor:
+        p = self.features @ theta.T
+        return (softplus(p) - self.targets.unsqueeze(1) * p).mean(0)
+
+    @property
+    def _examples(self) -> Examples:
+        return self.noise.examples  # type: ignore[attr-defined, no-any-return]
+
+    def gradient(self, theta: Paths) -> Paths:
+        return self._examples.averages(theta)[0]
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        return self._examples.slope(theta, u)[0]
+
+    def describe(self) -> dict[str, object]:
+        return dict(self._spec)

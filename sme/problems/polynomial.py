@@ -1,0 +1,55 @@
+"""A polynomial of one parameter."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sme.errors import SMEError
+from sme.laws.gaussian import GaussianNoise
+from sme.problems.base import Paths, Problem
+
+
+class Polynomial(Problem):
+    """`f(θ) = Σ_k coefficients[k] θᵏ`, one parameter, Gaussian noise of standard deviation `noise`.
+
+    The default, `½θ² + 0.075 θ⁴`, is the smallest problem with a curvature that changes.
+
+    Raises
+    ------
+    SMEError
+        for an empty list of coefficients, or `noise < 0`.
+    """
+
+    def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3) -> None:
+        if not len(coefficients) or not noise >= 0:
+            raise SMEError(f"a polynomial needs coefficients and noise ≥ 0, got {list(coefficients)}, noise = {noise}")
+        self.coefficients = [float(a) for a in coefficients]
+        self._derivatives = [self.coefficients]
+        for _ in range(3):
+            last = self._derivatives[-1]
+            self._derivatives.append([k * a for k, a in enumerate(last)][1:])
+        self._spec = {"problem": "polynomial", "coefficients": self.coefficients, "noise": noise}
+        factor = torch.tensor([[noise]], dtype=torch.float64)
+        super().__init__(lambda theta: self._value(theta[0], 0), 1, GaussianNoise(factor), "polynomial")
+
+    def _value(self, theta: Tensor, derivative: int) -> Tensor:
+        total = torch.zeros_like(theta)
+        for a in reversed(self._derivatives[derivative]):
+            total = total * theta + a
+        return total
+
+    def loss(self, theta: Paths) -> Tensor:
+        return self._value(theta[:, 0], 0)
+
+    def gradient(self, theta: Paths) -> Paths:
+        return self._value(theta, 1)
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        return self._value(theta, 2) * u
+
+    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
+        return self._value(theta, 3) * u * w
+
+    def describe(self) -> dict[str, object]:
+        return dict(self._spec)

@@ -1,0 +1,52 @@
+"""The quadratic model problem."""
+
+import torch
+from torch import Tensor
+
+from sme.errors import SMEError
+from sme.laws.gaussian import GaussianNoise
+from sme.problems.base import Paths, Problem
+
+
+class Quadratic(Problem):
+    """`f(θ) = ½ θᵀAθ` with Gaussian noise `S = noise · A`.
+
+    `dim = 2` without a seed is `A = [[1, ½], [½, 1]]`. Otherwise `A` has eigenvalues evenly
+    spaced from ½ to 3/2 (the same range) in a random basis drawn with `seed`.
+
+    Raises
+    ------
+    SMEError
+        for a dimension below 1, or `noise < 0`.
+    """
+
+    def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None) -> None:
+        if dim < 1 or not noise >= 0:
+            raise SMEError(f"a quadratic needs dim ≥ 1 and noise ≥ 0, got dim = {dim}, noise = {noise}")
+        self.a = self._matrix(dim, seed)
+        self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed}
+        super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, GaussianNoise(noise * self.a), "quadratic")
+
+    @staticmethod
+    def _matrix(dim: int, seed: int | None) -> Tensor:
+        if dim == 2 and seed is None:
+            return torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed or 0)
+        basis, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
+        a = (basis * torch.linspace(0.5, 1.5, dim, dtype=torch.float64)) @ basis.T
+        return 0.5 * (a + a.T)
+
+    def loss(self, theta: Paths) -> Tensor:
+        return 0.5 * (theta * self.gradient(theta)).sum(-1)
+
+    def gradient(self, theta: Paths) -> Paths:
+        return (self.a @ theta.T).T
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        return (self.a @ u.T).T
+
+    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
+        return torch.zeros_like(theta)
+
+    def describe(self) -> dict[str, object]:
+        return dict(self._spec)
