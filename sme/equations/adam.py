@@ -1,0 +1,123 @@
+"""The closed-form equations of Adam."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sme.equations.base import Equation, X, join
+from sme.optimizers.adam import Adam
+from sme.optimizers.bias import Correction
+from sme.optimizers.preconditioner import Preconditioner
+
+
+class _Adam(Equation):
+    """What both regimes share: `b_θ = −Γ P∘m`, `b_m = c₁ (g − m)` and their part of `b₁`.
+
+    `b₁_θ = ½ (−Γ P∘b_m + Γ P'∘m∘b_v + m∘∂_t(Γ P))`, `b₁_m = −½ c₁ (H b_θ − b_m)`; the updated
+    denominator turns the sign of the term in `P'`, since it adds `−Γ m∘P'∘b_v`.
+    """
+
+    optimizer: Adam
+
+    def _at(self, t: float, v: Tensor) -> tuple[Correction, Preconditioner]:
+        factor = self.optimizer.correction(t, self.tau)
+        eps = self.optimizer.eps * factor.root
+        return factor, self.precondition(v, eps)
+
+    def _leading(self, t: float, theta: Tensor, m: Tensor, v: Tensor, b_v: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+        """`b_θ`, `b_m`, and at order 2 also `b₁_θ`, `b₁_m`, `H b_θ`."""
+        factor, p = self._at(t, v)
+        c1 = self.optimizer.c1
+        b_theta, b_m = -factor.gain * p.value * m, c1 * (g - m)
+        if self.order == 1:
+            return b_theta, b_m
+        h = self.problem.hessian(theta, b_theta)
+        sign = -1.0 if self.optimizer.denominator == "updated" else 1.0
+        # ∂_t (Γ P) = Γ' P − Γ P² ε ∂_t √γ₂
+        in_time = factor.gain_slope - factor.gain * p.value * self.optimizer.eps * factor.root_slope
+        b1_theta = 0.5 * (factor.gain * (sign * p.slope * m * b_v - p.value * b_m) + m * p.value * in_time)
+        b1_m = -0.5 * c1 * (h - b_m)
+        return b_theta, b_m, b1_theta, b1_m, h
+
+
+class BallisticAdam(_Adam):
+    """Ballistic. With `g = ∇f`, `σ = diag Σ`, `H = ∇²f`, `Γ`, `P` with `ε√γ₂`:
+
+        b_θ = −Γ P∘m   b_m = c₁ (g − m)   b_v = c₂ (g∘g + σ − v)
+        b₁_v = −½ c₂ (2 g∘H b_θ + ∂σ b_θ − b_v),   b₁_θ, b₁_m as in `_Adam`
+        noise on m: √τ c₁ S dW¹        noise on v: √τ c₂ (2 g∘S dW¹ + (third moments) + √2 (Σ∘Σ)^{1/2} dW²)
+
+    Order 1 has `b` and the same noise. Source: docs/derivation.md, section 3.
+    """
+
+    small_noise = True
+
+    def drift(self, t: float, x: X) -> X:
+        theta, m, v = self.split(x)
+        c2, tau = self.optimizer.c2, self.tau
+        g = self.problem.gradient(theta)
+        b_v = c2 * (g * g + self.law.variance(theta) - v)
+        b_theta, b_m, *rest = self._leading(t, theta, m, v, b_v, g)
+        if self.order == 1:
+            return join(b_theta, b_m, b_v)
+        b1_theta, b1_m, h = rest
+        b1_v = -0.5 * c2 * (2 * g * h - b_v)
+        if not self.law.constant:
+            b1_v = b1_v - 0.5 * c2 * self.law.variance_slope(theta, b_theta)
+        return join(b_theta + tau * b1_theta, b_m + tau * b1_m, b_v + tau * b1_v)
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        theta, _, v = self.split(x)
+        noise, skew = self.law.diffuse_square(theta, dW[:, : self.first])
+        second = self.law.second(theta, dW[:, self.first :])
+        square = 2 * self.problem.gradient(theta) * noise + skew + second
+        on = (torch.zeros_like(v), self.optimizer.c1 * noise, self.optimizer.c2 * square)
+        return math.sqrt(self.tau) * join(*on)
+
+
+class BatchEquivalentAdam(_Adam):
+    """Batch-equivalent, Gaussian noise with any `S(θ)`:
+
+        b_θ = −Γ P∘m   b_m = c₁ (g − m)   b_v = c₂ (σ − v)
+        b₁_v = c₂ g∘g − ½ c₂ (∂σ b_θ − b_v),   b₁_θ, b₁_m as in `_Adam`
+        noise on θ: −τ ½ c₁ Γ P∘S dW¹
+        noise on m: c₁ (S + τ ½ (c₁ S − ∂S b_θ)) dW¹
+        noise on v: τ 2c₂ g∘S dW¹ + √τ c₂ √2 (Σ∘Σ)^{1/2} dW²
+
+    Order 1 has `b` and `c₁ S dW¹` on `m`. Source: docs/derivation.md, section 4.
+    """
+
+    small_noise = False
+    obstructed = "T₃"
+
+    def drift(self, t: float, x: X) -> X:
+        theta, m, v = self.split(x)
+        c2, tau = self.optimizer.c2, self.tau
+        g = self.problem.gradient(theta)
+        b_v = c2 * (self.law.variance(theta) - v)
+        b_theta, b_m, *rest = self._leading(t, theta, m, v, b_v, g)
+        if self.order == 1:
+            return join(b_theta, b_m, b_v)
+        b1_theta, b1_m, _ = rest
+        b1_v = c2 * g * g + 0.5 * c2 * b_v
+        if not self.law.constant:
+            b1_v = b1_v - 0.5 * c2 * self.law.variance_slope(theta, b_theta)
+        return join(b_theta + tau * b1_theta, b_m + tau * b1_m, b_v + tau * b1_v)
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        theta, m, v = self.split(x)
+        c1, c2, tau = self.optimizer.c1, self.optimizer.c2, self.tau
+        noise = self.law.diffuse(theta, dW[:, : self.first])
+        zero = torch.zeros_like(v)
+        if self.order == 1:
+            return join(zero, c1 * noise, zero)
+        factor, p = self._at(t, v)
+        on_theta = -0.5 * tau * c1 * factor.gain * p.value * noise
+        on_m = c1 * (1 + 0.5 * tau * c1) * noise
+        if not self.law.constant:
+            b_theta = -factor.gain * p.value * m
+            on_m = on_m - 0.5 * tau * c1 * self.law.diffuse_slope(theta, b_theta, dW[:, : self.first])
+        second = self.law.second(theta, dW[:, self.first :])
+        on_v = 2 * tau * c2 * self.problem.gradient(theta) * noise + math.sqrt(tau) * c2 * second
+        return join(on_theta, on_m, on_v)

@@ -1,0 +1,90 @@
+"""A modified equation: drift and diffusion of an Itô equation that depends on τ."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.optimizers.base import Optimizer
+from sme.optimizers.preconditioner import Preconditioner, preconditioner
+from sme.problems.base import Problem
+
+X = Float[Tensor, "paths state"]
+
+
+class Equation(ABC):
+    """`dx = drift(t, x) dt + G(t, x) dW` for the whole state `x = (θ, …)`, fields side by side.
+
+    Parameters
+    ----------
+    problem, optimizer
+        what it models.
+    tau
+        step size `τ`; the coefficients depend on it.
+    order
+        1 or 2.
+    brownian
+        `"independent"` or `"none"` (no motion at all; order 1 in the ballistic regime).
+
+    Attributes
+    ----------
+    first, second
+        how many Brownian motions of the first kind (`S dW¹`, on the parameters or the momentum)
+        and of the second (on the second moment) `diffuse` expects, in this order.
+    small_noise
+        whether the noise is `O(√τ)`.
+    obstructed
+        the symbol of the residue that keeps any such equation from order 2 (docs/derivation.md, section 5).
+    """
+
+    small_noise: ClassVar[bool]
+    obstructed: ClassVar[str] = ""
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        self.problem, self.optimizer, self.law = problem, optimizer, problem.noise
+        self.tau, self.order = tau, order
+        noisy = brownian != "none"
+        self.first = self.law.motions if noisy else 0
+        self.second = self.law.second_motions if noisy and self.squares_noise() else 0
+
+    def squares_noise(self) -> bool:
+        """Whether the second motion enters at this order."""
+        return "v" in self.optimizer.fields and (self.small_noise or self.order == 2)
+
+    @property
+    def motions(self) -> int:
+        """`first + second`."""
+        return self.first + self.second
+
+    def split(self, x: X) -> tuple[Tensor, ...]:
+        """The fields of `x`, in the optimizer's order, as views."""
+        return x.split(self.problem.dim, dim=-1)
+
+    def precondition(self, v: Tensor, eps: float | Tensor) -> Preconditioner:
+        """`P(v)` and `P'(v)` with the optimizer's floor, which is passed over where no path is near it."""
+        level = self.optimizer.v_floor
+        return preconditioner(v, eps, 0.0 if bool((v >= level).all()) else level)
+
+    @abstractmethod
+    def drift(self, t: float, x: X) -> X:
+        """`b(x) + τ b₁(x)`; `b` alone at order 1."""
+
+    @abstractmethod
+    def diffuse(self, t: float, x: X, dW: Float[Tensor, "paths motions"]) -> X:
+        """`G(x) dW`, a product: no diffusion matrix is formed."""
+
+
+def join(*fields: Float[Tensor, "paths d"]) -> X:
+    """The fields side by side, stored field by field (fast to split and to compute with)."""
+    return torch.cat([field.T for field in fields]).T
+
+
+def curvature(problem: Problem, theta: Tensor, scale: Tensor | float) -> Tensor:
+    """`(D:∇²)∇f = Σ_j ∇³f[u_j, u_j]` with `D = Σ_j u_j u_jᵀ`, `u_j = scale∘S e_j`."""
+    total = torch.zeros_like(theta)
+    for unit in torch.eye(problem.noise.motions, dtype=theta.dtype, device=theta.device):
+        u = scale * problem.noise.diffuse(theta, unit.expand(theta.shape[0], -1))
+        total = total + problem.third(theta, u, u)
+    return total

@@ -1,0 +1,108 @@
+"""The closed-form equations of RMSProp."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sme.equations.base import Equation, X, curvature, join
+from sme.optimizers.preconditioner import Preconditioner
+from sme.optimizers.rmsprop import RMSProp
+
+
+class _RMSProp(Equation):
+    optimizer: RMSProp
+
+    def _preconditioner(self, v: Tensor) -> Preconditioner:
+        return self.precondition(v, self.optimizer.eps)
+
+    @property
+    def _updated(self) -> bool:
+        return self.optimizer.denominator == "updated"
+
+
+class BallisticRMSProp(_RMSProp):
+    """Ballistic. With `g = ∇f`, `σ = diag Σ`, `H = ∇²f`, `κ = κ_iii`:
+
+        b_θ = −P∘g                        τ b₁_θ = τ ½ (P'∘g∘b_v + P∘H b_θ)
+        b_v = c (g∘g + σ − v)             τ b₁_v = −τ ½ c (2 g∘H b_θ + ∂σ b_θ − b_v)
+        noise on θ: −√τ P∘S dW¹           noise on v: √τ c (2 g∘S dW¹ + (third moments) + √2 (Σ∘Σ)^{1/2} dW²)
+
+    The updated denominator adds `−τ c P'∘(g³ + 3 g∘σ + κ − v∘g)` to the drift of θ. Order 1 has
+    `b` and the same noise. Source: docs/derivation.md, section 3.
+    """
+
+    small_noise = True
+
+    def drift(self, t: float, x: X) -> X:
+        theta, v = self.split(x)
+        c, tau = self.optimizer.c, self.tau
+        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
+        p = self._preconditioner(v)
+        b_theta, b_v = -p.value * g, c * (g * g + sigma - v)
+        if self.order == 1:
+            return join(b_theta, b_v)
+        h = self.problem.hessian(theta, b_theta)
+        b1_theta = 0.5 * (p.slope * g * b_v + p.value * h)
+        b1_v = -0.5 * c * (2 * g * h - b_v)
+        if not self.law.constant:
+            b1_v = b1_v - 0.5 * c * self.law.variance_slope(theta, b_theta)
+        if self._updated:
+            kappa = self.law.third(theta)
+            b1_theta = b1_theta - c * p.slope * (g * (g * g + 3 * sigma - v) + kappa)
+        return join(b_theta + tau * b1_theta, b_v + tau * b1_v)
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        theta, v = self.split(x)
+        noise, skew = self.law.diffuse_square(theta, dW[:, : self.first])
+        second = self.law.second(theta, dW[:, self.first :])
+        square = 2 * self.problem.gradient(theta) * noise + skew + second
+        scale = math.sqrt(self.tau)
+        return scale * join(-self._preconditioner(v).value * noise, self.optimizer.c * square)
+
+
+class BatchEquivalentRMSProp(_RMSProp):
+    """Batch-equivalent, Gaussian noise; order 2 for constant `S`. With `D_θθ = P_i P_j Σ_ij`:
+
+        b_θ = −P∘g      τ b₁_θ = −τ ½ (P∘H(P∘g) − c P'∘(σ − v)∘g − ½ P∘(D_θθ:∇²∇f))
+        b_v = c (σ − v)   τ b₁_v = τ c (g∘g + ½ c (σ − v))
+        noise on θ: −(P∘S + τ (½ P∘H(P∘S) − ½ c P'∘(σ − v)∘S)) dW¹
+        noise on v: τ 2c g∘S dW¹ + √τ c √2 (Σ∘Σ)^{1/2} dW²
+
+    The updated denominator adds `−τ c P'∘g∘(3σ − v)` to the drift of θ and `−τ c P'∘(3σ − v)∘S dW¹`
+    to its noise. Order 1 has `b` and `−P∘S dW¹`. Source: docs/derivation.md, section 4.
+    """
+
+    small_noise = False
+    obstructed = "T₃"
+
+    def drift(self, t: float, x: X) -> X:
+        theta, v = self.split(x)
+        c, tau = self.optimizer.c, self.tau
+        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
+        p = self._preconditioner(v)
+        b_theta, b_v = -p.value * g, c * (sigma - v)
+        if self.order == 1:
+            return join(b_theta, b_v)
+        bent = self.problem.hessian(theta, p.value * g) - 0.5 * curvature(self.problem, theta, p.value)
+        b1_theta = -0.5 * (p.value * bent - p.slope * b_v * g)
+        b1_v = c * g * g + 0.5 * c * b_v
+        if self._updated:
+            b1_theta = b1_theta - c * p.slope * g * (3 * sigma - v)
+        return join(b_theta + tau * b1_theta, b_v + tau * b1_v)
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        theta, v = self.split(x)
+        c, tau = self.optimizer.c, self.tau
+        p = self._preconditioner(v)
+        noise = self.law.diffuse(theta, dW[:, : self.first])
+        on_theta = p.value * noise
+        if self.order == 1:
+            return join(-on_theta, torch.zeros_like(v))
+        sigma, g = self.law.variance(theta), self.problem.gradient(theta)
+        change = 0.5 * p.value * self.problem.hessian(theta, on_theta) - 0.5 * c * p.slope * (sigma - v) * noise
+        if self._updated:
+            change = change + c * p.slope * (3 * sigma - v) * noise
+        second = self.law.second(theta, dW[:, self.first :])
+        on_v = 2 * tau * c * g * noise + math.sqrt(tau) * c * second
+        return join(-on_theta - tau * change, on_v)

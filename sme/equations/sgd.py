@@ -1,0 +1,46 @@
+"""The closed-form equations of SGD."""
+
+import math
+
+from torch import Tensor
+
+from sme.equations.base import Equation, X, curvature
+
+
+class BallisticSGD(Equation):
+    """Ballistic: `dθ = (−∇f − τ ½ ∇²f ∇f) dt − √τ S dW¹`; order 1 drops the term in `τ`.
+
+    Source: docs/derivation.md, section 3.
+    """
+
+    small_noise = True
+
+    def drift(self, t: float, x: X) -> X:
+        g = self.problem.gradient(x)
+        return -g - 0.5 * self.tau * self.problem.hessian(x, g) if self.order == 2 else -g
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        return -math.sqrt(self.tau) * self.law.diffuse(x, dW)
+
+
+class BatchEquivalentSGD(Equation):
+    """Batch-equivalent: order 1 `dθ = −∇f dt − S dW¹`; order 2, for constant `S`,
+
+    `dθ = (−∇f − τ ½ (∇²f ∇f − ½ Σ:∇²∇f)) dt − (S + τ ½ ∇²f S) dW¹`.
+
+    Source: docs/derivation.md, section 4.
+    """
+
+    small_noise = False
+
+    def drift(self, t: float, x: X) -> X:
+        g = self.problem.gradient(x)
+        if self.order == 1:
+            return -g
+        return -g - 0.5 * self.tau * (self.problem.hessian(x, g) - 0.5 * curvature(self.problem, x, 1.0))
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        noise = self.law.diffuse(x, dW)
+        if self.order == 1:
+            return -noise
+        return -noise - 0.5 * self.tau * self.problem.hessian(x, noise)

@@ -1,0 +1,57 @@
+"""Small problems with everything switched on: curvature that changes, noise that does not commute."""
+
+import torch
+from torch import Tensor
+
+import sme
+
+FACTOR = torch.tensor([[0.5, 0.2], [-0.1, 0.4]], dtype=torch.float64)
+
+
+def bent(theta: Tensor) -> Tensor:
+    """A loss whose every derivative is alive."""
+    a, b = theta[0], theta[1]
+    return 0.5 * a * a + 0.3 * torch.sin(a * b) + 0.4 * b**2 + 0.2 * torch.exp(0.5 * b - 0.3 * a) + 0.075 * a**4
+
+
+def varying(theta: Tensor) -> Tensor:
+    """A factor that depends on the state and does not commute with itself."""
+    a, b = theta[0], theta[1]
+    rows = [torch.stack([0.5 + 0.2 * torch.sin(b), 0.2 * a]), torch.stack([0.1 * b, 0.4 + 0.1 * a * b])]
+    return torch.stack(rows)
+
+
+def example_loss(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """A non-linear model of one example."""
+    return 0.5 * (torch.tanh(theta @ x) - y) ** 2 + 0.1 * (theta**3).sum() * x[0]
+
+
+def gaussian(state_dependent: bool) -> sme.Problem:
+    return sme.Problem(bent, 2, sme.GaussianNoise(varying if state_dependent else FACTOR))
+
+
+def minibatch(batch_size: int, examples: int = 3) -> sme.Problem:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(examples, 2, generator=generator, dtype=torch.float64)
+    y = torch.randn(examples, generator=generator, dtype=torch.float64)
+    noise = sme.MinibatchNoise(example_loss, (x, y), batch_size)
+    return sme.Problem(lambda theta: torch.stack([example_loss(theta, a, b) for a, b in zip(x, y, strict=True)]).mean(), 2, noise)
+
+
+STATES = {
+    "theta": torch.tensor([0.7, -0.4], dtype=torch.float64),
+    "m": torch.tensor([0.3, 0.5], dtype=torch.float64),
+    "v": torch.tensor([0.6, 0.9], dtype=torch.float64),
+}
+
+
+def state(optimizer: sme.Optimizer) -> Tensor:
+    return torch.cat([STATES[name] for name in optimizer.fields])
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Test functions: every linear functional's exponential sees all moments of the step."""
+    n = len(x)
+    directions = torch.sin(torch.arange(1.0, 4 * n + 1, dtype=x.dtype).reshape(4, n) * 1.7)
+    powers = torch.stack([x.square().sum(), x[0] ** 2 * x[-1], x[-2] * x[-1], x.prod()])
+    return torch.cat((torch.exp(directions @ x / n**0.5), powers))

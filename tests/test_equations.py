@@ -1,0 +1,90 @@
+"""Every closed form against the chain it models, by the deterministic one-step moment test."""
+
+import pytest
+import torch
+
+import sme
+from sme.equations.registry import equation
+from sme.regimes import regime
+from sme.simulate.chain import Chain
+from tests import models
+from tests.one_step import obstruction, residual
+
+TAU = 2.0**-9
+SGD, RMS, ADAM = sme.SGD(), sme.RMSProp(c=0.7), sme.Adam(c1=0.9, c2=0.6)
+RMS_NEW, ADAM_NEW = sme.RMSProp(c=0.7, denominator="updated"), sme.Adam(c1=0.9, c2=0.6, denominator="updated")
+ADAM_BIAS = sme.Adam(c1=0.9, c2=0.6, bias_correction=True, t0=1.5)
+ADAM_CLOCK = sme.Adam(c1=0.9, c2=0.6, bias_correction=True, t0=1.0, clock=(2, 1), denominator="updated")
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMS, "rmsprop-updated": RMS_NEW, "adam": ADAM, "adam-updated": ADAM_NEW,
+              "adam-corrected": ADAM_BIAS, "adam-corrected-updated": ADAM_CLOCK}
+PROBLEMS = {"constant": models.gaussian(False), "varying": models.gaussian(True),
+            "batch-of-1": models.minibatch(1), "batch-of-2": models.minibatch(2)}
+
+
+def ratios(optimizer, problem, scaling, order, tau=TAU, correct=None, phi=models.smooth, brownian="independent"):
+    """Residual at τ over residual at τ/2, for every test function."""
+    x, found = models.state(optimizer), []
+    for step in (tau, tau / 2):
+        eq = equation(problem, optimizer, regime(scaling), step, order, brownian)
+        chain = Chain(problem, optimizer, regime(scaling), step)
+        rest = residual(chain, eq, x, phi, optimizer.t0)
+        found.append(rest - step**2 * correct(problem, eq, x, phi) if correct else rest)
+    return found[0] / found[1]
+
+
+def assert_order(ratio, order):
+    low, high = {1: (3.4, 4.6), 2: (6.0, 10.0)}[order]
+    assert ((ratio > low) & (ratio < high)).all(), ratio
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("noise", PROBLEMS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_ballistic_equation_has_its_order(name, noise, order):
+    assert_order(ratios(OPTIMIZERS[name], PROBLEMS[noise], "ballistic", order), order)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_ode_has_order_one_in_the_ballistic_regime(name):
+    assert_order(ratios(OPTIMIZERS[name], PROBLEMS["varying"], "ballistic", 1, brownian="none"), 1)
+
+
+@pytest.mark.parametrize("noise", ["constant", "varying"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_batch_equivalent_equation_has_order_one(name, noise):
+    assert_order(ratios(OPTIMIZERS[name], PROBLEMS[noise], "batch_equivalent", 1), 1)
+
+
+def test_batch_equivalent_sgd_has_order_two():
+    assert_order(ratios(SGD, PROBLEMS["constant"], "batch_equivalent", 2), 2)
+
+
+@pytest.mark.parametrize(("name", "noise"), [(name, "constant") for name in OPTIMIZERS if name != "sgd"]
+                         + [(name, "varying") for name in OPTIMIZERS if name.startswith("adam")])
+def test_the_obstruction_is_all_that_keeps_batch_equivalent_equations_from_order_two(name, noise):
+    optimizer, problem = OPTIMIZERS[name], PROBLEMS[noise]
+    assert_order(ratios(optimizer, problem, "batch_equivalent", 2, correct=obstruction), 2)
+    uncorrected = ratios(optimizer, problem, "batch_equivalent", 2)
+    assert ((uncorrected > 3.4) & (uncorrected < 4.6)).any(), uncorrected
+
+
+def test_equations_refuse_what_has_no_order():
+    for optimizer, problem, scaling, order, brownian, word in [
+        (RMS, PROBLEMS["batch-of-2"], "batch_equivalent", 1, "independent", "skewed"),
+        (RMS, PROBLEMS["varying"], "batch_equivalent", 2, "independent", "state-dependent"),
+        (RMS, PROBLEMS["constant"], "batch_equivalent", 1, "none", "no order"),
+        (RMS, PROBLEMS["constant"], "ballistic", 2, "none", "order 1 only"),
+        (RMS, PROBLEMS["constant"], "ballistic", 3, "independent", "1 or 2"),
+    ]:
+        with pytest.raises(sme.SMEError, match=word):
+            equation(problem, optimizer, regime(scaling), 0.1, order, brownian)
+
+
+def test_closed_form_derivatives_agree_with_differentiated_losses():
+    torch.manual_seed(0)
+    for problem in (sme.Quadratic(3, seed=1), sme.Polynomial(), sme.Logistic(features=4, examples=50)):
+        plain = sme.Problem(problem._loss, problem.dim, problem.noise)
+        theta, u, w = (torch.randn(5, problem.dim, dtype=torch.float64) for _ in range(3))
+        for name, arguments in {"loss": (), "gradient": (), "hessian": (u,), "third": (u, w)}.items():
+            mine, theirs = (getattr(each, name)(theta, *arguments) for each in (problem, plain))
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
