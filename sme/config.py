@@ -1,0 +1,104 @@
+"""From a Hydra configuration to a study: the only module that knows Hydra."""
+
+import os
+import sys
+from collections.abc import Callable
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sme.errors import SMEError, choose
+from sme.runner import weak_error
+from sme.specification import number, several
+from sme.study import Study
+
+PATHS = 131_072
+
+
+def run(config: DictConfig) -> Study:
+    """The study that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    values.pop("experiment", None)
+    problem, optimizer = (_build(values.pop(part)) for part in ("problem", "optimizer"))
+    given = values.pop("start")
+    start = {field: _repeated(field, given.get(field), problem.dim) for field in optimizer.fields if field in given}
+    if values["paths"] is None and values["tolerance"] is None:
+        values["paths"] = PATHS
+    if values["processes"] == "auto" and _in_parallel():
+        values["processes"] = 1
+    for name in ("tau", "observables", "times"):
+        values[name] = None if values[name] is None else several(values[name])
+    if values["times"] is not None:
+        values["times"] = [number("time", time) for time in values["times"]]
+    return weak_error(problem, optimizer, start=start, **values)
+
+
+def _build(node: dict[str, Any]) -> Any:
+    if isinstance(node.get("clock"), list):
+        node["clock"] = tuple(node["clock"])
+    try:
+        return instantiate(node, _convert_="all")
+    except HydraException as fault:
+        causes = [fault.__cause__, fault.__context__]
+        for cause in causes:
+            if isinstance(cause, SMEError):
+                raise cause from None
+        raise SMEError(f"cannot make {node.get('_target_')}: {causes[0] or fault}") from fault
+
+
+def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
+    values = [number(f"start.{field}", value) for value in several(given)]
+    if not values or len(values) > dim:
+        raise SMEError(f"start.{field} has {len(values)} values, but the problem has dim = {dim}: give 1 to {dim}")
+    return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
+
+
+def _in_parallel() -> bool:
+    launcher = HydraConfig.get().launcher if HydraConfig.initialized() else {}
+    return "basic" not in str(launcher.get("_target_", "basic"))
+
+
+def cli(task: Callable[[], Any]) -> None:
+    """Run a Hydra application; print bad input as one line `error: …` and exit with 2."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        task()
+    except MissingConfigException as fault:
+        _fail(_unknown_option(fault))
+    except (SMEError, HydraException, OmegaConfBaseException) as fault:
+        parts: list[str] = []
+        cause: BaseException | None = fault
+        while cause is not None:
+            if str(cause) not in " ".join(parts):
+                parts.append(str(cause))
+            cause = cause.__cause__
+        _fail(": ".join(parts))
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _unknown_option(fault: MissingConfigException) -> str:
+    group, _, name = str(fault.missing_cfg_file or "").rpartition("/")
+    try:
+        choose(group, name, fault.options or [])
+    except SMEError as better:
+        return str(better)
+    return str(fault)
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,60 @@
+"""Zero-mean control variates: each observable's response to the noise of every step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.optimizers.base import State
+from sme.simulate.chain import Chain
+
+LONGEST = 4096
+"""Runs of more steps get no control variates (the response is differentiated through all steps)."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Weights of the noise of step `k` in each row, a row being an observable at a time.
+
+    `Σ_k (S z_k)·linear_k` and `Σ_k ((S z_k)∘(S z_k) − diag Σ(θ_k))·quadratic_k` have mean zero
+    whatever the weights, which are taken along the noiseless run.
+    """
+
+    linear: Float[Tensor, "steps d rows"]
+    quadratic: Float[Tensor, "steps d rows"]
+
+
+def responses(chain: Chain, start: State, marks: Sequence[int],
+              observables: Mapping[str, Callable[[State], Tensor]]) -> Responses | None:
+    """Differentiate every observable at every mark by the noise of every step before it.
+
+    The noiseless run feeds `update` with `E[gradient.step] + s` and `E[gradient.square] + q` at
+    `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
+    None if the run is longer than `LONGEST`. Source: docs/derivation.md, section 6.
+    """
+    steps, tau, regime = marks[-1], chain.tau, chain.regime
+    if steps > LONGEST:
+        return None
+    device = start["theta"].device
+    shape = (steps, *start["theta"].shape)
+    s = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
+    q = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
+    values, means, state = [], [], start
+    with torch.enable_grad():
+        for k in range(steps):
+            theta = state["theta"].unsqueeze(0)
+            mean = chain.problem.gradient(theta)[0]
+            means.append(mean.detach())
+            expected = regime.expected(mean, chain.problem.noise.variance(theta)[0], tau)
+            noisy = expected._replace(step=expected.step + s[k], square=expected.square + q[k])
+            state = chain.optimizer.update(state, noisy, tau, chain.time(k))
+            if k + 1 in marks:
+                batch = {name: field.unsqueeze(0) for name, field in state.items()}
+                values += [observable(batch)[0] for observable in observables.values()]
+        rows = [torch.autograd.grad(value, (s, q), retain_graph=True, materialize_grads=True) for value in values]
+    by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
+    # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
+    slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
+    return Responses(tau ** (regime.step_power / 2) * by_step + slope * by_square, by_square)

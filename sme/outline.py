@@ -1,0 +1,56 @@
+"""What the tables of a study need to know of it, as plain data."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.identity import NUMERICS
+
+FILE = "spec.json"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The names and numbers of a study; `spec.json` holds them with the whole specification."""
+
+    study: str
+    optimizer: str
+    regime: str
+    problem: str
+    brownian: str
+    horizon: float
+    times: tuple[float, ...]
+    observables: tuple[str, ...]
+    obstruction: str
+    """the symbol of what keeps the equation from order 2; empty if nothing does"""
+
+    def write(self, folder: Path, specification: dict[str, Any]) -> None:
+        """Write `spec.json` with the specification in words."""
+        data = {"numerics": NUMERICS, **asdict(self), "specification": specification}
+        write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Outline":
+        """Read `spec.json`.
+
+        Raises
+        ------
+        SMEError
+            if it is missing, damaged, or of other numerics.
+        """
+        path = folder / FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            numerics = data["numerics"]
+            fields = {name: data[name] for name in cls.__dataclass_fields__}
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise SMEError(f"{path} is not a whole specification ({type(fault).__name__}): "
+                           "run its study again, or delete the folder") from fault
+        if numerics != NUMERICS:
+            raise SMEError(f"{path} is of numerics {numerics}, not {NUMERICS}: its points cannot be read any more")
+        for name in ("times", "observables"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

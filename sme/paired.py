@@ -1,0 +1,235 @@
+"""The paired run: discrete optimizer and equations on the same increments."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.controls import Responses, responses
+from sme.equations.base import Equation
+from sme.equations.registry import equation
+from sme.moments import Moments
+from sme.optimizers.base import Optimizer, State
+from sme.problems.base import Problem
+from sme.regimes import BALLISTIC, Regime
+from sme.simulate.chain import Chain
+from sme.simulate.increments import Increments, coarsen
+from sme.simulate.schemes import scheme
+from sme.simulate.torchsde_adapter import integrate
+
+BLOCKS = 4
+"""Blocks a shard, each with moments of its own: the folds of the control variates' coefficients."""
+BLOCK_PAIRS = 4096
+SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
+LARGEST = 2**18
+"""normals drawn at once for a substep"""
+LEVELS = (1, 2, 4)
+"""Substeps of the three levels, in units of the finest."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a shard at one `τ` needs, apart from its seed and number."""
+
+    problem: Problem
+    optimizer: Optimizer
+    regime: Regime
+    order: int
+    brownian: str
+    steps: int
+    horizon: float
+    start: State
+    marks: tuple[int, ...]
+    """step numbers at which the observables are taken"""
+    observables: Mapping[str, Callable[[State], Tensor]]
+    device: str = "cpu"
+    ordinary: Float[np.ndarray, "marks observables"] | None = field(default=None)
+    """the observables along the order-1 ODE, where that is the reference of order 2"""
+
+    @property
+    def tau(self) -> float:
+        """`τ = horizon/steps`."""
+        return self.horizon / self.steps
+
+    @property
+    def chain(self) -> Chain:
+        """The discrete run."""
+        return Chain(self.problem, self.optimizer, self.regime, self.tau)
+
+    def equation(self) -> Equation:
+        """The equation under test."""
+        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian)
+
+    def reference(self) -> Equation:
+        """The order-1 equation whose error is the yardstick of order 2."""
+        brownian = "none" if self.regime == BALLISTIC else "independent"
+        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
+
+    def observe(self, state: State) -> Float[Tensor, "paths observables"]:
+        """All observables of a state."""
+        return torch.stack([observable(state) for observable in self.observables.values()], -1)
+
+    def fields(self, x: Tensor) -> State:
+        """The named fields of a whole state."""
+        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block of pairs leaves behind."""
+
+    moments: Moments
+    """of [errors, integrator biases, errors of the order-1 reference, control variates], pair by pair"""
+    diverged: int
+    """paths left out of the moments because a value of their pair was not finite"""
+    floored: int
+    """paths whose second moment was below the floor at the end of a step"""
+
+
+    def merge(self, other: "Block") -> "Block":
+        """Both together."""
+        return Block(self.moments.merge(other.moments), self.diverged + other.diverged, self.floored + other.floored)
+
+
+class Ladder:
+    """An equation on three levels of one path, extrapolated pairwise."""
+
+    def __init__(self, equation: Equation, x: Float[Tensor, "paths state"]) -> None:
+        self.equation, self.scheme = equation, scheme(equation)
+        self.levels = [x] * len(LEVELS)
+
+    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
+        """Advance every level by one optimizer step."""
+        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
+                       for x, factor in zip(self.levels, LEVELS, strict=True)]
+
+    def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The extrapolated observables, and how far halving the substep moved them."""
+        fine, middle, coarse = (observe(x) for x in self.levels)
+        best = self.scheme.extrapolate(fine, middle)
+        return best, best - self.scheme.extrapolate(middle, coarse)
+
+
+def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
+    """The observables along the order-1 ODE, or None where no ODE is a reference."""
+    if setup.order == 1 or setup.regime != BALLISTIC:
+        return None
+    substeps = scheme(setup.reference()).substeps(setup.tau)
+    ladder = Ladder(setup.reference(), _whole(setup, 1))
+    values = []
+    for k in range(setup.steps):
+        ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
+        if k + 1 in setup.marks:
+            values.append(ladder.values(lambda x: setup.observe(setup.fields(x)))[0])
+    return torch.cat(values).cpu().numpy()
+
+
+def _whole(setup: Setup, paths: int) -> Float[Tensor, "paths state"]:
+    return torch.cat([setup.start[name] for name in setup.optimizer.fields]).expand(paths, -1).contiguous()
+
+
+def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pairs: int = BLOCK_PAIRS) -> Block:
+    """Run `pairs` antithetic pairs of discrete run and equation; `key = (seed, steps, shard, block, piece)`."""
+    law, chain, tau, paths = setup.problem.noise, setup.chain, setup.tau, 2 * pairs
+    device = setup.start["theta"].device
+    equations = [setup.equation()]
+    if setup.order == 2 and setup.ordinary is None:  # the reference is an equation with noise of its own
+        equations.append(setup.reference())
+    ladders = [Ladder(each, _whole(setup, paths if each.motions else 1)) for each in equations]
+    increments = Increments(key, pairs, ladders[0].scheme.substeps(tau), tau, device)
+    state = setup.fields(_whole(setup, paths))
+    controls = Controls(weights, paths)
+    floor = Floor(setup.optimizer, paths, device)
+    rows: list[tuple[np.ndarray, ...]] = []
+    for k in range(setup.steps):
+        dW = increments.first(law.motions) if law.paired or any(each.motions for each in equations) else None
+        second = max(each.second for each in equations)
+        dW2 = increments.second(second) if second else None
+        z = law.draw(dW.sum(0) if law.paired and dW is not None else None, tau, increments.draws, paths)
+        theta = state["theta"]
+        state, noise = chain.step(state, z, k)
+        controls.add(k, noise, law.variance(theta) if weights is not None else theta)
+        for ladder in ladders:
+            ladder.step(k, chain.time(k), _share(ladder.equation, dW, dW2, increments.substeps))
+        floor.see(state["v"] if floor.active else theta)
+        floor.see(setup.fields(ladders[0].levels[0])["v"] if floor.active else theta)
+        if k + 1 in setup.marks:
+            rows.append(_differences(setup, state, ladders, len(rows)))
+    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [controls.values()], -1)
+    values = 0.5 * (values[:pairs] + values[pairs:])
+    finite = np.isfinite(values).all(-1)
+    return Block(Moments.of(values[finite]), int(2 * (~finite).sum()), floor.count())
+
+
+def _share(each: Equation, dW: Tensor | None, dW2: Tensor | None, substeps: int) -> Tensor:
+    if not each.motions or dW is None:
+        return torch.zeros(substeps, 1, 0, dtype=torch.float64)
+    return torch.cat((dW, dW2), -1) if each.second and dW2 is not None else dW
+
+
+def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:
+    """Errors, biases and (order 2) errors of the reference at one mark, path by path."""
+    discrete = setup.observe(state)
+    best, bias = ladders[0].values(lambda x: setup.observe(setup.fields(x)))
+    parts = [discrete - best, bias.expand_as(discrete)]
+    if len(ladders) > 1:
+        parts.append(discrete - ladders[1].values(lambda x: setup.observe(setup.fields(x)))[0])
+    elif setup.ordinary is not None:
+        parts.append(discrete - torch.from_numpy(setup.ordinary[mark]).to(discrete.device))
+    return tuple(part.cpu().numpy() for part in parts)
+
+
+class Controls:
+    """The running control variates of a block."""
+
+    def __init__(self, weights: Responses | None, paths: int) -> None:
+        self.weights, self.paths = weights, paths
+        self.sums: list[Tensor | float] = [0.0, 0.0]
+
+    def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
+        """Add step `k`'s noise and centred squares."""
+        if self.weights is not None:
+            self.sums[0] = self.sums[0] + noise @ self.weights.linear[k]
+            self.sums[1] = self.sums[1] + (noise * noise - variance) @ self.weights.quadratic[k]
+
+    def values(self) -> Float[np.ndarray, "paths controls"]:
+        """One column a row and kind."""
+        if self.weights is None:
+            return np.zeros((self.paths, 0))
+        return torch.cat([torch.as_tensor(part) for part in self.sums], -1).cpu().numpy()
+
+
+class Floor:
+    """Which paths saw the floor."""
+
+    def __init__(self, optimizer: Optimizer, paths: int, device: torch.device) -> None:
+        self.active = optimizer.v_floor > 0 and "v" in optimizer.fields
+        self.level = optimizer.v_floor
+        self.seen = torch.zeros(paths, dtype=torch.bool, device=device)
+
+    def see(self, v: Tensor) -> None:
+        """Note the paths whose second moment is below the floor in any coordinate."""
+        if self.active:
+            self.seen = self.seen | (v < self.level).any(-1)
+
+    def count(self) -> int:
+        """How many."""
+        return int(self.seen.sum())
+
+
+def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
+    """The blocks of one shard: a function of `(seed, steps, shard)` and the setup alone."""
+    law = setup.problem.noise
+    # so many motions that a block's increments leave the cache: run it in pieces
+    pieces = 1
+    while (law.motions + law.second_motions) * BLOCK_PAIRS // pieces > LARGEST and pieces < BLOCK_PAIRS // 32:
+        pieces *= 2
+    with torch.no_grad():
+        weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
+        return [reduce(Block.merge, (run_block(setup, (seed, setup.steps, shard, block, piece), weights,
+                                               BLOCK_PAIRS // pieces) for piece in range(pieces)))
+                for block in range(BLOCKS)]

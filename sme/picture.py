@@ -1,0 +1,66 @@
+"""The picture of a study."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from sme.files import replacing
+from sme.report import quote
+
+
+def draw(name: str, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> Path:
+    """Draw |error| over τ for every observable to a file, with error bars, fits and reference slopes.
+
+    Filled circles are positive errors, open ones negative; crosses are |integrator bias|.
+    """
+    groups = list(errors.groupby(["at", "observable"], sort=False))
+    columns = min(3, len(groups))
+    rows = math.ceil(len(groups) / columns)
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure = Figure(figsize=(2.9 * columns + 0.3, 2.6 * rows + 0.7), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        colours = dict(zip((1, 2), sns.color_palette("colorblind", 2), strict=True))
+        for axis, ((at, observable), group) in zip(axes, groups, strict=False):
+            for order, data in group.groupby("order"):
+                row = slopes.query("order == @order and observable == @observable and at == @at").iloc[0]
+                _errors(axis, data, row, colours[order])
+            _frame(axis, group, observable if at == "end" else f"{observable}, {at}")
+        for axis in axes[len(groups):]:
+            axis.remove()
+        figure.suptitle(name, fontsize="small")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=160, format=path.suffix.lstrip(".") or "png")
+    return path
+
+
+def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any) -> None:
+    tau, error, noise = (data[name].to_numpy(float) for name in ("tau", "error", "stderr"))
+    size = np.abs(error)
+    axis.errorbar(tau, size, yerr=np.stack([np.minimum(1.96 * noise, 0.95 * size), 1.96 * noise]), fmt="none",
+                  ecolor=colour, elinewidth=1, capsize=2)
+    for sign, face in ((1, colour), (-1, "white")):
+        there = np.sign(error) == sign
+        axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
+    axis.plot(tau, np.abs(data["integrator_bias"]), "x", ms=3, color=colour, alpha=0.5)
+    label = f"order {row['order']}: no slope"
+    if math.isfinite(row["slope"]):
+        label = f"order {row['order']}: {quote(row['slope'], row['slope_low'], row['slope_high'])}"
+        anchor = np.flatnonzero(size > 3 * noise)
+        i = anchor[np.argmin(tau[anchor])]
+        axis.plot(tau, size[i] * (tau / tau[i]) ** row["slope"], "-", lw=1, color=colour)
+    axis.plot([], [], "-o", ms=4, lw=1, color=colour, label=label)
+
+
+def _frame(axis: Any, group: pd.DataFrame, title: str) -> None:
+    tau = np.array([group["tau"].min(), group["tau"].max()])
+    top = group["error"].abs().max()
+    for p, dash in ((1, ":"), (2, "--")):
+        axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
+    axis.set(xscale="log", yscale="log", title=title, xlabel="step size τ", ylabel="|weak error|")
+    axis.set_xscale("log", base=2)
+    axis.legend(frameon=False, fontsize="x-small", loc="lower right")

@@ -1,0 +1,102 @@
+"""Points on disk: the mergeable moments of one shard at one (order, steps, seed)."""
+
+import json
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+import torch
+import torchsde
+
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.identity import NUMERICS
+from sme.moments import Moments
+from sme.paired import SHARD_PAIRS, Block, Setup, run_shard
+
+
+class Key(NamedTuple):
+    """What a point is called: the numbers are a function of these and of the study."""
+
+    order: int
+    steps: int
+    seed: int
+    shard: int
+
+    @property
+    def file(self) -> str:
+        """Its file's name."""
+        return f"order{self.order}-steps{self.steps}-seed{self.seed}-shard{self.shard}.json"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The blocks of one shard, and how they were computed."""
+
+    key: Key
+    study: str
+    blocks: list[Block]
+    physical: dict[str, Any]
+    """the hyperparameters in the terms of torch.optim"""
+    provenance: dict[str, Any]
+
+    @classmethod
+    def compute(cls, setup: Setup, key: Key, study: str) -> "Point":
+        """Run the shard."""
+        began = time.perf_counter()
+        blocks = run_shard(setup, key.seed, key.shard)
+        versions = {"python": platform.python_version(), "torch": torch.__version__,
+                    "torchsde": torchsde.__version__, "numpy": numpy.__version__}
+        tau, regime = setup.tau, setup.regime
+        physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
+        return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
+                                        "seconds": round(time.perf_counter() - began, 3)})
+
+    @property
+    def paths(self) -> int:
+        """Discrete paths, and paths of the equation."""
+        return 2 * SHARD_PAIRS
+
+    def save(self, folder: Path) -> None:
+        """Write the point atomically: the file is there and whole, or not there."""
+        data = {"study": self.study, "numerics": NUMERICS, **self.key._asdict(), "paths": self.paths,
+                "blocks": [{"diverged": block.diverged, "floored": block.floored, **block.moments.to_json()}
+                           for block in self.blocks], "physical": self.physical, **self.provenance}
+        write_text(folder / self.key.file, json.dumps(data))
+
+    @classmethod
+    def load(cls, path: Path, study: str) -> "Point":
+        """Read a point of this study.
+
+        Raises
+        ------
+        SMEError
+            if the file is damaged, or belongs to another study or to other numerics.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            key = Key(*(int(data[name]) for name in Key._fields))
+            blocks = [Block(Moments.from_json(block), block["diverged"], block["floored"]) for block in data["blocks"]]
+            found = (data["study"], data["numerics"], key.file)
+            provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as fault:
+            raise SMEError(f"{path} is not a whole point ({type(fault).__name__}): "
+                           "delete it to have it computed again") from fault
+        if found != (study, NUMERICS, path.name):
+            raise SMEError(f"{path} belongs to {found[0]} (numerics {found[1]}, {found[2]}), "
+                           f"not to {study} (numerics {NUMERICS}): move it away")
+        return cls(key, study, blocks, provenance.pop("physical"), provenance)
+
+
+def read(folder: Path, study: str) -> Iterator[Point]:
+    """All whole points in the folder, in a fixed order; what is damaged is named in a warning and left out."""
+    for path in sorted(folder.glob("order*.json")):
+        try:
+            yield Point.load(path, study)
+        except SMEError as fault:
+            warnings.warn(str(fault), stacklevel=2)

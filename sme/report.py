@@ -1,0 +1,84 @@
+"""Printed tables of a study."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from sme.points import Point
+
+
+def quote(value: float, low: float, high: float) -> str:
+    """`value [low, high]` with two digits of the interval's half-width."""
+    if not math.isfinite(value):
+        return "–"
+    half = (high - low) / 2
+    places = 6 if half == 0 else max(0, 1 - math.floor(math.log10(half)))
+    if places > 4:
+        exponent = math.floor(math.log10(max(abs(low), abs(high))))
+        shown = max(0, places + exponent)
+        parts = [f"{x / 10**exponent:.{shown}f}" for x in (value, low, high)]
+        return f"{parts[0]}e{exponent} [{parts[1]}, {parts[2]}]e{exponent}"
+    return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
+
+
+def hyperparameters(points: Iterable[Point]) -> pd.DataFrame:
+    """The hyperparameters with which torch.optim takes the same steps, a row for each τ."""
+    rows = {point.key.steps: point.physical for point in points}
+    return pd.DataFrame([row for _, row in sorted(rows.items())])
+
+
+def slope_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The slopes as they are printed."""
+    return pd.DataFrame({
+        "order": table["order"], "observable": table["observable"], "at": table["at"],
+        "slope [95 %]": [quote(*row) for row in table[["slope", "slope_low", "slope_high"]].to_numpy(float)],
+        "C1 [99 %]": [quote(*row) for row in table[["c1", "c1_low", "c1_high"]].to_numpy(float)],
+        "C1 of order 1": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table["c1_order1"]],
+        "points": table["points"], "verdict": table["verdict"], "note": table["note"],
+    })
+
+
+def error_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The errors as they are printed, with the local slope to the next coarser τ."""
+    local = []
+    for _, group in table.groupby(["order", "at", "observable"], sort=False):
+        tau, error = group["tau"].to_numpy(), group["error"].to_numpy()
+        pairs = zip(tau, error, np.roll(tau, 1), np.roll(error, 1), strict=True)
+        local += [(i, "–" if not n or e * e0 <= 0 else f"{math.log(e / e0) / math.log(t / t0):.2f}")
+                  for n, (i, (t, e, t0, e0)) in enumerate(zip(group.index, pairs, strict=True))]
+    return pd.DataFrame({
+        "order": table["order"], "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"],
+        "at": table["at"], "error": [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)],
+        "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]], "local slope": pd.Series(dict(local)),
+        "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
+        "floored": [f"{x:.2%}" for x in table["floored"]],
+    })
+
+
+def text(name: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str, style: str) -> str:
+    """Header, slopes and errors of a study, in one of tabulate's styles."""
+
+    def grid(table: pd.DataFrame) -> str:
+        return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+
+    title = f"# {name}" if style == "github" else name
+    shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
+    parts = [title, "In the terms of torch.optim:", grid(shown), grid(slope_table(slopes)), *remarks(slopes),
+             grid(error_table(errors))]
+    return "\n\n".join([*parts, remark] if remark else parts)
+
+
+def remarks(slopes: pd.DataFrame) -> list[str]:
+    """What the tables mean, in words."""
+    lines = ["error = E[discrete] − E[equation] ± standard error. err = C1 τ + C2 τ² + …; the prior of slope and C1 takes each "
+             "term left out to be as large as the leading one at the coarsest τ (one standard deviation)."]
+    if slopes["note"].str.contains("obstructed").any():
+        lines.append("Obstructed: the noise that moves the parameters (or the momentum) moves the second moment too, and no "
+                     "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "
+                     "general, though not for every observable.")
+    if slopes["verdict"].eq("undecided").any():
+        lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
+    return lines

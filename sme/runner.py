@@ -1,0 +1,221 @@
+"""`weak_error`: from a specification to points to a study."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
+from tqdm import tqdm
+
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer
+from sme.paired import SHARD_PAIRS, Setup, ordinary
+from sme.points import Key, Point, read
+from sme.problems.base import Problem
+from sme.specification import Observables, Specification, number, orders, several
+from sme.study import Study
+
+SHARD_PATHS = 2 * SHARD_PAIRS
+DEFAULT_PATHS = 200_000
+MOST_SHARDS = 64
+"""where a relative tolerance stops adding shards"""
+
+
+def weak_error(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    tau: float | str | Sequence[float | str],
+    start: Mapping[str, Tensor],
+    regime: str = "ballistic",
+    order: int | Sequence[int] = 2,
+    brownian: str = "independent",
+    horizon: float = 1.0,
+    observables: Observables = None,
+    times: Sequence[float] | None = None,
+    paths: int | None = None,
+    tolerance: float | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    processes: int | str = 1,
+    results: str | Path | None = None,
+) -> Study:
+    """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
+
+    `error = E φ(discrete run) − E φ(equation)` at the horizon (or at `times`), for every
+    observable `φ`, order and `τ`, both on the same Brownian path; then the slope over `τ`.
+
+    Parameters
+    ----------
+    problem, optimizer
+        what is run; the update rule and the gradient law of these.
+    tau
+        step sizes `τ`, as numbers or text such as `"1/16"`.
+    start
+        named fields at the start, tensors `(d,)`; `m` defaults to 0, `v` to 1.
+    regime
+        `"ballistic"` or `"batch_equivalent"`.
+    order
+        1, 2 or both.
+    brownian
+        `"independent"` motions on parameters (or momentum) and second moment, or `"none"`
+        (order 1, ballistic: the ODE).
+    horizon
+        `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
+    observables
+        functions from named fields `(paths, d)` to `(paths,)`, by name; or names of built-in
+        ones; default `|field|^2`, means, loss.
+    times
+        checkpoints in `(0, T]`, on every grid; default the end alone.
+    paths
+        rounded up to whole shards of 32 768; default 200 000.
+    tolerance
+        in place of `paths`: add shards until each standard error is below this fraction of its error,
+        or there are 64.
+    budget_s
+        stop starting new shards after so many seconds; tables then say so.
+    seed
+        of the random stream, a function of (seed, steps, shard).
+    device
+        `"auto"`, `"cpu"`, `"cuda"`, …
+    processes
+        over shards; `"auto"` is one a core. Any number gives the same digits.
+    results
+        folder for points and tables; points found there are not computed again. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input: what was given, what is allowed, what to change.
+    """
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times)
+    wanted = orders(order)
+    grid = sorted({spec.steps(each) for each in several(tau)})
+    if not grid:
+        raise SMEError("tau is empty: give at least one step size")
+    shards = _shards(paths, tolerance)
+    place = _device(device)
+    setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
+    folder = Path(results) / spec.name if results is not None else None
+    outline = spec.outline()
+    if folder is not None:
+        outline.write(folder, spec.describe())
+    found = list(read(folder / "points", outline.study)) if folder is not None else []
+    study = Study(outline, found, folder)
+    run = _Run(study, setups, _seed(seed), _processes(processes, place), budget_s)
+    run.shards(dict.fromkeys(setups, shards))
+    if tolerance is not None and paths is None:
+        run.refine(number("tolerance", tolerance))
+    study.save()
+    return study
+
+
+class _Run:
+    """Computes the points that a study lacks."""
+
+    def __init__(self, study: Study, setups: dict[tuple[int, int], Setup], seed: int, processes: int,
+                 budget_s: float | None) -> None:
+        self.study, self.setups, self.seed, self.processes = study, setups, seed, processes
+        if budget_s is not None and not number("budget_s", budget_s) > 0:
+            raise SMEError(f"budget_s must be a positive number of seconds, got {budget_s!r}")
+        self.deadline = math.inf if budget_s is None else time.monotonic() + number("budget_s", budget_s)
+
+    def shards(self, counts: Mapping[tuple[int, int], int]) -> None:
+        """Have at least so many shards for each (order, steps)."""
+        keys = [Key(*which, self.seed, shard) for which, count in counts.items() for shard in range(count)]
+        there = {point.key for point in self.study.points}
+        missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
+        if len(keys) > len(missing):
+            tqdm.write(f"{len(keys) - len(missing)} of {len(keys)} points found")
+        ready = {which: self._ready(which) for which in {key[:2] for key in missing}}
+        tasks = [(ready[key[:2]], key, self.study.name) for key in missing]
+        bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
+        with bar:
+            for point in self._compute(tasks):
+                if self.study.folder is not None:
+                    point.save(self.study.folder / "points")
+                self.study.add(point)
+                bar.update(point.key.steps)
+
+    def refine(self, tolerance: float) -> None:
+        """Double the shards of each (order, steps) until every standard error is below the tolerance.
+
+        Each step size decides by its own numbers, so that any ladder gives the same points.
+        """
+        if not 0 < tolerance < 1:
+            raise SMEError(f"tolerance must lie between 0 and 1, got {tolerance:g}")
+        counts = dict.fromkeys(self.setups, 1)
+        while time.monotonic() < self.deadline:
+            table = self.study.errors
+            loose = table[table["stderr"] > tolerance * table["error"].abs()]
+            steps = (self.study.outline.horizon / loose["tau"]).round().astype(int)
+            open_ = set(zip(loose["order"], steps, strict=True))
+            counts = {which: 2 * count for which, count in counts.items() if which in open_ and 2 * count <= MOST_SHARDS}
+            if not counts:
+                return
+            self.shards(counts)
+
+    def _ready(self, which: tuple[int, int]) -> Setup:
+        with torch.no_grad():
+            return dataclasses.replace(self.setups[which], ordinary=ordinary(self.setups[which]))
+
+    def _compute(self, tasks: list[tuple[Setup, Key, str]]) -> Iterator[Point]:
+        size = len(tasks) if math.isinf(self.deadline) else self.processes
+        while tasks:
+            if time.monotonic() > self.deadline:
+                self.study.remark = f"stopped by budget_s with {len(tasks)} points left out"
+                return
+            now, tasks = tasks[:size], tasks[size:]
+            if self.processes == 1:
+                yield from (Point.compute(*task) for task in now)
+            else:
+                with parallel_config("loky", n_jobs=self.processes, inner_max_num_threads=1):
+                    yield from Parallel(return_as="generator_unordered")(delayed(_work)(*task) for task in now)
+
+
+def _work(setup: Setup, key: Key, study: str) -> Point:
+    torch.set_num_threads(1)  # in a worker process of ours, never in the user's
+    return Point.compute(setup, key, study)
+
+
+def _shards(paths: Any, tolerance: Any) -> int:
+    if paths is None:
+        return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
+    count = number("paths", paths)
+    if not 1 <= count < math.inf or count != int(count):
+        raise SMEError(f"paths must be a positive whole number, got {paths!r}")
+    return math.ceil(count / SHARD_PATHS)
+
+
+def _seed(seed: Any) -> int:
+    value = number("seed", seed)
+    if value != int(value) or value < 0:
+        raise SMEError(f"seed must be a whole number ≥ 0, got {seed!r}")
+    return int(value)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as fault:
+        there = ["auto", "cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+        raise SMEError(f"device '{name}' is not available on this machine: use one of {', '.join(there)}") from fault
+    return name
+
+
+def _processes(given: int | str, device: str) -> int:
+    if given == "auto":
+        return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = number("processes", given)
+    if count < 1 or count != int(count):
+        raise SMEError(f"processes must be 'auto' or a positive whole number, got {given!r}")
+    return int(count)

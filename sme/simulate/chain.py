@@ -1,0 +1,33 @@
+"""The discrete optimizer on a noisy gradient."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import vmap
+
+from sme.optimizers.base import Optimizer, State
+from sme.problems.base import Problem
+from sme.regimes import Gradient, Regime
+
+
+class Chain:
+    """`step(state, z, k)` applies the optimizer's own `update` to every path."""
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, tau: float) -> None:
+        self.problem, self.optimizer, self.regime, self.tau = problem, optimizer, regime, tau
+
+    def time(self, k: int) -> float:
+        """`t_k = t₀ + kτ`, never accumulated."""
+        return self.optimizer.t0 + k * self.tau
+
+    def step(self, state: State, z: Tensor, k: int) -> tuple[State, Float[Tensor, "paths d"]]:
+        """The state after step `k` with draw `z`, and the noise `S z` that the step saw."""
+        theta = state["theta"]
+        noise = self.problem.noise.sample(theta, z)
+        gradient = self.regime.gradient(self.problem.gradient(theta), noise, self.tau)
+        return self._update(k)(state, gradient), noise
+
+    def _update(self, k: int) -> Callable[[State, Gradient], State]:
+        t = self.time(k)
+        return vmap(lambda state, gradient: self.optimizer.update(state, gradient, self.tau, t))

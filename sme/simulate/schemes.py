@@ -1,0 +1,78 @@
+"""One substep of an equation, given its increment."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sme.equations.base import Equation
+
+
+class Scheme(ABC):
+    """A one-step method for `dx = b dt + G dW`; it knows an equation and an increment, nothing else.
+
+    Attributes
+    ----------
+    power
+        the power of the substep in the leading bias, which `extrapolate` removes.
+    fewest, finest
+        least number of substeps of the finest level per optimizer step, and the substep (in units
+        of time) that it does not exceed while `τ ≤ 1/4`.
+    """
+
+    power: ClassVar[int]
+    fewest: ClassVar[int]
+    finest: ClassVar[float]
+
+    def substeps(self, tau: float) -> int:
+        """Substeps of the finest level in one optimizer step, a power of two: a function of `τ` alone."""
+        wanted = self.fewest
+        while wanted * self.finest < min(tau, 0.25):
+            wanted *= 2
+        return wanted
+
+    @abstractmethod
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
+        """`f`, `n` such that the substep is `x + dt f + n`."""
+
+    def extrapolate(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Talay–Tubaro extrapolation from substep `h` and `2h`: `fine + (fine − coarse)/(2^power − 1)`."""
+        return fine + (fine - coarse) / (2**self.power - 1)
+
+
+def _noise(equation: Equation, t: float, x: Tensor, dW: Tensor) -> Tensor:
+    return equation.diffuse(t, x, dW) if equation.motions else torch.zeros_like(x)
+
+
+class Euler(Scheme):
+    """Euler–Maruyama, of weak order 1: bias `O(dt)`, extrapolated `O(dt²)`."""
+
+    power = 1
+    fewest = 8
+    finest = 1 / 128
+
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
+        return equation.drift(t, x), _noise(equation, t, x, dW)
+
+
+class SmallNoise(Scheme):
+    """Two-stage Itô scheme for noise of size `O(√τ)`: with `n = G(t + dt/2, x + dt b/2) dW`,
+
+    `x + dt ½ (b(t, x) + b(t + dt, x + dt b + n)) + n`. Bias `O(dt² + τ² dt)`; the extrapolation
+    removes the first. After Milstein and Tretyakov's methods for small noise.
+    """
+
+    power = 2
+    fewest = 4
+    finest = 1 / 64
+
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
+        b = equation.drift(t, x)
+        n = _noise(equation, t + dt / 2, x + dt / 2 * b, dW)
+        return 0.5 * (b + equation.drift(t + dt, x + dt * b + n)), n
+
+
+def scheme(equation: Equation) -> Scheme:
+    """The scheme for this equation: a function of its noise's size alone."""
+    return SmallNoise() if equation.small_noise else Euler()

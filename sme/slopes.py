@@ -1,0 +1,143 @@
+"""Order of convergence from signed weak errors: slope, leading constants, verdict."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import special, stats
+
+Vector = Float[np.ndarray, " points"]
+
+TERMS = np.arange(1, 6)
+"""powers `k` of the terms `c_k u^k`, `c_k ~ N(0, 1)`, that the series carries beside its leading one"""
+ORDERS = np.linspace(0.3, 4.0, 741)
+"""the grid of orders `p` for the slope"""
+RESOLVED = 3.0
+"""standard errors above which an error counts as seen"""
+FEWEST = 3
+"""points that a slope or a constant needs"""
+SHARE = 0.1
+"""half-width of C₁'s interval, in units of order 1's, below which order 2 can be called consistent"""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its interval; all NaN if there is none."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    def __contains__(self, x: float) -> bool:
+        return self.low <= x <= self.high
+
+    @property
+    def half_width(self) -> float:
+        """Half the length."""
+        return (self.high - self.low) / 2
+
+
+def resolved(errors: Vector, noise: Vector) -> np.ndarray:
+    """Which errors are above three standard errors."""
+    return np.abs(errors) > RESOLVED * noise
+
+
+def _amplitude(tau: Vector, errors: Vector, noise: Vector, p: float) -> float:
+    """`Â = |err|/τ^p` at the finest `τ` that is resolved; an upper bound at the coarsest if none is."""
+    seen = np.flatnonzero(resolved(errors, noise))
+    if len(seen):
+        i = seen[np.argmin(tau[seen])]
+        return float(abs(errors[i]) / tau[i] ** p)
+    i = int(np.argmax(tau))
+    return float((abs(errors[i]) + RESOLVED * noise[i]) / tau[i] ** p)
+
+
+def _truncation(tau: Vector, amplitude: float, p: float, scale: float) -> Float[np.ndarray, "points points"]:
+    """`scale² Â² (ττ')^p Σ_k (uu')^k`, `u = τ/τ_max`: the covariance of the terms left out."""
+    u = tau / tau.max()
+    powers = (u[:, None] * u)[..., None] ** TERMS
+    return (scale * amplitude) ** 2 * np.outer(tau, tau) ** p * powers.sum(-1)
+
+
+def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0) -> Interval:
+    """The order `p` of `err = A τ^p (1 + Σ_k c_k u^k)`: posterior median and 95 % interval.
+
+    The signed errors are Gaussian with covariance `diag(stderr² + bias²) + Â² (ττ')^p (4 + Σ_k (uu')^k)`:
+    `c_k ~ N(0, scale²)` and `A ~ N(0, 4Â²)` are integrated out, `p` is uniform on [0.3, 4].
+    No slope with fewer than three resolved points. Source: docs/derivation.md, section 7.
+    """
+    if resolved(errors, stderr).sum() < FEWEST:
+        return Interval()
+    log_likelihood = np.empty(len(ORDERS))
+    for i, p in enumerate(ORDERS):
+        amplitude = _amplitude(tau, errors, stderr, p)
+        covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, p, scale)
+        covariance += 4 * amplitude**2 * np.outer(tau, tau) ** p
+        # unit diagonal first: errors over a ladder differ by powers of ten
+        size = np.sqrt(np.diag(covariance))
+        factor = np.linalg.cholesky(covariance / np.outer(size, size) + 1e-14 * np.eye(len(tau)))
+        white = np.linalg.solve(factor, errors / size)
+        log_likelihood[i] = -0.5 * white @ white - np.log(np.diag(factor)).sum() - np.log(size).sum()
+    weight = np.exp(log_likelihood - special.logsumexp(log_likelihood))
+    cumulative = np.cumsum(weight) - 0.5 * weight
+    low, median, high = np.interp([0.025, 0.5, 0.975], cumulative, ORDERS)
+    return Interval(float(median), float(low), float(high))
+
+
+def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, level: float = 0.99,
+                 scale: float = 1.0) -> Interval:
+    """`C₁` of `err = C₁ τ + C₂ τ² (1 + Σ_k c_k u^k)` by generalised least squares, with its interval.
+
+    Covariance `diag(stderr² + bias²) + Â² (ττ')² Σ_k (uu')^k`, `c_k ~ N(0, scale²)`. None with
+    fewer than three points. Source: docs/derivation.md, section 7.
+    """
+    if len(tau) < FEWEST:
+        return Interval()
+    amplitude = _amplitude(tau, errors, stderr, 2.0)
+    covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, 2.0, scale)
+    size = np.sqrt(np.diag(covariance))
+    if not (size > 0).all():
+        return Interval()
+    factor = np.linalg.cholesky(covariance / np.outer(size, size) + 1e-14 * np.eye(len(tau)))
+    unit = tau.max()
+    design = np.linalg.solve(factor, np.stack([tau / unit, (tau / unit) ** 2], -1) / size[:, None])
+    white = np.linalg.solve(factor, errors / size)
+    spread = np.linalg.inv(design.T @ design)
+    value = float((spread @ (design.T @ white))[0] / unit)
+    margin = float(stats.norm.ppf(0.5 + level / 2) * math.sqrt(spread[0, 0]) / unit)
+    return Interval(value, value - margin, value + margin)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the numbers say about the order: `consistent`, `inconsistent` or `undecided`, and why."""
+
+    word: str
+    note: str = ""
+
+
+def judge_first(slope: Interval, constant: Interval) -> Verdict:
+    """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0 and the slope's meets [0.9, 1.1];
+
+    `undecided` if it contains 0; else `inconsistent`.
+    """
+    if math.isnan(slope.value) or math.isnan(constant.value) or 0 in constant:
+        return Verdict("undecided", "noise floor")
+    return Verdict("consistent" if slope.low <= 1.1 and slope.high >= 0.9 else "inconsistent")
+
+
+def judge_second(constant: Interval, wide: Interval, unbiased: Interval, order1: Interval) -> Verdict:
+    """Order 2, with `r = |C₁|` of order 1: `consistent` if 0 is in `C₁`'s 99 % interval of half-width
+
+    below `0.1 r`; `inconsistent` if 0 is outside its 99.9 % interval `wide`; else `undecided`, for
+    the `integrator bias` if without it (`unbiased`) the interval were narrow enough.
+    """
+    if not math.isnan(wide.value) and 0 not in wide:
+        return Verdict("inconsistent")
+    if math.isnan(constant.value) or math.isnan(order1.value) or 0 in order1:
+        return Verdict("undecided", "noise floor" if math.isnan(constant.value) else "order 1 not resolved")
+    narrow = SHARE * abs(order1.value)
+    if constant.half_width < narrow:
+        return Verdict("consistent") if 0 in constant else Verdict("undecided", "between the intervals")
+    return Verdict("undecided", "integrator bias" if unbiased.half_width < narrow else "noise floor")

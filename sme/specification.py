@@ -1,0 +1,189 @@
+"""What is studied: everything that changes the law of the numbers, checked once."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sme import identity
+from sme.equations.registry import BROWNIAN, ORDERS, obstruction
+from sme.errors import SMEError, choose
+from sme.observables import default, select
+from sme.optimizers.base import Optimizer, State, initial
+from sme.outline import Outline
+from sme.paired import Setup
+from sme.problems.base import Problem
+from sme.regimes import Regime, regime
+
+Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Problem, law, optimizer, regime, start, horizon, observables, Brownian motions."""
+
+    problem: Problem
+    optimizer: Optimizer
+    regime: Regime
+    brownian: str
+    horizon: float
+    start: State
+    times: tuple[float, ...]
+    observables: Mapping[str, Callable[[State], Tensor]]
+
+    @classmethod
+    def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str, horizon: Any,
+           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None) -> "Specification":
+        """Check every part and fill in defaults.
+
+        Raises
+        ------
+        SMEError
+            naming what was given, what is allowed and what to change.
+        """
+        if not isinstance(problem, Problem):
+            raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+        horizon = number("horizon", horizon)
+        if not 0 < horizon < math.inf:
+            raise SMEError(f"horizon must be positive and finite, got {horizon:g}")
+        checked = initial(optimizer, start, problem.dim)
+        problem.check(checked["theta"])
+        if observables is None:
+            observables = default(problem, optimizer)
+        elif not isinstance(observables, Mapping):
+            observables = select(problem, optimizer, list(observables))
+        if not observables:
+            raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
+        for name, observable in observables.items():
+            _check_observable(name, observable, checked)
+        marks = tuple(sorted({number("time", time) for time in times})) if times is not None else (horizon,)
+        if not marks or not all(0 < time <= horizon * (1 + 1e-12) for time in marks):
+            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {list(times or [])}")
+        choose("brownian", brownian, BROWNIAN)
+        return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, dict(observables))
+
+    def steps(self, tau: Any) -> int:
+        """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
+        tau = number("tau", tau)
+        if not 0 < tau < math.inf:
+            raise SMEError(f"tau must be positive, got {tau:g}")
+        steps = _whole(self.horizon / tau)
+        if steps is None:
+            near = max(1, round(self.horizon / tau))
+            raise SMEError(f"horizon = {self.horizon:g} is not a whole number of steps of tau = {tau:g} "
+                           f"({self.horizon / tau:.6g} steps): use tau = {self.horizon / near:.6g} = horizon/{near}")
+        for what, time in [("time", time) for time in self.times] + [("t0", self.optimizer.t0)]:
+            if _whole(time / tau) is None:
+                raise SMEError(f"{what} = {time:g} is not a multiple of tau = {tau:g}: choose one that every tau divides")
+        self.optimizer.check(self.horizon / steps)
+        return steps
+
+    def setup(self, order: int, steps: int, device: str = "cpu") -> Setup:
+        """What a shard of this order and step size needs, on a device."""
+        tau = self.horizon / steps
+        marks = tuple(round(time / tau) for time in self.times)
+        place = torch.device(device)
+        start = {name: field.to(place) for name, field in self.start.items()}
+        problem = self.problem.to(place)
+        observables = self.observables
+        if place.type != "cpu":
+            named = default(problem, self.optimizer)
+            observables = {name: named.get(name, observable) for name, observable in observables.items()}
+        setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
+                      start, marks, observables)
+        setup.equation()
+        return setup
+
+    def outline(self) -> Outline:
+        """What the tables need to know."""
+        return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.brownian, self.horizon,
+                       self.times, tuple(self.observables), obstruction(self.optimizer, self.regime, self.brownian))
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that identifies the study, in words and numbers."""
+        parts = {
+            "problem": self.problem.describe(), "optimizer": self.optimizer.describe(), "regime": self.regime.name,
+            "brownian": self.brownian, "start": self.start, "horizon": self.horizon, "times": self.times,
+            "observables": {name: self._observable(name) for name in self.observables},
+        }
+        described: dict[str, Any] = identity.fingerprint(parts)
+        return described
+
+    def _observable(self, name: str) -> Any:
+        named = default(self.problem, self.optimizer)
+        given = self.observables[name]
+        same = name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
+        return name if same else identity.fingerprint(given)
+
+    @property
+    def name(self) -> str:
+        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`, the study's folder."""
+        parts = (self.optimizer.name, self.regime.name, self.problem.name, self.brownian, identity.digest(self.describe()))
+        return "-".join(parts)
+
+
+def number(what: str, given: Any) -> float:
+    """A number given as such or as a fraction in text (`1/16`).
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    try:
+        if isinstance(given, bool):
+            raise ValueError
+        return float(Fraction(given.strip()) if isinstance(given, str) else given)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {given!r}") from None
+
+
+def several(given: Any) -> list[Any]:
+    """A list of one or more values from a value, a sequence, or text such as `[1/4, 1/8]`."""
+    if isinstance(given, str):
+        return [part for part in given.strip("[] ").split(",") if part.strip()]
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def orders(given: Any) -> list[int]:
+    """The orders asked for, each 1 or 2, without repeats.
+
+    Raises
+    ------
+    SMEError
+        for any other order.
+    """
+    chosen = []
+    for part in several(given):
+        value = number("order", part)
+        if value not in ORDERS:
+            raise SMEError(f"order must be 1 or 2 (or both), got {part!r}: no equation of another order is known")
+        chosen.append(int(value))
+    if not chosen:
+        raise SMEError("order is empty: give 1, 2 or both")
+    return sorted(set(chosen))
+
+
+def _whole(ratio: float) -> int | None:
+    nearest = round(ratio)
+    return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
+
+
+def _check_observable(name: str, observable: Any, start: State) -> None:
+    if not callable(observable):
+        raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
+    batch = {field: value.expand(3, -1) for field, value in start.items()}
+    try:
+        value = observable(batch)
+    except KeyError as missing:
+        raise SMEError(f"observable '{name}' asks for the field {missing}, but the optimizer has {', '.join(start)}") from None
+    if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "
+                       "reduce the last axis, as in s['theta'].square().sum(-1)")

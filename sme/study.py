@@ -1,0 +1,81 @@
+"""A study: the points there are, and what they say."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from sme import picture, report, tables
+from sme.files import write_text
+from sme.outline import Outline
+from sme.points import Point
+
+DIGITS = "%.6g"
+
+
+@dataclass
+class Study:
+    """An outline and its points; tables and pictures are derived from all points present.
+
+    Attributes
+    ----------
+    errors
+        `order tau observable at time error stderr integrator_bias paths diverged floored`, with
+        `error = E[discrete] − E[equation]`.
+    slopes
+        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
+    """
+
+    outline: Outline
+    points: list[Point] = field(default_factory=list)
+    folder: Path | None = None
+    remark: str = ""
+    """what a reader of the tables must know, such as a budget that ran out"""
+
+    @property
+    def name(self) -> str:
+        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`."""
+        return self.outline.study
+
+    def add(self, point: Point) -> None:
+        """Take in one more point."""
+        self.points.append(point)
+        for derived in ("_table", "slopes"):
+            self.__dict__.pop(derived, None)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return tables.errors(self.points, self.outline)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The weak errors."""
+        return self._table[tables.ERRORS].copy()
+
+    @cached_property
+    def slopes(self) -> pd.DataFrame:
+        """The orders of convergence and their verdicts."""
+        return tables.slopes(self._table, self.outline.obstruction)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the errors with their fits to a file."""
+        return picture.draw(self.name, self.errors, self.slopes, Path(path))
+
+    def save(self) -> None:
+        """Write `errors.csv`, `slopes.csv`, `slopes.md` and `errors.png` beside the points, each atomically."""
+        if self.folder is None or self.errors.empty:
+            return
+        write_text(self.folder / "errors.csv", self.errors.to_csv(index=False, float_format=DIGITS))
+        write_text(self.folder / "slopes.csv", self.slopes.to_csv(index=False, float_format=DIGITS))
+        write_text(self.folder / "slopes.md", self.text("github") + "\n")
+        self.plot(self.folder / "errors.png")
+
+    def text(self, style: str = "simple") -> str:
+        """Header, slopes and errors, in one of tabulate's styles."""
+        if self.errors.empty:
+            return f"{self.name}: no points{'; ' + self.remark if self.remark else ''}"
+        return report.text(self.name, report.hyperparameters(self.points), self.errors, self.slopes, self.remark, style)
+
+    def __str__(self) -> str:
+        return self.text()
