@@ -60,6 +60,13 @@ def _truncation(tau: Vector, amplitude: float, p: float, scale: float) -> Float[
     return (scale * amplitude) ** 2 * np.outer(tau, tau) ** p * powers.sum(-1)
 
 
+def _whiten(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The Cholesky factor of the correlations, and the standard deviations (they differ by powers of ten)."""
+    size = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    correlation = covariance / (size[..., :, None] * size[..., None, :])
+    return np.linalg.cholesky(correlation + 1e-14 * np.eye(size.shape[-1])), size
+
+
 def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0) -> Interval:
     """The order `p` of `err = A τ^p (1 + Σ_k c_k u^k)`: posterior median and 95 % interval.
 
@@ -69,16 +76,13 @@ def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: 
     """
     if resolved(errors, stderr).sum() < FEWEST:
         return Interval()
-    log_likelihood = np.empty(len(ORDERS))
-    for i, p in enumerate(ORDERS):
-        amplitude = _amplitude(tau, errors, stderr, p)
-        covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, p, scale)
-        covariance += 4 * amplitude**2 * np.outer(tau, tau) ** p
-        # unit diagonal first: errors over a ladder differ by powers of ten
-        size = np.sqrt(np.diag(covariance))
-        factor = np.linalg.cholesky(covariance / np.outer(size, size) + 1e-14 * np.eye(len(tau)))
-        white = np.linalg.solve(factor, errors / size)
-        log_likelihood[i] = -0.5 * white @ white - np.log(np.diag(factor)).sum() - np.log(size).sum()
+    covariance = np.stack([
+        np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, p, scale) + 4 * amplitude**2 * np.outer(tau, tau) ** p
+        for p, amplitude in ((p, _amplitude(tau, errors, stderr, p)) for p in ORDERS)
+    ])
+    factor, size = _whiten(covariance)
+    white = np.linalg.solve(factor, (errors / size)[..., None])[..., 0]
+    log_likelihood = -0.5 * (white**2).sum(-1) - np.log(np.diagonal(factor, axis1=1, axis2=2) * size).sum(-1)
     weight = np.exp(log_likelihood - special.logsumexp(log_likelihood))
     cumulative = np.cumsum(weight) - 0.5 * weight
     low, median, high = np.interp([0.025, 0.5, 0.975], cumulative, ORDERS)
@@ -96,10 +100,9 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
         return Interval()
     amplitude = _amplitude(tau, errors, stderr, 2.0)
     covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, 2.0, scale)
-    size = np.sqrt(np.diag(covariance))
-    if not (size > 0).all():
+    if not (np.diag(covariance) > 0).all():
         return Interval()
-    factor = np.linalg.cholesky(covariance / np.outer(size, size) + 1e-14 * np.eye(len(tau)))
+    factor, size = _whiten(covariance)
     unit = tau.max()
     design = np.linalg.solve(factor, np.stack([tau / unit, (tau / unit) ** 2], -1) / size[:, None])
     white = np.linalg.solve(factor, errors / size)
@@ -107,6 +110,9 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
     value = float((spread @ (design.T @ white))[0] / unit)
     margin = float(stats.norm.ppf(0.5 + level / 2) * math.sqrt(spread[0, 0]) / unit)
     return Interval(value, value - margin, value + margin)
+
+
+FEW = "too few step sizes"
 
 
 @dataclass(frozen=True)
@@ -117,27 +123,34 @@ class Verdict:
     note: str = ""
 
 
-def judge_first(slope: Interval, constant: Interval) -> Verdict:
+def judge_first(slope: Interval, constant: Interval, noiseless: Interval) -> Verdict:
     """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0 and the slope's meets [0.9, 1.1];
 
-    `undecided` if it contains 0; else `inconsistent`.
+    `undecided` if it contains 0; else `inconsistent`. `noiseless` is the constant without Monte
+    Carlo noise and bias: if it contains 0 too, more paths would not help.
     """
-    if math.isnan(slope.value) or math.isnan(constant.value) or 0 in constant:
-        return Verdict("undecided", "noise floor")
+    if math.isnan(constant.value) or 0 in constant or math.isnan(slope.value):
+        few = math.isnan(constant.value) or 0 in noiseless
+        return Verdict("undecided", FEW if few else "noise floor")
     return Verdict("consistent" if slope.low <= 1.1 and slope.high >= 0.9 else "inconsistent")
 
 
-def judge_second(constant: Interval, wide: Interval, unbiased: Interval, order1: Interval) -> Verdict:
+def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noiseless: Interval, order1: Interval) -> Verdict:
     """Order 2, with `r = |C₁|` of order 1: `consistent` if 0 is in `C₁`'s 99 % interval of half-width
 
-    below `0.1 r`; `inconsistent` if 0 is outside its 99.9 % interval `wide`; else `undecided`, for
-    the `integrator bias` if without it (`unbiased`) the interval were narrow enough.
+    below `0.1 r`; `inconsistent` if 0 is outside its 99.9 % interval `wide`; else `undecided`, by
+    the first that would have made it narrow enough: without the `integrator bias` (`unbiased`),
+    without noise too (`noiseless`); else there are too few step sizes.
     """
     if not math.isnan(wide.value) and 0 not in wide:
         return Verdict("inconsistent")
-    if math.isnan(constant.value) or math.isnan(order1.value) or 0 in order1:
-        return Verdict("undecided", "noise floor" if math.isnan(constant.value) else "order 1 not resolved")
+    if math.isnan(constant.value):
+        return Verdict("undecided", FEW)
+    if math.isnan(order1.value) or 0 in order1:
+        return Verdict("undecided", "order 1 not resolved")
     narrow = SHARE * abs(order1.value)
     if constant.half_width < narrow:
-        return Verdict("consistent") if 0 in constant else Verdict("undecided", "between the intervals")
-    return Verdict("undecided", "integrator bias" if unbiased.half_width < narrow else "noise floor")
+        return Verdict("consistent") if 0 in constant else Verdict("undecided", "C₁ between its intervals")
+    if unbiased.half_width < narrow:
+        return Verdict("undecided", "integrator bias")
+    return Verdict("undecided", "noise floor" if noiseless.half_width < narrow else FEW)

@@ -60,17 +60,24 @@ def slopes(table: pd.DataFrame, obstruction: str) -> pd.DataFrame:
         good = np.isfinite(error) & np.isfinite(noise)
         tau, error, noise, bias = tau[good], error[good], noise[good], bias[good]
         reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
-        none = len(tau) == 0
-        slope = Interval() if none else fit_slope(tau, error, noise, bias)
-        constant, wide, free = (Interval() if none else fit_constant(tau, error, noise, b, level)
-                                for b, level in ((bias, 0.99), (bias, 0.999), (0 * bias, 0.99)))
-        order1 = Interval() if none else fit_constant(tau, reference, reference_noise, 0 * bias)
-        verdict = judge_first(slope, constant) if order == 1 else judge_second(constant, wide, free, order1)
+        slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
+        verdict = (judge_first(slope, constant, noiseless) if order == 1
+                   else judge_second(constant, wide, free, noiseless, order1))
         verdict = _qualified(verdict, group, obstruction if order == 2 else "")
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
                      constant.high, order1.value, seen, verdict.word, verdict.note))
     return pd.DataFrame(rows, columns=SLOPES)
+
+
+def _fits(tau: np.ndarray, error: np.ndarray, noise: np.ndarray, bias: np.ndarray, reference: np.ndarray,
+          reference_noise: np.ndarray) -> tuple[Interval, tuple[Interval, ...], Interval]:
+    """Slope; `C₁` at 99 %, at 99.9 %, without bias, without bias and noise; `C₁` of order 1."""
+    if not len(tau):
+        return Interval(), (Interval(),) * 4, Interval()
+    constants = ((noise, bias, 0.99), (noise, bias, 0.999), (noise, 0 * bias, 0.99), (1e-6 * noise, 0 * bias, 0.99))
+    return (fit_slope(tau, error, noise, bias), tuple(fit_constant(tau, error, *each) for each in constants),
+            fit_constant(tau, reference, reference_noise, 0 * bias))
 
 
 def _qualified(verdict: Verdict, group: pd.DataFrame, obstruction: str) -> Verdict:

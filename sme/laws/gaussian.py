@@ -91,7 +91,7 @@ class GaussianNoise(GradientLaw):
         s = self._at(theta)
         upper = torch.triu_indices(self.motions, self.motions, device=dW.device)
         # one motion for each unordered pair of columns: √2 (S_j∘S_l) √2 off, √2 (S_j∘S_j) on the diagonal
-        weight = torch.where(upper[0] == upper[1], math.sqrt(2), 2.0).to(dW.dtype)
+        weight = 2 - (2 - math.sqrt(2)) * (upper[0] == upper[1]).to(dW.dtype)
         return torch.einsum("pdk,pdk,pk->pd", s[..., upper[0]], s[..., upper[1]], weight * dW)
 
     def variance(self, theta: Paths) -> Paths:
