@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from itertools import cycle, islice
 from typing import Any
 
@@ -15,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sme.errors import SMEError, choose
+from sme.inputs import number, several
 from sme.runner import weak_error
-from sme.specification import number, several
 from sme.study import Study
 
 PATHS = 131_072
@@ -75,7 +76,8 @@ def cli(task: Callable[[], Any]) -> None:
     """Run a Hydra application; print bad input as one line `error: …` and exit with 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        task()
+        with redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
+            task()
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
     except (SMEError, HydraException, OmegaConfBaseException) as fault:
@@ -88,6 +90,21 @@ def cli(task: Callable[[], Any]) -> None:
         _fail(": ".join(parts))
     finally:
         GlobalHydra.instance().clear()
+
+
+class _WithoutBanner:
+    """Standard error without the line that Hydra puts before an exception of ours."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith("Error executing job with overrides"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _unknown_option(fault: MissingConfigException) -> str:

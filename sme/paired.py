@@ -27,6 +27,8 @@ BLOCK_PAIRS = 4096
 SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
 LARGEST = 2**18
 """normals drawn at once for a substep"""
+DIVERGED = 1e50
+"""a pair with a value beyond this, or not finite, is diverged: its square would still be a number"""
 LEVELS = (1, 2, 4)
 """Substeps of the three levels, in units of the finest."""
 
@@ -85,7 +87,7 @@ class Block:
     moments: Moments
     """of [errors, integrator biases, errors of the order-1 reference, control variates], pair by pair"""
     diverged: int
-    """paths left out of the moments because a value of their pair was not finite"""
+    """paths left out of the moments because a value of their pair was not finite or beyond `DIVERGED`"""
     floored: int
     """paths whose second moment was below the floor at the end of a step"""
 
@@ -121,7 +123,7 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     substeps = scheme(setup.reference()).substeps(setup.tau)
     ladder = Ladder(setup.reference(), _whole(setup, 1))
     values = []
-    for k in range(setup.steps):
+    for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
         if k + 1 in setup.marks:
             values.append(ladder.values(lambda x: setup.observe(setup.fields(x)))[0])
@@ -145,7 +147,7 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
     controls = Controls(weights, paths)
     floor = Floor(setup.optimizer, paths, device)
     rows: list[tuple[np.ndarray, ...]] = []
-    for k in range(setup.steps):
+    for k in range(setup.marks[-1]):
         dW = increments.first(law.motions) if law.paired or any(each.motions for each in equations) else None
         second = max(each.second for each in equations)
         dW2 = increments.second(second) if second else None
@@ -160,8 +162,13 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
         if k + 1 in setup.marks:
             rows.append(_differences(setup, state, ladders, len(rows)))
     values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [controls.values()], -1)
-    values = 0.5 * (values[:pairs] + values[pairs:])
-    finite = np.isfinite(values).all(-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # a diverged pair is counted below
+        values = 0.5 * (values[:pairs] + values[pairs:])
+    judged = np.ones(values.shape[1], dtype=bool)
+    if setup.ordinary is not None:  # an ODE that blows up is no fault of the pairs
+        size = setup.ordinary.size
+        judged[2 * size : 3 * size] = np.isfinite(setup.ordinary.ravel())
+    finite = (np.abs(values[:, judged]) < DIVERGED).all(-1)  # NaN is not
     return Block(Moments.of(values[finite]), int(2 * (~finite).sum()), floor.count())
 
 

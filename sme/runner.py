@@ -14,11 +14,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sme.errors import SMEError
+from sme.inputs import number, several, whole
 from sme.optimizers.base import Optimizer
 from sme.paired import SHARD_PAIRS, Setup, ordinary
 from sme.points import Key, Point, read
 from sme.problems.base import Problem
-from sme.specification import Observables, Specification, number, orders, several
+from sme.specification import Observables, Specification, orders
 from sme.study import Study
 
 SHARD_PATHS = 2 * SHARD_PAIRS
@@ -109,7 +110,7 @@ def weak_error(
         outline.write(folder, spec.describe())
     found = list(read(folder / "points", outline.study)) if folder is not None else []
     study = Study(outline, found, folder)
-    run = _Run(study, setups, _seed(seed), _processes(processes, place), budget_s)
+    run = _Run(study, setups, whole("seed", seed, 0), _processes(processes, place), budget_s)
     run.shards(dict.fromkeys(setups, shards))
     if tolerance is not None and paths is None:
         run.refine(number("tolerance", tolerance))
@@ -188,17 +189,7 @@ def _work(setup: Setup, key: Key, study: str) -> Point:
 def _shards(paths: Any, tolerance: Any) -> int:
     if paths is None:
         return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
-    count = number("paths", paths)
-    if not 1 <= count < math.inf or count != int(count):
-        raise SMEError(f"paths must be a positive whole number, got {paths!r}")
-    return math.ceil(count / SHARD_PATHS)
-
-
-def _seed(seed: Any) -> int:
-    value = number("seed", seed)
-    if value != int(value) or value < 0:
-        raise SMEError(f"seed must be a whole number ≥ 0, got {seed!r}")
-    return int(value)
+    return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
 
 
 def _device(name: str) -> str:
@@ -215,7 +206,4 @@ def _device(name: str) -> str:
 def _processes(given: int | str, device: str) -> int:
     if given == "auto":
         return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = number("processes", given)
-    if count < 1 or count != int(count):
-        raise SMEError(f"processes must be 'auto' or a positive whole number, got {given!r}")
-    return int(count)
+    return whole("processes (a number or 'auto')", given, 1)

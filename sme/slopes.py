@@ -94,9 +94,9 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
     """`C₁` of `err = C₁ τ + C₂ τ² (1 + Σ_k c_k u^k)` by generalised least squares, with its interval.
 
     Covariance `diag(stderr² + bias²) + Â² (ττ')² Σ_k (uu')^k`, `c_k ~ N(0, scale²)`. None with
-    fewer than three points. Source: docs/derivation.md, section 7.
+    fewer than three points, or where one is not finite. Source: docs/derivation.md, section 7.
     """
-    if len(tau) < FEWEST:
+    if len(tau) < FEWEST or not np.isfinite([errors, stderr, bias]).all():
         return Interval()
     amplitude = _amplitude(tau, errors, stderr, 2.0)
     covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, 2.0, scale)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from sme import identity
 from sme.equations.registry import BROWNIAN, ORDERS, obstruction
 from sme.errors import SMEError, choose
+from sme.inputs import number, several
 from sme.observables import default, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
@@ -126,29 +126,6 @@ class Specification:
         """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`, the study's folder."""
         parts = (self.optimizer.name, self.regime.name, self.problem.name, self.brownian, identity.digest(self.describe()))
         return "-".join(parts)
-
-
-def number(what: str, given: Any) -> float:
-    """A number given as such or as a fraction in text (`1/16`).
-
-    Raises
-    ------
-    SMEError
-        for anything else.
-    """
-    try:
-        if isinstance(given, bool):
-            raise ValueError
-        return float(Fraction(given.strip()) if isinstance(given, str) else given)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {given!r}") from None
-
-
-def several(given: Any) -> list[Any]:
-    """A list of one or more values from a value, a sequence, or text such as `[1/4, 1/8]`."""
-    if isinstance(given, str):
-        return [part for part in given.strip("[] ").split(",") if part.strip()]
-    return list(given) if isinstance(given, Sequence) else [given]
 
 
 def orders(given: Any) -> list[int]:

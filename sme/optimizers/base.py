@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
+from sme.inputs import number
 from sme.regimes import Gradient, Regime
 
 State = dict[str, Float[Tensor, "*paths d"]]
@@ -79,10 +80,10 @@ def check_adaptive(eps: float, denominator: str, v_floor: float, rates: Mapping[
     """Raise `SMEError` unless the hyperparameters that RMSProp and Adam share are allowed."""
     choose("denominator", denominator, DENOMINATORS)
     for name, value in {"eps": eps, "v_floor": v_floor}.items():
-        if not value >= 0:
+        if not number(name, value) >= 0:
             raise SMEError(f"{name} must be ≥ 0, got {value!r}")
     for name, c in rates.items():
-        if not c > 0:
+        if not number(name, c) > 0:
             raise SMEError(f"{name} must be > 0, got {c!r} (1 − β = {name} τ)")
 
 

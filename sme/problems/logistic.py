@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from sme.errors import SMEError
+from sme.inputs import whole
 from sme.laws.examples import Examples, LinearExamples
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Paths, Problem
@@ -44,9 +45,10 @@ class Logistic(Problem):
 
     def __init__(self, features: int = 3, batch_size: int = 8, examples: int | None = None) -> None:
         x, y = breast_cancer()
+        features = whole("features", features, 1)
         if not 1 <= features <= x.shape[1]:
             raise SMEError(f"features must lie between 1 and {x.shape[1]}, got {features}")
-        if examples is not None and not 2 <= examples <= len(x):
+        if examples is not None and not 2 <= whole("examples", examples, 1) <= len(x):
             raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}")
         stride = 1 if examples is None else len(x) // examples
         x, y = x[::stride][:examples, :features], y[::stride][:examples]

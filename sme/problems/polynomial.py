@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sme.errors import SMEError
+from sme.inputs import number
 from sme.laws.gaussian import GaussianNoise
 from sme.problems.base import Paths, Problem
 
@@ -22,9 +23,10 @@ class Polynomial(Problem):
     """
 
     def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3) -> None:
+        noise = number("noise", noise)
         if not len(coefficients) or not noise >= 0:
             raise SMEError(f"a polynomial needs coefficients and noise ≥ 0, got {list(coefficients)}, noise = {noise}")
-        self.coefficients = [float(a) for a in coefficients]
+        self.coefficients = [number("coefficient", a) for a in coefficients]
         self._derivatives = [self.coefficients]
         for _ in range(3):
             last = self._derivatives[-1]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sme.errors import SMEError
+from sme.inputs import number, whole
 from sme.laws.gaussian import GaussianNoise
 from sme.problems.base import Paths, Problem
 
@@ -21,8 +22,9 @@ class Quadratic(Problem):
     """
 
     def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None) -> None:
-        if dim < 1 or not noise >= 0:
-            raise SMEError(f"a quadratic needs dim ≥ 1 and noise ≥ 0, got dim = {dim}, noise = {noise}")
+        dim, noise = whole("dim", dim, 1), number("noise", noise)
+        if not noise >= 0:
+            raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}")
         self.a = self._matrix(dim, seed)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed}
         super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, GaussianNoise(noise * self.a), "quadratic")

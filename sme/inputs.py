@@ -1,0 +1,44 @@
+"""Numbers and lists as a user may write them."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from sme.errors import SMEError
+
+
+def number(what: str, given: Any) -> float:
+    """A number given as such or as a fraction in text (`1/16`).
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    try:
+        if isinstance(given, bool):
+            raise ValueError
+        return float(Fraction(given.strip()) if isinstance(given, str) else given)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {given!r}") from None
+
+
+def several(given: Any) -> list[Any]:
+    """A list of one or more values from a value, a sequence, or text such as `[1/4, 1/8]`."""
+    if isinstance(given, str):
+        return [part for part in given.strip("[] ").split(",") if part.strip()]
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def whole(what: str, given: Any, least: int) -> int:
+    """A whole number not below `least`.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    value = number(what, given)
+    if value != value or value in (float("inf"), -float("inf")) or value != int(value) or value < least:
+        raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}")
+    return int(value)

@@ -1,0 +1,179 @@
+"""The command line: every option runs, any way of running gives the same bytes, nothing is lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import sme
+from sme import collect, paired
+from sme.points import Point
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "weak_error.py"
+JOB = ["optimizer=rmsprop", "order=2", "tau=[1/4,1/8,1/16]", "paths=32768", "horizon=0.5"]
+
+
+def command(*overrides, results, **options):
+    return subprocess.Popen([sys.executable, SCRIPT, *overrides, f"results={results}"], cwd=results.parent,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def tables(results):
+    (folder,) = (path.parent for path in results.glob("*/spec.json"))
+    return {name: (folder / name).read_bytes() for name in ("slopes.csv", "errors.csv", "slopes.md")}
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """The ladder in one job on two processes."""
+    results = tmp_path_factory.mktemp("ladder") / "results"
+    out, err = finish(command(*JOB, "processes=2", results=results))
+    return results, out, err
+
+
+def test_the_job_prints_its_table_and_leaves_its_files(ladder):
+    results, out, err = ladder
+    (folder,) = (path.parent for path in results.glob("*/spec.json"))
+    assert folder.name.startswith("rmsprop-ballistic-quadratic-independent-")
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
+    assert len(list((folder / "points").iterdir())) == 3
+    for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
+        assert word in out
+    assert "0.9375" in out  # β = 1 − c τ
+    assert err == ""  # no progress bar without a terminal
+    assert list(pd.read_csv(results / "slopes.csv").columns) == collect.COLUMNS
+    errors = pd.read_csv(folder / "errors.csv")
+    assert list(errors.columns) == ["order", "tau", "observable", "at", "time", "error", "stderr", "integrator_bias", "paths", "diverged", "floored"]
+    assert (errors["paths"] == 32768).all()
+    shutil.copytree(results, results.parent / "copy")
+
+
+def test_one_process_gives_the_same_bytes(ladder, tmp_path):
+    finish(command(*JOB, "processes=1", results=tmp_path / "results"))
+    assert tables(tmp_path / "results") == tables(ladder[0])
+
+
+def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
+    multirun = ["-m", *JOB[:2], "tau=0.25,0.125,0.0625", *JOB[3:], "processes=1"]
+    finish(command(*multirun, results=tmp_path / "results"))
+    assert tables(tmp_path / "results") == tables(ladder[0])
+    assert (tmp_path / "results" / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
+
+
+def test_a_killed_sweep_resumes_to_the_same_bytes(ladder, tmp_path):
+    results = tmp_path / "results"
+    process = command(*JOB, "processes=1", results=results)
+    deadline = time.monotonic() + 200
+    while not list(results.glob("*/points/*.json")):  # killed after the first of three points
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    found = len(list(results.glob("*/points/*.json")))
+    assert 1 <= found < 3
+    out, _ = finish(command(*JOB, "processes=1", results=results))
+    assert f"{found} of 3 points found" in out
+    assert tables(results) == tables(ladder[0])
+
+
+def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladder, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(ladder[0], results)
+    (folder,) = (path.parent for path in results.glob("*/spec.json"))
+    before = tables(results)
+    for name in before:
+        (folder / name).unlink()
+    collect.rebuild(results)
+    assert tables(results) == before
+    shutil.rmtree(folder / "points")
+    collect.rebuild(results)
+    assert tables(results) == before
+    assert (results / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
+
+
+def test_a_damaged_or_foreign_point_is_named_and_left_out(ladder, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(ladder[0], results)
+    (folder,) = (path.parent for path in results.glob("*/spec.json"))
+    first, second, third = sorted((folder / "points").iterdir())
+    first.write_text(first.read_text()[:1000])
+    data = json.loads(second.read_text())
+    second.write_text(json.dumps({**data, "study": "another"}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        collect.rebuild(results)
+    said = " ".join(str(warning.message) for warning in caught)
+    assert first.name in said
+    assert second.name in said
+    assert "another" in said
+    assert pd.read_csv(folder / "errors.csv")["tau"].nunique() == 1
+    assert Point.load(third, folder.name).key.order == 2
+
+
+def tiny(monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+
+
+OPTIONS = [
+    ["optimizer=sgd"], ["optimizer=rmsprop"], ["optimizer=adam"],
+    ["optimizer=adam", "optimizer.bias_correction=true", "optimizer.t0=2", "optimizer.denominator=updated"],
+    ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
+    ["problem=polynomial"], ["problem=logistic", "problem.examples=12"],
+    ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
+    ["regime=batch_equivalent"], ["regime=batch_equivalent", "optimizer=adam", "problem=polynomial"],
+    ["brownian=none", "order=1"], ["order=[1,2]"], ["order=1,2"],
+    ["experiment=obstruction", "tau=[1/2,1/4]", "paths=1"], ["experiment=minibatch", "tau=[1/2,1/4]", "paths=1", "problem.examples=12"],
+    ["tau=1/4"], ["tau=0.25,0.125"], ["times=[0.5,1]"], ["observables=[loss,mean v]"], ["seed=4"],
+    ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
+]
+
+
+@pytest.mark.parametrize("overrides", OPTIONS, ids=" ".join)
+def test_every_option_composes_and_runs(overrides, tmp_path, monkeypatch, capsys):
+    import runpy
+
+    tiny(monkeypatch)
+    given = {override.split("=")[0] for override in overrides}
+    common = [each for each in ("tau=[1/2,1/4]", "paths=1") if each.split("=")[0] not in given]
+    flag = ["-m"] if any("," in each and "[" not in each for each in overrides) else []
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *flag, *overrides, *common, "processes=1", f"results={tmp_path}"])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert "verdict" in capsys.readouterr().out
+    assert list(tmp_path.glob("*/errors.png"))
+    assert not (pd.read_csv(next(tmp_path.glob("*/errors.csv")))["error"].isna()).any()
+
+
+def test_a_budget_that_runs_out_says_so(monkeypatch):
+    tiny(monkeypatch)
+    study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start={"theta": torch.ones(2)},
+                           paths=1_000_000, budget_s=0.5)
+    assert "stopped by budget_s" in str(study)
+    assert 0 < len(study.points) < 62
+
+
+def test_tolerance_adds_shards_where_they_are_needed(monkeypatch):
+    tiny(monkeypatch)
+    study = sme.weak_error(sme.Quadratic(), sme.RMSProp(), tau=[1 / 2, 1 / 4], start={"theta": torch.ones(2)},
+                           tolerance=0.05, observables=["|v|^2"])
+    assert (study.errors["stderr"] <= 0.05 * study.errors["error"].abs()).all()
+    alone = sme.weak_error(sme.Quadratic(), sme.RMSProp(), tau=1 / 4, start={"theta": torch.ones(2)},
+                           tolerance=0.05, observables=["|v|^2"])
+    here = study.errors.query("tau == 0.25").reset_index(drop=True)
+    pd.testing.assert_frame_equal(here, alone.errors, check_exact=True)

@@ -1,0 +1,141 @@
+"""The paired run: what it keeps, what it counts, and that nothing is dropped silently."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import sme
+from sme import identity, paired
+from sme.controls import responses
+from sme.crossfit import coefficients
+from sme.specification import Specification
+from tests import models
+
+START = {"theta": torch.tensor([1.0, 0.5])}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
+
+
+def study(problem=None, optimizer=None, **changes):
+    arguments = {"tau": [1 / 2, 1 / 4], "start": START, "paths": 1, **changes}
+    return sme.weak_error(problem or sme.Quadratic(), optimizer or sme.RMSProp(), **arguments)
+
+
+def test_both_orders_see_the_same_discrete_run():
+    """Order 2's yardstick is order 1's own error, to the last bit, where both are the ODE."""
+    both = study(order=(1, 2), brownian="independent", regime="batch_equivalent")
+    first, second = (both._table.query("order == @n").reset_index() for n in (1, 2))
+    assert (first["error"] - second["order1_error"]).abs().max() < 5e-3 * first["error"].abs().max()
+    raw = {point.key.order: point.blocks[0].moments.mean for point in both.points if point.key.steps == 4}
+    rows = len(both.outline.observables)
+    assert raw[1][:rows] == pytest.approx(raw[2][2 * rows : 3 * rows], abs=1e-14)
+
+
+def test_control_variates_have_mean_zero_and_help():
+    spec = Specification.of(sme.Quadratic(), sme.RMSProp(), "ballistic", "independent", 1.0, START, None, None)
+    setup = spec.setup(2, 8)
+    with torch.no_grad():
+        setup = dataclasses.replace(setup, ordinary=paired.ordinary(setup))
+        weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
+        block = paired.run_block(setup, (0, 8, 0, 0), weights, 4096)
+    m, rows = block.moments, len(setup.observables)
+    spread = (m.comoment.diagonal() / (m.count - 1) / m.count) ** 0.5
+    controls = slice(3 * rows, None)
+    assert (abs(m.mean[controls]) < 5 * spread[controls] + 1e-15).all()
+    beta = coefficients(m, 3 * rows)[:, :rows]
+    left = m.comoment.diagonal()[:rows] - (beta * m.comoment[controls, :rows]).sum(0)
+    v2 = list(setup.observables).index("|v|^2")
+    assert left[v2] < 0.01 * m.comoment[v2, v2]
+
+
+def test_responses_are_the_derivative_of_the_noiseless_run():
+    spec = Specification.of(models.gaussian(True), sme.Adam(), "batch_equivalent", "independent", 1.0,
+                            models.STATES, ["loss", "|v|^2"], None)
+    setup = spec.setup(2, 4)
+    weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
+
+    def end(step, bump):
+        """Feed step `step` a noise `bump` in its gradient, without its square."""
+        state = {name: field[None] for name, field in setup.start.items()}
+        for k in range(4):
+            mean, variance = setup.problem.gradient(state["theta"]), setup.problem.noise.variance(state["theta"])
+            gradient = setup.regime.expected(mean, variance, setup.tau)
+            if k == step:
+                noise = setup.regime.gradient(mean, bump[None], setup.tau)
+                linear = noise.square - bump[None] ** 2 - setup.tau * mean**2
+                gradient = gradient._replace(step=noise.step, square=gradient.square + linear)
+            state = setup.optimizer.update(state, gradient, setup.tau, k * setup.tau)
+        return setup.observe(state)[0]
+
+    for step in (0, 2):
+        for i in range(2):
+            bump = torch.zeros(2, dtype=torch.float64)
+            bump[i] = 1e-6
+            slope = (end(step, bump) - end(step, -bump)) / 2e-6
+            torch.testing.assert_close(weights.linear[step, i], slope, rtol=1e-6, atol=1e-9)
+
+
+def test_diverged_paths_are_counted_and_nothing_is_decided():
+    explosive = sme.Problem(lambda t: -(t**4).sum(), 1, sme.GaussianNoise(torch.tensor([[2.0]])))
+    result = study(explosive, sme.SGD(), tau=[1 / 2, 1 / 4, 1 / 8], horizon=3.0, start={"theta": torch.tensor([0.5])})
+    assert (result.errors["diverged"] > 0.01).any()
+    assert (result.slopes["verdict"] == "undecided").all()
+    assert result.slopes["note"].str.contains("paths diverged").all()
+
+
+def test_the_floor_is_counted_and_nothing_is_decided():
+    low = sme.Quadratic(noise=0.05)
+    result = study(low, sme.RMSProp(c=1.5, v_floor=0.4), tau=[1 / 2, 1 / 4, 1 / 8], horizon=1.0)
+    assert (result.errors["floored"] > 0.01).all()
+    assert result.slopes["note"].str.contains("floor active").all()
+    assert (result.slopes["verdict"] == "undecided").all()
+
+
+def test_checkpoints_have_rows_of_their_own():
+    result = study(times=[0.5, 1.0])
+    assert set(result.errors["at"]) == {"t=0.5", "end"}
+    whole = study()
+    end = result.errors.query("at == 'end'").reset_index(drop=True)
+    assert (end["time"] == 1.0).all()
+    assert (end["error"] - whole.errors["error"]).abs().max() < 4 * whole.errors["stderr"].max()
+
+
+def test_minibatch_runs_are_deterministic_and_in_pieces(monkeypatch):
+    problem = sme.Logistic(examples=12)
+    start = {"theta": torch.full((4,), 0.5), "v": torch.full((4,), 0.2)}
+    tables = [study(problem, start=start).errors for _ in range(2)]
+    assert tables[0].equals(tables[1])
+    monkeypatch.setattr(paired, "LARGEST", 1024)
+    other = study(problem, start=start).errors
+    gap = (tables[0]["error"] - other["error"]).abs()
+    assert (gap < 5 * (tables[0]["stderr"] + other["stderr"])).all()
+    assert not tables[0].equals(other)  # the streams of the pieces are their own
+
+
+def test_identity_changes_with_the_law_of_the_numbers_and_with_nothing_else():
+    def name(**changes):
+        return study(**changes).name
+
+    same = name()
+    assert name(order=1, tau=1 / 2, seed=3, paths=1) == same
+    for changes in [{"optimizer": sme.RMSProp(c=0.4)}, {"problem": sme.Quadratic(noise=0.3)}, {"horizon": 2.0},
+                    {"start": {"theta": torch.tensor([1.0, 0.4])}}, {"regime": "batch_equivalent"}, {"times": [0.5]},
+                    {"observables": ["loss"]}, {"optimizer": sme.RMSProp(v_floor=0.02)},
+                    {"optimizer": sme.RMSProp(denominator="updated")}, {"brownian": "none", "order": 1}]:
+        assert name(**changes) != same, changes
+    before = identity.digest({})
+    identity.NUMERICS += 1
+    try:
+        assert identity.digest({}) != before
+    finally:
+        identity.NUMERICS -= 1
+
+
+def test_identity_of_a_users_function_is_its_code():
+    two, also, three = (lambda s: 2 * s["theta"].sum(-1), lambda s: 2 * s["theta"].sum(-1), lambda s: 3 * s["theta"].sum(-1))
+    names = [study(observables={"f": f}).name for f in (two, also, three)]
+    assert names[0] == names[1] != names[2]
