@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,3 +59,23 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
     return Responses(tau ** (regime.step_power / 2) * by_step + slope * by_square, by_square)
+
+
+class Controls:
+    """The running control variates of a block."""
+
+    def __init__(self, weights: Responses | None, paths: int) -> None:
+        self.weights, self.paths = weights, paths
+        self.sums: list[Tensor | float] = [0.0, 0.0]
+
+    def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
+        """Add step `k`'s noise and centred squares."""
+        if self.weights is not None:
+            self.sums[0] = self.sums[0] + noise @ self.weights.linear[k]
+            self.sums[1] = self.sums[1] + (noise * noise - variance) @ self.weights.quadratic[k]
+
+    def values(self) -> Float[np.ndarray, "paths controls"]:
+        """One column a row and kind."""
+        if self.weights is None:
+            return np.zeros((self.paths, 0))
+        return torch.cat([torch.as_tensor(part) for part in self.sums], -1).cpu().numpy()

@@ -1,7 +1,7 @@
 """The paired run: discrete optimizer and equations on the same increments."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -9,14 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.controls import Responses, responses
+from sme.controls import Controls, Responses, responses
 from sme.equations.base import Equation
-from sme.equations.registry import equation
 from sme.moments import Moments
 from sme.optimizers.base import Optimizer, State
-from sme.problems.base import Problem
-from sme.regimes import BALLISTIC, Regime
-from sme.simulate.chain import Chain
+from sme.regimes import BALLISTIC
+from sme.setup import Setup
 from sme.simulate.increments import Increments, coarsen
 from sme.simulate.schemes import scheme
 from sme.simulate.torchsde_adapter import integrate
@@ -31,53 +29,6 @@ DIVERGED = 1e50
 """a pair with a value beyond this, or not finite, is diverged: its square would still be a number"""
 LEVELS = (1, 2, 4)
 """Substeps of the three levels, in units of the finest."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Everything that a shard at one `τ` needs, apart from its seed and number."""
-
-    problem: Problem
-    optimizer: Optimizer
-    regime: Regime
-    order: int
-    brownian: str
-    steps: int
-    horizon: float
-    start: State
-    marks: tuple[int, ...]
-    """step numbers at which the observables are taken"""
-    observables: Mapping[str, Callable[[State], Tensor]]
-    device: str = "cpu"
-    ordinary: Float[np.ndarray, "marks observables"] | None = field(default=None)
-    """the observables along the order-1 ODE, where that is the reference of order 2"""
-
-    @property
-    def tau(self) -> float:
-        """`τ = horizon/steps`."""
-        return self.horizon / self.steps
-
-    @property
-    def chain(self) -> Chain:
-        """The discrete run."""
-        return Chain(self.problem, self.optimizer, self.regime, self.tau)
-
-    def equation(self) -> Equation:
-        """The equation under test."""
-        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian)
-
-    def reference(self) -> Equation:
-        """The order-1 equation whose error is the yardstick of order 2."""
-        brownian = "none" if self.regime == BALLISTIC else "independent"
-        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
-
-    def observe(self, state: State) -> Float[Tensor, "paths observables"]:
-        """All observables of a state."""
-        return torch.stack([observable(state) for observable in self.observables.values()], -1)
-
-    def fields(self, x: Tensor) -> State:
-        """The named fields of a whole state."""
-        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
 
 
 @dataclass(frozen=True)
@@ -121,17 +72,13 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     if setup.order == 1 or setup.regime != BALLISTIC:
         return None
     substeps = scheme(setup.reference()).substeps(setup.tau)
-    ladder = Ladder(setup.reference(), _whole(setup, 1))
+    ladder = Ladder(setup.reference(), setup.whole(1))
     values = []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
         if k + 1 in setup.marks:
             values.append(ladder.values(lambda x: setup.observe(setup.fields(x)))[0])
     return torch.cat(values).cpu().numpy()
-
-
-def _whole(setup: Setup, paths: int) -> Float[Tensor, "paths state"]:
-    return torch.cat([setup.start[name] for name in setup.optimizer.fields]).expand(paths, -1).contiguous()
 
 
 def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pairs: int = BLOCK_PAIRS) -> Block:
@@ -141,9 +88,9 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
     equations = [setup.equation()]
     if setup.order == 2 and setup.ordinary is None:  # the reference is an equation with noise of its own
         equations.append(setup.reference())
-    ladders = [Ladder(each, _whole(setup, paths if each.motions else 1)) for each in equations]
+    ladders = [Ladder(each, setup.whole(paths if each.motions else 1)) for each in equations]
     increments = Increments(key, pairs, ladders[0].scheme.substeps(tau), tau, device)
-    state = setup.fields(_whole(setup, paths))
+    state = setup.fields(setup.whole(paths))
     controls = Controls(weights, paths)
     floor = Floor(setup.optimizer, paths, device)
     rows: list[tuple[np.ndarray, ...]] = []
@@ -188,26 +135,6 @@ def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -
     elif setup.ordinary is not None:
         parts.append(discrete - torch.from_numpy(setup.ordinary[mark]).to(discrete.device))
     return tuple(part.cpu().numpy() for part in parts)
-
-
-class Controls:
-    """The running control variates of a block."""
-
-    def __init__(self, weights: Responses | None, paths: int) -> None:
-        self.weights, self.paths = weights, paths
-        self.sums: list[Tensor | float] = [0.0, 0.0]
-
-    def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
-        """Add step `k`'s noise and centred squares."""
-        if self.weights is not None:
-            self.sums[0] = self.sums[0] + noise @ self.weights.linear[k]
-            self.sums[1] = self.sums[1] + (noise * noise - variance) @ self.weights.quadratic[k]
-
-    def values(self) -> Float[np.ndarray, "paths controls"]:
-        """One column a row and kind."""
-        if self.weights is None:
-            return np.zeros((self.paths, 0))
-        return torch.cat([torch.as_tensor(part) for part in self.sums], -1).cpu().numpy()
 
 
 class Floor:

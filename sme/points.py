@@ -17,7 +17,8 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.identity import NUMERICS
 from sme.moments import Moments
-from sme.paired import SHARD_PAIRS, Block, Setup, run_shard
+from sme.paired import SHARD_PAIRS, Block, run_shard
+from sme.setup import Setup
 
 
 class Key(NamedTuple):

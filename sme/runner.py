@@ -16,9 +16,10 @@ from tqdm import tqdm
 from sme.errors import SMEError
 from sme.inputs import number, several, whole
 from sme.optimizers.base import Optimizer
-from sme.paired import SHARD_PAIRS, Setup, ordinary
+from sme.paired import SHARD_PAIRS, ordinary
 from sme.points import Key, Point, read
 from sme.problems.base import Problem
+from sme.setup import Setup
 from sme.specification import Observables, Specification, orders
 from sme.study import Study
 

@@ -15,9 +15,9 @@ from sme.inputs import number, several
 from sme.observables import default, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
-from sme.paired import Setup
 from sme.problems.base import Problem
 from sme.regimes import Regime, regime
+from sme.setup import Setup
 
 Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | None
 

@@ -17,6 +17,7 @@ import torch
 import sme
 from sme import collect, paired
 from sme.points import Point
+from sme.tables import ERRORS
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "weak_error.py"
@@ -51,7 +52,8 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     results, out, err = ladder
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
     assert folder.name.startswith("rmsprop-ballistic-quadratic-independent-")
-    assert {path.name for path in folder.iterdir()} == {"spec.json", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
+    files = {"spec.json", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
+    assert {path.name for path in folder.iterdir()} == files
     assert len(list((folder / "points").iterdir())) == 3
     for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
         assert word in out
@@ -59,7 +61,7 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     assert err == ""  # no progress bar without a terminal
     assert list(pd.read_csv(results / "slopes.csv").columns) == collect.COLUMNS
     errors = pd.read_csv(folder / "errors.csv")
-    assert list(errors.columns) == ["order", "tau", "observable", "at", "time", "error", "stderr", "integrator_bias", "paths", "diverged", "floored"]
+    assert list(errors.columns) == ERRORS
     assert (errors["paths"] == 32768).all()
     shutil.copytree(results, results.parent / "copy")
 
@@ -139,7 +141,8 @@ OPTIONS = [
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
     ["regime=batch_equivalent"], ["regime=batch_equivalent", "optimizer=adam", "problem=polynomial"],
     ["brownian=none", "order=1"], ["order=[1,2]"], ["order=1,2"],
-    ["experiment=obstruction", "tau=[1/2,1/4]", "paths=1"], ["experiment=minibatch", "tau=[1/2,1/4]", "paths=1", "problem.examples=12"],
+    ["experiment=obstruction", "tau=[1/2,1/4]", "paths=1"],
+    ["experiment=minibatch", "tau=[1/2,1/4]", "paths=1", "problem.examples=12"],
     ["tau=1/4"], ["tau=0.25,0.125"], ["times=[0.5,1]"], ["observables=[loss,mean v]"], ["seed=4"],
     ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
 ]

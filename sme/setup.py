@@ -1,0 +1,67 @@
+"""What a run at one step size needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.equations.base import Equation
+from sme.equations.registry import equation
+from sme.optimizers.base import Optimizer, State
+from sme.problems.base import Problem
+from sme.regimes import BALLISTIC, Regime
+from sme.simulate.chain import Chain
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a shard at one `τ` needs, apart from its seed and number."""
+
+    problem: Problem
+    optimizer: Optimizer
+    regime: Regime
+    order: int
+    brownian: str
+    steps: int
+    horizon: float
+    start: State
+    marks: tuple[int, ...]
+    """step numbers at which the observables are taken"""
+    observables: Mapping[str, Callable[[State], Tensor]]
+    device: str = "cpu"
+    ordinary: Float[np.ndarray, "marks observables"] | None = None
+    """the observables along the order-1 ODE, where that is the reference of order 2"""
+
+    @property
+    def tau(self) -> float:
+        """`τ = horizon/steps`."""
+        return self.horizon / self.steps
+
+    @property
+    def chain(self) -> Chain:
+        """The discrete run."""
+        return Chain(self.problem, self.optimizer, self.regime, self.tau)
+
+    def equation(self) -> Equation:
+        """The equation under test."""
+        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian)
+
+    def reference(self) -> Equation:
+        """The order-1 equation whose error is the yardstick of order 2."""
+        brownian = "none" if self.regime == BALLISTIC else "independent"
+        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
+
+    def observe(self, state: State) -> Float[Tensor, "paths observables"]:
+        """All observables of a state."""
+        return torch.stack([observable(state) for observable in self.observables.values()], -1)
+
+    def fields(self, x: Tensor) -> State:
+        """The named fields of a whole state."""
+        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
+
+    def whole(self, paths: int) -> Float[Tensor, "paths state"]:
+        """The start as a whole state, the same for every path."""
+        return torch.cat([self.start[name] for name in self.optimizer.fields]).expand(paths, -1).contiguous()
