@@ -15,7 +15,7 @@ from sme.moments import Moments
 from sme.optimizers.base import Optimizer, State
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
-from sme.simulate.increments import Increments, coarsen
+from sme.simulate.increments import Increments, coarsen, together
 from sme.simulate.schemes import scheme
 from sme.simulate.torchsde_adapter import integrate
 
@@ -98,7 +98,7 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
         dW = increments.first(law.motions) if law.paired or any(each.motions for each in equations) else None
         second = max(each.second for each in equations)
         dW2 = increments.second(second) if second else None
-        z = law.draw(dW.sum(0) if law.paired and dW is not None else None, tau, increments.draws, paths)
+        z = law.draw(coarsen(dW, len(dW))[0] if law.paired and dW is not None else None, tau, increments.draws, paths)
         theta = state["theta"]
         state, noise = chain.step(state, z, k)
         controls.add(k, noise, law.variance(theta) if weights is not None else theta)
@@ -122,7 +122,7 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
 def _share(each: Equation, dW: Tensor | None, dW2: Tensor | None, substeps: int) -> Tensor:
     if not each.motions or dW is None:
         return torch.zeros(substeps, 1, 0, dtype=torch.float64)
-    return torch.cat((dW, dW2), -1) if each.second and dW2 is not None else dW
+    return together(dW, dW2) if each.second and dW2 is not None else dW
 
 
 def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:

@@ -73,4 +73,11 @@ def coarsen(dW: Float[Tensor, "substeps paths motions"], factor: int) -> Float[T
     """The same path on substeps `factor` times as long."""
     if factor == 1:
         return dW
-    return dW.reshape(dW.shape[0] // factor, factor, *dW.shape[1:]).sum(1)
+    stored = dW.mT  # motion by motion, as `Increments` made it: to keep the fast layout
+    return stored.reshape(stored.shape[0] // factor, factor, *stored.shape[1:]).sum(1).mT
+
+
+def together(first: Float[Tensor, "substeps paths first"],
+             second: Float[Tensor, "substeps paths second"]) -> Float[Tensor, "substeps paths motions"]:
+    """First and second motions side by side."""
+    return torch.cat((first.mT, second.mT), 1).mT
