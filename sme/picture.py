@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sme.files import replacing
 from sme.report import quote
@@ -33,9 +34,22 @@ def draw(name: str, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> P
         for axis in axes[len(groups):]:
             axis.remove()
         figure.suptitle(name, fontsize="small")
+        figure.legend(handles=_key(), loc="outside lower center", ncols=5, frameon=False, fontsize="x-small")
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=160, format=path.suffix.lstrip(".") or "png")
     return path
+
+
+def _key() -> list[Line2D]:
+    """What the marks mean."""
+    black: dict[str, Any] = {"color": "0.3", "ls": "none", "ms": 4}
+    return [
+        Line2D([], [], marker="o", label="error > 0", **black),
+        Line2D([], [], marker="o", mfc="white", label="error < 0 (bars: 95 %)", **black),
+        Line2D([], [], marker="x", label="|integrator bias|", **black),
+        Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
+        Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2"),
+    ]
 
 
 def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any) -> None:
@@ -61,6 +75,9 @@ def _frame(axis: Any, group: pd.DataFrame, title: str) -> None:
     top = group["error"].abs().max()
     for p, dash in ((1, ":"), (2, "--")):
         axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
-    axis.set(xscale="log", yscale="log", title=title, xlabel="step size τ", ylabel="|weak error|")
+    title = title.replace("theta", "θ").replace("^2", "²")
+    axis.set(yscale="log", title=title, xlabel="step size τ", ylabel="|weak error|")
     axis.set_xscale("log", base=2)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low * (low / high) ** 0.2, high)  # room for the legend below the data
     axis.legend(frameon=False, fontsize="x-small", loc="lower right")

@@ -19,7 +19,7 @@ from sme.problems.base import Problem
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 
-Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | None
+Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | str | None
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Specification:
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}")
+        if not isinstance(start, Mapping):
+            raise SMEError(f"start must map field names to tensors, got {start!r}: give start={{'theta': tensor, …}}")
         checked = initial(optimizer, start, problem.dim)
         problem.check(checked["theta"])
         if observables is None:
             observables = default(problem, optimizer)
         elif not isinstance(observables, Mapping):
-            observables = select(problem, optimizer, list(observables))
+            observables = select(problem, optimizer, several(observables))
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():

@@ -33,6 +33,7 @@ def study(**changes):
     ({"brownian": "independant"}, ["independant", "did you mean 'independent'"]),
     ({"regime": "balistic"}, ["balistic", "did you mean 'ballistic'"]),
     ({"start": {}}, ["theta", "start"]),
+    ({"start": torch.ones(2)}, ["start", "map"]),
     ({"start": {**START, "w": torch.ones(2)}}, ["'w'", "theta, v"]),
     ({"start": {"theta": torch.ones(3)}}, ["(3,)", "(2,)"]),
     ({"start": {**START, "v": torch.tensor([-1.0, 1.0])}}, ["v", "-1.0", "≥ 0"]),
@@ -95,6 +96,8 @@ def test_parts_refuse(make, words):
     (sme.Problem(lambda t: t, 2, sme.GaussianNoise(torch.eye(2))), ["scalar", "(2,)"]),
     (sme.Problem(lambda t: t.square().sum(), 2, sme.GaussianNoise(lambda t: t.diag() / 0 * 0 + t.diag() / 0)),
      ["noise variance", "not finite"]),
+    (sme.Problem(lambda t: t.square().sum(), 2, sme.MinibatchNoise(lambda t, x: (t * x).sum(), (torch.eye(2),))),
+     ["mean of the per-example losses"]),
 ])
 def test_a_problem_that_is_not_finite_at_the_start_is_refused(problem, words):
     with pytest.raises(sme.SMEError) as caught:

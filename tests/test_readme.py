@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import fill_readme
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -64,3 +66,17 @@ def test_ci_fails_without_the_test_extra(tmp_path):
     done = ci(tmp_path, "test", "'.[test]'", ".")
     assert done.returncode != 0
     assert "No module named pytest" in done.stderr
+
+
+def test_every_number_in_the_readmes_tables_stands_in_results():
+    assert fill_readme.filled(README) == README
+
+
+def test_every_study_in_results_has_its_tables_and_none_its_points():
+    tracked = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not tracked:
+        pytest.skip("needs a git checkout")
+    studies = {Path(path).parts[1] for path in tracked if len(Path(path).parts) > 2}
+    for study in studies:
+        names = {Path(path).name for path in tracked if path.startswith(f"results/{study}/")}
+        assert names == {"spec.json", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}

@@ -43,6 +43,9 @@ class GradientLaw(ABC):
     def check(self, dim: int) -> None:
         """Raise `SMEError` if the law does not fit `dim` parameters."""
 
+    def check_mean(self, theta: Paths, gradient: Paths) -> None:
+        """Raise `SMEError` if the law's own mean gradient is not the loss's `gradient` at `theta`."""
+
     @abstractmethod
     def draw(self, increment: Float[Tensor, "paths motions"] | None, tau: float,
              stream: Stream, paths: int) -> Tensor:

@@ -58,6 +58,12 @@ class MinibatchNoise(GradientLaw):
     def check(self, dim: int) -> None:
         self.examples.check(dim)
 
+    def check_mean(self, theta: Paths, gradient: Paths) -> None:
+        mean = self._mean(theta)
+        if not torch.allclose(mean, gradient, rtol=1e-5, atol=1e-7):
+            raise SMEError(f"the mean of the per-example gradients, {mean[0].tolist()}, is not the gradient of the loss, "
+                           f"{gradient[0].tolist()}: the problem's loss must be the mean of the per-example losses")
+
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         return stream.integers(self.motions, paths, self.batch_size)
 

@@ -90,6 +90,7 @@ class Problem:
                     f"the {what} is not finite at the start θ = {theta.tolist()}: "
                     "change the start, the loss or the noise factor"
                 )
+        self.noise.check_mean(point, terms["gradient of the loss"])
 
     def to(self, device: torch.device) -> "Problem":
         """The same problem with its tensors, and those of its noise, on `device`."""
