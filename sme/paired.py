@@ -104,11 +104,17 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
         controls.add(k, noise, law.variance(theta) if weights is not None else theta)
         for ladder in ladders:
             ladder.step(k, chain.time(k), _share(ladder.equation, dW, dW2, increments.substeps))
-        floor.see(state["v"] if floor.active else theta)
-        floor.see(setup.fields(ladders[0].levels[0])["v"] if floor.active else theta)
+        floor.see(state)
+        floor.see(setup.fields(ladders[0].levels[0]))
         if k + 1 in setup.marks:
             rows.append(_differences(setup, state, ladders, len(rows)))
     values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [controls.values()], -1)
+    return _block(setup, values, floor)
+
+
+def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], floor: "Floor") -> Block:
+    """The moments of the pairs that did not diverge."""
+    pairs = len(values) // 2
     with np.errstate(invalid="ignore", over="ignore"):  # a diverged pair is counted below
         values = 0.5 * (values[:pairs] + values[pairs:])
     judged = np.ones(values.shape[1], dtype=bool)
@@ -145,10 +151,10 @@ class Floor:
         self.level = optimizer.v_floor
         self.seen = torch.zeros(paths, dtype=torch.bool, device=device)
 
-    def see(self, v: Tensor) -> None:
+    def see(self, state: State) -> None:
         """Note the paths whose second moment is below the floor in any coordinate."""
         if self.active:
-            self.seen = self.seen | (v < self.level).any(-1)
+            self.seen = self.seen | (state["v"] < self.level).any(-1)
 
     def count(self) -> int:
         """How many."""

@@ -12,7 +12,7 @@ from sme import identity
 from sme.equations.registry import BROWNIAN, ORDERS, obstruction
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
-from sme.observables import default, select
+from sme.observables import available, default, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
@@ -94,9 +94,10 @@ class Specification:
         start = {name: field.to(place) for name, field in self.start.items()}
         problem = self.problem.to(place)
         observables = self.observables
-        if place.type != "cpu":
-            named = default(problem, self.optimizer)
-            observables = {name: named.get(name, observable) for name, observable in observables.items()}
+        if place.type != "cpu":  # built-in observables hold the problem: they move with it
+            named = available(problem, self.optimizer)
+            observables = {name: named[name] if self._built_in(name) else observable
+                           for name, observable in observables.items()}
         setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
                       start, marks, observables)
         setup.equation()
@@ -117,11 +118,12 @@ class Specification:
         described: dict[str, Any] = identity.fingerprint(parts)
         return described
 
+    def _built_in(self, name: str) -> bool:
+        named, given = available(self.problem, self.optimizer), self.observables[name]
+        return name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
+
     def _observable(self, name: str) -> Any:
-        named = default(self.problem, self.optimizer)
-        given = self.observables[name]
-        same = name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
-        return name if same else identity.fingerprint(given)
+        return name if self._built_in(name) else identity.fingerprint(self.observables[name])
 
     @property
     def name(self) -> str:
