@@ -21,7 +21,7 @@ from sme.tables import ERRORS
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "weak_error.py"
-JOB = ["optimizer=rmsprop", "order=2", "tau=[1/4,1/8,1/16]", "paths=32768", "horizon=0.5"]
+JOB = ["optimizer=rmsprop", "order=2", "tau=[1/8,1/16,1/32]", "paths=32768", "horizon=0.25"]
 
 
 def command(*overrides, results, **options):
@@ -57,7 +57,7 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     assert len(list((folder / "points").iterdir())) == 3
     for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
         assert word in out
-    assert "0.9375" in out  # β = 1 − c τ
+    assert "0.96875" in out  # β = 1 − c τ
     assert err == ""  # no progress bar without a terminal
     assert list(pd.read_csv(results / "slopes.csv").columns) == collect.COLUMNS
     errors = pd.read_csv(folder / "errors.csv")
@@ -72,7 +72,7 @@ def test_one_process_gives_the_same_bytes(ladder, tmp_path):
 
 
 def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
-    multirun = ["-m", *JOB[:2], "tau=0.25,0.125,0.0625", *JOB[3:], "processes=1"]
+    multirun = ["-m", *JOB[:2], "tau=0.125,0.0625,0.03125", *JOB[3:], "processes=1"]
     finish(command(*multirun, results=tmp_path / "results"))
     assert tables(tmp_path / "results") == tables(ladder[0])
     assert (tmp_path / "results" / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
@@ -141,9 +141,9 @@ OPTIONS = [
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
     ["regime=batch_equivalent"], ["regime=batch_equivalent", "optimizer=adam", "problem=polynomial"],
     ["brownian=none", "order=1"], ["order=[1,2]"], ["order=1,2"],
-    ["experiment=obstruction", "tau=[1/2,1/4]", "paths=1"],
-    ["experiment=minibatch", "tau=[1/2,1/4]", "paths=1", "problem.examples=12"],
-    ["tau=1/4"], ["tau=0.25,0.125"], ["times=[0.5,1]"], ["observables=[loss,mean v]"], ["seed=4"],
+    ["experiment=obstruction", "tau=[1/8,1/16]", "paths=1"],
+    ["experiment=minibatch", "tau=[1/8,1/16]", "paths=1", "problem.examples=12"],
+    ["tau=1/8"], ["tau=0.125,0.0625"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
     ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
 ]
 
@@ -154,7 +154,7 @@ def test_every_option_composes_and_runs(overrides, tmp_path, monkeypatch, capsys
 
     tiny(monkeypatch)
     given = {override.split("=")[0] for override in overrides}
-    common = [each for each in ("tau=[1/2,1/4]", "paths=1") if each.split("=")[0] not in given]
+    common = [each for each in ("tau=[1/8,1/16]", "horizon=0.25", "paths=1") if each.split("=")[0] not in given]
     flag = ["-m"] if any("," in each and "[" not in each for each in overrides) else []
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *flag, *overrides, *common, "processes=1", f"results={tmp_path}"])
     runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -1,4 +1,4 @@
-"""Full Monte Carlo runs: python -m pytest -m slow tests/test_slow.py (about 40 minutes on 2 cores)."""
+"""Full Monte Carlo runs: python -m pytest -n 0 -m slow (about 40 minutes on 2 cores)."""
 
 import inspect
 import sys
