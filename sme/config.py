@@ -1,5 +1,6 @@
 """From a Hydra configuration to a study: the only module that knows Hydra."""
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from sme.inputs import number, several
 from sme.runner import weak_error
 from sme.study import Study
 
-PATHS = 131_072
+FIELDS = ("theta", "m", "v")
+"""start values that a problem's configuration may give; an optimizer takes those of its fields"""
 
 
 def run(config: DictConfig) -> Study:
@@ -33,31 +35,36 @@ def run(config: DictConfig) -> Study:
     """
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
+    settings = inspect.signature(weak_error).parameters
+    for name in values:
+        choose("setting", name, settings)
+    for name in ("problem", "optimizer", "start"):
+        if not isinstance(values.get(name), dict):
+            raise SMEError(f"{name} must be a group of settings, got {values.get(name)!r}: leave it out for the default")
     problem, optimizer = (_build(values.pop(part)) for part in ("problem", "optimizer"))
     given = values.pop("start")
+    for field in given:
+        choose("field in start", field, FIELDS)
     start = {field: _repeated(field, given.get(field), problem.dim) for field in optimizer.fields if field in given}
-    if values["paths"] is None and values["tolerance"] is None:
-        values["paths"] = PATHS
-    if values["processes"] == "auto" and _in_parallel():
+    if values.get("processes") == "auto" and _in_parallel():
         values["processes"] = 1
-    for name in ("tau", "observables", "times"):
-        values[name] = None if values[name] is None else several(values[name])
-    if values["times"] is not None:
-        values["times"] = [number("time", time) for time in values["times"]]
+    for name in ("tau", "results"):
+        if values.get(name) is None:
+            raise SMEError(f"{name} is missing: leave it out of the command for its default")
     return weak_error(problem, optimizer, start=start, **values)
 
 
 def _build(node: dict[str, Any]) -> Any:
-    if isinstance(node.get("clock"), list):
-        node["clock"] = tuple(node["clock"])
     try:
         return instantiate(node, _convert_="all")
     except HydraException as fault:
-        causes = [fault.__cause__, fault.__context__]
-        for cause in causes:
-            if isinstance(cause, SMEError):
-                raise cause from None
-        raise SMEError(f"cannot make {node.get('_target_')}: {causes[0] or fault}") from fault
+        cause: BaseException = fault
+        while not isinstance(cause, SMEError) and (deeper := cause.__cause__ or cause.__context__) is not None:
+            cause = deeper
+        if isinstance(cause, SMEError):
+            raise cause from None
+        allowed = ", ".join(key for key in node if key != "_target_")
+        raise SMEError(f"cannot make {node.get('_target_')}: {cause}; given were {allowed}") from None
 
 
 def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
@@ -80,7 +87,7 @@ def cli(task: Callable[[], Any]) -> None:
             task()
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
-    except (SMEError, HydraException, OmegaConfBaseException) as fault:
+    except (SMEError, HydraException, OmegaConfBaseException, OSError) as fault:
         parts: list[str] = []
         cause: BaseException | None = fault
         while cause is not None:

@@ -15,6 +15,12 @@ LONGEST = 4096
 """Runs of more steps get no control variates (the response is differentiated through all steps)."""
 
 
+def _slopes(value: Tensor, s: Tensor, q: Tensor) -> tuple[Tensor, ...]:
+    if not value.requires_grad:  # an indicator, a constant: no first-order response
+        return torch.zeros_like(s), torch.zeros_like(q)
+    return torch.autograd.grad(value, (s, q), retain_graph=True, materialize_grads=True)
+
+
 @dataclass(frozen=True)
 class Responses:
     """Weights of the noise of step `k` in each row, a row being an observable at a time.
@@ -54,7 +60,7 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
             if k + 1 in marks:
                 batch = {name: field.unsqueeze(0) for name, field in state.items()}
                 values += [observable(batch)[0] for observable in observables.values()]
-        rows = [torch.autograd.grad(value, (s, q), retain_graph=True, materialize_grads=True) for value in values]
+        rows = [_slopes(value, s, q) for value in values]
     by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)

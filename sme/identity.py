@@ -1,5 +1,6 @@
 """Fingerprints: what makes two studies the same study."""
 
+import functools
 import hashlib
 import json
 import types
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sme.errors import SMEError
+
 NUMERICS = 1
 """Raised in the commit that changes an equation, a scheme or a random stream."""
 
@@ -15,41 +18,108 @@ NUMERICS = 1
 def fingerprint(value: Any) -> Any:
     """A JSON-able description of `value` that changes when its meaning does.
 
-    Small tensors are spelled out, large ones hashed; a function is its name and the hash of its
-    code, constants, defaults and of what it closes over.
+    Small tensors are spelled out, large ones hashed. A function is its name and the hash of its
+    code, constants, defaults, of what it closes over and of the globals that it names; functions
+    of installed packages go by their names. An object is its class and its attributes.
+
+    Raises
+    ------
+    SMEError
+        for what cannot be told apart (such as an open file).
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    return _describe(value, ())
+
+
+def _describe(value: Any, seen: tuple[int, ...]) -> Any:
+    if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, float | complex | np.number):
+        return value.item() if isinstance(value, np.number) else repr(value) if isinstance(value, complex) else value
     if isinstance(value, torch.Tensor):
-        return fingerprint(value.detach().cpu().numpy())
-    if isinstance(value, np.ndarray | np.generic):
-        array = np.ascontiguousarray(value)
-        if array.size <= 64:
-            return array.tolist()
-        return f"array {array.dtype} {array.shape} sha256 {_sha(array.tobytes())}"
+        return _array(value.detach().cpu().numpy())
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if id(value) in seen:  # a function that calls itself
+        return "itself"
+    seen = (*seen, id(value))
     if isinstance(value, dict):
-        return {str(key): fingerprint(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-        return [fingerprint(item) for item in items]
-    if isinstance(value, types.FunctionType):
-        cells = [fingerprint(cell.cell_contents) for cell in value.__closure__ or ()]
-        used = {name: fingerprint(value.__globals__[name])
-                for name in value.__code__.co_names
-                if isinstance(value.__globals__.get(name), bool | int | float | str | torch.Tensor | np.ndarray)}
-        parts = [_code(value.__code__), fingerprint(value.__defaults__), cells, used]
-        return f"function {value.__qualname__.split('.')[-1]} sha256 {_sha(json.dumps(parts).encode())}"
+        return {str(key): _describe(item, seen) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_describe(item, seen) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_describe(item, seen) for item in value), key=repr)
+    if isinstance(value, functools.partial):
+        return ["partial", *(_describe(part, seen) for part in (value.func, value.args, value.keywords))]
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"
     if isinstance(value, types.MethodType):
-        return [fingerprint(value.__func__), fingerprint(value.__self__)]
-    if hasattr(value, "describe"):
-        return fingerprint(value.describe())
-    fields = {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")}
-    return {"type": type(value).__qualname__, **{k: fingerprint(v) for k, v in fields.items()}}
+        return [_describe(value.__func__, seen), _describe(value.__self__, seen)]
+    if isinstance(value, types.FunctionType) and not _installed(value):
+        return _function(value, seen)
+    if isinstance(value, type):
+        return [_name(value), _methods(value, seen)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return _name(value)
+    return _object(value, seen)
+
+
+def _name(value: Any) -> str:
+    return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+
+
+def _array(array: np.ndarray) -> Any:
+    array = np.ascontiguousarray(array)
+    if array.size <= 64:
+        return array.tolist()
+    return f"array {array.dtype} {array.shape} sha256 {_sha(array.tobytes())}"
+
+
+def _function(value: types.FunctionType, seen: tuple[int, ...]) -> str:
+    cells = [_describe(cell.cell_contents, seen) for cell in value.__closure__ or ()]
+    names = sorted(_names(value.__code__))
+    used = {name: _describe(value.__globals__[name], seen) for name in names if name in value.__globals__}
+    parts = [_code(value.__code__), _describe(value.__defaults__, seen), _describe(value.__kwdefaults__, seen), cells, used]
+    return f"function {value.__qualname__.split('.')[-1]} sha256 {_sha(json.dumps(parts).encode())}"
+
+
+def _object(value: Any, seen: tuple[int, ...]) -> Any:
+    kind = _name(type(value))
+    describe = None if isinstance(value, torch.nn.Module) else getattr(type(value), "describe", None)
+    if describe is not None:
+        return _describe(value.describe(), seen)
+    if isinstance(value, torch.nn.Module):
+        return [kind, _methods(type(value), seen), str(value), _describe(dict(value.state_dict()), seen)]
+    if not hasattr(value, "__dict__"):
+        raise SMEError(f"cannot tell two {kind} apart, so a study with one has no name: "
+                       "use numbers, tensors or plain functions in the loss, the noise and the observables")
+    return [kind, _methods(type(value), seen), _describe(vars(value), seen)]
+
+
+def _methods(kind: type, seen: tuple[int, ...]) -> Any:
+    """The code of a class of the user's own; a name is enough for an installed one."""
+    if _installed(kind):
+        return None
+    return {name: _describe(item, seen) for name, item in sorted(vars(kind).items())
+            if isinstance(item, types.FunctionType | bool | int | float | str) and name not in ("__module__", "__doc__")}
+
+
+def _installed(value: Any) -> bool:
+    root = (getattr(value, "__module__", None) or "").partition(".")[0]
+    return root in ("torch", "numpy", "scipy", "builtins", "math", "operator", "sme")
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def _code(code: types.CodeType) -> list[Any]:
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    constants = [_code(c) if isinstance(c, types.CodeType) else _constant(c) for c in code.co_consts]
     return [code.co_code.hex(), list(code.co_names), constants]
+
+
+def _constant(value: Any) -> str:
+    return repr(sorted(value, key=repr)) if isinstance(value, frozenset) else repr(value)
 
 
 def _sha(data: bytes) -> str:

@@ -40,7 +40,13 @@ def whole(what: str, given: Any, least: int) -> int:
     SMEError
         for anything else.
     """
-    value = number(what, given)
-    if value != value or value in (float("inf"), -float("inf")) or value != int(value) or value < least:
+    exact = given if isinstance(given, int) and not isinstance(given, bool) else None
+    if exact is None:
+        try:
+            value = number(what, given)
+            exact = int(value) if value == int(value) else None
+        except (SMEError, ValueError, OverflowError):
+            exact = None
+    if exact is None or exact < least:
         raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}")
-    return int(value)
+    return exact

@@ -40,7 +40,7 @@ class Block:
     diverged: int
     """paths left out of the moments because a value of their pair was not finite or beyond `DIVERGED`"""
     floored: int
-    """paths whose second moment was below the floor at the end of a step"""
+    """paths whose second moment was below the floor at the start or the end of a step"""
 
 
     def merge(self, other: "Block") -> "Block":
@@ -93,6 +93,7 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
     state = setup.fields(setup.whole(paths))
     controls = Controls(weights, paths)
     floor = Floor(setup.optimizer, paths, device)
+    floor.see(state)
     rows: list[tuple[np.ndarray, ...]] = []
     for k in range(setup.marks[-1]):
         dW = increments.first(law.motions) if law.paired or any(each.motions for each in equations) else None

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from sme.errors import choose
 from sme.files import replacing
 from sme.report import quote
 
@@ -35,8 +36,9 @@ def draw(name: str, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> P
             axis.remove()
         figure.suptitle(name, fontsize="small")
         figure.legend(handles=_key(), loc="outside lower center", ncols=5, frameon=False, fontsize="x-small")
+        choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format=path.suffix.lstrip(".") or "png")
+            figure.savefig(temporary, dpi=160, format=path.suffix.lstrip("."))
     return path
 
 

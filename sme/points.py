@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
+import numpy as np
 import torch
 import torchsde
 
@@ -17,7 +17,7 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.identity import NUMERICS
 from sme.moments import Moments
-from sme.paired import SHARD_PAIRS, Block, run_shard
+from sme.paired import BLOCKS, Block, run_shard
 from sme.setup import Setup
 
 
@@ -52,7 +52,7 @@ class Point:
         began = time.perf_counter()
         blocks = run_shard(setup, key.seed, key.shard)
         versions = {"python": platform.python_version(), "torch": torch.__version__,
-                    "torchsde": torchsde.__version__, "numpy": numpy.__version__}
+                    "torchsde": torchsde.__version__, "numpy": np.__version__}
         tau, regime = setup.tau, setup.regime
         physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
@@ -61,7 +61,7 @@ class Point:
     @property
     def paths(self) -> int:
         """Discrete paths, and paths of the equation."""
-        return 2 * SHARD_PAIRS
+        return sum(2 * block.moments.count + block.diverged for block in self.blocks)
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
@@ -83,6 +83,9 @@ class Point:
             data = json.loads(path.read_text(encoding="utf-8"))
             key = Key(*(int(data[name]) for name in Key._fields))
             blocks = [Block(Moments.from_json(block), block["diverged"], block["floored"]) for block in data["blocks"]]
+            widths = {len(block.moments.mean) for block in blocks}
+            if len(blocks) != BLOCKS or len(widths) != 1 or not all(np.isfinite(block.moments.count) for block in blocks):
+                raise ValueError("blocks that do not fit together")
             found = (data["study"], data["numerics"], key.file)
             provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
         except (OSError, ValueError, KeyError, TypeError, IndexError) as fault:

@@ -62,11 +62,13 @@ def text(name: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.Dat
     """Header, slopes and errors of a study, in one of tabulate's styles."""
 
     def grid(table: pd.DataFrame) -> str:
+        if style == "github":  # a bar would end the cell
+            table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
         return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
 
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
-    parts = [title, "In the terms of torch.optim:", grid(shown), grid(slope_table(slopes)), *remarks(slopes),
+    parts = [title, "The same steps in the terms of torch.optim (updated denominator; Adam with bias correction):", grid(shown), grid(slope_table(slopes)), *remarks(slopes),
              grid(error_table(errors))]
     return "\n\n".join([*parts, remark] if remark else parts)
 

@@ -24,7 +24,7 @@ from sme.specification import Observables, Specification, orders
 from sme.study import Study
 
 SHARD_PATHS = 2 * SHARD_PAIRS
-DEFAULT_PATHS = 200_000
+DEFAULT_PATHS = 131_072
 MOST_SHARDS = 64
 """where a relative tolerance stops adding shards"""
 
@@ -77,7 +77,7 @@ def weak_error(
     times
         checkpoints in `(0, T]`, on every grid; default the end alone.
     paths
-        rounded up to whole shards of 32 768; default 200 000.
+        rounded up to whole shards of 32 768; default 131 072.
     tolerance
         in place of `paths`: add shards until each standard error is below this fraction of its error,
         or there are 64.
@@ -102,19 +102,19 @@ def weak_error(
     grid = sorted({spec.steps(each) for each in several(tau)})
     if not grid:
         raise SMEError("tau is empty: give at least one step size")
-    shards = _shards(paths, tolerance)
+    limit, shards = _tolerance(tolerance), _shards(paths, tolerance)
     place = _device(device)
     setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
-    folder = Path(results) / spec.name if results is not None else None
-    outline = spec.outline()
+    folder = _folder(results) / spec.name if results is not None else None
+    study = Study(spec.outline(), [], folder)
+    run = _Run(study, setups, whole("seed", seed, 0), _processes(processes, place), _budget(budget_s))
     if folder is not None:
-        outline.write(folder, spec.describe())
-    found = list(read(folder / "points", outline.study)) if folder is not None else []
-    study = Study(outline, found, folder)
-    run = _Run(study, setups, whole("seed", seed, 0), _processes(processes, place), budget_s)
+        spec.outline().write(folder, spec.describe())
+        study.points += read(folder / "points", study.name)
+    run.announce(shards)
     run.shards(dict.fromkeys(setups, shards))
-    if tolerance is not None and paths is None:
-        run.refine(number("tolerance", tolerance))
+    if limit is not None and paths is None:
+        run.refine(limit)
     study.save()
     return study
 
@@ -123,19 +123,22 @@ class _Run:
     """Computes the points that a study lacks."""
 
     def __init__(self, study: Study, setups: dict[tuple[int, int], Setup], seed: int, processes: int,
-                 budget_s: float | None) -> None:
+                 budget_s: float) -> None:
         self.study, self.setups, self.seed, self.processes = study, setups, seed, processes
-        if budget_s is not None and not number("budget_s", budget_s) > 0:
-            raise SMEError(f"budget_s must be a positive number of seconds, got {budget_s!r}")
-        self.deadline = math.inf if budget_s is None else time.monotonic() + number("budget_s", budget_s)
+        self.deadline = time.monotonic() + budget_s
+
+    def announce(self, shards: int) -> None:
+        """Say how many of the points asked for are there already."""
+        there = {point.key for point in self.study.points}
+        wanted = [Key(*which, self.seed, shard) for which in self.setups for shard in range(shards)]
+        if found := sum(key in there for key in wanted):
+            print(f"{found} of {len(wanted)} points found")
 
     def shards(self, counts: Mapping[tuple[int, int], int]) -> None:
         """Have at least so many shards for each (order, steps)."""
         keys = [Key(*which, self.seed, shard) for which, count in counts.items() for shard in range(count)]
         there = {point.key for point in self.study.points}
         missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
-        if len(keys) > len(missing):
-            tqdm.write(f"{len(keys) - len(missing)} of {len(keys)} points found")
         ready = {which: self._ready(which) for which in {key[:2] for key in missing}}
         tasks = [(ready[key[:2]], key, self.study.name) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
@@ -151,16 +154,18 @@ class _Run:
 
         Each step size decides by its own numbers, so that any ladder gives the same points.
         """
-        if not 0 < tolerance < 1:
-            raise SMEError(f"tolerance must lie between 0 and 1, got {tolerance:g}")
         counts = dict.fromkeys(self.setups, 1)
-        while time.monotonic() < self.deadline:
+        while True:
             table = self.study.errors
             loose = table[table["stderr"] > tolerance * table["error"].abs()]
             steps = (self.study.outline.horizon / loose["tau"]).round().astype(int)
             open_ = set(zip(loose["order"], steps, strict=True))
-            counts = {which: 2 * count for which, count in counts.items() if which in open_ and 2 * count <= MOST_SHARDS}
+            counts = {which: 2 * count for which, count in counts.items() if which in open_}
             if not counts:
+                return
+            if max(counts.values()) > MOST_SHARDS or time.monotonic() > self.deadline:
+                why = "budget_s" if time.monotonic() > self.deadline else f"{MOST_SHARDS} shards"
+                self.study.remark = f"stopped by {why} before every standard error was within the tolerance {tolerance:g}"
                 return
             self.shards(counts)
 
@@ -187,6 +192,31 @@ def _work(setup: Setup, key: Key, study: str) -> Point:
     return Point.compute(setup, key, study)
 
 
+def _folder(results: Any) -> Path:
+    try:
+        path = Path(results)
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError("it cannot be written to")
+    except (TypeError, OSError) as fault:
+        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}") from None
+    return path
+
+
+def _tolerance(given: Any) -> float | None:
+    value = None if given is None else number("tolerance", given)
+    if value is not None and not 0 < value < 1:
+        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}")
+    return value
+
+
+def _budget(given: Any) -> float:
+    value = math.inf if given is None else number("budget_s", given)
+    if not value > 0:
+        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}")
+    return value
+
+
 def _shards(paths: Any, tolerance: Any) -> int:
     if paths is None:
         return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
@@ -197,14 +227,19 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as fault:
+        if not isinstance(name, str | torch.device):
+            raise TypeError
+        (torch.ones(1, device=name, dtype=torch.float64) + 1).item()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
         there = ["auto", "cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-        raise SMEError(f"device '{name}' is not available on this machine: use one of {', '.join(there)}") from fault
-    return name
+        raise SMEError(f"device {name!r} is not available on this machine: use one of {', '.join(there)}") from None
+    return str(name)
 
 
 def _processes(given: int | str, device: str) -> int:
     if given == "auto":
         return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return whole("processes (a number or 'auto')", given, 1)
+    try:
+        return whole("processes", given, 1)
+    except SMEError:
+        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}") from None

@@ -56,7 +56,7 @@ class Setup:
 
     def observe(self, state: State) -> Float[Tensor, "paths observables"]:
         """All observables of a state."""
-        return torch.stack([observable(state) for observable in self.observables.values()], -1)
+        return torch.stack([observable(state).to(torch.float64) for observable in self.observables.values()], -1)
 
     def fields(self, x: Tensor) -> State:
         """The named fields of a whole state."""

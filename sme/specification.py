@@ -64,9 +64,9 @@ class Specification:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():
             _check_observable(name, observable, checked)
-        marks = tuple(sorted({number("time", time) for time in times})) if times is not None else (horizon,)
-        if not marks or not all(0 < time <= horizon * (1 + 1e-12) for time in marks):
-            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {list(times or [])}")
+        marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
+        if not marks or not all(0 < time <= horizon for time in marks):
+            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}")
         choose("brownian", brownian, BROWNIAN)
         return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, dict(observables))
 
@@ -79,10 +79,13 @@ class Specification:
         if steps is None:
             near = max(1, round(self.horizon / tau))
             raise SMEError(f"horizon = {self.horizon:g} is not a whole number of steps of tau = {tau:g} "
-                           f"({self.horizon / tau:.6g} steps): use tau = {self.horizon / near:.6g} = horizon/{near}")
+                           f"({self.horizon / tau:.9g} steps): use tau = {self.horizon / near!r}, or 1/n as text")
         for what, time in [("time", time) for time in self.times] + [("t0", self.optimizer.t0)]:
             if _whole(time / tau) is None:
                 raise SMEError(f"{what} = {time:g} is not a multiple of tau = {tau:g}: choose one that every tau divides")
+        marks = [_whole(time / tau) for time in self.times]
+        if 0 in marks or len(set(marks)) < len(marks):
+            raise SMEError(f"times {list(self.times)} must be different multiples of tau = {tau:g}, none of them 0")
         self.optimizer.check(self.horizon / steps)
         return steps
 
@@ -142,8 +145,8 @@ def orders(given: Any) -> list[int]:
     """
     chosen = []
     for part in several(given):
-        value = number("order", part)
-        if value not in ORDERS:
+        value = number("order", part) if str(part).strip() in map(str, ORDERS) else None
+        if value is None:
             raise SMEError(f"order must be 1 or 2 (or both), got {part!r}: no equation of another order is known")
         chosen.append(int(value))
     if not chosen:
@@ -164,6 +167,8 @@ def _check_observable(name: str, observable: Any, start: State) -> None:
         value = observable(batch)
     except KeyError as missing:
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the optimizer has {', '.join(start)}") from None
+    except Exception as fault:
+        raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
     if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "

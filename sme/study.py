@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from sme import picture, report, tables
+from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import Outline
 from sme.points import Point
 
 DIGITS = "%.6g"
+REMARK = "remark.txt"
 
 
 @dataclass
@@ -56,20 +58,42 @@ class Study:
     @cached_property
     def slopes(self) -> pd.DataFrame:
         """The orders of convergence and their verdicts."""
-        return tables.slopes(self._table, self.outline.obstruction)
+        table = tables.slopes(self._table, self.outline.obstruction)
+        if self.remark:
+            table["note"] = [f"{note}; {self.remark}" if note else self.remark for note in table["note"]]
+        return table
 
     def plot(self, path: str | Path) -> Path:
-        """Draw the errors with their fits to a file."""
+        """Draw the errors with their fits to a file, in a format that its ending names.
+
+        Raises
+        ------
+        SMEError
+            if there are no points, or the ending names no format.
+        """
+        if self.errors.empty:
+            raise SMEError(f"{self.name} has no points to draw")
         return picture.draw(self.name, self.errors, self.slopes, Path(path))
 
     def save(self) -> None:
         """Write `errors.csv`, `slopes.csv`, `slopes.md` and `errors.png` beside the points, each atomically."""
         if self.folder is None or self.errors.empty:
             return
+        remark = self.folder / REMARK
+        if self.remark:
+            write_text(remark, self.remark + "\n")
+        else:
+            remark.unlink(missing_ok=True)
         write_text(self.folder / "errors.csv", self.errors.to_csv(index=False, float_format=DIGITS))
         write_text(self.folder / "slopes.csv", self.slopes.to_csv(index=False, float_format=DIGITS))
         write_text(self.folder / "slopes.md", self.text("github") + "\n")
         self.plot(self.folder / "errors.png")
+
+    @staticmethod
+    def read_remark(folder: Path) -> str:
+        """What an earlier run left to say."""
+        path = folder / REMARK
+        return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
     def text(self, style: str = "simple") -> str:
         """Header, slopes and errors, in one of tabulate's styles."""

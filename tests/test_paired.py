@@ -1,6 +1,7 @@
 """The paired run: what it keeps, what it counts, and that nothing is dropped silently."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -139,3 +140,71 @@ def test_identity_of_a_users_function_is_its_code():
     two, also, three = (lambda s: 2 * s["theta"].sum(-1), lambda s: 2 * s["theta"].sum(-1), lambda s: 3 * s["theta"].sum(-1))
     names = [study(observables={"f": f}).name for f in (two, also, three)]
     assert names[0] == names[1] != names[2]
+
+
+class Scale:
+    """A loss with its state in a private attribute."""
+
+    def __init__(self, a):
+        self._a = a
+
+    def __call__(self, theta):
+        return self._a * theta.square().sum()
+
+
+FACTORS = [1.0]
+
+
+def helper(theta):
+    return theta.square().sum()
+
+
+def by_keyword(a):
+    def loss(theta, *, a=a):
+        return a * theta.square().sum()
+
+    return loss
+
+
+def test_identity_sees_through_partials_objects_modules_and_globals(monkeypatch):
+    def squares(theta, a):
+        return a * theta.square().sum()
+
+    pairs = [(functools.partial(squares, a=0.5), functools.partial(squares, a=2.0)), (Scale(0.5), Scale(2.0)),
+             (by_keyword(0.5), by_keyword(2.0)), (torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)), (torch.sum, torch.mean)]
+    for one, other in pairs:
+        assert identity.fingerprint(one) == identity.fingerprint(one)
+        assert identity.fingerprint(one) != identity.fingerprint(other)
+    indirect, container = (lambda s: (lambda t: helper(t))(s)), (lambda s: FACTORS[0] * s)
+    before = [identity.fingerprint(f) for f in (indirect, container)]
+    monkeypatch.setitem(globals(), "helper", lambda theta: theta.sum())
+    monkeypatch.setitem(globals(), "FACTORS", [2.0])
+    assert all(old != identity.fingerprint(f) for old, f in zip(before, (indirect, container), strict=True))
+
+
+def test_identity_survives_imports_and_recursion_inside_a_function():
+    def outer():
+        import torch as local
+
+        def loss(theta):
+            return local.sum(theta) if theta.dim() < 2 else loss(theta[0])
+
+        return loss
+
+    assert identity.fingerprint(outer()) == identity.fingerprint(outer())
+    assert study(optimizer=sme.RMSProp(c=1)).name == study(optimizer=sme.RMSProp(c=1.0)).name
+    with pytest.raises(sme.SMEError, match="cannot tell"):
+        identity.fingerprint(object())
+
+
+def test_a_start_below_the_floor_is_counted():
+    result = study(optimizer=sme.RMSProp(v_floor=0.01), start={**START, "v": torch.zeros(2)}, tau=[1 / 2, 1 / 4, 1 / 8])
+    assert (result.errors["floored"] == 1).all()  # every path
+    assert (result.errors["paths"] == 4 * 2 * 128).all()
+    assert (result.slopes["verdict"] == "undecided").all()
+
+
+def test_an_indicator_is_an_observable():
+    result = study(observables={"P(v < 1)": lambda s: s["v"][:, 0] < 1.0, "one": lambda s: torch.ones(len(s["v"]))})
+    assert result.errors["error"].notna().all()
+    assert (result.errors.query("observable == 'one'")["error"] == 0).all()

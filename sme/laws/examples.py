@@ -74,6 +74,10 @@ class LossExamples(Examples):
     """
 
     def __init__(self, loss: Callable[..., Tensor], data: Sequence[Tensor]) -> None:
+        if not callable(loss):
+            raise SMEError(f"the per-example loss must be a function (theta, *example) -> scalar, got {loss!r}")
+        if isinstance(data, Tensor) or not isinstance(data, Sequence):
+            raise SMEError(f"data must be a tuple of tensors such as (X,) or (X, y), got {type(data).__name__}")
         if not len(data) or not all(isinstance(part, Tensor) and part.dim() for part in data):
             raise SMEError("data must be a tuple of tensors whose first axis counts the examples")
         lengths = {len(part) for part in data}
@@ -108,7 +112,10 @@ class LossExamples(Examples):
 
     def check(self, dim: int) -> None:
         theta = torch.zeros(dim, dtype=torch.float64)
-        value = self._loss(theta, *[part[0] for part in self.data])
+        try:
+            value = self._loss(theta, *[part[0] for part in self.data])
+        except Exception as fault:
+            raise SMEError(f"the per-example loss fails on theta ({dim},) and one example: {fault}") from fault
         if not isinstance(value, Tensor) or value.shape != ():
             raise SMEError("the per-example loss must return a scalar tensor for theta (d,) and one example, got "
                            f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}")

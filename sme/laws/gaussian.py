@@ -34,6 +34,11 @@ class GaussianNoise(GradientLaw):
     paired = True
 
     def __init__(self, factor: Factor | Callable[[Tensor], Factor], motions: int | None = None) -> None:
+        if not isinstance(factor, Tensor) and not callable(factor):
+            try:
+                factor = torch.as_tensor(factor, dtype=torch.float64)
+            except (TypeError, ValueError, RuntimeError):
+                raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {factor!r}") from None
         self.factor = factor
         self.constant = isinstance(factor, Tensor)
         self._motions = motions
@@ -43,6 +48,8 @@ class GaussianNoise(GradientLaw):
                     f"the noise factor must have shape (d, m), got {tuple(factor.shape)}: "
                     "use factor.diag() for independent noise"
                 )
+            if factor.is_complex():
+                raise SMEError("the noise factor must be real")
             if not bool(torch.isfinite(factor).all()):
                 raise SMEError("the noise factor is not finite")
             self._s = factor.to(torch.float64)
@@ -54,7 +61,10 @@ class GaussianNoise(GradientLaw):
 
     def check(self, dim: int) -> None:
         if callable(self.factor):
-            value = self.factor(torch.ones(dim, dtype=torch.float64))
+            try:
+                value = self.factor(torch.ones(dim, dtype=torch.float64))
+            except Exception as fault:
+                raise SMEError(f"the noise factor fails at a float64 theta ({dim},): {fault}") from fault
             m = self._motions or dim
             if not isinstance(value, Tensor) or tuple(value.shape) != (dim, m):
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -70,7 +80,7 @@ class GaussianNoise(GradientLaw):
             )
 
     def _at(self, theta: Paths) -> Float[Tensor, "paths d m"]:
-        return vmap(self.factor)(theta)  # type: ignore[arg-type]
+        return vmap(self.factor)(theta).to(theta.dtype)  # type: ignore[arg-type]
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if increment is None:

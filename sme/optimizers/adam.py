@@ -1,11 +1,13 @@
 """Adam."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.optimizers.base import Optimizer, State, adaptive_scale, check_adaptive, learning_rate
+from sme.inputs import number, whole
+from sme.optimizers.base import Optimizer, State, adaptive_scale, learning_rate, settle
 from sme.optimizers.bias import NONE, Correction, correction
 from sme.optimizers.preconditioner import preconditioner
 from sme.regimes import Gradient, Regime
@@ -59,7 +61,12 @@ class Adam(Optimizer):
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        check_adaptive(self.eps, self.denominator, self.v_floor, self.rates())
+        settle(self, ("c1", "c2"))
+        object.__setattr__(self, "t0", number("t0", self.t0))
+        if not isinstance(self.bias_correction, bool):
+            raise SMEError(f"bias_correction must be True or False, got {self.bias_correction!r}")
+        if not 0 <= self.t0 < math.inf:
+            raise SMEError(f"t0 must be finite and ≥ 0, got {self.t0:g}")
         if self.bias_correction and not self.t0 > 0:
             raise SMEError(
                 f"bias_correction=True needs a start time t0 > 0, a multiple of every τ, got t0 = {self.t0:g}: "
@@ -67,8 +74,9 @@ class Adam(Optimizer):
             )
         if not self.bias_correction and self.t0 != 0:
             raise SMEError(f"t0 = {self.t0:g} has no effect without bias_correction=True")
-        if len(self.clock) != 2 or min(self.clock) < 0:
+        if not isinstance(self.clock, tuple | list) or len(self.clock) != 2:
             raise SMEError(f"clock must be two offsets ≥ 0 such as (1, 1), got {self.clock!r}")
+        object.__setattr__(self, "clock", tuple(whole("an offset of the clock", n, 0) for n in self.clock))
 
     def rates(self) -> dict[str, float]:
         return {"c1": self.c1, "c2": self.c2}

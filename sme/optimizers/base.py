@@ -1,5 +1,6 @@
 """What an optimizer is: named fields and one update rule."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -76,15 +77,21 @@ def adaptive_scale(regime: Regime, tau: float) -> float:
     return tau ** (regime.mean_power / 2)
 
 
-def check_adaptive(eps: float, denominator: str, v_floor: float, rates: Mapping[str, float]) -> None:
-    """Raise `SMEError` unless the hyperparameters that RMSProp and Adam share are allowed."""
-    choose("denominator", denominator, DENOMINATORS)
-    for name, value in {"eps": eps, "v_floor": v_floor}.items():
-        if not number(name, value) >= 0:
-            raise SMEError(f"{name} must be ≥ 0, got {value!r}")
-    for name, c in rates.items():
-        if not number(name, c) > 0:
-            raise SMEError(f"{name} must be > 0, got {c!r} (1 − β = {name} τ)")
+def settle(optimizer: Optimizer, rates: tuple[str, ...]) -> None:
+    """Store the numbers of RMSProp or Adam as floats, checked.
+
+    Raises
+    ------
+    SMEError
+        unless the hyperparameters that they share are allowed.
+    """
+    for name in ("eps", "v_floor", *rates):
+        value = number(name, getattr(optimizer, name))
+        if not (0 < value < math.inf if name in rates else 0 <= value < math.inf):
+            meaning = f" (1 − β = {name} τ)" if name in rates else ""
+            raise SMEError(f"{name} must be finite and {'> 0' if name in rates else '≥ 0'}, got {value:g}{meaning}")
+        object.__setattr__(optimizer, name, value)
+    choose("denominator", optimizer.denominator, DENOMINATORS)  # type: ignore[attr-defined]
 
 
 def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> State:
@@ -100,7 +107,12 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
     state = {}
     for name in optimizer.fields:
         if name in start:
-            value = torch.as_tensor(start[name], dtype=torch.float64).detach().cpu()
+            try:
+                value = torch.as_tensor(start[name], dtype=torch.float64).detach().cpu()
+            except (TypeError, ValueError, RuntimeError):
+                raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {start[name]!r}") from None
+            if isinstance(start[name], Tensor) and start[name].is_complex():
+                raise SMEError(f"start['{name}'] must be real, got {start[name]!r}")
         elif name in optimizer.defaults:
             value = torch.full((dim,), optimizer.defaults[name], dtype=torch.float64)
         else:

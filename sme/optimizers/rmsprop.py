@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sme.optimizers.base import Optimizer, State, adaptive_scale, check_adaptive, learning_rate
+from sme.optimizers.base import Optimizer, State, adaptive_scale, learning_rate, settle
 from sme.optimizers.preconditioner import preconditioner
 from sme.regimes import Gradient, Regime
 
@@ -46,7 +46,7 @@ class RMSProp(Optimizer):
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        check_adaptive(self.eps, self.denominator, self.v_floor, self.rates())
+        settle(self, ("c",))
 
     def rates(self) -> dict[str, float]:
         return {"c": self.c}

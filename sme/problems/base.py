@@ -1,6 +1,7 @@
 """A loss with its derivatives and the law of its noisy gradient."""
 
 import copy
+import re
 from collections.abc import Callable
 
 import torch
@@ -36,8 +37,8 @@ class Problem:
     Raises
     ------
     SMEError
-        if the loss or its gradient at 0 is not finite or not of the right shape, or if the
-        dimensions of loss and noise differ.
+        if the dimensions of loss and noise differ; `check` raises it where loss, gradient or noise
+        is not finite or of the wrong shape.
     """
 
     def __init__(
@@ -49,6 +50,10 @@ class Problem:
     ) -> None:
         if not isinstance(dim, int) or dim < 1:
             raise SMEError(f"dim must be a positive integer, got {dim!r}")
+        if not callable(loss):
+            raise SMEError(f"loss must be a function of theta (d,) that returns a scalar tensor, got {loss!r}")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise SMEError(f"name must consist of letters, digits, _ and -, since it names a folder; got {name!r}")
         if not isinstance(noise, GradientLaw):
             raise SMEError(
                 f"noise must be a gradient law such as sme.GaussianNoise(factor), got {noise!r}"
@@ -74,14 +79,20 @@ class Problem:
 
     def check(self, theta: Float[Tensor, " d"]) -> None:
         """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`."""
-        value = self._loss(theta)
-        if not isinstance(value, Tensor) or value.shape != ():
+        try:
+            value = self._loss(theta)
+            scalar = isinstance(value, Tensor) and value.shape == ()
+            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
+        except Exception as fault:
+            raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
+                           f"{fault}; its own tensors must be float64, and it must not branch on theta") from fault
+        if not scalar:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
         point = theta.expand(1, -1)
         terms = {
             "loss": value,
-            "gradient of the loss": self.gradient(point),
+            "gradient of the loss": gradient,
             "noise variance": self.noise.variance(point),
         }
         for what, term in terms.items():

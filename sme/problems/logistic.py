@@ -35,7 +35,7 @@ class Logistic(Problem):
     batch_size
         `B`.
     examples
-        every k-th example so that about so many remain (a quick version); None: all 569.
+        so many, evenly spaced over the 569 (a quick version); None: all.
 
     Raises
     ------
@@ -46,16 +46,17 @@ class Logistic(Problem):
     def __init__(self, features: int = 3, batch_size: int = 8, examples: int | None = None) -> None:
         x, y = breast_cancer()
         features = whole("features", features, 1)
+        examples = None if examples is None else whole("examples", examples, 2)
         if not 1 <= features <= x.shape[1]:
             raise SMEError(f"features must lie between 1 and {x.shape[1]}, got {features}")
-        if examples is not None and not 2 <= whole("examples", examples, 1) <= len(x):
+        if examples is not None and examples > len(x):
             raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}")
-        stride = 1 if examples is None else len(x) // examples
-        x, y = x[::stride][:examples, :features], y[::stride][:examples]
+        rows = torch.linspace(0, len(x) - 1, examples or len(x), dtype=torch.float64).round().long()
+        x, y = x[rows, :features], y[rows]
         self.features = torch.cat((torch.ones(len(x), 1, dtype=torch.float64), x), 1)
         self.targets = y
         self._spec = {"problem": "logistic", "data": "breast_cancer", "features": features, "batch_size": batch_size,
-                      "examples": len(x)}
+                      "examples": "all" if examples is None else f"{examples} evenly spaced"}
         noise = MinibatchNoise(batch_size=batch_size, examples=LinearExamples(self.features, y, _residual, _curvature))
         super().__init__(lambda theta: self.loss(theta.unsqueeze(0))[0], features + 1, noise, "logistic")
 

@@ -24,9 +24,9 @@ class Polynomial(Problem):
 
     def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3) -> None:
         noise = number("noise", noise)
-        if not len(coefficients) or not noise >= 0:
-            raise SMEError(f"a polynomial needs coefficients and noise ≥ 0, got {list(coefficients)}, noise = {noise}")
-        self.coefficients = [number("coefficient", a) for a in coefficients]
+        if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
+            raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {coefficients!r}, noise = {noise}")
+        self.coefficients = [number("a coefficient", a) for a in coefficients]
         self._derivatives = [self.coefficients]
         for _ in range(3):
             last = self._derivatives[-1]

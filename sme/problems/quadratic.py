@@ -25,15 +25,17 @@ class Quadratic(Problem):
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}")
+        if dim != 2 or seed is not None:
+            seed = whole("seed", seed or 0, 0)
         self.a = self._matrix(dim, seed)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed}
         super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, GaussianNoise(noise * self.a), "quadratic")
 
     @staticmethod
     def _matrix(dim: int, seed: int | None) -> Tensor:
-        if dim == 2 and seed is None:
+        if seed is None:
             return torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
-        generator = torch.Generator().manual_seed(seed or 0)
+        generator = torch.Generator().manual_seed(seed)
         basis, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
         a = (basis * torch.linspace(0.5, 1.5, dim, dtype=torch.float64)) @ basis.T
         return 0.5 * (a + a.T)
