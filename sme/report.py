@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 from sme.points import Point
 
+TORCH = "In the terms of torch.optim (whose denominator is the updated one, and whose Adam always corrects its bias):"
+
 
 def quote(value: float, low: float, high: float) -> str:
     """`value [low, high]` with two digits of the interval's half-width."""
@@ -68,7 +70,7 @@ def text(name: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.Dat
 
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
-    parts = [title, "The same steps in the terms of torch.optim (updated denominator; Adam with bias correction):", grid(shown), grid(slope_table(slopes)), *remarks(slopes),
+    parts = [title, TORCH, grid(shown), grid(slope_table(slopes)), *remarks(slopes),
              grid(error_table(errors))]
     return "\n\n".join([*parts, remark] if remark else parts)
 
