@@ -55,7 +55,7 @@ def study(**changes):
     ({"times": [0.25, 0.25 + 1e-13]}, ["different multiples"]),
     ({"times": 1e-12}, ["none of them 0"]),
     ({"start": {"theta": "one"}}, ["theta", "real tensor"]),
-    ({"start": {"theta": torch.ones(2, dtype=torch.complex64)}}, ["must be real"]),
+    ({"start": {"theta": torch.ones(2, dtype=torch.complex64)}}, ["must be a real tensor"]),
     ({"device": None}, ["device", "cpu"]),
     ({"results": "/dev/null"}, ["results", "folder"]),
     ({"paths": 10, "tolerance": 5}, ["tolerance", "5"]),

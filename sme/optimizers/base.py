@@ -108,11 +108,12 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
     for name in optimizer.fields:
         if name in start:
             try:
-                value = torch.as_tensor(start[name], dtype=torch.float64).detach().cpu()
+                given = torch.as_tensor(start[name])
+                if given.is_complex():
+                    raise TypeError
+                value = given.detach().to("cpu", torch.float64)
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {start[name]!r}") from None
-            if isinstance(start[name], Tensor) and start[name].is_complex():
-                raise SMEError(f"start['{name}'] must be real, got {start[name]!r}")
         elif name in optimizer.defaults:
             value = torch.full((dim,), optimizer.defaults[name], dtype=torch.float64)
         else:
