@@ -101,7 +101,7 @@ def test_intervals_cover_and_no_wrong_order_passes():
             for row in (row for job in SERIES.values() for row in job):
                 errors, reference = ladder(row, p, mixed)
                 noise = np.array(row["stderr"][str(p)]) / effort**0.5
-                for _ in range(6):
+                for _ in range(3):
                     seen = errors + noise * rng.standard_normal(5)
                     constant_hits.append((row["order1"][0] if p == 1 else mixed * row["order1"][0]) in constant(seen, noise))
                     passed.append(mixed >= 0.1 and judge(seen, noise, reference) == "consistent")
