@@ -18,14 +18,14 @@ PLACES = {
 }
 
 
-def folder(prefix: str) -> Path:
-    (found,) = (ROOT / "results").glob(f"{prefix}-*")
+def folder(prefix: str, root: Path) -> Path:
+    (found,) = (root / "results").glob(f"{prefix}-*")
     return found
 
 
-def block(prefix: str, order: str | None) -> str:
+def block(prefix: str, order: str | None, root: Path) -> str:
     """The slope table's rows of that order (all if empty), or the picture."""
-    place = folder(prefix)
+    place = folder(prefix, root)
     if order is None:
         return f"![weak errors over the step size, {prefix}](results/{place.name}/errors.png)"
     lines = (place / "slopes.md").read_text(encoding="utf-8").splitlines()
@@ -34,11 +34,11 @@ def block(prefix: str, order: str | None) -> str:
     return "\n".join(table[:2] + [line for line in table[2:] if line.startswith(f"| {order}")])
 
 
-def filled(text: str) -> str:
-    """The README with every place filled from results/."""
+def filled(text: str, root: Path = ROOT) -> str:
+    """The README with every place filled from the results/ in `root`."""
     for name, what in PLACES.items():
         pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
-        text = re.sub(pattern, lambda match, what=what: f"{match[1]}\n{block(*what)}\n", text)
+        text = re.sub(pattern, lambda match, what=what: f"{match[1]}\n{block(*what, root)}\n", text)
     return text
 
 
