@@ -1,4 +1,4 @@
-"""Full Monte Carlo runs: python -m pytest -n 0 -m slow (about 40 minutes on 2 cores)."""
+"""Full Monte Carlo runs: python -m pytest -n 0 -m slow (about 20 minutes on 2 cores)."""
 
 import inspect
 import sys
@@ -39,10 +39,6 @@ WRONG = [
     (RMS, "skew + second", "skew + 0 * second", sme.RMSProp()),
     (RMS, "-self._preconditioner(v).value * noise", "-0.8 * self._preconditioner(v).value * noise", sme.RMSProp()),
     (ADAM, "sign * p.slope * m * b_v - p.value * b_m", "sign * p.slope * m * b_v - 0.8 * p.value * b_m", sme.Adam()),
-    (ADAM, "sign * p.slope * m * b_v - p.value * b_m", "-sign * p.slope * m * b_v - p.value * b_m", sme.Adam()),
-    (ADAM, "-0.5 * c1 * (h - b_m)", "-0.4 * c1 * (h - b_m)", sme.Adam()),
-    (ADAM, "self.optimizer.c1 * noise,", "0.8 * self.optimizer.c1 * noise,", sme.Adam()),
-    (ADAM, "skew + second", "skew + 0 * second", sme.Adam()),
 ]
 
 
