@@ -7,9 +7,9 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.inputs import number, whole
-from sme.optimizers.base import Optimizer, State, adaptive_scale, learning_rate, settle
+from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.bias import NONE, Correction, correction
-from sme.optimizers.preconditioner import preconditioner
+from sme.optimizers.preconditioner import places, preconditioner
 from sme.regimes import Gradient, Regime
 
 
@@ -40,6 +40,9 @@ class Adam(Optimizer):
         multiple of every `τ` (`Γ` behaves like `t^{-1/2}` at 0, where no expansion is uniform).
     t0, clock, v_floor
         start time; the offsets `(n₁, n₂)`; `δ` of the floor, 0 for none.
+    eps_mode
+        `"outside"` the root as above (torch's), `"inside"`: `1/√(w(v̂) + εγ₂)`, or `"average"`: the
+        average is of `q + ε` in place of `q`, and `1/√w(v̂)`. In these two `ε` is in units of `v`.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Adam(Optimizer):
     t0: float = 0.0
     clock: tuple[int, int] = (1, 1)
     v_floor: float = 0.01
+    eps_mode: str = "outside"
 
     fields = ("theta", "m", "v")
     defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
@@ -90,12 +94,13 @@ class Adam(Optimizer):
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         factor = self.correction(t, tau)
         m = state["m"] + self.c1 * (gradient.step - tau * state["m"])
-        v = state["v"] + tau * self.c2 * (gradient.square - state["v"])
+        square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square
+        v = state["v"] + tau * self.c2 * (square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
-        p = preconditioner(seen, self.eps * factor.root, self.v_floor).value
+        outside, inside = places(self.eps, self.eps_mode, factor.root)
+        p = preconditioner(seen, outside, self.v_floor, inside).value
         return {"theta": state["theta"] - tau * factor.gain * m * p, "m": m, "v": v}
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
-        scale = adaptive_scale(regime, tau)
         return {"lr": learning_rate(regime, tau), "beta1": 1 - self.c1 * tau,
-                "beta2": 1 - self.c2 * tau, "eps": self.eps / scale}
+                "beta2": 1 - self.c2 * tau, "eps": physical_eps(self.eps, self.eps_mode, regime, tau)}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sme.errors import SMEError, choose
 from sme.inputs import number
+from sme.optimizers.preconditioner import EPS_MODES
 from sme.regimes import Gradient, Regime
 
 State = dict[str, Float[Tensor, "*paths d"]]
@@ -24,12 +25,13 @@ class Optimizer(ABC):
     The discrete run steps `update`, the control variates differentiate it, and the closed-form
     equations are tested against it. A subclass gives `fields` and `update`; it may give
     `defaults` (start values of fields that need not be named in `start`), `nonnegative` (fields
-    that must start ≥ 0) and `physical`.
+    that must start ≥ 0), `signed` (whether `update` reads `gradient.sign`) and `physical`.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("theta",)
     defaults: ClassVar[Mapping[str, float]] = {}
     nonnegative: ClassVar[tuple[str, ...]] = ()
+    signed: ClassVar[bool] = False
     v_floor: float = 0.0
     t0: float = 0.0
 
@@ -37,7 +39,8 @@ class Optimizer(ABC):
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         """One step `x' = update(x, ĝ, τ, t)` of one path.
 
-        Smooth in `√τ` at 0 (no division by `τ`), no in-place operation, no branch on data.
+        Smooth in `√τ` at 0 (no division by `τ`) but for signs, no in-place operation, no branch
+        on data.
         """
 
     def rates(self) -> Mapping[str, float]:
@@ -63,8 +66,9 @@ class Optimizer(ABC):
                 )
 
     def describe(self) -> dict[str, object]:
-        """What identifies this optimizer, in words."""
-        return {"name": self.name, **vars(self)}
+        """What identifies this optimizer, in words: its name and fields, `eps_mode` unless it is `"outside"`."""
+        given = {name: value for name, value in vars(self).items() if (name, value) != ("eps_mode", "outside")}
+        return {"name": self.name, **given}
 
 
 def learning_rate(regime: Regime, tau: float) -> float:
@@ -77,21 +81,30 @@ def adaptive_scale(regime: Regime, tau: float) -> float:
     return tau ** (regime.mean_power / 2)
 
 
-def settle(optimizer: Optimizer, rates: tuple[str, ...]) -> None:
-    """Store the numbers of RMSProp or Adam as floats, checked.
+def physical_eps(eps: float, eps_mode: str, regime: Regime, tau: float) -> float:
+    """`ε` over `adaptive_scale`, or over its square where `ε` is in units of `v`."""
+    scale = adaptive_scale(regime, tau)
+    return eps / scale if eps_mode == "outside" else eps / scale**2
+
+
+def settle(optimizer: Optimizer, rates: tuple[str, ...] = (), positive: tuple[str, ...] = (),
+           nonnegative: tuple[str, ...] = ("eps", "v_floor")) -> None:
+    """Store the numbers of these names as floats, checked, and check the choices an optimizer offers.
 
     Raises
     ------
     SMEError
-        unless the hyperparameters that they share are allowed.
+        unless rates and `positive` are finite and > 0, `nonnegative` finite and ≥ 0, the choices known.
     """
-    for name in ("eps", "v_floor", *rates):
-        value = number(name, getattr(optimizer, name))
-        if not (0 < value < math.inf if name in rates else 0 <= value < math.inf):
+    for name in (*nonnegative, *positive, *rates):
+        value, least = number(name, getattr(optimizer, name)), "≥ 0" if name in nonnegative else "> 0"
+        if not (0 <= value < math.inf and (value > 0 or name in nonnegative)):
             meaning = f" (1 − β = {name} τ)" if name in rates else ""
-            raise SMEError(f"{name} must be finite and {'> 0' if name in rates else '≥ 0'}, got {value:g}{meaning}")
+            raise SMEError(f"{name} must be finite and {least}, got {value:g}{meaning}")
         object.__setattr__(optimizer, name, value)
-    choose("denominator", optimizer.denominator, DENOMINATORS)  # type: ignore[attr-defined]
+    for name, allowed in (("denominator", DENOMINATORS), ("eps_mode", EPS_MODES)):
+        if hasattr(optimizer, name):
+            choose(name, getattr(optimizer, name), allowed)
 
 
 def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> State:

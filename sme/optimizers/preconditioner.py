@@ -1,9 +1,11 @@
-"""The floor under the second moment and the preconditioner `P(v) = 1/(√w(v) + ε)`."""
+"""The floor under the second moment and the preconditioner `P(v) = 1/(√w(v) + ε)`, with `ε` in one of three places."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+EPS_MODES = ("outside", "inside", "average")
 
 
 class Preconditioner(NamedTuple):
@@ -33,9 +35,21 @@ def floor(v: Tensor, v_floor: float) -> Tensor:
     return torch.where(v >= v_floor, v, v_floor * (0.5 + blend))
 
 
-def preconditioner(v: Tensor, eps: float | Tensor, v_floor: float) -> Preconditioner:
-    """`P(v) = 1/(√w(v) + ε)` and `P'(v) = −½ w'(v) P²/√w(v)`."""
-    root = floor(v, v_floor).sqrt()
+def places(eps: float, eps_mode: str, root: float | Tensor = 1.0) -> tuple[float | Tensor, float | Tensor | None]:
+    """What is added to the root and what under it, for `√γ₂ = root`.
+
+    `(ε√γ₂, None)` outside, `(0, εγ₂)` inside, `(0, None)` where the average `v` holds `ε`.
+    """
+    if eps_mode == "outside":
+        return eps * root, None
+    return 0.0, eps * root * root if eps_mode == "inside" else None
+
+
+def preconditioner(v: Tensor, eps: float | Tensor, v_floor: float,
+                   inside: float | Tensor | None = None) -> Preconditioner:
+    """`P(v) = 1/(√u + ε)` and `P'(v) = −½ w'(v) P²/√u`, where `u = w(v) + inside`."""
+    under = floor(v, v_floor)
+    root = (under if inside is None else under + inside).sqrt()
     value = 1 / (root + eps)
     slope = -0.5 * value * value / root
     if v_floor > 0:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sme.optimizers.base import Optimizer, State, adaptive_scale, learning_rate, settle
-from sme.optimizers.preconditioner import preconditioner
+from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
+from sme.optimizers.preconditioner import places, preconditioner
 from sme.regimes import Gradient, Regime
 
 
@@ -29,6 +29,9 @@ class RMSProp(Optimizer):
         `"previous"` or `"updated"`.
     v_floor
         `δ` of the floor; 0 for none.
+    eps_mode
+        `"outside"` the root as above (torch's), `"inside"`: `P = 1/√(w(v) + ε)`, or `"average"`: the
+        average is of `q + ε` in place of `q`, and `P = 1/√w(v)`. In these two `ε` is in units of `v`.
 
     Raises
     ------
@@ -40,6 +43,7 @@ class RMSProp(Optimizer):
     eps: float = 0.1
     denominator: str = "previous"
     v_floor: float = 0.01
+    eps_mode: str = "outside"
 
     fields = ("theta", "v")
     defaults = {"v": 1.0}  # noqa: RUF012
@@ -52,11 +56,13 @@ class RMSProp(Optimizer):
         return {"c": self.c}
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
-        v = state["v"] + tau * self.c * (gradient.square - state["v"])
+        square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square
+        v = state["v"] + tau * self.c * (square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
-        p = preconditioner(seen, self.eps, self.v_floor).value
+        outside, inside = places(self.eps, self.eps_mode)
+        p = preconditioner(seen, outside, self.v_floor, inside).value
         return {"theta": state["theta"] - gradient.step * p, "v": v}
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
-        scale = adaptive_scale(regime, tau)
-        return {"lr": learning_rate(regime, tau), "beta": 1 - self.c * tau, "eps": self.eps / scale}
+        return {"lr": learning_rate(regime, tau), "beta": 1 - self.c * tau,
+                "eps": physical_eps(self.eps, self.eps_mode, regime, tau)}
