@@ -39,10 +39,11 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
 
     The noiseless run feeds `update` with `E[gradient.step] + s` and `E[gradient.square] + q` at
     `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
-    None if the run is longer than `LONGEST`. Source: docs/derivation.md, section 6.
+    None if the run is longer than `LONGEST` or the optimizer `signed` (a sign has no first-order
+    response). Source: docs/derivation.md, section 6.
     """
     steps, tau, regime = marks[-1], chain.tau, chain.regime
-    if steps > LONGEST:
+    if steps > LONGEST or chain.optimizer.signed:
         return None
     device = start["theta"].device
     shape = (steps, *start["theta"].shape)

@@ -16,23 +16,26 @@ class Gradient(NamedTuple):
     """`τ · gradient` in scaled variables, the parameter increment of plain SGD."""
     square: Float[Tensor, "*paths d"]
     """`ĝ∘ĝ`, what a second moment averages."""
+    sign: Float[Tensor, "*paths d"] | None = None
+    """`h^step_power sign(ĝ)`, a step of signs; None for an optimizer that is not `signed`."""
 
 
 @dataclass(frozen=True)
 class Regime:
     """A scaling of gradient and step, with `h = √τ` (docs/derivation.md, section 1).
 
-    `ĝ = h^mean_power ∇f + S z`, `gradient.step = h^step_power ĝ`, `gradient.square = ĝ∘ĝ`.
+    `ĝ = h^mean_power ∇f + S z`, `gradient.step = h^step_power ĝ`, `gradient.square = ĝ∘ĝ`,
+    `gradient.sign = h^step_power sign(ĝ)` if asked for.
     """
 
     name: str
     mean_power: int
     step_power: int
 
-    def gradient(self, mean: Tensor, noise: Tensor, tau: float) -> Gradient:
-        """The scaled gradient from the mean gradient `∇f` and the noise `S z`."""
-        scaled = tau ** (self.mean_power / 2) * mean + noise
-        return Gradient(step=tau ** (self.step_power / 2) * scaled, square=scaled * scaled)
+    def gradient(self, mean: Tensor, noise: Tensor, tau: float, sign: bool = False) -> Gradient:
+        """The scaled gradient from the mean gradient `∇f` and the noise `S z`; with its sign if `sign`."""
+        scaled, step = tau ** (self.mean_power / 2) * mean + noise, tau ** (self.step_power / 2)
+        return Gradient(step * scaled, scaled * scaled, step * scaled.sign() if sign else None)
 
     def expected(self, mean: Tensor, variance: Tensor, tau: float) -> Gradient:
         """`E[gradient]`: `step = τ ∇f`, `square = h^(2 mean_power) ∇f∘∇f + diag Σ`."""

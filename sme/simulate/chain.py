@@ -25,9 +25,10 @@ class Chain:
         """The state after step `k` with draw `z`, and the noise `S z` that the step saw."""
         theta = state["theta"]
         noise = self.problem.noise.sample(theta, z)
-        gradient = self.regime.gradient(self.problem.gradient(theta), noise, self.tau)
-        return self._update(k)(state, gradient), noise
+        gradient = self.regime.gradient(self.problem.gradient(theta), noise, self.tau, self.optimizer.signed)
+        seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
+        return self._update(k)(state, *seen), noise
 
-    def _update(self, k: int) -> Callable[[State, Gradient], State]:
+    def _update(self, k: int) -> Callable[..., State]:
         t = self.time(k)
-        return vmap(lambda state, gradient: self.optimizer.update(state, gradient, self.tau, t))
+        return vmap(lambda state, *seen: self.optimizer.update(state, Gradient(*seen), self.tau, t))
