@@ -3,10 +3,18 @@
 from sme.errors import SMEError
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
+from sme.optimizers.momentum import Momentum
+from sme.optimizers.nesterov import Nesterov
 from sme.optimizers.rmsprop import RMSProp
+from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
+from sme.optimizers.signsgd import SignSGD
+from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
@@ -16,16 +24,24 @@ from sme.study import Study
 
 __all__ = [
     "SGD",
+    "AdaBayes",
+    "AdaGrad",
     "Adam",
+    "AdamW",
     "GaussianNoise",
     "Logistic",
     "MinibatchNoise",
+    "Momentum",
+    "Nesterov",
     "Optimizer",
     "Polynomial",
     "Problem",
     "Quadratic",
     "RMSProp",
+    "RMSPropW",
     "SMEError",
+    "SignSGD",
+    "Signum",
     "Study",
     "weak_error",
 ]

@@ -1,0 +1,54 @@
+"""SGD with momentum (the heavy ball)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sme.optimizers.base import Optimizer, State, settle
+from sme.regimes import Gradient, Regime
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    r"""Heavy ball, $1 - \beta = c\tau$.
+
+    .. math::
+        m' &= m + c\,(s - \tau m) \\
+        \theta' &= \theta - \tau m'
+
+    with `s = gradient.step`. The steps of `torch.optim.SGD` with momentum and dampening `1 − cτ`
+    whose momentum buffer starts at `m` (a fresh optimizer's first buffer is its first gradient).
+
+    Parameters
+    ----------
+    c
+        memory rate of `m`, per unit of time; `β = 1 − c τ`.
+
+    Raises
+    ------
+    SMEError
+        for a value outside these ranges.
+    """
+
+    c: float = 1.0
+
+    fields = ("theta", "m")
+    defaults = {"m": 0.0}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        settle(self, ("c",), nonnegative=())
+
+    def rates(self) -> dict[str, float]:
+        return {"c": self.c}
+
+    def momentum(self, state: State, gradient: Gradient, tau: float) -> Tensor:
+        """`m'`."""
+        return state["m"] + self.c * (gradient.step - tau * state["m"])
+
+    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
+        m = self.momentum(state, gradient, tau)
+        return {"theta": state["theta"] - tau * m, "m": m}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        beta = 1 - self.c * tau
+        return {"lr": tau, "momentum": beta, "dampening": beta}

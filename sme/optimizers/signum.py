@@ -1,0 +1,36 @@
+"""Signum: the sign of the momentum."""
+
+from dataclasses import dataclass
+
+from sme.optimizers.base import State
+from sme.optimizers.momentum import Momentum
+from sme.regimes import Gradient, Regime
+
+
+@dataclass(frozen=True)
+class Signum(Momentum):
+    r"""Signum, $1 - \beta = c\tau$.
+
+    .. math::
+        m' &= m + c\,(s - \tau m) \\
+        \theta' &= \theta - \tau\, \mathrm{sign}(m')
+
+    with `s = gradient.step`. The learning rate is `τ` in both regimes.
+
+    Parameters
+    ----------
+    c
+        memory rate of `m`, per unit of time; `β = 1 − c τ`.
+
+    Raises
+    ------
+    SMEError
+        for a value outside these ranges.
+    """
+
+    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
+        m = self.momentum(state, gradient, tau)
+        return {"theta": state["theta"] - tau * m.sign(), "m": m}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        return {"lr": tau, "beta": 1 - self.c * tau}
