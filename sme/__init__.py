@@ -1,5 +1,6 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
+from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
@@ -43,5 +44,6 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "derive",
     "weak_error",
 ]

@@ -109,7 +109,7 @@ class Specification:
     def outline(self) -> Outline:
         """What the tables need to know."""
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.brownian, self.horizon,
-                       self.times, tuple(self.observables), obstruction(self.optimizer, self.regime, self.brownian))
+                       self.times, tuple(self.observables), obstruction(self.problem, self.optimizer, self.regime, self.brownian))
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""

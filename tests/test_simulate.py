@@ -22,9 +22,9 @@ class Counting(Euler):
     def __init__(self):
         self.times = []
 
-    def rates(self, equation, t, dt, x, dW):
+    def rates(self, equation, t, dt, x, dW, y):
         self.times.append((t, dt))
-        return super().rates(equation, t, dt, x, dW)
+        return super().rates(equation, t, dt, x, dW, y)
 
 
 @pytest.mark.parametrize("tau", [0.1, 0.05, 1 / 3, 1 / 7])

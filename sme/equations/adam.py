@@ -40,6 +40,14 @@ class _Adam(Equation):
         b1_m = -0.5 * c1 * (h - b_m)
         return b_theta, b_m, b1_theta, b1_m, h
 
+    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        theta, *_ = fields = self.split(x)
+        return join(*map(torch.zeros_like, fields[:-1]), self.optimizer.c2 * self.square_memory(theta, y, dW))
+
+    def memory_trace(self, t: float, x: X) -> X:
+        theta, *_ = fields = self.split(x)
+        return join(*map(torch.zeros_like, fields[:-1]), 2 * self.optimizer.c2 * self.law.variance(theta))
+
 
 class BallisticAdam(_Adam):
     """Ballistic. With `g = ∇f`, `σ = diag Σ`, `H = ∇²f`, `Γ`, `P` with `ε√γ₂`:
@@ -70,7 +78,7 @@ class BallisticAdam(_Adam):
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, _, v = self.split(x)
         noise, skew = self.law.diffuse_square(theta, dW[:, : self.first])
-        second = self.law.second(theta, dW[:, self.first :])
+        second = self.second_noise(theta, dW)
         square = 2 * self.problem.gradient(theta) * noise + skew + second
         on = (torch.zeros_like(v), self.optimizer.c1 * noise, self.optimizer.c2 * square)
         return math.sqrt(self.tau) * join(*on)
@@ -89,7 +97,6 @@ class BatchEquivalentAdam(_Adam):
     """
 
     small_noise = False
-    obstructed = "T₃"
 
     def drift(self, t: float, x: X) -> X:
         theta, m, v = self.split(x)
@@ -118,6 +125,6 @@ class BatchEquivalentAdam(_Adam):
         if not self.law.constant:
             b_theta = -factor.gain * p.value * m
             on_m = on_m - 0.5 * tau * c1 * self.law.diffuse_slope(theta, b_theta, dW[:, : self.first])
-        second = self.law.second(theta, dW[:, self.first :])
+        second = self.second_noise(theta, dW)
         on_v = 2 * tau * c2 * self.problem.gradient(theta) * noise + math.sqrt(tau) * c2 * second
         return join(on_theta, on_m, on_v)

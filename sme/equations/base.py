@@ -26,32 +26,40 @@ class Equation(ABC):
     order
         1 or 2.
     brownian
-        `"independent"` or `"none"` (no motion at all; order 1 in the ballistic regime).
+        `"independent"`, `"step_memory"`, or `"none"` (no motion at all; order 1 in the ballistic regime).
 
     Attributes
     ----------
     first, second
         how many Brownian motions of the first kind (`S dW¹`, on the parameters or the momentum)
         and of the second (on the second moment) `diffuse` expects, in this order.
+    remembers
+        whether the noise has a part `R[y, dW¹]`, `y` the first motion since the optimizer's step began.
     small_noise
         whether the noise is `O(√τ)`.
-    obstructed
-        the symbol of the residue that keeps any such equation from order 2 (docs/derivation.md, section 5).
     """
 
     small_noise: ClassVar[bool]
-    obstructed: ClassVar[str] = ""
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.problem, self.optimizer, self.law = problem, optimizer, problem.noise
-        self.tau, self.order = tau, order
-        noisy = brownian != "none"
-        self.first = self.law.motions if noisy else 0
-        self.second = self.law.second_motions if noisy and self.squares_noise() else 0
+        self.tau, self.order, self.brownian = tau, order, brownian
+        self.first = self.law.motions if brownian != "none" else 0
+        self.second = self.law.second_motions if brownian == "independent" and self.squares_noise() else 0
+        self.remembers = brownian == "step_memory" and (self.small_noise or order == 2)
 
     def squares_noise(self) -> bool:
         """Whether the second motion enters at this order."""
         return "v" in self.optimizer.fields and (self.small_noise or self.order == 2)
+
+    def third_moments(self) -> bool:
+        """Whether one step has third moments of order `τ²` that no Itô equation with independent motions has."""
+        return not self.small_noise and "v" in self.optimizer.fields
+
+    @property
+    def obstructed(self) -> str:
+        """The symbol of the residue that keeps this equation from order 2; empty if there is none."""
+        return "T₃" if self.brownian == "independent" and self.third_moments() else ""
 
     @property
     def motions(self) -> int:
@@ -67,6 +75,14 @@ class Equation(ABC):
         level = self.optimizer.v_floor
         return preconditioner(v, eps, 0.0 if bool((v >= level).all()) else level)
 
+    def second_noise(self, theta: Tensor, dW: Float[Tensor, "paths motions"]) -> Tensor | float:
+        """The independent noise of `gradient.square`; 0 without a second motion."""
+        return self.law.second(theta, dW[:, self.first :]) if self.second else 0.0
+
+    def square_memory(self, theta: Tensor, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"]) -> Tensor:
+        """`2 (S y)∘(S dW)`, the noise of `gradient.square` that remembers the step."""
+        return 2 * self.law.diffuse(theta, y) * self.law.diffuse(theta, dW)
+
     @abstractmethod
     def drift(self, t: float, x: X) -> X:
         """`b(x) + τ b₁(x)`; `b` alone at order 1."""
@@ -74,6 +90,18 @@ class Equation(ABC):
     @abstractmethod
     def diffuse(self, t: float, x: X, dW: Float[Tensor, "paths motions"]) -> X:
         """`G(x) dW`, a product: no diffusion matrix is formed."""
+
+    def memory(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"]) -> X:
+        """`R[y, dW]`, bilinear."""
+        return torch.zeros_like(x)
+
+    def memory_trace(self, t: float, x: X) -> X:
+        """`Σ_j R[e_j, e_j]`."""
+        return torch.zeros_like(x)
+
+    def remember(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"], dt: float) -> X:
+        """`R[y, dW]` over a substep, with its Milstein part: `R[y + ½dW, dW] − ½ dt Σ_j R[e_j, e_j]`."""
+        return self.memory(t, x, y + 0.5 * dW, dW) - 0.5 * dt * self.memory_trace(t, x)
 
 
 def join(*fields: Float[Tensor, "paths d"]) -> X:

@@ -1,18 +1,25 @@
-"""Which closed form models which optimizer in which regime."""
+"""Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
+
+from collections.abc import Callable
 
 from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
 from sme.equations.base import Equation
+from sme.equations.expansion.ballistic import DerivedBallistic
+from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
+from sme.equations.signs import BallisticSignSGD, BallisticSignum
 from sme.errors import SMEError, choose
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
+from sme.optimizers.signsgd import SignSGD
+from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
-from sme.regimes import Regime
+from sme.regimes import BATCH_EQUIVALENT, Regime, regime
 
-BROWNIAN = ("none", "independent")
+BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
 
 _CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
@@ -22,41 +29,100 @@ _CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
     (RMSProp, "batch_equivalent"): BatchEquivalentRMSProp,
     (Adam, "ballistic"): BallisticAdam,
     (Adam, "batch_equivalent"): BatchEquivalentAdam,
+    (SignSGD, "ballistic"): BallisticSignSGD,
+    (Signum, "ballistic"): BallisticSignum,
 }
+_SIGNS = (SignSGD, Signum)
 
 
-def obstruction(optimizer: Optimizer, regime: Regime, brownian: str) -> str:
-    """The symbol of what keeps the equation of `optimizer` from order 2; empty if nothing does."""
-    closed = _CLOSED.get((type(optimizer), regime.name))
-    return closed.obstructed if closed and brownian != "none" else ""
+def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
+    """The symbol of what keeps the order-2 equation from order 2; empty if nothing does, or there is no such equation."""
+    try:
+        return equation(problem, optimizer, regime, 2.0**-10, 2, brownian).obstructed
+    except SMEError:
+        return ""
 
 
 def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int,
              brownian: str = "independent") -> Equation:
-    """The closed-form equation of `optimizer` in `regime`.
+    """The equation of `optimizer` in `regime`, in closed form if one is known.
 
     Raises
     ------
     SMEError
         if there is none, naming what stands in the way.
     """
+    _check(problem, optimizer, regime, order, brownian)
+    closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
+    # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
+    constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
+    kind = closed if closed and constant else _derived(regime)
+    return kind(problem, optimizer, tau, order, brownian)
+
+
+def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "ballistic", order: int = 2,
+           brownian: str = "independent") -> Callable[[float], Equation]:
+    """The modified equation of any update rule, from `optimizer.update` alone.
+
+    The increments of one step are expanded in `h = √τ` by forward differentiation, and their moments
+    taken exactly: they are polynomials in the noise (docs/derivation.md, section 9).
+    `sme.weak_error` does this for every optimizer without a closed form.
+
+    Parameters
+    ----------
+    problem, optimizer
+        what is modelled; a user's own subclass of `sme.Optimizer` too.
+    regime
+        `"ballistic"` or `"batch_equivalent"`.
+    order
+        1 or 2.
+    brownian
+        `"independent"`, `"step_memory"` (of order 2 for any update rule with Gaussian noise), or
+        `"none"` (order 1, ballistic).
+
+    Returns
+    -------
+    A function from the step size `τ` to an `Equation` with `drift(t, x)` and `diffuse(t, x, dW)`.
+
+    Raises
+    ------
+    SMEError
+        if no such equation exists, or the rule cannot be expanded.
+    """
+    place = _regime(regime)
+    _check(problem, optimizer, place, order, brownian)
+    if isinstance(optimizer, _SIGNS) or optimizer.signed:
+        raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
+                       "regime is known from the moments of the sign, and sme.weak_error uses it")
+    return lambda tau: _derived(place)(problem, optimizer, tau, order, brownian)
+
+
+def _regime(name: str | Regime) -> Regime:
+    return regime(name)
+
+
+def _derived(regime: Regime) -> type[Equation]:
+    return DerivedBatchEquivalent if regime == BATCH_EQUIVALENT else DerivedBallistic
+
+
+def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
+    """Raise `SMEError` for what has no equation, or none of this order."""
     choose("brownian", brownian, BROWNIAN)
     if order not in ORDERS or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
-    key = (type(optimizer), regime.name)
-    if key not in _CLOSED:
-        known = sorted({f"{kind.__name__}" for kind, _ in _CLOSED})
-        raise SMEError(f"no equation is known for {type(optimizer).__name__}: there is one for {', '.join(known)}")
+    law = problem.noise
     if brownian == "none" and order == 2:
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
-    if regime.name == "batch_equivalent":
+    if brownian == "step_memory" and not law.paired:
+        raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
+                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+    if (optimizer.signed or isinstance(optimizer, _SIGNS)) and (type(optimizer), regime.name) not in _CLOSED:
+        raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
+                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
+    if regime == BATCH_EQUIVALENT:
         if brownian == "none":
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use brownian='independent' or regime='ballistic'")
-        if problem.noise.skewed:
+        if law.skewed:
             raise SMEError("the noise of a minibatch is skewed, and in the batch-equivalent regime no equation is "
                            "better than order 1/2 for skewed noise: use regime='ballistic' or sme.GaussianNoise")
-        if order == 2 and not problem.noise.constant and key[0] is not Adam:
-            raise SMEError(f"no order-2 closed form for {type(optimizer).__name__} in the batch-equivalent regime with "
-                           "a state-dependent noise factor: use order=1, a constant factor, or regime='ballistic'")
-    return _CLOSED[key](problem, optimizer, tau, order, brownian)

@@ -20,6 +20,14 @@ class _RMSProp(Equation):
     def _updated(self) -> bool:
         return self.optimizer.denominator == "updated"
 
+    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        theta, *_ = fields = self.split(x)
+        return join(*map(torch.zeros_like, fields[:-1]), self.optimizer.c * self.square_memory(theta, y, dW))
+
+    def memory_trace(self, t: float, x: X) -> X:
+        theta, *_ = fields = self.split(x)
+        return join(*map(torch.zeros_like, fields[:-1]), 2 * self.optimizer.c * self.law.variance(theta))
+
 
 class BallisticRMSProp(_RMSProp):
     """Ballistic. With `g = ∇f`, `σ = diag Σ`, `H = ∇²f`, `κ = κ_iii`:
@@ -55,7 +63,7 @@ class BallisticRMSProp(_RMSProp):
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, v = self.split(x)
         noise, skew = self.law.diffuse_square(theta, dW[:, : self.first])
-        second = self.law.second(theta, dW[:, self.first :])
+        second = self.second_noise(theta, dW)
         square = 2 * self.problem.gradient(theta) * noise + skew + second
         scale = math.sqrt(self.tau)
         return scale * join(-self._preconditioner(v).value * noise, self.optimizer.c * square)
@@ -74,7 +82,6 @@ class BatchEquivalentRMSProp(_RMSProp):
     """
 
     small_noise = False
-    obstructed = "T₃"
 
     def drift(self, t: float, x: X) -> X:
         theta, v = self.split(x)
@@ -103,6 +110,6 @@ class BatchEquivalentRMSProp(_RMSProp):
         change = 0.5 * p.value * self.problem.hessian(theta, on_theta) - 0.5 * c * p.slope * (sigma - v) * noise
         if self._updated:
             change = change + c * p.slope * (3 * sigma - v) * noise
-        second = self.law.second(theta, dW[:, self.first :])
+        second = self.second_noise(theta, dW)
         on_v = 2 * tau * c * g * noise + math.sqrt(tau) * c * second
         return join(-on_theta - tau * change, on_v)

@@ -79,6 +79,15 @@ class GradientLaw(ABC):
     def third(self, theta: Paths) -> Paths:
         """`κ_iii = E (S z)_i³`."""
 
+    @abstractmethod
+    def fourth(self, theta: Paths) -> Paths:
+        """`μ_iiii = E (S z)_i⁴`."""
+
+    def square_variance(self, theta: Paths, g: Paths) -> Paths:
+        """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""
+        sigma = self.variance(theta)
+        return 4 * g * (g * sigma + self.third(theta)) + self.fourth(theta) - sigma * sigma
+
     def variance_slope(self, theta: Paths, u: Paths) -> Paths:
         """The derivative of `diag Σ` along `u`."""
         if self.constant:

@@ -38,8 +38,8 @@ class Examples(ABC):
         return change
 
     @abstractmethod
-    def third(self, theta: Paths) -> Paths:
-        """`Σ_i g_i³ / n`, elementwise."""
+    def power(self, theta: Paths, exponent: int) -> Paths:
+        """`Σ_i g_i^exponent / n`, elementwise."""
 
     @abstractmethod
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
@@ -104,8 +104,8 @@ class LossExamples(Examples):
             return linear, torch.zeros_like(linear)
         return linear, torch.einsum("pn,pnd->pd", squares, g * g)
 
-    def third(self, theta: Paths) -> Paths:
-        return self._gradients(theta, self.data, own=False).pow(3).mean(1)
+    def power(self, theta: Paths, exponent: int) -> Paths:
+        return self._gradients(theta, self.data, own=False).pow(exponent).mean(1)
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         return self._gradients(theta, [part[indices] for part in self.data], own=True).mean(1)
@@ -178,9 +178,9 @@ class LinearExamples(Examples):
             return linear, torch.zeros_like(linear)
         return linear, (self._squares.T @ (weighted * r if squares is weights else squares.T * r * r)).T
 
-    def third(self, theta: Paths) -> Paths:
+    def power(self, theta: Paths, exponent: int) -> Paths:
         r = self._at(theta)[1]
-        return ((self._squares * self.features).T @ (r * r * r)).T / self.count
+        return (self.features.pow(exponent).T @ r.pow(exponent)).T / self.count
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         x = self.features[indices]

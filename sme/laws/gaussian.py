@@ -112,6 +112,9 @@ class GaussianNoise(GradientLaw):
     def third(self, theta: Paths) -> Paths:
         return torch.zeros_like(theta)
 
+    def fourth(self, theta: Paths) -> Paths:
+        return 3 * self.variance(theta).square()
+
     def describe(self) -> dict[str, object]:
         return {"law": "gaussian", "factor": fingerprint(self.factor)}
 

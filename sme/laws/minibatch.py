@@ -104,7 +104,14 @@ class MinibatchNoise(GradientLaw):
 
     def third(self, theta: Paths) -> Paths:
         mean, square = self.examples.averages(theta)
-        return (self.examples.third(theta) - 3 * mean * square + 2 * mean**3) / self.batch_size**2
+        return (self.examples.power(theta, 3) - 3 * mean * square + 2 * mean**3) / self.batch_size**2
+
+    def fourth(self, theta: Paths) -> Paths:
+        mean, square = self.examples.averages(theta)
+        cube, fourth = self.examples.power(theta, 3), self.examples.power(theta, 4)
+        central = fourth - 4 * mean * cube + 6 * mean**2 * square - 3 * mean**4
+        variance = square - mean * mean
+        return (central + 3 * (self.batch_size - 1) * variance * variance) / self.batch_size**3
 
     def physical(self, regime: Regime, tau: float) -> dict[str, object]:
         return {"batch size": self.batch_size}

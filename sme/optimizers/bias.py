@@ -21,7 +21,7 @@ NONE = Correction(1.0, 1.0)
 
 def log_decay(c: float, tau: float | Tensor) -> Tensor:
     """`log(1 − cτ)/τ`, smooth in `τ` at 0, where it is `−c`."""
-    x = torch.as_tensor(c * tau, dtype=torch.float64)
+    x = torch.tensor(c * tau, dtype=torch.float64) if isinstance(tau, float | int) else c * tau
     small = x.abs() < 0.01
     series = 1 + x * (1 / 2 + x * (1 / 3 + x * (1 / 4 + x * (1 / 5 + x * (1 / 6 + x * (1 / 7 + x / 8))))))
     safe = torch.where(small, 0.5, x)

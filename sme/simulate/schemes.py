@@ -10,7 +10,10 @@ from sme.equations.base import Equation
 
 
 class Scheme(ABC):
-    """A one-step method for `dx = b dt + G dW`; it knows an equation and an increment, nothing else.
+    """A one-step method for `dx = b dt + G dW (+ R[y, dW])`; it knows an equation and an increment, nothing else.
+
+    A part `R[y, dW]` comes with its Milstein term (`Equation.remember`): over a whole step its
+    integral is then exact for a constant symmetric `R`.
 
     Attributes
     ----------
@@ -33,16 +36,19 @@ class Scheme(ABC):
         return wanted
 
     @abstractmethod
-    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
-        """`f`, `n` such that the substep is `x + dt f + n`."""
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`f`, `n` such that the substep is `x + dt f + n`; `y` is the motion since the optimizer's step began."""
 
     def extrapolate(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Talay–Tubaro extrapolation from substep `h` and `2h`: `fine + (fine − coarse)/(2^power − 1)`."""
         return fine + (fine - coarse) / (2**self.power - 1)
 
 
-def _noise(equation: Equation, t: float, x: Tensor, dW: Tensor) -> Tensor:
-    return equation.diffuse(t, x, dW) if equation.motions else torch.zeros_like(x)
+def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
+    if not equation.motions:
+        return torch.zeros_like(x)
+    noise = equation.diffuse(t, x, dW)
+    return noise + equation.remember(t, x, y, dW, dt) if equation.remembers else noise
 
 
 class Euler(Scheme):
@@ -52,8 +58,8 @@ class Euler(Scheme):
     fewest = 8
     finest = 1 / 128
 
-    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
-        return equation.drift(t, x), _noise(equation, t, x, dW)
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return equation.drift(t, x), _noise(equation, t, dt, x, dW, y)
 
 
 class SmallNoise(Scheme):
@@ -67,9 +73,9 @@ class SmallNoise(Scheme):
     fewest = 4
     finest = 1 / 64
 
-    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         b = equation.drift(t, x)
-        n = _noise(equation, t + dt / 2, x + dt / 2 * b, dW)
+        n = _noise(equation, t + dt / 2, dt, x + dt / 2 * b, dW, y)
         return 0.5 * (b + equation.drift(t + dt, x + dt * b + n)), n
 
 

@@ -41,9 +41,11 @@ class _Integer:
     def f_and_g_prod(self, k: Tensor, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
         if not self.probed:  # torchsde's first call only looks at shapes
             self.probed = True
+            self.since = torch.zeros_like(dW)  # the motion since the optimizer's step began
             return x, x
         t = self.start + (int(k) - self.first) * self.dt
-        f, n = self.scheme.rates(self.equation, t, self.dt, x, dW)
+        f, n = self.scheme.rates(self.equation, t, self.dt, x, dW, self.since)
+        self.since = self.since + dW if self.equation.remembers else dW
         return self.dt * f, n
 
 

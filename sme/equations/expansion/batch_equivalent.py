@@ -1,0 +1,140 @@
+"""The derived equation in the batch-equivalent regime."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sme.equations.base import Equation, X
+from sme.equations.expansion.expectation import Coupled, Separate
+from sme.equations.expansion.lift import diffuse, gradient, variance
+from sme.equations.expansion.step import PROBES, Step, repeat, theta_of
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+
+
+class DerivedBatchEquivalent(Equation):
+    """Batch-equivalent, any update rule, Gaussian noise. With `x' = x + h δ₁ + h² δ₂ + h³ δ₃ + h⁴ δ₄`:
+
+        b = E δ₂      G₀ = E[δ₁ zᵀ]      Q[y, w] = E[δ₂ yᵀ(zzᵀ − I)w]      R[y, w] = Q[y, w] − ∂_{G₀y}(G₀ w)
+        b₁ = E δ₄ − ½ L₀ b,    L₀ = ∂_t + b·∇ + ½ G₀G₀ᵀ:∇²
+        G₁ = E[δ₃ zᵀ] − ½ ∇b G₀ − ½ (∂_t + b·∇) G₀ − ¼ ∂²G₀:G₀G₀ᵀ [− ½ Σ_j ∂_{G₀e_j} R[e_j, ·]]
+        independent: (G₀ + τ G₁) dW¹ + √τ noise on q, √2 (Σ∘Σ)^{1/2} dW²
+        step memory: (G₀ + τ G₁) dW + R[y, dW], y the motion since the step began; G₁ with its last term
+
+    Order 1 has `b` and `G₀ dW¹`. Source: docs/derivation.md, section 9.
+
+    Raises
+    ------
+    SMEError
+        at order 2 with independent motions, if the leading noise depends on what it moves.
+    """
+
+    small_noise = False
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        self.expansion = Step.of(optimizer, problem.dim)
+        super().__init__(problem, optimizer, tau, order, brownian)
+        kind = Separate if self.expansion.separate else Coupled
+        self.expect = kind(problem.noise, problem.dim)
+        self.additive = order == 1 or self._vanishes(self._turn)
+        if order == 2 and brownian == "independent" and not self.additive:
+            raise SMEError(f"no order-2 equation of {optimizer.name} has independent motions here, because its leading noise "
+                           "depends on the parameters that it moves: use brownian='step_memory', which is of order 2, or order=1")
+        self.fixed = not self.remembers or self._vanishes(self._memory_slope)
+
+    def squares_noise(self) -> bool:
+        return self.order == 2 and self.expansion.squares
+
+    def third_moments(self) -> bool:
+        return self.expansion.squares or not self.additive
+
+    def _vanishes(self, form: Callable[[float, X, Tensor, Tensor], X]) -> bool:
+        """Whether a form of the state and two increments is 0, at some random ones."""
+        generator = torch.Generator().manual_seed(2)
+        x = 0.5 + torch.rand((PROBES, self.problem.dim * len(self.optimizer.fields)), generator=generator, dtype=torch.float64)
+        y, w = (torch.randn((PROBES, self.law.motions), generator=generator, dtype=torch.float64) for _ in range(2))
+        return bool((form(self.optimizer.t0, x, y, w).abs() < 1e-12).all())
+
+    def leading(self, t: Any, x: X) -> X:
+        """`b`."""
+        theta = theta_of(x, self.problem.dim)
+        return self.expansion.rate(t, x, gradient(self.problem, theta), variance(self.law, theta))
+
+    def leading_noise(self, t: Any, x: X, dW: Tensor) -> X:
+        """`G₀ dW`."""
+        return self.expansion.kick(t, x, diffuse(self.law, theta_of(x, self.problem.dim), dW))
+
+    def increment(self, j: int, t: float, x: X, n: Tensor) -> X:
+        """`δⱼ(x, n)` for the noise `n = S z`."""
+        g = self.problem.gradient(x[:, : self.problem.dim])
+
+        def curve(h: Any) -> Any:
+            scaled = n + h * g
+            return self.expansion(t, x, h * scaled, scaled * scaled, h * h)
+
+        return self.expansion.slope(curve, x, j)
+
+    def drift(self, t: float, x: X) -> X:
+        b = self.leading(t, x)
+        if self.order == 1:
+            return b
+        fourth = self.expect.even(lambda wide, n: self.increment(4, t, wide, n), x)
+        transport = self.expansion.slope(lambda e: self.leading(t + e, x + e * b), x)
+        return b + self.tau * (fourth - 0.5 * (transport + 0.5 * self._spread(self.leading, t, x)))
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        first = dW[:, : self.first]
+        leading = self.leading_noise(t, x, first)
+        if self.order == 1:
+            return leading
+        total = leading + self.tau * self._noise_correction(t, x, first, leading)
+        if self.second:
+            second = self.law.second(x[:, : self.problem.dim], dW[:, self.first :])
+            total = total + math.sqrt(self.tau) * self.expansion.push(t, x, torch.zeros_like(second), second)
+        return total
+
+    def _noise_correction(self, t: float, x: X, dW: Tensor, leading: X) -> X:
+        """`G₁ dW`."""
+        b = self.leading(t, x)
+        total = self.expect.odd(lambda wide, n: self.increment(3, t, wide, n), x, dW)
+        total = total - 0.5 * self.expansion.slope(lambda e: self.leading(t, x + e * leading), x)
+        total = total - 0.5 * self.expansion.slope(lambda e: self.leading_noise(t + e, x + e * b, dW), x)
+        if not self.additive:
+            wide = dW.repeat(self.law.motions, 1)
+            total = total - 0.25 * self._spread(lambda s, z: self.leading_noise(s, z, wide), t, x)
+        return total if self.fixed else total - 0.5 * self._memory_slope(t, x, dW, dW)
+
+    def _spread(self, function: Callable[[Any, Any], Any], t: float, x: X) -> X:
+        """`Σ_j ∂²function[G₀e_j, G₀e_j]`."""
+        wide, columns = self._columns(x)
+        u = self.leading_noise(t, wide, columns)
+        return 2 * self.expansion.slope(lambda e: function(t, wide + e * u), wide, 2).reshape(-1, *x.shape).sum(0)
+
+    def _memory_slope(self, t: float, x: X, _: Tensor, dW: Tensor) -> X:
+        """`Σ_j ∂_{G₀e_j} R[e_j, dW]`."""
+        wide, columns = self._columns(x)
+        u, wide_dW = self.leading_noise(t, wide, columns), dW.repeat(self.law.motions, 1)
+        return self.expansion.slope(lambda e: self.memory(t, wide + e * u, columns, wide_dW), wide).reshape(-1, *x.shape).sum(0)
+
+    def _columns(self, x: X) -> tuple[X, Tensor]:
+        m = self.law.motions
+        return repeat(x, m), torch.eye(m, dtype=x.dtype, device=x.device).repeat_interleave(len(x), 0)
+
+    def _turn(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        """`∂_{G₀y}(G₀ dW)`."""
+        u = self.leading_noise(t, x, y)
+        return self.expansion.slope(lambda e: self.leading_noise(t, x + e * u, dW), x)
+
+    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        theta = theta_of(x, self.problem.dim)
+        square = 2 * diffuse(self.law, theta, y) * diffuse(self.law, theta, dW)
+        total = self.expansion.push(t, x, 0 * square, square)
+        return total if self.additive else total - self._turn(t, x, y, dW)
+
+    def memory_trace(self, t: float, x: X) -> X:
+        wide, columns = self._columns(x)
+        return self.memory(t, wide, columns, columns).reshape(-1, *x.shape).sum(0)

@@ -1,0 +1,92 @@
+"""The mean of an update rule's second-order term over the law of the gradient."""
+
+import torch
+from torch import Tensor
+
+from sme.equations.base import X
+from sme.equations.expansion.step import PROBES, Step, repeat
+from sme.errors import SMEError
+from sme.laws.base import GradientLaw
+
+ALIVE = 1e-12
+
+
+class Curvature:
+    """`E bend(ξ) = bend(ξ̄) + ½ ∂²bend : Cov(ξ)`, exact for a `bend` quadratic in `ξ = (ĝ, ĝ∘ĝ)`.
+
+    Where coordinates are apart it takes `Var ĝ_i`, `Cov(ĝ_i, ĝ_i²)` and `Var ĝ_i²`, which every law
+    knows; else the columns of the noise of `ξ` (Gaussian noise only). Second derivatives of a
+    quadratic are its differences, so no step size enters. Those that vanish are left out.
+
+    Raises
+    ------
+    SMEError
+        if `bend` is not quadratic, or a rule that mixes coordinates meets a law without columns.
+    """
+
+    def __init__(self, step: Step, law: GradientLaw) -> None:
+        self.step, self.law, name = step, law, step.optimizer.name
+        generator = torch.Generator().manual_seed(1)
+        d = step.dim
+        x = 0.5 + torch.rand((PROBES, d * len(step.optimizer.fields)), generator=generator, dtype=torch.float64)
+        a, q = (torch.rand((PROBES, d), generator=generator, dtype=torch.float64) for _ in range(2))
+        kinds = []
+        for kind in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+            one, two = (self._second(step.optimizer.t0, x, a, q, k * kind[0] + 0 * a, k * kind[1] + 0 * q) for k in (1, 2))
+            if not torch.allclose(4 * one, two, rtol=1e-9, atol=1e-9):
+                raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
+                               "gradient.square, so order 2 cannot be derived from their moments: use order=1")
+            kinds.append(one)
+        by_a, by_q, both = kinds
+        self.by_a, self.by_q = _alive(by_a), _alive(by_q)
+        self.mixed = _alive(both - by_a - by_q)
+        if not step.separate and not law.paired and (self.by_a or self.by_q or self.mixed):
+            raise SMEError(f"{name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise only: "
+                           "use sme.GaussianNoise or order=1")
+
+    def _second(self, t: float, x: X, a: Tensor, q: Tensor, da: Tensor, dq: Tensor) -> X:
+        """`∂²bend[(da, dq), (da, dq)]`."""
+        signs = (1.0, -1.0, 0.0)
+        up, down, middle = self.step.bend(t, repeat(x, 3), torch.cat([a + k * da for k in signs]),
+                                          torch.cat([q + k * dq for k in signs])).split(len(x))
+        return up + down - 2 * middle
+
+    def _cross(self, t: float, x: X, a: Tensor, q: Tensor) -> X:
+        """`∂_a ∂_q bend`, from its values with `a` and `q` and with 0 in their place."""
+        one, zero = torch.ones_like(a), torch.zeros_like(a)
+        both, only_a, only_q, none = self.step.bend(t, repeat(x, 4), torch.cat((one, one, zero, zero)),
+                                                    torch.cat((one, zero, one, zero))).split(len(x))
+        return both - only_a - only_q + none
+
+    def mean(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
+        """`E bend` at a state, `g` being the scaled mean gradient."""
+        q = g * g + self.law.variance(theta)
+        total = self.step.bend(t, x, g, q)
+        if not (self.by_a or self.by_q or self.mixed):
+            return total
+        return total + 0.5 * (self._by_moments(t, x, theta, g, q) if self.step.separate else self._by_columns(t, x, theta, g, q))
+
+    def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
+        total, one, zero = torch.zeros_like(x), torch.ones_like(g), torch.zeros_like(g)
+        if self.by_a:
+            total = total + self._second(t, x, g, q, one, zero) * self._wide(x, self.law.variance(theta))
+        if self.by_q:
+            total = total + self._second(t, x, g, q, zero, one) * self._wide(x, self.law.square_variance(theta, g))
+        if self.mixed:
+            total = total + 2 * self._cross(t, x, g, q) * self._wide(x, 2 * g * self.law.variance(theta) + self.law.third(theta))
+        return total
+
+    def _by_columns(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
+        columns = torch.eye(self.law.motions + self.law.second_motions, dtype=x.dtype, device=x.device)
+        count, dW = len(columns), columns.repeat_interleave(len(x), 0)
+        at, wide = repeat(theta, count), repeat(g, count)
+        noise = self.law.diffuse(at, dW[:, : self.law.motions])
+        square = 2 * wide * noise + self.law.second(at, dW[:, self.law.motions :])
+        return self._second(t, repeat(x, count), wide, repeat(q, count), noise, square).reshape(count, *x.shape).sum(0)
+
+    def _wide(self, x: X, part: Tensor) -> X:
+        return part.T.repeat(x.shape[1] // self.step.dim, 1).T
+
+
+def _alive(term: Tensor) -> bool:
+    return bool((term.abs() > ALIVE).any())

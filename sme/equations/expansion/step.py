@@ -1,0 +1,247 @@
+"""One step of an update rule as a smooth function of its inputs, and its Taylor terms."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from sme.equations.base import X, join
+from sme.equations.expansion.series import Series, UnsupportedError, base
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer
+from sme.regimes import Gradient
+
+Paths = Float[Tensor, "paths d"]
+Variable = Any
+"""the small variable of a curve: a series, or a dual number"""
+Curve = Callable[[Variable], Any]
+
+PROBES = 7
+"""paths at which the structure of an update rule is read off"""
+EXACT = 1e-9
+"""relative difference below which two Taylor terms are equal"""
+
+
+class Step:
+    """`U(t, x, s, q, τ)`: the whole state after one step of `optimizer.update`.
+
+    With `s = τ a`, `a` and `q` held fixed, `U = x + τ rate(a, q) + τ² bend(a, q) + …`: forward
+    derivatives in `τ`, exact to rounding.
+
+    Attributes
+    ----------
+    separate
+        whether coordinate `i` of every field depends on coordinate `i` of the inputs alone.
+    squares
+        whether `rate` depends on `q`.
+
+    Raises
+    ------
+    SMEError
+        if the rule cannot be differentiated, moves at `τ = 0`, or has a `rate` that is not affine in
+        `(a, q)`: then its increments are no polynomials in the noise.
+    """
+
+    def __init__(self, optimizer: Optimizer, dim: int) -> None:
+        self.optimizer, self.dim = optimizer, dim
+        # above the floor the rule is the same without it, and much cheaper to differentiate
+        unfloored = is_dataclass(optimizer) and optimizer.v_floor > 0 and "v" in optimizer.fields
+        self._unfloored: Optimizer = replace(optimizer, v_floor=0.0) if unfloored else optimizer  # type: ignore[type-var]
+        self._direct = self._by_series = False
+        try:
+            self._probe()
+        except SMEError:
+            raise
+        except Exception as fault:
+            raise SMEError(f"the update rule of {optimizer.name} cannot be differentiated in τ: {fault}; use torch "
+                           "functions of its arguments only, without float(), branches on data or in-place operations") from fault
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, dim: int) -> "Step":
+        """The step of this optimizer, probed once in a process."""
+        try:
+            return _probed(optimizer, dim)
+        except TypeError:  # an optimizer without a hash
+            return cls(optimizer, dim)
+
+    def __call__(self, t: Any, x: X, s: Paths, q: Paths, tau: Any) -> X:
+        """`U(t, x, s, q, τ)` for every path."""
+        state = dict(zip(self.optimizer.fields, split(x, self.dim), strict=True))
+
+        floored = self._unfloored is not self.optimizer
+        above = floored and self._direct and bool((base(state["v"]) >= self.optimizer.v_floor).all())
+        optimizer = self._unfloored if above else self.optimizer
+
+        def update(state: dict[str, Tensor], s: Tensor, q: Tensor) -> dict[str, Tensor]:
+            return optimizer.update(state, Gradient(s, q), tau, t)
+
+        # a rule of elementwise operations takes all paths at once, which is faster
+        new = update(state, s, q) if self._direct else vmap(update)(state, s, q)
+        return beside([new[name] for name in self.optimizer.fields])
+
+    def taylor(self, curve: Curve, order: int) -> Any:
+        """The coefficient of `e^order` in `curve(e)`: by a power series, else by nested forward derivatives."""
+        if self._by_series:
+            value = curve(e := Series.variable(order))
+            return value.coefficients[order] if isinstance(value, Series) and value.level == e.level else None
+        return nested(curve, order)
+
+    def slope(self, curve: Curve, x: X, order: int = 1) -> X:
+        """`taylor`, with zeros in the shape of `x` for a curve that does not move."""
+        value: X | None = self.taylor(curve, order)
+        return torch.zeros_like(x) if value is None else value
+
+    def rate(self, t: Any, x: X, a: Paths, q: Paths) -> X:
+        """`∂_τ U(t, x, τ a, q, τ)` at `τ = 0`, affine in `(a, q)`."""
+        value: X = self.taylor(lambda tau: self(t, x, tau * a, q, tau), 1)
+        return value
+
+    def bend(self, t: Any, x: X, a: Paths, q: Paths) -> X:
+        """`½ ∂_τ² U(t, x, τ a, q, τ)` at `τ = 0`."""
+        return self.slope(lambda tau: self(t, x, tau * a, q, tau), x, 2)
+
+    def push(self, t: Any, x: X, a: Paths, q: Paths) -> X:
+        """The linear part of `rate` applied to changes `(a, q)` of its arguments."""
+        return self.rate(t, x, a, q) - self.rate(t, x, 0 * a, 0 * q)
+
+    def kick(self, t: Any, x: X, a: Paths) -> X:
+        """`push` of a change of `a` alone: `∂_s U a` at `τ = 0`."""
+        value: X = self.taylor(lambda e: self(t, x, e * a, 0 * a, 0 * e), 1)
+        return value
+
+    def _probe(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(width: int) -> Tensor:
+            return torch.rand((PROBES, width), generator=generator, dtype=torch.float64)
+
+        d, t, zero = self.dim, self.optimizer.t0, torch.zeros((), dtype=torch.float64)
+        x = 0.5 + draw(len(self.optimizer.fields) * d)  # second moments are positive
+        a, q, a2, q2 = draw(d) - 0.5, draw(d), draw(d) - 0.5, draw(d)
+        name = self.optimizer.name
+        if not _same(self(t, x, 0 * a, q, zero), x):
+            raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state "
+                           "must carry a factor gradient.step or tau")
+        once, double = self(t, x, a, q, zero) - x, self(t, x, 2 * a, 0 * q, zero) - x
+        mean = self.rate(t, x, (a + a2) / 2, (q + q2) / 2)
+        if not _same(2 * mean, self.rate(t, x, a, q) + self.rate(t, x, a2, q2)) or not _same(2 * once, double):
+            raise SMEError(f"the increment of {name} is not affine in gradient.step and gradient.square at first order in τ, so "
+                           "its moments are not those of a polynomial in the noise: let the gradient enter through averages, "
+                           "such as m + c (gradient.step − τ m)")
+        small = 1e-4
+        left = self(t, x, small * a, q, torch.tensor(small, dtype=torch.float64)) - x - small * self.rate(t, x, a, q)
+        if not torch.allclose(left, small**2 * self.bend(t, x, a, q), rtol=0, atol=1e-8):
+            raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its expansion. "
+                           "Use torch functions of its arguments only, without float(), and nothing singular at τ = 0")
+        self.squares = not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
+        self.separate = d == 1 or self._separate(t, x, a, q)
+        if self.separate:
+            self._speed_up(t, x, a, q)
+
+    def _separate(self, t: float, x: X, a: Paths, q: Paths) -> bool:
+        tau = torch.tensor(0.1, dtype=torch.float64)
+        moved = [torch.cat([part[:, :1] + 0.1, part[:, 1:]], -1) for part in (*split(x, self.dim), a, q)]
+        one = self(t, join(*moved[:-2]), moved[-2], moved[-1], tau)
+        change = (one - self(t, x, a, q, tau)).reshape(PROBES, -1, self.dim)
+        return bool((change[:, :, 1:] == 0).all())
+
+    def _speed_up(self, t: float, x: X, a: Paths, q: Paths) -> None:
+        """Take all paths at once, and power series, if they give the same."""
+        tau = torch.tensor(0.01, dtype=torch.float64)
+        wanted = self(t, x, a, q, tau)
+        curve = lambda h: self(t, x + h * x, h * a + h * h * q, q + h * a, h * h)  # noqa: E731
+        slow = [nested(curve, order) for order in (2, 3)]
+        try:
+            self._direct = True
+            self._direct = torch.equal(self(t, x, a, q, tau), wanted)
+            self._by_series = self._direct
+            self._by_series = self._direct and all(_same(self.slope(curve, x, order), there)
+                                                   for order, there in zip((2, 3), slow, strict=True))
+        except (UnsupportedError, RuntimeError, IndexError, ValueError, TypeError, AttributeError):
+            self._by_series = False
+            self._direct = self._direct and _runs(lambda: self(t, x, a, q, tau))
+
+
+@functools.lru_cache(maxsize=64)
+def _probed(optimizer: Optimizer, dim: int) -> Step:
+    return Step(optimizer, dim)
+
+
+def _runs(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (RuntimeError, IndexError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=EXACT, atol=EXACT)
+
+
+def split(x: Any, dim: int) -> list[Any]:
+    """The fields of a whole state; of a series, field by field without the coefficients that are 0."""
+    if not isinstance(x, Series):
+        return list(x.split(dim, -1))
+    parts = [None if c is None else split(c, dim) for c in x.coefficients]
+    count = next(len(part) for part in parts if part is not None)
+    fields = []
+    for i in range(count):
+        own = [None if part is None or (k and _zero(part[i])) else part[i] for k, part in enumerate(parts)]
+        fields.append(Series(own, x.level) if any(c is not None for c in own[1:]) else own[0])
+    return fields
+
+
+def _zero(part: Any) -> bool:
+    return isinstance(part, Tensor) and not bool(part.any())
+
+
+def beside(fields: list[Any]) -> Any:
+    """The fields as a whole state, or as a series of whole states."""
+    found = [field for field in fields if isinstance(field, Series)]
+    if not found:
+        return join(*fields)
+    level, length = max((field.level, len(field.coefficients)) for field in found)
+    shape = _template(fields[0])
+    parts = [field.coefficients if isinstance(field, Series) and field.level == level else [field] + [None] * (length - 1)
+             for field in fields]
+    rows = [[part[k] for part in parts] for k in range(length)]
+    whole = [None if all(c is None for c in row) else beside([shape if c is None else c for c in row]) for row in rows]
+    return Series(whole, level)
+
+
+def _template(field: Any) -> Tensor:
+    while isinstance(field, Series):
+        field = next(c for c in field.coefficients if c is not None)
+    return torch.zeros_like(field)
+
+
+def theta_of(x: Any, dim: int) -> Any:
+    """The parameters in a whole state."""
+    return split(x, dim)[0]
+
+
+def repeat(x: Tensor, count: int) -> Tensor:
+    """The paths `count` times over, stored field by field as `x` is."""
+    return x.T.repeat(1, count).T
+
+
+def nested(curve: Curve, order: int) -> Tensor:
+    """The coefficient of `e^order` in `curve(e)`, by `order` nested forward derivatives at `e = 0`."""
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+
+    def derivative(inner: Curve) -> Curve:
+        def outer(e: Tensor) -> Tensor:
+            slope: Tensor = jvp(inner, (e,), (one,))[1]
+            return slope
+
+        return outer
+
+    value: Tensor = functools.reduce(lambda inner, _: derivative(inner), range(order), curve)(zero)
+    return value / math.factorial(order)

@@ -1,0 +1,102 @@
+"""The equations of signSGD and Signum, from the moments of the sign."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.equations.base import Equation, X, join
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer
+from sme.optimizers.signum import Signum
+from sme.problems.base import Problem
+
+NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(40))
+
+
+class BallisticSignSGD(Equation):
+    """Ballistic, Gaussian noise. With `u = ∇f/√(2σ)` and `ρ = sign(ĝ)`, `E ρ = erf(u)`:
+
+        b = −erf(u)      b₁ = −½ ∇b b      noise: −√τ (L dW¹ + (Cov ρ − L Lᵀ)^{1/2} dW²)
+
+    with `L = E[ρ zᵀ] = 2φ(√2 u)∘S/√σ`, `(Cov ρ)_ij = 4 ∫₀^r φ₂(√2 u_i, √2 u_j; s) ds`, `r` the
+    correlation of the noise (Plackett's identity), and `(Cov ρ)_ii = 1 − erf(u_i)²`. Order 1 has
+    `b` and the same noise. Source: docs/derivation.md, section 9.
+
+    Raises
+    ------
+    SMEError
+        for a minibatch, whose signs have no closed moments, or noise that is 0 in a coordinate.
+    """
+
+    small_noise = True
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        if not problem.noise.paired:
+            raise SMEError("the sign of a minibatch's gradient has no moments in closed form: use sme.GaussianNoise")
+        if bool((problem.noise.variance(torch.zeros(1, problem.dim, dtype=torch.float64)) <= 0).any()) and problem.noise.constant:
+            raise SMEError("signSGD has an equation only where every coordinate's noise has variance > 0")
+        super().__init__(problem, optimizer, tau, order, "independent" if brownian == "step_memory" else brownian)
+        self.second = problem.dim if self.first else 0
+
+    def drift(self, t: float, x: X) -> X:
+        g, sigma = self.problem.gradient(x), self.law.variance(x)
+        u = g / (2 * sigma).sqrt()
+        b = -torch.erf(u)
+        if self.order == 1:
+            return b
+        change = self.problem.hessian(x, b) / (2 * sigma).sqrt() - 0.5 * u * self.law.variance_slope(x, b) / sigma
+        return b + self.tau * torch.exp(-u * u) * change / math.sqrt(math.pi)
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        g, deviation = self.problem.gradient(x), self.law.variance(x).sqrt()
+        a = g / deviation
+        density = 2 * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi) / deviation
+        linear = density * self.law.diffuse(x, dW[:, : self.first])
+        columns = torch.eye(self.first, dtype=x.dtype, device=x.device)
+        s = torch.stack([self.law.diffuse(x, e.expand(len(x), -1)) for e in columns], -1)
+        rest = _covariance(a, s / deviation.unsqueeze(-1)) - (density.unsqueeze(-1) * s) @ (density.unsqueeze(-1) * s).mT
+        values, vectors = torch.linalg.eigh(rest)
+        root = vectors * values.clamp(min=0).sqrt().unsqueeze(1)
+        return -math.sqrt(self.tau) * (linear + (root @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
+
+
+def _covariance(a: Float[Tensor, "paths d"], s: Float[Tensor, "paths d m"]) -> Float[Tensor, "paths d d"]:
+    """`Cov sign(a + s z)` for unit rows of `s`, by Gauss–Legendre quadrature of Plackett's identity in `arcsin s`."""
+    angle = torch.arcsin((s @ s.mT).clamp(-1, 1))
+    at = 0.5 * angle.unsqueeze(-1) * (NODES.to(a.device) + 1)
+    ai, aj = a[:, :, None, None], a[:, None, :, None]
+    value = torch.exp(-(ai * ai + aj * aj - 2 * ai * aj * at.sin()) / (2 * at.cos().square())) / (2 * math.pi)
+    pairs = 4 * 0.5 * angle * (value @ WEIGHTS.to(a.device))
+    own = 1 - torch.erf(a / math.sqrt(2)).square()
+    return torch.where(torch.eye(a.shape[1], dtype=torch.bool, device=a.device), own.unsqueeze(-1), pairs)
+
+
+class BallisticSignum(Equation):
+    """Ballistic, any law:
+
+        b_θ = −sign(m)   b_m = c (∇f − m)   τ b₁_m = −τ ½ c (∇²f b_θ − b_m)   noise on m: √τ c S dW¹
+        b_θ + τ b₁_θ = −sign(m + τ ½ b_m)
+
+    The shift under the sign is the correction `−½ δ(m) b_m` of a step that moves by the sign of the
+    *new* momentum, in the only form in which it can be integrated. Order 1 has `b` and the same
+    noise. Source: docs/derivation.md, section 9.
+    """
+
+    small_noise = True
+    optimizer: Signum
+
+    def drift(self, t: float, x: X) -> X:
+        theta, m = self.split(x)
+        c = self.optimizer.c
+        b_m = c * (self.problem.gradient(theta) - m)
+        if self.order == 1:
+            return join(-m.sign(), b_m)
+        b_theta = -(m + 0.5 * self.tau * b_m).sign()
+        return join(b_theta, b_m - 0.5 * self.tau * c * (self.problem.hessian(theta, b_theta) - b_m))
+
+    def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        theta, m = self.split(x)
+        return math.sqrt(self.tau) * join(torch.zeros_like(m), self.optimizer.c * self.law.diffuse(theta, dW[:, : self.first]))

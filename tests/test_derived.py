@@ -1,0 +1,148 @@
+"""Derived equations: equal to the closed forms where there are any; power series; what cannot be derived."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch.func import jvp
+
+import sme
+from sme.equations.expansion.series import Series
+from sme.equations.expansion.step import Step, nested
+from sme.equations.registry import equation
+from sme.regimes import regime
+from tests import models
+from tests.one_step import columns
+from tests.test_equations import assert_order, ratios
+
+TAU, PATHS = 0.05, 3
+KINDS = ((sme.RMSProp, {"c": 0.7}), (sme.Adam, {"c1": 0.9, "c2": 0.6}))
+CLOSED = [sme.SGD(), *(kind(**rates, denominator=each) for kind, rates in KINDS for each in ("previous", "updated"))]
+
+
+def problem(d, varying):
+    generator = torch.Generator().manual_seed(d)
+    a, b = (0.3 * torch.randn(d, d, generator=generator, dtype=torch.float64) for _ in range(2))
+
+    def loss(theta):
+        return 0.5 * (theta**2).sum() + 0.1 * torch.sin(theta).sum() * theta[0] + 0.05 * (theta**4).sum()
+
+    def factor(theta):
+        return a + b * torch.sin(theta)[None, :] * torch.cos(theta)[:, None]
+
+    return sme.Problem(loss, d, sme.GaussianNoise(factor if varying else a))
+
+
+def states(optimizer, d):
+    return 0.5 + torch.rand((PATHS, d * len(optimizer.fields)), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+
+def covariance(eq, x):
+    g = torch.stack([eq.diffuse(0.0, x, column.expand(len(x), -1)) for column in columns(eq)], -1)
+    return g @ g.mT
+
+
+@pytest.mark.parametrize("varying", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+def test_derived_and_closed_equations_agree(scaling, d, varying):
+    compared = 0
+    for optimizer in CLOSED:
+        for order in (1, 2):
+            for brownian in ("independent", "step_memory"):
+                where = problem(d, varying)
+                if scaling == "batch_equivalent" and order == 2 and varying and not isinstance(optimizer, sme.Adam):
+                    continue  # no closed form
+                closed = equation(where, optimizer, regime(scaling), TAU, order, brownian)
+                derived = sme.derive(where, optimizer, scaling, order, brownian)(TAU)
+                assert not type(closed).__name__.startswith("Derived")
+                x = states(optimizer, d)
+                torch.testing.assert_close(derived.drift(0.0, x), closed.drift(0.0, x), rtol=1e-10, atol=1e-12)
+                torch.testing.assert_close(covariance(derived, x), covariance(closed, x), rtol=1e-10, atol=1e-12)
+                if closed.remembers:
+                    y, w = (torch.randn((PATHS, d), generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (1, 2))
+                    torch.testing.assert_close(derived.memory(0.0, x, y, w), closed.memory(0.0, x, y, w), rtol=1e-10, atol=1e-12)
+                    torch.testing.assert_close(derived.memory_trace(0.0, x), closed.memory_trace(0.0, x), rtol=1e-10, atol=1e-12)
+                compared += 1
+    assert compared >= 14
+
+
+@pytest.mark.parametrize("batch", ["batch-of-1", "batch-of-2"])
+def test_derived_and_closed_equations_agree_for_minibatches(batch):
+    where = models.minibatch(int(batch[-1]))
+    for optimizer in CLOSED[1:]:
+        x = states(optimizer, 2)
+        closed = equation(where, optimizer, regime("ballistic"), TAU, 2, "independent")
+        derived = sme.derive(where, optimizer, "ballistic", 2)(TAU)
+        torch.testing.assert_close(derived.drift(0.0, x), closed.drift(0.0, x), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(covariance(derived, x), covariance(closed, x), rtol=1e-10, atol=1e-12)
+
+
+def test_power_series_are_nested_derivatives():
+    v = torch.tensor([0.3, 0.7], dtype=torch.float64)
+
+    def curve(e):
+        w = v + e * (v * v) - 0.5 * e
+        bent = torch.where(w > 0.1, torch.tanh(w) / (w.sqrt() + 0.1), w) * (1 / (1 + w * w))
+        return bent + torch.exp(-w).pow(3) - torch.log1p(w).clamp(0, 1) + (2 - w) ** 2 + w.square() / v - 3 / w
+
+    series = curve(Series.variable(4))
+    for order in range(1, 5):
+        torch.testing.assert_close(series.coefficients[order], nested(curve, order), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(series.coefficients[0], curve(torch.zeros((), dtype=torch.float64)))
+
+
+def test_power_series_nest():
+    v = torch.tensor([0.3, 0.7], dtype=torch.float64)
+
+    def inner(u):
+        e = Series.variable(2)
+        return (torch.sqrt(u + e * u * u) * torch.tanh(e + u)).coefficients[2]
+
+    got = inner(v + 1.5 * Series.variable(1)).coefficients[1]
+    wanted = jvp(lambda u: nested(lambda e: torch.sqrt(u + e * u * u) * torch.tanh(e + u), 2), (v,), (torch.full_like(v, 1.5),))[1]
+    torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class Odd(sme.Optimizer):
+    """A user's rule, of the kind that a test asks for."""
+
+    kind: str = "clip"
+
+    def update(self, state, gradient, tau, t):
+        theta = state["theta"]
+        moved = {
+            "clip": lambda: theta - gradient.step.square(),
+            "still": lambda: theta - 0.1 * theta,
+            "float": lambda: theta - gradient.step * math.sqrt(float(tau)),
+            "square": lambda: theta - tau * gradient.square.square(),
+        }
+        return {"theta": moved[self.kind]()}
+
+
+@pytest.mark.parametrize(("kind", "word"), [("clip", "not affine"), ("still", "moves although"), ("float", "cannot be differentiated"),
+                                            ("square", "not affine")])
+def test_rules_that_cannot_be_expanded_say_why(kind, word):
+    with pytest.raises(sme.SMEError, match=word):
+        sme.derive(problem(1, False), Odd(kind))(TAU)
+
+
+@dataclass(frozen=True)
+class Normed(sme.Optimizer):
+    """A rule that mixes coordinates: the momentum is damped by its own norm."""
+
+    fields = ("theta", "m")
+    defaults = {"m": 0.0}  # noqa: RUF012
+
+    def update(self, state, gradient, tau, t):
+        m = state["m"] + gradient.step - tau * state["m"] * (1 + (state["m"] + 3 * gradient.step).square().sum())
+        return {"theta": state["theta"] - tau * m, "m": m}
+
+
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+def test_rules_that_mix_coordinates_are_derived_too(scaling):
+    step = Step(Normed(), 2)
+    assert not step.separate
+    assert_order(ratios(Normed(), models.gaussian(True), scaling, 2), 2)
