@@ -61,7 +61,7 @@ def test_derived_and_closed_equations_agree(scaling, d, varying):
                 torch.testing.assert_close(derived.drift(0.0, x), closed.drift(0.0, x), rtol=1e-10, atol=1e-12)
                 torch.testing.assert_close(covariance(derived, x), covariance(closed, x), rtol=1e-10, atol=1e-12)
                 if closed.remembers:
-                    y, w = (torch.randn((PATHS, d), generator=torch.Generator().manual_seed(k), dtype=torch.float64) for k in (1, 2))
+                    y, w = torch.randn((2, PATHS, d), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
                     torch.testing.assert_close(derived.memory(0.0, x, y, w), closed.memory(0.0, x, y, w), rtol=1e-10, atol=1e-12)
                     torch.testing.assert_close(derived.memory_trace(0.0, x), closed.memory_trace(0.0, x), rtol=1e-10, atol=1e-12)
                 compared += 1
@@ -101,7 +101,11 @@ def test_power_series_nest():
         return (torch.sqrt(u + e * u * u) * torch.tanh(e + u)).coefficients[2]
 
     got = inner(v + 1.5 * Series.variable(1)).coefficients[1]
-    wanted = jvp(lambda u: nested(lambda e: torch.sqrt(u + e * u * u) * torch.tanh(e + u), 2), (v,), (torch.full_like(v, 1.5),))[1]
+
+    def outer(u):
+        return nested(lambda e: torch.sqrt(u + e * u * u) * torch.tanh(e + u), 2)
+
+    wanted = jvp(outer, (v,), (torch.full_like(v, 1.5),))[1]
     torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -122,8 +126,10 @@ class Odd(sme.Optimizer):
         return {"theta": moved[self.kind]()}
 
 
-@pytest.mark.parametrize(("kind", "word"), [("clip", "not affine"), ("still", "moves although"), ("float", "cannot be differentiated"),
-                                            ("square", "not affine")])
+WRONG = [("clip", "not affine"), ("still", "moves although"), ("float", "cannot be differentiated"), ("square", "not affine")]
+
+
+@pytest.mark.parametrize(("kind", "word"), WRONG)
 def test_rules_that_cannot_be_expanded_say_why(kind, word):
     with pytest.raises(sme.SMEError, match=word):
         sme.derive(problem(1, False), Odd(kind))(TAU)

@@ -137,8 +137,8 @@ class Step:
         small = 1e-4
         left = self(t, x, small * a, q, torch.tensor(small, dtype=torch.float64)) - x - small * self.rate(t, x, a, q)
         if not torch.allclose(left, small**2 * self.bend(t, x, a, q), rtol=0, atol=1e-8):
-            raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its expansion. "
-                           "Use torch functions of its arguments only, without float(), and nothing singular at τ = 0")
+            raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its "
+                           "expansion. Use torch functions of its arguments only, without float(), and nothing singular at τ = 0")
         self.squares = not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
         self.separate = d == 1 or self._separate(t, x, a, q)
         if self.separate:
