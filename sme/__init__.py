@@ -1,5 +1,6 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
+from sme.check import OrderCheck, check_order
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.laws.gaussian import GaussianNoise
@@ -35,6 +36,7 @@ __all__ = [
     "Momentum",
     "Nesterov",
     "Optimizer",
+    "OrderCheck",
     "Polynomial",
     "Problem",
     "Quadratic",
@@ -44,6 +46,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "check_order",
     "derive",
     "weak_error",
 ]

@@ -11,9 +11,9 @@ import sme
 from sme.equations.expansion.series import Series
 from sme.equations.expansion.step import Step, nested
 from sme.equations.registry import equation
+from sme.moment_test import Generator
 from sme.regimes import regime
 from tests import models
-from tests.one_step import columns
 from tests.test_equations import assert_order, ratios
 
 TAU, PATHS = 0.05, 3
@@ -39,7 +39,7 @@ def states(optimizer, d):
 
 
 def covariance(eq, x):
-    g = torch.stack([eq.diffuse(0.0, x, column.expand(len(x), -1)) for column in columns(eq)], -1)
+    g = torch.stack([eq.diffuse(0.0, x, column.expand(len(x), -1)) for column in Generator(eq, models.smooth).motions], -1)
     return g @ g.mT
 
 

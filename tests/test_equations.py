@@ -5,10 +5,11 @@ import torch
 
 import sme
 from sme.equations.registry import equation
+from sme.moment_test import residual
 from sme.regimes import regime
 from sme.simulate.chain import Chain
 from tests import models
-from tests.one_step import obstruction, residual
+from tests.third_moments import obstruction
 
 TAU = 2.0**-9
 SGD, RMS, ADAM = sme.SGD(), sme.RMSProp(c=0.7), sme.Adam(c1=0.9, c2=0.6)

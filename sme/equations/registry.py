@@ -17,7 +17,8 @@ from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
-from sme.regimes import BATCH_EQUIVALENT, Regime, regime
+from sme.regimes import BATCH_EQUIVALENT, Regime
+from sme.regimes import regime as named
 
 BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
@@ -53,6 +54,11 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, optimizer, regime, order, brownian)
+    return assemble(problem, optimizer, regime, tau, order, brownian)
+
+
+def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
+    """`equation` without asking whether any order holds."""
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
@@ -89,16 +95,12 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     SMEError
         if no such equation exists, or the rule cannot be expanded.
     """
-    place = _regime(regime)
+    place = named(regime)
     _check(problem, optimizer, place, order, brownian)
     if isinstance(optimizer, _SIGNS) or optimizer.signed:
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
     return lambda tau: _derived(place)(problem, optimizer, tau, order, brownian)
-
-
-def _regime(name: str | Regime) -> Regime:
-    return regime(name)
 
 
 def _derived(regime: Regime) -> type[Equation]:

@@ -13,7 +13,7 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
 
-NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(40))
+NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(20))
 
 
 class BallisticSignSGD(Equation):
@@ -51,27 +51,49 @@ class BallisticSignSGD(Equation):
         return b + self.tau * torch.exp(-u * u) * change / math.sqrt(math.pi)
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
-        g, deviation = self.problem.gradient(x), self.law.variance(x).sqrt()
-        a = g / deviation
-        density = 2 * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi) / deviation
-        linear = density * self.law.diffuse(x, dW[:, : self.first])
-        columns = torch.eye(self.first, dtype=x.dtype, device=x.device)
-        s = torch.stack([self.law.diffuse(x, e.expand(len(x), -1)) for e in columns], -1)
-        rest = _covariance(a, s / deviation.unsqueeze(-1)) - (density.unsqueeze(-1) * s) @ (density.unsqueeze(-1) * s).mT
-        values, vectors = torch.linalg.eigh(rest)
-        root = vectors * values.clamp(min=0).sqrt().unsqueeze(1)
-        return -math.sqrt(self.tau) * (linear + (root @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
+        deviation, a, s = _standard(self.problem, x)
+        density = 2 * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+        linear = density / deviation * self.law.diffuse(x, dW[:, : self.first])
+        part = density.unsqueeze(-1) * s
+        rest = _covariance(a, s) - part @ part.mT
+        return -math.sqrt(self.tau) * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
+
+
+def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"]) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of `sign(∇f + S z)` for Gaussian `z`."""
+    _, a, s = _standard(problem, theta)
+    return torch.erf(a / math.sqrt(2)), _covariance(a, s)
+
+
+def _standard(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Float[Tensor, "paths d m"]]:
+    """`√σ`, `∇f/√σ` and `S/√σ`."""
+    deviation = problem.noise.variance(theta).sqrt()
+    columns = torch.eye(problem.noise.motions, dtype=theta.dtype, device=theta.device)
+    s = torch.stack([problem.noise.diffuse(theta, e.expand(len(theta), -1)) for e in columns], -1)
+    return deviation, problem.gradient(theta) / deviation, s / deviation.unsqueeze(-1)
 
 
 def _covariance(a: Float[Tensor, "paths d"], s: Float[Tensor, "paths d m"]) -> Float[Tensor, "paths d d"]:
     """`Cov sign(a + s z)` for unit rows of `s`, by Gauss–Legendre quadrature of Plackett's identity in `arcsin s`."""
-    angle = torch.arcsin((s @ s.mT).clamp(-1, 1))
-    at = 0.5 * angle.unsqueeze(-1) * (NODES.to(a.device) + 1)
-    ai, aj = a[:, :, None, None], a[:, None, :, None]
-    value = torch.exp(-(ai * ai + aj * aj - 2 * ai * aj * at.sin()) / (2 * at.cos().square())) / (2 * math.pi)
-    pairs = 4 * 0.5 * angle * (value @ WEIGHTS.to(a.device))
-    own = 1 - torch.erf(a / math.sqrt(2)).square()
-    return torch.where(torch.eye(a.shape[1], dtype=torch.bool, device=a.device), own.unsqueeze(-1), pairs)
+    covariance = torch.diag_embed(1 - torch.erf(a / math.sqrt(2)).square())
+    i, j = torch.tril_indices(a.shape[1], a.shape[1], -1, device=a.device)
+    if len(i):
+        angle = torch.arcsin((s[:, i] * s[:, j]).sum(-1).clamp(-1, 1)).unsqueeze(-1)
+        at = 0.5 * angle * (NODES.to(a.device) + 1)
+        ai, aj = a[:, i, None], a[:, j, None]
+        value = torch.exp(-(ai * ai + aj * aj - 2 * ai * aj * at.sin()) / (2 * at.cos().square()))
+        pair = angle.squeeze(-1) * (value @ WEIGHTS.to(a.device)) / math.pi
+        covariance[:, i, j] = covariance[:, j, i] = pair
+    return covariance
+
+
+def _root(matrix: Float[Tensor, "paths d d"]) -> Float[Tensor, "paths d d"]:
+    """A factor of a covariance: Cholesky's, or the symmetric root where a matrix is singular."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if bool(failed.any()):
+        values, vectors = torch.linalg.eigh(matrix)
+        return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+    return factor
 
 
 class BallisticSignum(Equation):

@@ -23,12 +23,15 @@ class Chain:
 
     def step(self, state: State, z: Tensor, k: int) -> tuple[State, Float[Tensor, "paths d"]]:
         """The state after step `k` with draw `z`, and the noise `S z` that the step saw."""
+        return self.step_at(state, z, self.time(k))
+
+    def step_at(self, state: State, z: Tensor, t: float) -> tuple[State, Float[Tensor, "paths d"]]:
+        """`step` at time `t`."""
         theta = state["theta"]
         noise = self.problem.noise.sample(theta, z)
         gradient = self.regime.gradient(self.problem.gradient(theta), noise, self.tau, self.optimizer.signed)
         seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
-        return self._update(k)(state, *seen), noise
+        return self._update(t)(state, *seen), noise
 
-    def _update(self, k: int) -> Callable[..., State]:
-        t = self.time(k)
+    def _update(self, t: float) -> Callable[..., State]:
         return vmap(lambda state, *seen: self.optimizer.update(state, Gradient(*seen), self.tau, t))

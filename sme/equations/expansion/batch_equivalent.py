@@ -115,10 +115,19 @@ class DerivedBatchEquivalent(Equation):
         return 2 * self.expansion.slope(lambda e: function(t, wide + e * u), wide, 2).reshape(-1, *x.shape).sum(0)
 
     def _memory_slope(self, t: float, x: X, _: Tensor, dW: Tensor) -> X:
-        """`Σ_j ∂_{G₀e_j} R[e_j, dW]`."""
+        """`Σ_j ∂_{u_j} R[e_j, dW]`, `u_j = G₀e_j`.
+
+        Of the turn it is `∂²(G₀dW)[u_j, u_j] + ∂_{M_jj}(G₀dW)`, `M_jj = ∂_{u_j}(G₀e_j)`.
+        """
         wide, columns = self._columns(x)
-        u, wide_dW = self.leading_noise(t, wide, columns), dW.repeat(self.law.motions, 1)
-        return self.expansion.slope(lambda e: self.memory(t, wide + e * u, columns, wide_dW), wide).reshape(-1, *x.shape).sum(0)
+        wide_dW = dW.repeat(self.law.motions, 1)
+        u = self.leading_noise(t, wide, columns)
+        total = self.expansion.slope(lambda e: self._square_memory(t, wide + e * u, columns, wide_dW), wide)
+        if not self.additive:
+            turned = self._turn(t, wide, columns, columns)
+            total = total - self.expansion.slope(lambda e: self.leading_noise(t, wide + e * turned, wide_dW), wide)
+            total = total - 2 * self.expansion.slope(lambda e: self.leading_noise(t, wide + e * u, wide_dW), wide, 2)
+        return total.reshape(-1, *x.shape).sum(0)
 
     def _columns(self, x: X) -> tuple[X, Tensor]:
         m = self.law.motions
@@ -129,10 +138,14 @@ class DerivedBatchEquivalent(Equation):
         u = self.leading_noise(t, x, y)
         return self.expansion.slope(lambda e: self.leading_noise(t, x + e * u, dW), x)
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+    def _square_memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        """`Q[y, dW]`."""
         theta = theta_of(x, self.problem.dim)
         square = 2 * diffuse(self.law, theta, y) * diffuse(self.law, theta, dW)
-        total = self.expansion.push(t, x, 0 * square, square)
+        return self.expansion.push(t, x, 0 * square, square)
+
+    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+        total = self._square_memory(t, x, y, dW)
         return total if self.additive else total - self._turn(t, x, y, dW)
 
     def memory_trace(self, t: float, x: X) -> X:

@@ -12,6 +12,7 @@ from torch.func import jvp
 Coefficient = Any
 """a tensor, a number, a series of an outer variable, or None for 0"""
 
+ZERO = torch.zeros((), dtype=torch.float64)
 _LEVELS = itertools.count(1)
 LINEAR = frozenset({"neg", "contiguous", "clone"})
 COMPARE = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "isfinite", "isnan"})
@@ -37,7 +38,7 @@ class Series:
     @classmethod
     def variable(cls, order: int) -> "Series":
         """A new variable `e`."""
-        return cls([None, 1.0] + [None] * (order - 1), next(_LEVELS))
+        return cls([None, ZERO + 1] + [None] * (order - 1), next(_LEVELS))
 
     def map(self, function: Callable[[Any], Any]) -> "Series":
         """A linear function of every coefficient."""
@@ -128,7 +129,7 @@ def apply(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def base(value: Any) -> Any:
     """The value at `e = 0`, of every variable."""
     while isinstance(value, Series):
-        value = 0.0 if value.coefficients[0] is None else value.coefficients[0]
+        value = ZERO if value.coefficients[0] is None else value.coefficients[0]
     return value
 
 
@@ -182,17 +183,24 @@ def _sqrt(a: Series) -> Series:
 
 def _where(condition: Tensor, a: Any, b: Any) -> Series:
     def pick(x: list[Any], y: list[Any]) -> list[Any]:
-        return [None if p is None and q is None else torch.where(condition, 0.0 if p is None else p, 0.0 if q is None else q)
-                for p, q in zip(x, y, strict=True)]
+        pairs = zip(x, y, strict=True)
+        return [None if p is None and q is None else torch.where(condition, _value(p), _value(q)) for p, q in pairs]
 
     return _combine(a, b, pick)
+
+
+def _value(coefficient: Any) -> Any:
+    """A coefficient in double precision: a bare number would be single in `torch.where`."""
+    if isinstance(coefficient, float | int):
+        return ZERO + coefficient
+    return ZERO if coefficient is None else coefficient
 
 
 def _unary(function: Callable[[Any], Any], a: Series) -> Series:
     """`Σ_k function^(k)(a₀) (a − a₀)^k / k!`."""
     start, order = a.coefficients[0], len(a.coefficients) - 1
     if start is None:
-        start = next(c for c in a.coefficients if c is not None) * 0.0
+        start = ZERO
     small = Series([None, *a.coefficients[1:]], a.level)
     total, power = Series([function(start)] + [None] * order, a.level), small
     for k in range(1, order + 1):

@@ -1,0 +1,83 @@
+"""What no Itô equation can match: third and fourth symbols of one step, and the constant that they leave."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp
+
+from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.quadrature import rules
+from sme.regimes import BALLISTIC, Regime
+
+Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
+
+
+class Obstruction:
+    """The residue of the order-2 equation with independent motions, in the batch-equivalent regime.
+
+    `T₃ = ½ Σ_jl R_{i,jl} (G₀)_{a,j} (G₀)_{b,l} ∂_i ∂_a ∂_b`, with `R` and `G₀` of the derived equation.
+    In the ballistic regime there is none. Source: docs/derivation.md, sections 5 and 9.
+    """
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime) -> None:
+        self.problem, self.optimizer = problem, optimizer
+        smooth = regime != BALLISTIC and not optimizer.signed
+        self.equation = DerivedBatchEquivalent(problem, optimizer, 2.0**-10, 2, "step_memory") if smooth else None
+
+    def directions(self, t: float, x: Float[Tensor, " state"]) -> tuple[Tensor, Tensor]:
+        """`G₀e_j`, one a row, and `R[e_j, e_l]`, `(m, m, state)`, at a state."""
+        assert self.equation is not None
+        m = self.problem.noise.motions
+        unit = torch.eye(m, dtype=x.dtype)
+        wide = x.repeat(m * m, 1)
+        memory = self.equation.memory(t, wide, unit.repeat_interleave(m, 0), unit.repeat(m, 1))
+        return self.equation.leading_noise(t, x.repeat(m, 1), unit), memory.reshape(m, m, -1)
+
+    def third(self, x: Float[Tensor, " state"], phi: Test, t: float) -> Float[Tensor, " functions"]:
+        """`T₃φ` at a state."""
+        total = torch.zeros_like(phi(x))
+        if self.equation is None or not self.problem.noise.paired:
+            return total
+        u, memory = self.directions(t, x)
+
+        def along(function: Test, direction: Tensor) -> Test:
+            return lambda z: jvp(function, (z,), (direction,))[1]
+
+        for j in range(len(u)):
+            for k in range(len(u)):
+                if bool(memory[j, k].any()):
+                    total = total + 0.5 * along(along(along(phi, u[j]), u[k]), memory[j, k])(x)
+        return total
+
+    def sizes(self, x: Float[Tensor, " state"], t: float) -> dict[str, float]:
+        """Euclidean norms of the symbols at a state: skewness `E δ₁⊗³/6`, `T₃`, and `T₄ = κ₄(δ₁)/24`.
+
+        `T₃` is NaN for a minibatch, whose skewness comes before it.
+        """
+        if self.equation is None:
+            return {"skewness": 0.0, "T₃": 0.0, "T₄": 0.0}
+        law = self.problem.noise
+        if law.paired:
+            u, memory = self.directions(t, x)
+            third = symmetric(torch.einsum("jki,ja,kb->iab", memory, u, u))
+            return {"skewness": 0.0, "T₃": float(third.norm()) / 2, "T₄": 0.0}
+        z, weights = next(rules(law))
+        wide = x.repeat(len(z), 1)
+        kick = self.equation.expansion.kick(t, wide, law.sample(wide[:, : self.problem.dim], z))
+        skew = torch.einsum("n,ni,nj,nk->ijk", weights, kick, kick, kick)
+        cov = torch.einsum("n,ni,nj->ij", weights, kick, kick)
+        fourth = torch.einsum("n,ni,nj,nk,nl->ijkl", weights, kick, kick, kick, kick)
+        fourth = fourth - 3 * symmetric(torch.einsum("ij,kl->ijkl", cov, cov))
+        return {"skewness": float(skew.norm()) / 6, "T₃": math.nan, "T₄": float(fourth.norm()) / 24}
+
+
+def symmetric(tensor: Tensor) -> Tensor:
+    """The symmetric part of a tensor."""
+    orders = list(itertools.permutations(range(tensor.dim())))
+    return torch.stack([tensor.permute(order) for order in orders]).mean(0)

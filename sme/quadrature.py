@@ -1,0 +1,79 @@
+"""Nodes and weights that carry the law of one step's noise exactly, or to any accuracy."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.errors import SMEError
+from sme.laws.base import GradientLaw
+from sme.laws.minibatch import MinibatchNoise
+
+MOST_BATCHES = 100_000
+MOST_NODES = 200_000
+
+Rule = tuple[Tensor, Float[Tensor, " nodes"]]
+"""draws `z`, one a row, and their weights"""
+
+
+def rules(law: GradientLaw) -> Iterator[Rule]:
+    """Finer and finer rules for the draw `z` of one step; one alone, and exact, for a minibatch.
+
+    A minibatch is the sum over all `n^B` batches. Gaussian `z` of at most two motions has tensor
+    Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more motions Smolyak's sparse rules, exact for
+    polynomials of total degree 7, 9, 11 …
+
+    Raises
+    ------
+    SMEError
+        if there are too many batches to sum over.
+    """
+    if isinstance(law, MinibatchNoise):
+        if law.motions**law.batch_size > MOST_BATCHES:
+            raise SMEError(f"{law.motions}^{law.batch_size} batches are too many to sum over: check the order with fewer "
+                           "examples or a smaller batch, the equation is the same")
+        grid = torch.tensor(list(itertools.product(range(law.motions), repeat=law.batch_size)))
+        yield grid, torch.full((len(grid),), 1 / len(grid), dtype=torch.float64)
+        return
+    if law.motions <= 2:
+        for count in (8, 16, 32, 64):
+            yield _tensor([count] * law.motions)
+        return
+    for level in itertools.count(3):
+        points, weights = sparse(law.motions, level)
+        if len(points) > MOST_NODES:
+            return
+        yield points, weights
+
+
+def _tensor(counts: list[int]) -> Rule:
+    """The product of one-dimensional Gauss–Hermite rules for `N(0, 1)`."""
+    rules = [np.polynomial.hermite_e.hermegauss(count) for count in counts]
+    grid = np.stack([part.ravel() for part in np.meshgrid(*(points for points, _ in rules), indexing="ij")], -1)
+    weights = np.ones(len(grid))
+    for part in np.meshgrid(*(weight / weight.sum() for _, weight in rules), indexing="ij"):
+        weights = weights * part.ravel()
+    return torch.from_numpy(grid), torch.from_numpy(weights)
+
+
+def sparse(dim: int, level: int) -> Rule:
+    """Smolyak's rule, exact for polynomials in `N(0, I)` of total degree `2 level + 1`.
+
+    `Σ (−1)^{q−|i|} C(dim − 1, q − |i|) Q_{i₁} ⊗ … ⊗ Q_{i_d}` over `q − dim < |i| ≤ q = dim + level`,
+    `Q_i` the Gauss–Hermite rule of `i` nodes.
+    """
+    q = dim + level
+    merged: dict[tuple[float, ...], float] = {}
+    for total in range(max(dim, q - dim + 1), q + 1):
+        sign = (-1) ** (q - total) * math.comb(dim - 1, q - total)
+        for cuts in itertools.combinations(range(1, total), dim - 1):
+            counts = [b - a for a, b in itertools.pairwise((0, *cuts, total))]
+            points, weights = _tensor(counts)
+            for point, weight in zip(points.round(decimals=13).tolist(), weights.tolist(), strict=True):
+                key = tuple(x + 0.0 for x in point)  # −0.0 is 0.0
+                merged[key] = merged.get(key, 0.0) + sign * weight
+    return torch.tensor(list(merged), dtype=torch.float64), torch.tensor(list(merged.values()), dtype=torch.float64)

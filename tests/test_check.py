@@ -1,0 +1,130 @@
+"""`check_order` proves what holds, sees what does not, and finds the obstruction."""
+
+import pytest
+import torch
+
+import sme
+from sme.equations.registry import equation
+from sme.obstruction import Obstruction
+from sme.quadrature import rules, sparse
+from sme.regimes import regime
+from tests import models
+from tests.third_moments import obstruction
+
+GAUSSIAN = {"constant": models.gaussian(False), "varying": models.gaussian(True)}
+NOISE = {**GAUSSIAN, "batch-of-2": models.minibatch(2)}
+RULES = {
+    "momentum": sme.Momentum(c=0.8), "nesterov": sme.Nesterov(c=0.8), "adagrad": sme.AdaGrad(eps=0.1),
+    "adagrad-updated": sme.AdaGrad(eps=0.1, denominator="updated"), "rmspropw": sme.RMSPropW(c=0.7, decay=0.3),
+    "adamw-updated": sme.AdamW(c1=0.9, c2=0.6, decay=0.3, denominator="updated"), "adabayes": sme.AdaBayes(prior=0.4),
+    "rmsprop-inside": sme.RMSProp(eps_mode="inside"), "adam-average": sme.Adam(eps_mode="average"),
+}
+FIRST = {
+    "sgd": sme.SGD(), "rmsprop": sme.RMSProp(c=0.7), "rmsprop-updated": sme.RMSProp(c=0.7, denominator="updated"),
+    "adam": sme.Adam(c1=0.9), "adam-updated": sme.Adam(c1=0.9, denominator="updated"),
+}
+OBSTRUCTED = [("rmsprop", "constant"), ("rmsprop-updated", "constant"), ("adam", "constant"), ("adam", "varying"),
+              ("adagrad", "constant"), ("adabayes", "varying")]
+STATE = dict(models.STATES)
+
+
+def check(optimizer, problem, *args, **kwargs):
+    return sme.check_order(problem, optimizer, *args, states={name: STATE[name] for name in optimizer.fields}, **kwargs)
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("name", RULES)
+def test_ballistic_equations_of_every_rule_have_order_two(name, noise):
+    found = check(RULES[name], NOISE[noise])
+    assert found.proved == 2
+    assert 2.6 < found.rate < 3.4
+    assert found.obstacle == ""
+
+
+@pytest.mark.parametrize("noise", GAUSSIAN)
+@pytest.mark.parametrize("name", [*FIRST, "momentum", "nesterov", "adagrad-updated", "adabayes", "rmspropw"])
+def test_step_memory_has_order_two_in_the_batch_equivalent_regime(name, noise):
+    assert check({**FIRST, **RULES}[name], GAUSSIAN[noise], "batch_equivalent", 2, "step_memory").proved == 2
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "rmsprop-updated", "adam"])
+def test_step_memory_has_order_two_in_the_ballistic_regime(name):
+    assert check(FIRST[name], GAUSSIAN["varying"], "ballistic", 2, "step_memory").proved == 2
+
+
+@pytest.mark.parametrize(("name", "noise"), OBSTRUCTED)
+def test_the_obstruction_is_all_that_keeps_independent_motions_from_order_two(name, noise):
+    found = check({**FIRST, **RULES}[name], GAUSSIAN[noise], "batch_equivalent", functions=cubic, tau=(2.0**-11, 2.0**-12))
+    assert (found.proved, found.without_obstruction) == (1, 2)
+    assert "T₃" in found.obstacle
+    coarse, fine = (found.residuals[found.residuals["tau"] == tau].reset_index() for tau in (2.0**-11, 2.0**-12))
+    limit = 2 * fine["residual"] / 2.0**-24 - coarse["residual"] / 2.0**-22
+    assert (limit - fine["t3"]).abs().max() < 1e-6
+    assert fine["t3"].abs().max() > 1e-3
+
+
+def cubic(x):
+    """A cubic polynomial that mixes every field."""
+    n = len(x)
+    powers = torch.sin(torch.arange(1.0, 3 * n + 1, dtype=x.dtype)).reshape(3, n) @ x
+    return torch.stack([powers[0] * powers[1] * powers[2], powers[0] ** 2 * powers[2]])
+
+
+def test_the_obstruction_agrees_with_its_explicit_form():
+    for optimizer in (sme.RMSProp(c=0.7), sme.Adam(c1=0.9, c2=0.6)):
+        problem, x = GAUSSIAN["constant"], models.state(optimizer)
+        closed = equation(problem, optimizer, regime("batch_equivalent"), 0.1, 2, "independent")
+        found = Obstruction(problem, optimizer, regime("batch_equivalent")).third(x, models.smooth, 0.0)
+        torch.testing.assert_close(found, obstruction(problem, closed, x, models.smooth), rtol=1e-10, atol=1e-12)
+
+
+def test_momentum_and_sgd_have_no_obstruction():
+    for optimizer, noise in ((sme.SGD(), "constant"), (sme.Momentum(), "varying")):
+        found = check(optimizer, GAUSSIAN[noise], "batch_equivalent")
+        assert found.proved == 2
+        assert found.sizes["T₃"] < 1e-12
+
+
+def test_skewed_noise_leaves_half_an_order_in_the_batch_equivalent_regime():
+    found = check(sme.RMSProp(), NOISE["batch-of-2"], "batch_equivalent", 1)
+    assert found.proved == 0.5
+    assert "skewness" in found.obstacle
+    assert found.sizes["skewness"] > 0
+    with pytest.raises(sme.SMEError, match="skewed"):
+        check(sme.RMSProp(), NOISE["batch-of-2"], "batch_equivalent", 2)
+
+
+@pytest.mark.parametrize("noise", GAUSSIAN)
+def test_signs_have_order_two(noise):
+    assert check(sme.SignSGD(), GAUSSIAN[noise]).proved == 2
+    assert check(sme.Signum(), GAUSSIAN[noise]).proved == 2  # away from m = 0
+    assert check(sme.SignSGD(), GAUSSIAN[noise], order=1).proved == 1
+
+
+def test_a_table_says_what_was_found():
+    text = str(check(sme.RMSProp(), GAUSSIAN["constant"], "batch_equivalent"))
+    assert "order 1 proved" in text
+    assert "T₃ of size" in text
+
+
+@pytest.mark.parametrize(("kwargs", "word"), [
+    ({"tau": (0.1,)}, "half of the one before"), ({"tau": (0.1, 0.02)}, "half of the one before"),
+    ({"regime": "balistic"}, "ballistic"), ({"brownian": "memory"}, "brownian"),
+    ({"states": {"theta": torch.zeros(3)}}, "dim = 2"),
+])
+def test_bad_input_says_what_is_wrong(kwargs, word):
+    with pytest.raises(sme.SMEError, match=word):
+        sme.check_order(GAUSSIAN["constant"], sme.RMSProp(), **kwargs)
+
+
+def test_sparse_rules_are_exact_for_their_degree():
+    points, weights = sparse(4, 4)  # total degree 9
+    moments = {(2, 2, 2, 2): 1, (4, 2, 0, 0): 3, (8, 0, 0, 0): 105, (4, 4, 0, 0): 9, (1, 2, 3, 0): 0, (6, 2, 0, 0): 15}
+    for powers, wanted in moments.items():
+        assert float(weights @ points.pow(torch.tensor(powers)).prod(-1)) == pytest.approx(wanted, abs=1e-10)
+    assert len(points) < 1000
+
+
+def test_many_batches_are_refused():
+    with pytest.raises(sme.SMEError, match="too many"):
+        next(rules(models.minibatch(20).noise))
