@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sme import predicted
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import FILE, Outline
@@ -43,7 +44,7 @@ def rebuild(results: str | Path) -> pd.DataFrame:
         outline = _outline(folder)
         points = list(read(folder / "points", outline.study)) if outline else []
         if outline and points:
-            Study(outline, points, folder, Study.read_remark(folder)).save()
+            Study(outline, points, folder, Study.read_remark(folder), predicted.read(folder)).save()
     return join(results)
 
 

@@ -25,7 +25,7 @@ def _slopes(value: Tensor, s: Tensor, q: Tensor) -> tuple[Tensor, ...]:
 class Responses:
     """Weights of the noise of step `k` in each row, a row being an observable at a time.
 
-    `Σ_k (S z_k)·linear_k` and `Σ_k ((S z_k)∘(S z_k) − diag Σ(θ_k))·quadratic_k` have mean zero
+    `S z_k` (for a rule of signs `sign(ĝ_k) − E sign(ĝ_k)` in its place): `Σ_k (S z_k)·linear_k` and `Σ_k ((S z_k)∘(S z_k) − diag Σ(θ_k))·quadratic_k` have mean zero
     whatever the weights, which are taken along the noiseless run.
     """
 
@@ -39,11 +39,11 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
 
     The noiseless run feeds `update` with `E[gradient.step] + s` and `E[gradient.square] + q` at
     `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
-    None if the run is longer than `LONGEST` or the optimizer `signed` (a sign has no first-order
-    response). Source: docs/derivation.md, section 6.
+    A rule of signs is fed with `E[gradient.sign] + s` and responds to `sign(ĝ) − E sign(ĝ)`.
+    None if the run is longer than `LONGEST`. Source: docs/derivation.md, section 6.
     """
     steps, tau, regime = marks[-1], chain.tau, chain.regime
-    if steps > LONGEST or chain.optimizer.signed:
+    if steps > LONGEST:
         return None
     device = start["theta"].device
     shape = (steps, *start["theta"].shape)
@@ -57,6 +57,10 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
             means.append(mean.detach())
             expected = regime.expected(mean, chain.problem.noise.variance(theta)[0], tau)
             noisy = expected._replace(step=expected.step + s[k], square=expected.square + q[k])
+            if chain.optimizer.signed:
+                scaled = tau ** (regime.mean_power / 2) * mean.unsqueeze(0)
+                sign = chain.problem.noise.sign_mean(theta, scaled)[0]
+                noisy = expected._replace(sign=tau ** (regime.step_power / 2) * sign + s[k])
             state = chain.optimizer.update(state, noisy, tau, chain.time(k))
             if k + 1 in marks:
                 batch = {name: field.unsqueeze(0) for name, field in state.items()}

@@ -102,7 +102,8 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
         z = law.draw(coarsen(dW, len(dW))[0] if law.paired and dW is not None else None, tau, increments.draws, paths)
         theta = state["theta"]
         state, noise = chain.step(state, z, k)
-        controls.add(k, noise, law.variance(theta) if weights is not None else theta)
+        if weights is not None:
+            controls.add(k, chain.centred(theta, noise), law.variance(theta))
         for ladder in ladders:
             ladder.step(k, chain.time(k), _share(ladder.equation, dW, dW2, increments.substeps))
         floor.see(state)

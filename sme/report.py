@@ -82,7 +82,8 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
     if slopes["note"].str.contains("obstructed").any():
         lines.append("Obstructed: the noise that moves the parameters (or the momentum) moves the second moment too, and no "
                      "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "
-                     "general, though not for every observable.")
+                     "general, though not for every observable: the predicted C1 = ∫ E[T₃ u] dt (± standard error) stands in the "
+                     "note, the measured one in its column. brownian=step_memory is of order 2.")
     if slopes["verdict"].eq("undecided").any():
         lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
     return lines

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
+from sme import predicted
 from sme.errors import SMEError
 from sme.inputs import number, several, whole
 from sme.optimizers.base import Optimizer
@@ -27,6 +28,8 @@ SHARD_PATHS = 2 * SHARD_PAIRS
 DEFAULT_PATHS = 131_072
 MOST_SHARDS = 64
 """where a relative tolerance stops adding shards"""
+PREDICTION_BLOCKS, PREDICTION_SHARDS = 16, 4
+"""of the prediction of an obstruction's constant: blocks for each shard, and the number of shards that counts"""
 
 
 def weak_error(
@@ -115,6 +118,8 @@ def weak_error(
     run.shards(dict.fromkeys(setups, shards))
     if limit is not None and paths is None:
         run.refine(limit)
+    if spec.outline().obstruction and 2 in wanted:
+        run.predict(spec, shards)
     study.save()
     return study
 
@@ -168,6 +173,17 @@ class _Run:
                 self.study.remark = f"stopped by {why} before every standard error was within the tolerance {tolerance:g}"
                 return
             self.shards(counts)
+
+    def predict(self, spec: Specification, shards: int) -> None:
+        """Have the constants that the obstruction leaves, from an effort that grows with the shards."""
+        blocks = PREDICTION_BLOCKS * min(shards, PREDICTION_SHARDS)
+        known = predicted.read(self.study.folder)
+        if known is None or known.blocks < blocks:
+            setup = next(setup for (order, _), setup in self.setups.items() if order == 2)
+            known = predicted.predict(setup, spec.times, blocks, self.processes)
+            if self.study.folder is not None:
+                predicted.write(self.study.folder, known)
+        self.study.predicted = known
 
     def _ready(self, which: tuple[int, int]) -> Setup:
         with torch.no_grad():

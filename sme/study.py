@@ -11,6 +11,7 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import Outline
 from sme.points import Point
+from sme.predicted import Predicted, quote
 
 DIGITS = "%.6g"
 REMARK = "remark.txt"
@@ -34,6 +35,8 @@ class Study:
     folder: Path | None = None
     remark: str = ""
     """what a reader of the tables must know, such as a budget that ran out"""
+    predicted: Predicted | None = None
+    """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
 
     @property
     def name(self) -> str:
@@ -58,7 +61,8 @@ class Study:
     @cached_property
     def slopes(self) -> pd.DataFrame:
         """The orders of convergence and their verdicts."""
-        table = tables.slopes(self._table, self.outline.obstruction)
+        constants = self.predicted.constants if self.predicted else {}
+        table = tables.slopes(self._table, self.outline.obstruction, {name: quote(*pair) for name, pair in constants.items()})
         if self.remark:
             table["note"] = [f"{note}; {self.remark}" if note else self.remark for note in table["note"]]
         return table

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,11 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
     return pd.DataFrame(table, columns=ERRORS + YARDSTICK)
 
 
-def slopes(table: pd.DataFrame, obstruction: str) -> pd.DataFrame:
-    """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it."""
+def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
+
+    `predicted` has the constants that the obstruction leaves, by `observable at time`, for the note.
+    """
     rows = []
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
         tau, error, noise, bias = (group[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
@@ -63,7 +66,9 @@ def slopes(table: pd.DataFrame, obstruction: str) -> pd.DataFrame:
         slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
         verdict = (judge_first(slope, constant, noiseless) if order == 1
                    else judge_second(constant, wide, free, noiseless, order1))
-        verdict = _qualified(verdict, group, obstruction if order == 2 else "")
+        constant_note = (predicted or {}).get(f"{observable} at {at}", "")
+        reason = obstruction + (f", predicted C1 {constant_note}" if constant_note else "")
+        verdict = _qualified(verdict, group, reason if order == 2 and obstruction else "")
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
                      constant.high, order1.value, seen, verdict.word, verdict.note))

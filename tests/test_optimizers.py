@@ -238,13 +238,15 @@ def test_a_chain_of_signs_is_a_plain_loop(scaling):
     assert (state["theta"].std(0) > 0.01).all()  # the signs were not all the same
 
 
-def test_only_signed_optimizers_see_signs_and_they_have_no_responses():
+def test_only_signed_optimizers_see_signs_and_they_respond_to_them():
     assert regime("ballistic").gradient(START, START, TAU).sign is None
     start, observables = {"theta": torch.ones(2, dtype=torch.float64)}, {"first": lambda state: state["theta"][:, 0]}
     chains = (Chain(sme.Quadratic(dim=2), optimizer, regime("ballistic"), TAU) for optimizer in (sme.SGD(), sme.SignSGD()))
     plain, signed = (responses(chain, start, (2,), observables) for chain in chains)
     assert plain.linear.abs().max() > 0
-    assert signed is None
+    assert signed.linear[1, 0, 0] == -TAU  # the last sign moves θ by τ
+    assert 0 < -signed.linear[0, 0, 0] < TAU  # the first one's effect has decayed
+    assert signed.quadratic.abs().max() == 0
 
 
 def test_old_denominator_differs_from_torchs():

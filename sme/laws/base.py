@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import jvp
 
+from sme.errors import SMEError
 from sme.regimes import Regime
 
 Paths = Float[Tensor, "paths d"]
@@ -82,6 +83,16 @@ class GradientLaw(ABC):
     @abstractmethod
     def fourth(self, theta: Paths) -> Paths:
         """`μ_iiii = E (S z)_i⁴`."""
+
+    def sign_mean(self, theta: Paths, g: Paths) -> Paths:
+        """`E sign(g + S z)`, where the law knows it.
+
+        Raises
+        ------
+        SMEError
+            where it does not.
+        """
+        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise")
 
     def square_variance(self, theta: Paths, g: Paths) -> Paths:
         """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""

@@ -112,6 +112,10 @@ class GaussianNoise(GradientLaw):
     def third(self, theta: Paths) -> Paths:
         return torch.zeros_like(theta)
 
+    def sign_mean(self, theta: Paths, g: Paths) -> Paths:
+        """`erf(g/√(2σ))`."""
+        return torch.erf(g / (2 * self.variance(theta)).sqrt())
+
     def fourth(self, theta: Paths) -> Paths:
         return 3 * self.variance(theta).square()
 

@@ -33,5 +33,12 @@ class Chain:
         seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
         return self._update(t)(state, *seen), noise
 
+    def centred(self, theta: Float[Tensor, "paths d"], noise: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
+        """What of the noise the rule reads, with mean 0: `S z`, or for a rule of signs `sign(ĝ) − E sign(ĝ)`."""
+        if not self.optimizer.signed:
+            return noise
+        g = self.tau ** (self.regime.mean_power / 2) * self.problem.gradient(theta)
+        return (g + noise).sign() - self.problem.noise.sign_mean(theta, g)
+
     def _update(self, t: float) -> Callable[..., State]:
         return vmap(lambda state, *seen: self.optimizer.update(state, Gradient(*seen), self.tau, t))
