@@ -41,7 +41,8 @@ PROBLEMS = {
 STATE = {"theta": torch.tensor([0.7], dtype=torch.float64), "m": torch.tensor([0.004], dtype=torch.float64),
          "v": torch.tensor([0.6], dtype=torch.float64)}
 CASES = [(optimizer, noise, scaling, brownian) for optimizer in OPTIMIZERS + SIGNS for noise in PROBLEMS
-         for scaling in REGIMES for brownian in ("independent", "step_memory")]
+         for scaling in REGIMES for brownian in ("independent", "step_memory")
+         if brownian == "independent" or noise == "constant"]
 
 
 def state(optimizer, of):
@@ -185,7 +186,7 @@ def test_braces_of_formulas_balance():
 @pytest.mark.parametrize("scaling", REGIMES)
 def test_derived_equations_give_the_same_sizes(scaling, noise):
     problem, compared = models.gaussian(False) if noise == "gaussian" else models.minibatch(2), 0
-    for optimizer in (OPTIMIZERS[0], OPTIMIZERS[2], OPTIMIZERS[3]):
+    for optimizer in OPTIMIZERS[2:4]:
         for brownian in ("independent", "step_memory"):
             eq = closed(optimizer, problem, scaling, brownian)
             if eq is not None:
@@ -193,7 +194,7 @@ def test_derived_equations_give_the_same_sizes(scaling, noise):
                 pd.testing.assert_frame_equal(derived.terms, eq.describe(state(optimizer, models.STATES)).terms, rtol=1e-9)
                 assert derived.latex == {}
                 compared += 1
-    wanted = {("ballistic", "gaussian"): 6, ("ballistic", "minibatch"): 3, ("batch_equivalent", "gaussian"): 6}
+    wanted = {("ballistic", "gaussian"): 4, ("ballistic", "minibatch"): 2, ("batch_equivalent", "gaussian"): 4}
     assert compared == wanted.get((scaling, noise), 0)
 
 
