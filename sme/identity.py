@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import types
 from typing import Any
@@ -85,7 +86,7 @@ def _function(value: types.FunctionType, seen: tuple[int, ...]) -> str:
 def _object(value: Any, seen: tuple[int, ...]) -> Any:
     kind = _name(type(value))
     describe = None if isinstance(value, torch.nn.Module) else getattr(type(value), "describe", None)
-    if describe is not None:
+    if describe is not None and len(inspect.signature(describe).parameters) == 1:
         return _describe(value.describe(), seen)
     if isinstance(value, torch.nn.Module):
         return [kind, _methods(type(value), seen), str(value), _describe(dict(value.state_dict()), seen)]

@@ -1,6 +1,7 @@
 """The closed-form equations of Adam."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,16 @@ class _Adam(Equation):
     """
 
     optimizer: Adam
+    latex: ClassVar = {
+        "leading drift, theta": r"-\Gamma\,P\circ m",
+        "drift correction, theta":
+            r"\tau\,\tfrac12\,(-\Gamma\,P\circ b_m + \Gamma\,P'\circ m\circ b_v + m\circ\partial_t(\Gamma\,P))",
+        "drift correction, theta, updated denominator": r"-\tau\,\Gamma\,m\circ P'\circ b_v",
+        "leading drift, m": r"c_1\,(g - m)",
+        "drift correction, m": r"-\tau\,\tfrac12\,c_1\,(H\,b_\theta - b_m)",
+        "noise of the second motion, v": r"\sqrt\tau\,c_2\,\sqrt2\,(\Sigma\circ\Sigma)^{1/2}\,dW^2",
+        "step memory, v": r"2\,c_2\,S\,y\circ S\,dW",
+    }
 
     def _at(self, t: float, v: Tensor) -> tuple[Correction, Preconditioner]:
         factor = self.optimizer.correction(t, self.tau)
@@ -56,10 +67,17 @@ class BallisticAdam(_Adam):
         b₁_v = −½ c₂ (2 g∘H b_θ + ∂σ b_θ − b_v),   b₁_θ, b₁_m as in `_Adam`
         noise on m: √τ c₁ S dW¹        noise on v: √τ c₂ (2 g∘S dW¹ + (third moments) + √2 (Σ∘Σ)^{1/2} dW²)
 
-    Order 1 has `b` and the same noise. Source: docs/derivation.md, section 3.
+    In `latex` the third moments are `K dW¹`, `(K Sᵀ)_ij = κ_iij`, 0 for a Gaussian law. Order 1 has
+    `b` and the same noise. Source: docs/derivation.md, section 3.
     """
 
     small_noise = True
+    latex: ClassVar = _Adam.latex | {
+        "noise of the first motion, m": r"\sqrt\tau\,c_1\,S\,dW^1",
+        "leading drift, v": r"c_2\,(g^2 + \sigma - v)",
+        "drift correction, v": r"-\tau\,\tfrac12\,c_2\,(2\,g\circ H\,b_\theta + \partial\sigma\,b_\theta - b_v)",
+        "noise of the first motion, v": r"\sqrt\tau\,c_2\,(2\,g\circ S + K)\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         theta, m, v = self.split(x)
@@ -97,6 +115,14 @@ class BatchEquivalentAdam(_Adam):
     """
 
     small_noise = False
+    latex: ClassVar = _Adam.latex | {
+        "noise correction, theta": r"-\tau\,\tfrac12\,c_1\,\Gamma\,P\circ S\,dW^1",
+        "noise of the first motion, m": r"c_1\,S\,dW^1",
+        "noise correction, m": r"c_1\,\tau\,\tfrac12\,(c_1\,S - \partial S\,b_\theta)\,dW^1",
+        "leading drift, v": r"c_2\,(\sigma - v)",
+        "drift correction, v": r"\tau\,(c_2\,g^2 - \tfrac12\,c_2\,(\partial\sigma\,b_\theta - b_v))",
+        "noise correction, v": r"\tau\,2\,c_2\,g\circ S\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         theta, m, v = self.split(x)

@@ -1,12 +1,14 @@
 """A modified equation: drift and diffusion of an Itô equation that depends on τ."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.equations.description import Description, describe
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, preconditioner
 from sme.problems.base import Problem
@@ -37,9 +39,12 @@ class Equation(ABC):
         whether the noise has a part `R[y, dW¹]`, `y` the first motion since the optimizer's step began.
     small_noise
         whether the noise is `O(√τ)`.
+    latex
+        of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
 
     small_noise: ClassVar[bool]
+    latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.problem, self.optimizer, self.law = problem, optimizer, problem.noise
@@ -102,6 +107,23 @@ class Equation(ABC):
     def remember(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"], dt: float) -> X:
         """`R[y, dW]` over a substep, with its Milstein part: `R[y + ½dW, dW] − ½ dt Σ_j R[e_j, e_j]`."""
         return self.memory(t, x, y + 0.5 * dW, dW) - 0.5 * dt * self.memory_trace(t, x)
+
+    def describe(self, state: Mapping[str, Tensor], t: float | None = None) -> Description:
+        """The terms of this equation at one state: how large each is, and its formula.
+
+        Parameters
+        ----------
+        state
+            named fields, tensors `(d,)`; `m` defaults to 0, `v` to 1.
+        t
+            the time; default the optimizer's `t0`.
+
+        Raises
+        ------
+        SMEError
+            for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
+        """
+        return describe(self, state, t)
 
 
 def join(*fields: Float[Tensor, "paths d"]) -> X:

@@ -1,6 +1,7 @@
 """The closed-form equations of RMSProp."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,11 @@ from sme.optimizers.rmsprop import RMSProp
 
 class _RMSProp(Equation):
     optimizer: RMSProp
+    latex: ClassVar = {
+        "leading drift, theta": r"-P\circ g",
+        "noise of the second motion, v": r"\sqrt\tau\,c\,\sqrt2\,(\Sigma\circ\Sigma)^{1/2}\,dW^2",
+        "step memory, v": r"2\,c\,S\,y\circ S\,dW",
+    }
 
     def _preconditioner(self, v: Tensor) -> Preconditioner:
         return self.precondition(v, self.optimizer.eps)
@@ -36,11 +42,21 @@ class BallisticRMSProp(_RMSProp):
         b_v = c (g∘g + σ − v)             τ b₁_v = −τ ½ c (2 g∘H b_θ + ∂σ b_θ − b_v)
         noise on θ: −√τ P∘S dW¹           noise on v: √τ c (2 g∘S dW¹ + (third moments) + √2 (Σ∘Σ)^{1/2} dW²)
 
-    The updated denominator adds `−τ c P'∘(g³ + 3 g∘σ + κ − v∘g)` to the drift of θ. Order 1 has
+    The updated denominator adds `−τ c P'∘(g³ + 3 g∘σ + κ − v∘g)` to the drift of θ. In `latex` the
+    third moments are `K dW¹`, `(K Sᵀ)_ij = κ_iij`, 0 for a Gaussian law. Order 1 has
     `b` and the same noise. Source: docs/derivation.md, section 3.
     """
 
     small_noise = True
+    latex: ClassVar = _RMSProp.latex | {
+        "drift correction, theta": r"\tau\,\tfrac12\,(P'\circ g\circ b_v + P\circ H\,b_\theta)",
+        "drift correction, theta, updated denominator":
+            r"-\tau\,c\,P'\circ(g^3 + 3\,g\circ\sigma + \kappa - v\circ g)",
+        "noise of the first motion, theta": r"-\sqrt\tau\,P\circ S\,dW^1",
+        "leading drift, v": r"c\,(g^2 + \sigma - v)",
+        "drift correction, v": r"-\tau\,\tfrac12\,c\,(2\,g\circ H\,b_\theta + \partial\sigma\,b_\theta - b_v)",
+        "noise of the first motion, v": r"\sqrt\tau\,c\,(2\,g\circ S + K)\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         theta, v = self.split(x)
@@ -82,6 +98,19 @@ class BatchEquivalentRMSProp(_RMSProp):
     """
 
     small_noise = False
+    latex: ClassVar = _RMSProp.latex | {
+        "drift correction, theta":
+            r"-\tau\,\tfrac12\,(P\circ H\,(P\circ g) - c\,P'\circ(\sigma - v)\circ g "
+            r"- \tfrac12\,P\circ(D_{\theta\theta}:\nabla^2 g))",
+        "drift correction, theta, updated denominator": r"-\tau\,c\,P'\circ g\circ(3\,\sigma - v)",
+        "noise of the first motion, theta": r"-P\circ S\,dW^1",
+        "noise correction, theta":
+            r"-\tau\,(\tfrac12\,P\circ H\,(P\circ S) - \tfrac12\,c\,P'\circ(\sigma - v)\circ S)\,dW^1",
+        "noise correction, theta, updated denominator": r"-\tau\,c\,P'\circ(3\,\sigma - v)\circ S\,dW^1",
+        "leading drift, v": r"c\,(\sigma - v)",
+        "drift correction, v": r"\tau\,c\,(g^2 + \tfrac12\,c\,(\sigma - v))",
+        "noise correction, v": r"\tau\,2\,c\,g\circ S\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         theta, v = self.split(x)

@@ -1,6 +1,7 @@
 """The closed-form equations of SGD."""
 
 import math
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,11 @@ class BallisticSGD(Equation):
     """
 
     small_noise = True
+    latex: ClassVar = {
+        "leading drift, theta": r"-g",
+        "drift correction, theta": r"-\tau\,\tfrac12\,H\,g",
+        "noise of the first motion, theta": r"-\sqrt\tau\,S\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         g = self.problem.gradient(x)
@@ -32,6 +38,12 @@ class BatchEquivalentSGD(Equation):
     """
 
     small_noise = False
+    latex: ClassVar = {
+        "leading drift, theta": r"-g",
+        "drift correction, theta": r"-\tau\,\tfrac12\,(H\,g - \tfrac12\,\Sigma:\nabla^2 g)",
+        "noise of the first motion, theta": r"-S\,dW^1",
+        "noise correction, theta": r"-\tau\,\tfrac12\,H\,S\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         g = self.problem.gradient(x)

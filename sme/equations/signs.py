@@ -1,6 +1,7 @@
 """The equations of signSGD and Signum, from the moments of the sign."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +33,12 @@ class BallisticSignSGD(Equation):
     """
 
     small_noise = True
+    latex: ClassVar = {
+        "leading drift, theta": r"-\operatorname{erf}(u)",
+        "drift correction, theta": r"-\tau\,\tfrac12\,\nabla b\,b",
+        "noise of the first motion, theta": r"-\sqrt\tau\,2\,\varphi(\sqrt2\,u)/\sqrt\sigma\circ S\,dW^1",
+        "noise of the second motion, theta": r"-\sqrt\tau\,(\operatorname{Cov}\rho - L\,L^\top)^{1/2}\,dW^2",
+    }
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         if not problem.noise.paired:
@@ -109,6 +116,13 @@ class BallisticSignum(Equation):
 
     small_noise = True
     optimizer: Signum
+    latex: ClassVar = {
+        "leading drift, theta": r"-\operatorname{sign}(m)",
+        "drift correction, theta": r"-\operatorname{sign}(m + \tau\,\tfrac12\,b_m) + \operatorname{sign}(m)",
+        "leading drift, m": r"c\,(g - m)",
+        "drift correction, m": r"-\tau\,\tfrac12\,c\,(H\,b_\theta - b_m)",
+        "noise of the first motion, m": r"\sqrt\tau\,c\,S\,dW^1",
+    }
 
     def drift(self, t: float, x: X) -> X:
         theta, m = self.split(x)

@@ -1,0 +1,65 @@
+"""What a derived equation costs beside the closed form: time for one path and one substep, and their ratio.
+
+    python benchmarks/derived.py
+"""
+
+import itertools
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+
+import sme
+from sme.equations.base import Equation, join
+from sme.equations.registry import equation
+from sme.regimes import REGIMES, regime
+from sme.simulate.schemes import scheme
+
+TAU, PATHS, WARM, REPEATS, CALLS = 1 / 16, 8192, 5, 15, 5
+OPTIMIZERS = [sme.SGD(), *(kind(denominator=each) for kind in (sme.RMSProp, sme.Adam) for each in ("previous", "updated"))]
+COLUMNS = ("optimizer", "denominator", "regime", "brownian", "closed ns", "derived ns", "ratio")
+
+
+def seconds(eq: Equation, calls: int) -> float:
+    """Time of one substep."""
+    generator = torch.Generator().manual_seed(0)
+    x = join(*(0.5 + torch.rand(PATHS, eq.problem.dim, generator=generator, dtype=torch.float64) for _ in eq.optimizer.fields))
+    method = scheme(eq)
+    dt = TAU / method.substeps(TAU)
+    dW = dt**0.5 * torch.randn(eq.motions, PATHS, generator=generator, dtype=torch.float64).T
+    y = torch.zeros_like(dW[:, : eq.first])
+    start = time.perf_counter()
+    for _ in range(calls):
+        method.rates(eq, eq.optimizer.t0, dt, x, dW, y)
+    return (time.perf_counter() - start) / calls
+
+
+def compare(closed: Equation, derived: Equation) -> tuple[float, float, float]:
+    """Nanoseconds for one path of each, taken in turns, and the median of the ratios of turns."""
+    for eq in (closed, derived):
+        seconds(eq, WARM)
+    turns = [(seconds(closed, CALLS), seconds(derived, CALLS)) for _ in range(REPEATS)]
+    one, two = (1e9 / PATHS * statistics.median(times) for times in zip(*turns, strict=True))
+    return one, two, statistics.median(second / first for first, second in turns)
+
+
+def cpu() -> str:
+    """The model of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(f"{cpu()}, torch {torch.__version__}, {torch.get_num_threads()} thread; quadratic, d = 2, {PATHS} paths, order 2\n")
+    rows = []
+    for optimizer, scaling, brownian in itertools.product(OPTIMIZERS, REGIMES, ("independent", "step_memory")):
+        closed = equation(sme.Quadratic(2), optimizer, regime(scaling), TAU, 2, brownian)
+        derived = sme.derive(sme.Quadratic(2), optimizer, scaling, 2, brownian)(TAU)
+        rows.append((optimizer.name, getattr(optimizer, "denominator", "–"), scaling, brownian, *compare(closed, derived)))
+    print(tabulate(rows, headers=COLUMNS, floatfmt=".2f"))
+    print(f"\nlargest ratio for RMSProp and Adam: {max(row[-1] for row in rows if row[0] != 'sgd'):.2f}")
