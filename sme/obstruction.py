@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.func import jvp
 
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
+from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.quadrature import rules
@@ -27,8 +29,10 @@ class Obstruction:
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime) -> None:
         self.problem, self.optimizer = problem, optimizer
-        smooth = regime != BALLISTIC and not optimizer.signed
-        self.equation = DerivedBatchEquivalent(problem, optimizer, 2.0**-10, 2, "step_memory") if smooth else None
+        self.equation: DerivedBatchEquivalent | None = None
+        if regime != BALLISTIC and not optimizer.signed:
+            with suppress(SMEError):  # a rule without an equation of order 2 has nothing to be kept from it
+                self.equation = DerivedBatchEquivalent(problem, optimizer, 2.0**-10, 2, "step_memory")
 
     def directions(self, t: float, x: Float[Tensor, " state"]) -> tuple[Tensor, Tensor]:
         """`G₀e_j`, one a row, and `R[e_j, e_l]`, `(m, m, state)`, at a state."""

@@ -117,7 +117,10 @@ class Odd(sme.Optimizer):
 
     def update(self, state, gradient, tau, t):
         theta = state["theta"]
+        q, s = gradient.square, gradient.step
         moved = {
+            "cubic": lambda: theta - s - tau**2 * q**3,
+            "product": lambda: theta - s * (1 + tau * q**2),
             "clip": lambda: theta - gradient.step.square(),
             "still": lambda: theta - 0.1 * theta,
             "float": lambda: theta - gradient.step * math.sqrt(float(tau)),
@@ -133,6 +136,14 @@ WRONG = [("clip", "not affine"), ("still", "moves although"), ("float", "cannot 
 def test_rules_that_cannot_be_expanded_say_why(kind, word):
     with pytest.raises(sme.SMEError, match=word):
         sme.derive(problem(1, False), Odd(kind))(TAU)
+
+
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("kind", ["cubic", "product"])
+def test_increments_of_too_high_a_degree_have_order_one_only(kind, scaling):
+    with pytest.raises(sme.SMEError, match="use order=1"):
+        sme.derive(problem(2, False), Odd(kind), scaling)(TAU)
+    assert sme.check_order(problem(2, False), Odd(kind), scaling, order=1).proved == 1
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class BallisticSignSGD(Equation):
 
     with `L = E[ρ zᵀ] = 2φ(√2 u)∘S/√σ`, `(Cov ρ)_ij = 4 ∫₀^r φ₂(√2 u_i, √2 u_j; s) ds`, `r` the
     correlation of the noise (Plackett's identity), and `(Cov ρ)_ii = 1 − erf(u_i)²`. Order 1 has
-    `b` and the same noise. Source: docs/derivation.md, section 9.
+    `b` and the same noise. Source: docs/derivation.md, section 11.
 
     Raises
     ------
@@ -109,9 +109,9 @@ class BallisticSignum(Equation):
         b_θ = −sign(m)   b_m = c (∇f − m)   τ b₁_m = −τ ½ c (∇²f b_θ − b_m)   noise on m: √τ c S dW¹
         b_θ + τ b₁_θ = −sign(m + τ ½ b_m)
 
-    The shift under the sign is the correction `−½ δ(m) b_m` of a step that moves by the sign of the
+    The shift under the sign is the correction `−δ(m) b_m` of a step that moves by the sign of the
     *new* momentum, in the only form in which it can be integrated. Order 1 has `b` and the same
-    noise. Source: docs/derivation.md, section 9.
+    noise. Source: docs/derivation.md, section 11.
     """
 
     small_noise = True

@@ -45,6 +45,9 @@ class DerivedBatchEquivalent(Equation):
             raise SMEError(f"no order-2 equation of {optimizer.name} has independent motions here, because its leading noise "
                            "depends on the parameters that it moves: use brownian='step_memory', which is of order 2, or order=1")
         self.fixed = not self.remembers or self._vanishes(self._memory_slope)
+        self.straight = order == 1 or self._vanishes(lambda t, x, y, w: self._spread(self.leading, t, x))
+        if order == 2:
+            self._check_degrees()
 
     def squares_noise(self) -> bool:
         return self.order == 2 and self.expansion.squares
@@ -58,6 +61,18 @@ class DerivedBatchEquivalent(Equation):
         x = 0.5 + torch.rand((PROBES, self.problem.dim * len(self.optimizer.fields)), generator=generator, dtype=torch.float64)
         y, w = (torch.randn((PROBES, self.law.motions), generator=generator, dtype=torch.float64) for _ in range(2))
         return bool((form(self.optimizer.t0, x, y, w).abs() < 1e-12).all())
+
+    def _check_degrees(self) -> None:
+        """Raise `SMEError` unless `δ₃` is odd and cubic and `δ₄` even and quartic in the noise, as their moments are taken."""
+        generator = torch.Generator().manual_seed(3)
+        x = 0.5 + torch.rand((1, self.problem.dim * len(self.optimizer.fields)), generator=generator, dtype=torch.float64)
+        n = 0.5 + torch.rand((1, self.problem.dim), generator=generator, dtype=torch.float64)
+        third, fourth = ([self.increment(j, self.optimizer.t0, x, k * n) for k in range(4)] for j in (3, 4))
+        odd = third[3] - 4 * third[2] + 5 * third[1]
+        even = fourth[3] - 6 * fourth[2] + 15 * fourth[1] - 10 * fourth[0]
+        if any(not torch.allclose(left, torch.zeros_like(left), atol=1e-8) for left in (odd, even)):
+            raise SMEError(f"the increments of {self.optimizer.name} at second order in τ are of too high a degree in gradient.step and "
+                           "gradient.square, so order 2 cannot be derived from their moments: use order=1")
 
     def leading(self, t: Any, x: X) -> X:
         """`b`."""
@@ -83,8 +98,10 @@ class DerivedBatchEquivalent(Equation):
         if self.order == 1:
             return b
         fourth = self.expect.even(lambda wide, n: self.increment(4, t, wide, n), x)
-        transport = self.expansion.slope(lambda e: self.leading(t + e, x + e * b), x)
-        return b + self.tau * (fourth - 0.5 * (transport + 0.5 * self._spread(self.leading, t, x)))
+        change = self.expansion.slope(lambda e: self.leading(t + e, x + e * b), x)
+        if not self.straight:
+            change = change + 0.5 * self._spread(self.leading, t, x)
+        return b + self.tau * (fourth - 0.5 * change)
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         first = dW[:, : self.first]

@@ -32,8 +32,10 @@ class Curvature:
         a, q = (torch.rand((PROBES, d), generator=generator, dtype=torch.float64) for _ in range(2))
         kinds = []
         for kind in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-            one, two = (self._second(step.optimizer.t0, x, a, q, k * kind[0] + 0 * a, k * kind[1] + 0 * q) for k in (1, 2))
-            if not torch.allclose(4 * one, two, rtol=1e-9, atol=1e-9):
+            da, dq = kind[0] + 0 * a, kind[1] + 0 * q
+            one, two = (self._second(step.optimizer.t0, x, a, q, k * da, k * dq) for k in (1, 2))
+            elsewhere = self._second(step.optimizer.t0, x, a + 1, q + 1, da, dq)  # sees a cubic, which 4 to 1 does not
+            if not torch.allclose(4 * one, two, rtol=1e-9, atol=1e-9) or not torch.allclose(one, elsewhere, rtol=1e-9, atol=1e-9):
                 raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
                                "gradient.square, so order 2 cannot be derived from their moments: use order=1")
             kinds.append(one)
