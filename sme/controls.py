@@ -25,7 +25,8 @@ def _slopes(value: Tensor, s: Tensor, q: Tensor) -> tuple[Tensor, ...]:
 class Responses:
     """Weights of the noise of step `k` in each row, a row being an observable at a time.
 
-    `S z_k` (for a rule of signs `sign(ĝ_k) − E sign(ĝ_k)` in its place): `Σ_k (S z_k)·linear_k` and `Σ_k ((S z_k)∘(S z_k) − diag Σ(θ_k))·quadratic_k` have mean zero
+    With `n_k = S z_k`, or for a rule of signs `sign(ĝ_k) − E sign(ĝ_k)`, `Σ_k n_k·linear_k` and
+    `Σ_k (n_k∘n_k − diag Σ(θ_k))·quadratic_k` (0 for signs) have mean zero
     whatever the weights, which are taken along the noiseless run.
     """
 

@@ -296,10 +296,13 @@ def test_configurations_hold_the_defaults():
     found = set()
     for path in (Path(__file__).parent.parent / "conf" / "optimizer").glob("*.yaml"):
         given = OmegaConf.to_container(OmegaConf.load(path))
+        variant = given.pop("defaults", [])
+        for parent in variant:
+            given = {**OmegaConf.to_container(OmegaConf.load(path.with_stem(parent))), **given}
         kind = getattr(sme, given.pop("_target_").removeprefix("sme."))
-        assert kind(**given) == kind()
+        assert variant or kind(**given) == kind()
         assert set(given) == set(vars(kind()))
-        assert kind().name == path.stem
+        assert kind(**given).name == path.stem
         found.add(kind)
     assert found == {kind for kind in vars(sme).values()
                      if isinstance(kind, type) and issubclass(kind, sme.Optimizer) and kind is not sme.Optimizer}

@@ -54,7 +54,8 @@ class Optimizer(ABC):
     @property
     def name(self) -> str:
         """What tables and folders call it."""
-        return type(self).__name__.lower()
+        mode = getattr(self, "eps_mode", "outside")
+        return type(self).__name__.lower() + ("" if mode == "outside" else f"_{mode}")
 
     def check(self, tau: float) -> None:
         """Raise `SMEError` if a decay `1 − c τ` is not positive."""

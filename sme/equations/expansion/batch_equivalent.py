@@ -71,8 +71,8 @@ class DerivedBatchEquivalent(Equation):
         odd = third[3] - 4 * third[2] + 5 * third[1]
         even = fourth[3] - 6 * fourth[2] + 15 * fourth[1] - 10 * fourth[0]
         if any(not torch.allclose(left, torch.zeros_like(left), atol=1e-8) for left in (odd, even)):
-            raise SMEError(f"the increments of {self.optimizer.name} at second order in τ are of too high a degree in gradient.step and "
-                           "gradient.square, so order 2 cannot be derived from their moments: use order=1")
+            raise SMEError(f"the increments of {self.optimizer.name} at second order in τ are of too high a degree in "
+                           "gradient.step and gradient.square, so order 2 cannot be derived from their moments: use order=1")
 
     def leading(self, t: Any, x: X) -> X:
         """`b`."""
