@@ -288,8 +288,9 @@ def test_description_has_the_place_of_eps_only_where_it_was_moved():
             "t0": 0.0, "clock": (1, 1), "v_floor": 0.01}
     assert sme.RMSProp().describe() == rmsprop
     assert sme.Adam().describe() == adam
-    assert sme.RMSProp(eps_mode="inside").describe() == {**rmsprop, "eps_mode": "inside"}
-    assert sme.AdamW(eps_mode="average").describe() == {**adam, "name": "adamw", "eps_mode": "average", "decay": 0.1}
+    assert sme.RMSProp(eps_mode="inside").describe() == {**rmsprop, "name": "rmsprop_inside", "eps_mode": "inside"}
+    assert sme.AdamW(eps_mode="average").describe() == {
+        **adam, "name": "adamw_average", "eps_mode": "average", "decay": 0.1}
 
 
 def test_configurations_hold_the_defaults():

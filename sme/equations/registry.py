@@ -97,10 +97,15 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     """
     place = named(regime)
     _check(problem, optimizer, place, order, brownian)
-    if isinstance(optimizer, _SIGNS) or optimizer.signed:
+    if by_signs(optimizer):
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
     return lambda tau: _derived(place)(problem, optimizer, tau, order, brownian)
+
+
+def by_signs(optimizer: Optimizer) -> bool:
+    """Whether an optimizer steps by signs, so that it cannot be expanded."""
+    return optimizer.signed or isinstance(optimizer, _SIGNS)
 
 
 def _derived(regime: Regime) -> type[Equation]:
@@ -118,7 +123,7 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     if brownian == "step_memory" and not law.paired:
         raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
                        "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
-    if (optimizer.signed or isinstance(optimizer, _SIGNS)) and (type(optimizer), regime.name) not in _CLOSED:
+    if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
         raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
                        "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
     if regime == BATCH_EQUIVALENT:

@@ -1,0 +1,116 @@
+"""The orders of all equations there are, proved one by one."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import torch
+from joblib import Parallel, delayed, parallel_config
+from torch import Tensor
+from tqdm import tqdm
+
+from sme.check import check_order
+from sme.errors import SMEError
+from sme.laws.gaussian import GaussianNoise
+from sme.laws.minibatch import MinibatchNoise
+from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adagrad import AdaGrad
+from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
+from sme.optimizers.base import Optimizer
+from sme.optimizers.momentum import Momentum
+from sme.optimizers.nesterov import Nesterov
+from sme.optimizers.rmsprop import RMSProp
+from sme.optimizers.rmspropw import RMSPropW
+from sme.optimizers.sgd import SGD
+from sme.optimizers.signsgd import SignSGD
+from sme.optimizers.signum import Signum
+from sme.problems.base import Problem
+from sme.regimes import REGIMES
+
+OPTIMIZERS: tuple[Optimizer, ...] = (
+    SGD(), Momentum(), Nesterov(), AdaGrad(), RMSProp(), RMSProp(eps_mode="inside"), RMSProp(eps_mode="average"),
+    RMSPropW(), Adam(), AdamW(), AdaBayes(), SignSGD(), Signum(),
+)
+EQUATIONS = {"order 1": (1, "independent"), "independent": (2, "independent"), "step memory": (2, "step_memory")}
+KEYS = ["optimizer", "denominator", "regime", "noise"]
+
+
+def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.DataFrame:
+    """`check_order` for optimizers × denominators × regimes × noise laws × equations, one row for the last.
+
+    A problem of two parameters with every derivative alive; Gaussian noise with a constant and with a
+    state-dependent, non-commuting factor, and minibatches of 2 of 3 examples. The columns `order 1`,
+    `independent` and `step memory` hold the proved orders (NaN where there is no such equation),
+    `in the way` what keeps the equation with independent motions from order 2.
+
+    Raises
+    ------
+    SMEError
+        for an unknown optimizer.
+    """
+    chosen = list(_variants(optimizers))
+    work = [(optimizer, regime, noise) for optimizer in chosen for regime in REGIMES for noise in NOISES]
+    bar = tqdm(total=len(work), unit="row", disable=None, leave=False)
+    rows = []
+    with bar, parallel_config("loky" if processes > 1 else "sequential", n_jobs=processes):
+        for row in Parallel(return_as="generator")(delayed(_row)(*each) for each in work):
+            rows.append(row)
+            bar.update()
+    return pd.DataFrame(rows)
+
+
+def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
+    known = {optimizer.name for optimizer in OPTIMIZERS}
+    for name in names or ():
+        if name not in known:
+            raise SMEError(f"optimizer must be one of {', '.join(sorted(known))}, got {name!r}")
+    for optimizer in OPTIMIZERS:
+        if not names or optimizer.name in names:
+            yield optimizer
+            if hasattr(optimizer, "denominator"):
+                yield dataclasses.replace(optimizer, denominator="updated")  # type: ignore[type-var]
+
+
+def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
+    torch.set_num_threads(1)
+    row: dict[str, object] = dict(zip(KEYS, (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise), strict=True))
+    reasons = {}
+    for name, (order, brownian) in EQUATIONS.items():
+        try:
+            found = check_order(NOISES[noise], optimizer, regime, order, brownian)
+            row[name], reasons[name] = found.proved, found.obstacle
+        except SMEError as refusal:
+            row[name] = math.nan
+            reasons[name] = str(refusal).replace(f" of {optimizer.name} ", " ").replace(optimizer.name, "the rule")
+    row["in the way"] = reasons["order 1"] if row["order 1"] != 1 else reasons["independent"]
+    return row
+
+
+def _loss(theta: Tensor) -> Tensor:
+    a, b = theta[0], theta[1]
+    return 0.5 * a * a + 0.3 * torch.sin(a * b) + 0.4 * b**2 + 0.2 * torch.exp(0.5 * b - 0.3 * a) + 0.075 * a**4
+
+
+def _factor(theta: Tensor) -> Tensor:
+    a, b = theta[0], theta[1]
+    return torch.stack([torch.stack([0.5 + 0.2 * torch.sin(b), 0.2 * a]), torch.stack([0.1 * b, 0.4 + 0.1 * a * b])])
+
+
+def _example(theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return 0.5 * (torch.tanh(theta @ x) - y) ** 2 + 0.1 * (theta**3).sum() * x[0]
+
+
+def _minibatch() -> Problem:
+    x = torch.tensor([[0.7, -0.3], [-0.5, 0.9], [0.2, 1.1]], dtype=torch.float64)
+    y = torch.tensor([0.4, -0.8, 0.3], dtype=torch.float64)
+    return Problem(lambda theta: torch.stack([_example(theta, a, b) for a, b in zip(x, y, strict=True)]).mean(), 2,
+                   MinibatchNoise(_example, (x, y), 2))
+
+
+NOISES = {
+    "Gaussian, constant": Problem(_loss, 2, GaussianNoise(torch.tensor([[0.5, 0.2], [-0.1, 0.4]], dtype=torch.float64))),
+    "Gaussian, state-dependent": Problem(_loss, 2, GaussianNoise(_factor)),
+    "minibatch of 2": _minibatch(),
+}
