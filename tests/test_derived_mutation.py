@@ -13,7 +13,6 @@ from tests import models
 from tests.test_equations import assert_order, ratios
 
 
-
 @dataclass(frozen=True)
 class Filter(sme.Optimizer):
     """A variance that each gradient shrinks, `1/v' = 1/v + τ q`: the one rule here whose increments are quartic in the noise."""
