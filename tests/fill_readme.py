@@ -1,25 +1,35 @@
 """Put the tables and pictures of results/ into the README: python tests/fill_readme.py
 
-Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md`.
+Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md`
+or `slopes.csv`.
 """
 
 import re
 from pathlib import Path
 
+import pandas as pd
+
+from sme.report import quote
+
 ROOT = Path(__file__).parent.parent
+POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
 PLACES = {
     "adam": ("adam-ballistic-quadratic", "2"),
     "picture adam": ("adam-ballistic-quadratic", None),
-    "obstruction": ("rmsprop-batch_equivalent-polynomial", ""),
-    "picture obstruction": ("rmsprop-batch_equivalent-polynomial", None),
+    "obstruction": (f"{POLYNOMIAL}-independent-8689cea7", ""),
+    "picture obstruction": (f"{POLYNOMIAL}-independent-8689cea7", None),
+    "hard": (f"{POLYNOMIAL}-independent-a0bf905b", "2"),
+    "memory": (f"{POLYNOMIAL}-step_memory", "2"),
     "minibatch rmsprop": ("rmsprop-ballistic-logistic", "2"),
     "minibatch adam": ("adam-ballistic-logistic", "2"),
     "picture minibatch": ("rmsprop-ballistic-logistic", None),
 }
+RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum", "rmsprop_inside", "adam_average")
+SHOWN = ("|theta|^2", "mean theta", "loss")
 
 
 def folder(prefix: str, root: Path) -> Path:
-    (found,) = (root / "results").glob(f"{prefix}-*")
+    (found,) = (root / "results").glob(f"{prefix}*")
     return found
 
 
@@ -27,18 +37,34 @@ def block(prefix: str, order: str | None, root: Path) -> str:
     """The slope table's rows of that order (all if empty), or the picture."""
     place = folder(prefix, root)
     if order is None:
-        return f"![weak errors over the step size, {prefix}](results/{place.name}/errors.png)"
+        name = "-".join(prefix.split("-")[:3])
+        return f"![weak errors over the step size, {name}](results/{place.name}/errors.png)"
     lines = (place / "slopes.md").read_text(encoding="utf-8").splitlines()
     first = next(i for i, line in enumerate(lines) if "slope [95 %]" in line)
     table = lines[first : lines.index("", first)]
     return "\n".join(table[:2] + [line for line in table[2:] if line.startswith(f"| {order}")])
 
 
+def rules(root: Path) -> str:
+    """One row for each rule and order: three slopes, and the verdicts of all observables."""
+    rows = ["| optimizer | order | " + " | ".join(f"slope, {name}".replace("|", "\\|") for name in SHOWN) + " | verdicts |",
+            "|---|---|" + "---|" * (len(SHOWN) + 1)]
+    for rule in RULES:
+        table = pd.read_csv(folder(f"{rule}-ballistic-quadratic", root) / "slopes.csv")
+        for order, group in table.groupby("order"):
+            named = group.set_index("observable")
+            slopes = [quote(*named.loc[name, ["slope", "slope_low", "slope_high"]].astype(float)) for name in SHOWN]
+            verdicts = ", ".join(f"{count} {word}" for word, count in group["verdict"].value_counts().items())
+            rows.append(f"| {rule} | {order} | {' | '.join(slopes)} | {verdicts} |")
+    return "\n".join(rows)
+
+
 def filled(text: str, root: Path = ROOT) -> str:
     """The README with every place filled from the results/ in `root`."""
-    for name, what in PLACES.items():
+    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root)}
+    for name, content in blocks.items():
         pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
-        text = re.sub(pattern, lambda match, what=what: f"{match[1]}\n{block(*what, root)}\n", text)
+        text = re.sub(pattern, lambda match, content=content: f"{match[1]}\n{content}\n", text)
     return text
 
 
