@@ -24,7 +24,8 @@ PLACES = {
     "minibatch adam": ("adam-ballistic-logistic", "2"),
     "picture minibatch": ("rmsprop-ballistic-logistic", None),
 }
-RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum", "rmsprop_inside", "adam_average")
+RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum",
+         "rmsprop_inside", "adam_average")
 SHOWN = ("|theta|^2", "mean theta", "loss")
 
 
