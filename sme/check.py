@@ -24,8 +24,9 @@ TAU, SKEWED = (2.0**-9, 2.0**-10), (2.0**-19, 2.0**-20)
 """small, because the ratio tends to its limit slowly, with skewed noise by half powers; double precision allows still less"""
 ROUNDING = 1e-13
 """residual, in units of `1 + |φ|`, below which there is nothing to divide"""
-SEEN = 0.01
-"""share of the largest residual at a state below which one is left out of the rate"""
+SEEN, SEEN_SKEWED = 0.01, 0.3
+"""share of the largest residual at a state below which one is left out of the rate; with skewed noise the next term is
+only `√τ` away"""
 PROVED = ((1.5, 2.0), (0.75, 1.0), (0.25, 0.5))
 """least exponent of the residual, less one, above which an order counts as proved"""
 
@@ -42,7 +43,7 @@ class OrderCheck:
         own ratio.
     rate
         the least exponent `log₂ ratio` over states and test functions at the finest pair of τ, those left out whose
-        residual is under a hundredth of the state's largest (it changes sign there, and its ratio means nothing);
+        residual is a small share of the state's largest (it changes sign there, and its ratio means nothing);
         the residual of an equation of order `p` is `O(τ^{p+1})`.
     proved
         the order that follows: 2, 1, ½ or 0.
@@ -120,7 +121,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             rows += [(number, i, h, *part) for i, part in enumerate(parts)]
     table = pd.DataFrame(rows, columns=["state", "function", "tau", "residual", "ratio", "t3", "without_t3", "ratio_without_t3"])
     finest = table[table["tau"] == tau[-2]]
-    rate, bare = (_rate(finest, *names) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
+    seen = SEEN_SKEWED if skewed else SEEN
+    rate, bare = (_rate(finest, *names, seen) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
     # the residual is τ² T₃φ + O(τ³) then: its own ratio may be far from 4 where the two nearly cancel
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
@@ -150,9 +152,9 @@ def _ratio(coarse: Tensor, fine: Tensor, size: Tensor) -> Tensor:
     return torch.where(fine.abs() > ROUNDING * size, coarse / fine, math.inf)
 
 
-def _rate(finest: pd.DataFrame, residual: str, ratio: str) -> float:
+def _rate(finest: pd.DataFrame, residual: str, ratio: str, seen: float) -> float:
     size = finest[residual].abs()
-    ratios = finest[ratio][size >= SEEN * size.groupby(finest["state"]).transform("max")].abs()
+    ratios = finest[ratio][size >= seen * size.groupby(finest["state"]).transform("max")].abs()
     return min((math.log2(each) if each > 1 else 0.0 for each in ratios), default=0.0)
 
 

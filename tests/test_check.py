@@ -86,6 +86,7 @@ def test_momentum_and_sgd_have_no_obstruction():
 
 
 def test_skewed_noise_leaves_half_an_order_in_the_batch_equivalent_regime():
+    assert sme.check_order(NOISE["batch-of-2"], sme.SGD(), "batch_equivalent", 1).proved == 0.5
     found = check(sme.RMSProp(), NOISE["batch-of-2"], "batch_equivalent", 1)
     assert found.proved == 0.5
     assert "skewness" in found.obstacle
