@@ -10,6 +10,7 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
+from sme import paired
 from sme.equations.base import Equation
 from sme.equations.registry import equation
 from sme.files import write_text
@@ -19,7 +20,6 @@ from sme.tables import labels
 
 STEPS = 32
 """least number of steps of the coarser of two grids of the leading diffusion over the horizon"""
-PAIRS = 4096
 POWERS = 4
 """of time, that weigh the kicks in the control variates"""
 SEED = 20_311
@@ -86,9 +86,9 @@ def _grid(horizon: float, times: tuple[float, ...]) -> int:
 def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, ...], steps: int,
            block: int) -> tuple[Tensor, Tensor]:
     """The extrapolated estimates of antithetic pairs, and weighted sums of the kicks, which have mean 0."""
-    delta = setup.horizon / steps
-    increments = Increments((SEED, steps, block), PAIRS, 2, delta, setup.start["theta"].device)
-    start = setup.whole(2 * PAIRS)
+    delta, pairs = setup.horizon / steps, paired.BLOCK_PAIRS
+    increments = Increments((SEED, steps, block), pairs, 2, delta, setup.start["theta"].device)
+    start = setup.whole(2 * pairs)
     marks = [round(time / delta) for time in times]
     levels = {1: [start, start], 2: [start, start]}  # coarse and fine, with + and −
     rows, sums = [], [torch.zeros_like(start)] * POWERS
@@ -108,7 +108,7 @@ def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, 
                             for level, (up, down) in levels.items())
             rows.append(2 * fine - coarse)
     values, controls = torch.cat(rows, -1), torch.cat(sums, -1)
-    return 0.5 * (values[:PAIRS] + values[PAIRS:]), 0.5 * (controls[:PAIRS] + controls[PAIRS:])
+    return 0.5 * (values[:pairs] + values[pairs:]), 0.5 * (controls[:pairs] + controls[pairs:])
 
 
 def write(folder: Path, predicted: Predicted) -> None:

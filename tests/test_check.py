@@ -32,7 +32,7 @@ def check(optimizer, problem, *args, **kwargs):
     return sme.check_order(problem, optimizer, *args, states={name: STATE[name] for name in optimizer.fields}, **kwargs)
 
 
-@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("noise", ["varying", "batch-of-2"])
 @pytest.mark.parametrize("name", RULES)
 def test_ballistic_equations_of_every_rule_have_order_two(name, noise):
     found = check(RULES[name], NOISE[noise])

@@ -27,12 +27,33 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path):
 
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.S)
     for full, short in (("paths=100_000", "paths=1"), (", 1 / 16, 1 / 32, 1 / 64]", "]")):
         assert full in code
         code = code.replace(full, short)
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "errors.png").stat().st_size > 10_000
+
+
+def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys):
+    from sme import paired
+
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    monkeypatch.chdir(tmp_path)
+    in_readme = re.findall(r"```python\n(.*?)```", README, re.S)[1]
+    (in_docs,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "new_optimizer.md").read_text(encoding="utf-8"), re.S)
+    assert strip(in_docs) == strip(in_readme)
+    exec(compile(in_readme.replace(", 1 / 8, 1 / 16, 1 / 32]", ", 1 / 8]"), "README.md", "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    assert "order 2 proved" in printed
+    assert "drift correction" in printed
+    assert "lion-ballistic-quadratic" in printed
+    assert (tmp_path / "lion.png").stat().st_size > 10_000
+
+
+def strip(code):
+    """The statements alone."""
+    return [line.split("  #")[0].rstrip() for line in code.splitlines() if line.strip() and not line.strip().startswith('"""')]
 
 
 def test_every_number_in_the_readmes_tables_stands_in_results(tmp_path):
