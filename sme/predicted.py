@@ -23,6 +23,8 @@ STEPS = 32
 POWERS = 4
 """of time, that weigh the kicks in the control variates"""
 SEED = 20_311
+LIMIT = {"inner_max_num_threads": 1}
+"""of a worker process of ours"""
 FILE = "obstruction.json"
 
 
@@ -47,12 +49,9 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     memory = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 2, "step_memory")
     steps = _grid(setup.horizon, times)
     work = [(setup, first, memory, times, steps, block) for block in range(blocks)]
-    bar = tqdm(total=blocks, unit="block", desc="obstruction", disable=None, leave=False)
-    with bar, parallel_config("loky" if processes > 1 else "sequential", n_jobs=processes):
-        parts = []
-        for part in Parallel(return_as="generator")(delayed(_block)(*each) for each in work):
-            parts.append(part)
-            bar.update()
+    with parallel_config("loky" if processes > 1 else "sequential", n_jobs=processes, **LIMIT if processes > 1 else {}):
+        done = Parallel(return_as="generator")(delayed(_block)(*each) for each in work)
+        parts = list(tqdm(done, total=blocks, unit="block", desc="obstruction", disable=None, leave=False))
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     names = [label(name, at) for at, _ in labels(times, setup.horizon) for name in setup.observables]
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
