@@ -2,30 +2,26 @@
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
-from sme import predicted
+from sme import effort, predicted
 from sme.errors import SMEError
-from sme.inputs import number, several, whole
+from sme.inputs import several, whole
 from sme.optimizers.base import Optimizer
-from sme.paired import SHARD_PAIRS, ordinary
+from sme.paired import ordinary
 from sme.points import Key, Point, read
 from sme.problems.base import Problem
 from sme.setup import Setup
 from sme.specification import Observables, Specification, orders
 from sme.study import Study
 
-SHARD_PATHS = 2 * SHARD_PAIRS
-DEFAULT_PATHS = 131_072
 MOST_SHARDS = 64
 """where a relative tolerance stops adding shards"""
 PREDICTION_BLOCKS, PREDICTION_SHARDS = 16, 4
@@ -105,12 +101,12 @@ def weak_error(
     grid = sorted({spec.steps(each) for each in several(tau)})
     if not grid:
         raise SMEError("tau is empty: give at least one step size")
-    limit, shards = _tolerance(tolerance), _shards(paths, tolerance)
-    place = _device(device)
+    limit, shards = effort.tolerance(tolerance), effort.shards(paths, tolerance)
+    place = effort.device(device)
     setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
-    folder = _folder(results) / spec.name if results is not None else None
+    folder = effort.folder(results) / spec.name if results is not None else None
     study = Study(spec.outline(), [], folder)
-    run = _Run(study, setups, whole("seed", seed, 0), _processes(processes, place), _budget(budget_s))
+    run = _Run(study, setups, whole("seed", seed, 0), effort.processes(processes, place), effort.budget(budget_s))
     if folder is not None:
         spec.outline().write(folder, spec.describe())
         study.points += read(folder / "points", study.name)
@@ -206,56 +202,3 @@ class _Run:
 def _work(setup: Setup, key: Key, study: str) -> Point:
     torch.set_num_threads(1)  # in a worker process of ours, never in the user's
     return Point.compute(setup, key, study)
-
-
-def _folder(results: Any) -> Path:
-    try:
-        path = Path(results)
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK):
-            raise PermissionError("it cannot be written to")
-    except (TypeError, OSError) as fault:
-        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}") from None
-    return path
-
-
-def _tolerance(given: Any) -> float | None:
-    value = None if given is None else number("tolerance", given)
-    if value is not None and not 0 < value < 1:
-        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}")
-    return value
-
-
-def _budget(given: Any) -> float:
-    value = math.inf if given is None else number("budget_s", given)
-    if not value > 0:
-        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}")
-    return value
-
-
-def _shards(paths: Any, tolerance: Any) -> int:
-    if paths is None:
-        return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
-    return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if not isinstance(name, str | torch.device):
-            raise TypeError
-        (torch.ones(1, device=name, dtype=torch.float64) + 1).item()
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
-        there = ["auto", "cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-        raise SMEError(f"device {name!r} is not available on this machine: use one of {', '.join(there)}") from None
-    return str(name)
-
-
-def _processes(given: int | str, device: str) -> int:
-    if given == "auto":
-        return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        return whole("processes", given, 1)
-    except SMEError:
-        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}") from None

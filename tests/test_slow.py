@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import sme
+from sme.effort import DEFAULT_PATHS as PATHS
 from sme.equations import registry
-from sme.runner import DEFAULT_PATHS as PATHS
 from tests.test_mutation import ADAM, RMS
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,74 @@
+"""Where and how hard a run may work: folder, device, processes, paths, checked."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sme.errors import SMEError
+from sme.inputs import number, whole
+from sme.paired import SHARD_PAIRS
+
+SHARD_PATHS = 2 * SHARD_PAIRS
+DEFAULT_PATHS = 131_072
+
+
+def folder(results: Any) -> Path:
+    """The results folder, made if it is not there; `SMEError` if it cannot be written to."""
+    try:
+        path = Path(results)
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError("it cannot be written to")
+    except (TypeError, OSError) as fault:
+        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}") from None
+    return path
+
+
+def tolerance(given: Any) -> float | None:
+    """A relative tolerance between 0 and 1, or None."""
+    value = None if given is None else number("tolerance", given)
+    if value is not None and not 0 < value < 1:
+        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}")
+    return value
+
+
+def budget(given: Any) -> float:
+    """Seconds, infinite if not given."""
+    value = math.inf if given is None else number("budget_s", given)
+    if not value > 0:
+        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}")
+    return value
+
+
+def shards(paths: Any, tolerance: Any) -> int:
+    """How many shards a number of paths asks for."""
+    if paths is None:
+        return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
+    return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
+
+
+def device(name: str) -> str:
+    """The name of a device that is there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if not isinstance(name, str | torch.device):
+            raise TypeError
+        (torch.ones(1, device=name, dtype=torch.float64) + 1).item()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        there = ["auto", "cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+        raise SMEError(f"device {name!r} is not available on this machine: use one of {', '.join(there)}") from None
+    return str(name)
+
+
+def processes(given: int | str, device: str) -> int:
+    """How many processes: `"auto"` is one a core, and one on a GPU."""
+    if given == "auto":
+        return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return whole("processes", given, 1)
+    except SMEError:
+        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}") from None
