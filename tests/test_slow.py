@@ -1,4 +1,4 @@
-"""Full Monte Carlo runs: python -m pytest -n 0 -m slow (about 20 minutes on 2 cores)."""
+"""Full Monte Carlo runs: python -m pytest -n 0 -m slow (about 30 minutes on 2 cores)."""
 
 import inspect
 import sys
@@ -76,3 +76,33 @@ def test_the_obstruction_of_the_batch_equivalent_regime():
     assert slopes.loc[(2, "|theta|^2"), "verdict"] != "consistent"
     assert slopes.loc[(2, "|theta|^2"), "c1_low"] < 0.0028 < slopes.loc[(2, "|theta|^2"), "c1_high"]
     assert slopes["note"].loc[2].str.contains("obstructed: T₃").all()
+
+
+def hard(brownian, tau, floor=0.04):
+    """A noise of 0.7 and a short memory: an obstruction with a large constant, 0.2126 by another program."""
+    return sme.weak_error(sme.Polynomial(noise=0.7), sme.RMSProp(c=2.0, v_floor=floor), regime="batch_equivalent", order=2,
+                          brownian=brownian, tau=tau, start={"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])},
+                          paths=PATHS, processes="auto", observables=["|theta|^2", "mean v"])
+
+
+def test_a_large_obstruction_is_seen_predicted_and_overcome_by_step_memory():
+    fine = [1 / 32, 1 / 64, 1 / 128, 1 / 256]
+    high, low = hard("independent", fine), hard("independent", fine[:2], floor=0.01)
+    memory = hard("step_memory", [1 / 8, 1 / 16, 1 / 32, 1 / 64])
+    for study in (high, low, memory):
+        print(study)
+    errors = {name: study.errors[study.errors["observable"] == "|theta|^2"].set_index("tau")
+              for name, study in (("high", high), ("low", low), ("memory", memory))}
+    for tau, known in zip(fine[:2], (0.0073, 0.0034), strict=True):
+        one, other = errors["high"].loc[tau], errors["low"].loc[tau]
+        noise = (one["stderr"] ** 2 + other["stderr"] ** 2 + one["integrator_bias"] ** 2) ** 0.5
+        assert abs(one["error"] - other["error"]) < 4 * noise
+        assert abs(one["error"] - known) < 4 * noise
+    slopes = high.slopes.set_index("observable").loc["|theta|^2"]
+    assert slopes["verdict"] == "inconsistent"
+    assert "obstructed: T₃" in slopes["note"]
+    assert abs(high.predicted.constants["|theta|^2 at end"][0] / 0.2126 - 1) < 0.1
+    remembered = memory.slopes.set_index("observable")
+    assert (remembered["slope_low"] < 2).all()
+    assert (remembered["slope_high"] > 2).all()
+    assert errors["memory"].loc[1 / 32, "error"] < errors["high"].loc[1 / 32, "error"] / 5
