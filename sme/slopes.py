@@ -113,6 +113,7 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
 
 
 FEW = "too few step sizes"
+STEEP = "steeper than order 2"
 
 
 @dataclass(frozen=True)
@@ -135,15 +136,17 @@ def judge_first(slope: Interval, constant: Interval, noiseless: Interval) -> Ver
     return Verdict("consistent" if slope.low <= 1.1 and slope.high >= 0.9 else "inconsistent")
 
 
-def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noiseless: Interval, order1: Interval) -> Verdict:
+def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noiseless: Interval, order1: Interval,
+                 slope: Interval) -> Verdict:
     """Order 2, with `r = |C₁|` of order 1: `consistent` if 0 is in `C₁`'s 99 % interval of half-width
 
-    below `0.1 r`; `inconsistent` if 0 is outside its 99.9 % interval `wide`; else `undecided`, by
-    the first that would have made it narrow enough: without the `integrator bias` (`unbiased`),
-    without noise too (`noiseless`); else there are too few step sizes.
+    below `0.1 r`; `inconsistent` if 0 is outside its 99.9 % interval `wide`, unless the slope's interval
+    lies above 2: then the leading term is far below the next, and no prior of equal size holds. Else
+    `undecided`, by the first that would have made it narrow enough: without the `integrator bias`
+    (`unbiased`), without noise too (`noiseless`); else there are too few step sizes.
     """
     if not math.isnan(wide.value) and 0 not in wide:
-        return Verdict("inconsistent")
+        return Verdict("undecided", STEEP) if slope.low > 2 else Verdict("inconsistent")
     if math.isnan(constant.value):
         return Verdict("undecided", FEW)
     if math.isnan(order1.value) or 0 in order1:

@@ -65,7 +65,7 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] |
         reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
         slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
         verdict = (judge_first(slope, constant, noiseless) if order == 1
-                   else judge_second(constant, wide, free, noiseless, order1))
+                   else judge_second(constant, wide, free, noiseless, order1, slope))
         constant_note = (predicted or {}).get(f"{observable} at {at}", "")
         reason = obstruction + (f", predicted C1 {constant_note}" if constant_note else "")
         verdict = _qualified(verdict, group, reason if order == 2 and obstruction else "")

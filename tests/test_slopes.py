@@ -18,7 +18,8 @@ def constant(errors, noise, level=0.99, scale=1.0, bias=NONE):
 
 def judge(errors, noise, reference):
     narrow, wide, noiseless = constant(errors, noise), constant(errors, noise, 0.999), constant(errors, 1e-6 * noise)
-    return judge_second(narrow, wide, narrow, noiseless, constant(reference, noise)).word
+    slope = fit_slope(TAU, errors, noise, NONE)
+    return judge_second(narrow, wide, narrow, noiseless, constant(reference, noise), slope).word
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
@@ -64,7 +65,7 @@ def test_the_prior_does_not_decide_a_clear_case():
     words = []
     for scale in (0.5, 1.0, 2.0):
         narrow, wide = (constant(errors, noise, level, scale) for level in (0.99, 0.999))
-        words.append(judge_second(narrow, wide, narrow, narrow, Interval(0.5, 0.45, 0.55)).word)
+        words.append(judge_second(narrow, wide, narrow, narrow, Interval(0.5, 0.45, 0.55), Interval()).word)
     assert words == ["consistent"] * 3
 
 
@@ -74,11 +75,24 @@ def test_undecided_says_what_would_help():
     def note(noise, bias, ladder=slice(None)):
         tau, errors, noise, bias = (x[ladder] for x in (TAU, 0.3 * TAU**2, noise + NONE, bias + NONE))
         fits = [fit_constant(tau, errors, n, b) for n, b in ((noise, bias), (noise, 0 * bias), (1e-6 * noise, 0 * bias))]
-        return judge_second(fits[0], fits[0], *fits[1:], order1).note
+        return judge_second(fits[0], fits[0], *fits[1:], order1, Interval()).note
 
     assert note(1e-7, 0.03 * TAU) == "integrator bias"
     assert note(0.03 * TAU, 0 * TAU) == "noise floor"
     assert note(1e-7, 0 * TAU, slice(0, 3)) == "too few step sizes"
+
+
+def test_a_leading_term_that_nearly_cancels_is_no_evidence_against_order_two():
+    """As AdamW's mean v: the τ² term is a hundredth of what the τ³ term makes of it at the coarsest τ."""
+    errors, noise = -0.004 * TAU**2 + 0.14 * TAU**3, 1e-4 * TAU**2
+    wide = constant(errors, noise, 0.999)
+    assert 0 not in wide  # the prior does not hold
+    verdict = judge_second(wide, wide, wide, wide, Interval(0.2, 0.19, 0.21), fit_slope(TAU, errors, noise, NONE))
+    assert (verdict.word, verdict.note) == ("undecided", "steeper than order 2")
+    shifted = errors + 0.05 * TAU
+    slope = fit_slope(TAU, shifted, noise, NONE)
+    wide = constant(shifted, noise, 0.999)
+    assert judge_second(wide, wide, wide, wide, Interval(0.2, 0.19, 0.21), slope).word == "inconsistent"
 
 
 SERIES = json.loads((Path(__file__).parent / "series.json").read_text())
