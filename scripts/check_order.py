@@ -20,6 +20,8 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
     arguments = parser.parse_args()
     try:
+        if arguments.results is not None:
+            arguments.results.mkdir(parents=True, exist_ok=True)
         table = catalogue(arguments.optimizers, max(1, arguments.processes))
         if arguments.results is not None:
             write(table, arguments.results)

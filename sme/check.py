@@ -10,8 +10,9 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sme.equations.registry import assemble, by_signs, equation
+from sme.equations.registry import assemble, by_signs, check_parts, equation
 from sme.errors import SMEError
+from sme.inputs import number, several
 from sme.moment_test import Test, residual
 from sme.obstruction import Obstruction
 from sme.optimizers.base import Optimizer, initial
@@ -22,7 +23,9 @@ from sme.simulate.chain import Chain
 
 TAU, SKEWED = (2.0**-9, 2.0**-10), (2.0**-19, 2.0**-20)
 """small, because the ratio tends to its limit slowly, with skewed noise by half powers; double precision allows still less"""
-ROUNDING = 1e-13
+LARGEST = 2.0**-4
+"""step size above which a ratio says nothing"""
+ROUNDING = 1e-14
 """residual, in units of `1 + |φ|`, below which there is nothing to divide"""
 SEEN, SEEN_SKEWED = 0.01, 0.3
 """share of the largest residual at a state below which one is left out of the rate; with skewed noise the next term is
@@ -47,6 +50,8 @@ class OrderCheck:
         the residual of an equation of order `p` is `O(τ^{p+1})`.
     proved
         the order that follows: 2, 1, ½ or 0.
+    rate_without_obstruction
+        the same of the residual without `τ² T₃φ`.
     without_obstruction
         the order that would follow without `T₃`: 2 where `T₃` is all that stands in the way.
     sizes
@@ -58,6 +63,7 @@ class OrderCheck:
     title: str
     residuals: pd.DataFrame
     rate: float
+    rate_without_obstruction: float
     proved: float
     without_obstruction: float
     sizes: Mapping[str, float]
@@ -65,14 +71,15 @@ class OrderCheck:
 
     def __str__(self) -> str:
         table = tabulate(self.residuals, headers="keys", showindex=False, floatfmt=".4g")  # type: ignore[arg-type]
-        lines = [self.title, table, f"residual ~ τ^{self.rate:.2f} at least: order {self.proved:g} proved"]
+        rest = f" (residual − τ² T₃φ ~ τ^{self.rate_without_obstruction:.2f})" if self.residuals["t3"].any() else ""
+        lines = [self.title, table, f"residual ~ τ^{self.rate:.2f} at least{rest}: order {self.proved:g} proved"]
         return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)
 
 
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int = 2, brownian: str = "independent",
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
                 tau: Sequence[float] | None = None) -> OrderCheck:
-    """Prove the order of an equation by computation: no Monte Carlo, a second or so.
+    """Prove the order of an equation by computation: no Monte Carlo, seconds for two parameters.
 
     The optimizer's expectation of test functions after one step, by quadrature over the noise or the
     sum over all minibatches, against the equation's, by its generator applied twice. Source:
@@ -97,19 +104,28 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     SMEError
         for an equation that does not exist, wrong states, or noise that cannot be summed over.
     """
+    check_parts(problem, optimizer)
     place = named(regime)
     skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
     # of skewed noise the equation of order ½ is checked too, which is refused elsewhere
     build = assemble if skewed and order == 1 and brownian == "independent" and not by_signs(optimizer) else equation
-    tau = (SKEWED if skewed else TAU) if tau is None else tau
-    if len(tau) < 2 or any(abs(a / b - 2) > 1e-12 for a, b in itertools.pairwise(tau)):
-        raise SMEError(f"tau must hold two or more step sizes, each half of the one before, got {list(tau)}")
-    phi, t = functions or smooth, optimizer.t0
-    given = _states(optimizer, problem.dim) if states is None else [states] if isinstance(states, Mapping) else list(states)
+    tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
+    if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
+        raise SMEError(f"tau must hold two or more step sizes, each half of the one before, the first at most {LARGEST:g}, "
+                       f"got {tau}")
+    optimizer.check(tau[0])
+    asked, t = functions or smooth, optimizer.t0
+
+    def phi(x: Tensor) -> Tensor:
+        return asked(x).to(torch.float64)
+
+    given = _states(optimizer, problem.dim) if states is None else [states] if isinstance(states, Mapping) else states
+    if not isinstance(given, Sequence) or not given or not all(isinstance(each, Mapping) for each in given):
+        raise SMEError(f"states must map field names to tensors, or be a list of such, got {states!r}")
     obstruction = Obstruction(problem, optimizer, place)
     rows, points = [], [torch.cat(list(initial(optimizer, state, problem.dim).values())) for state in given]
-    for number, x in enumerate(points):
-        size = 1 + phi(x).abs()
+    for index, x in enumerate(points):
+        size = 1 + _values(asked, x).abs()
         third = obstruction.third(x, phi, t) if brownian == "independent" else torch.zeros_like(size)
         left = [residual(Chain(problem, optimizer, place, h), build(problem, optimizer, place, h, order, brownian), x, phi, t)
                 for h in tau]
@@ -118,7 +134,10 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             if finer is not None:
                 ratio, rest_ratio = _ratio(value, finer, size), _ratio(rest, finer - (h / 2) ** 2 * third, size)
             parts = torch.stack((value, ratio, third, rest, rest_ratio), -1).tolist()
-            rows += [(number, i, h, *part) for i, part in enumerate(parts)]
+            if not bool((value.abs() > ROUNDING * size).any()):
+                raise SMEError(f"all residuals at τ = {h:g} are rounding errors, so no order can be read off them: use larger "
+                               "τ or test functions that see more, such as the default ones")
+            rows += [(index, i, h, *part) for i, part in enumerate(parts)]
     table = pd.DataFrame(rows, columns=["state", "function", "tau", "residual", "ratio", "t3", "without_t3", "ratio_without_t3"])
     finest = table[table["tau"] == tau[-2]]
     seen = SEEN_SKEWED if skewed else SEEN
@@ -127,7 +146,19 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}"
-    return OrderCheck(title, table, rate, proved, _proved(bare), sizes, _obstacle(order, proved, _proved(bare), sizes, skewed))
+    obstacle = _obstacle(order, proved, _proved(bare), sizes, skewed)
+    return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
+
+
+def _values(phi: Test, x: Tensor) -> Tensor:
+    try:
+        value = phi(x)
+    except Exception as fault:
+        raise SMEError(f"functions fail at a whole state of shape {tuple(x.shape)}: {fault}") from fault
+    if not isinstance(value, Tensor) or value.dim() != 1:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise SMEError(f"functions must map a whole state (fields · d,) to a vector of values, got {got}: use torch.stack")
+    return value
 
 
 def smooth(x: Tensor) -> Tensor:

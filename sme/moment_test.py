@@ -47,6 +47,9 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
         start = {name: part.expand(len(z), -1) for name, part in zip(fields, x.split(dim), strict=True)}
         state, _ = chain.step_at(start, z, t)
         value: Tensor = weights @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
+        if not bool(torch.isfinite(value).all()):
+            raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
+                           "change the state or the test functions, or name the fields that are never negative in `nonnegative`")
         settled = last is not None and bool(((value - last).abs() < SETTLED * (1 + value.abs())).all())
         if settled or not chain.problem.noise.paired:
             return value
@@ -114,6 +117,10 @@ class Generator:
             g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
         return g.reshape(count, *z.shape)
 
+    def _autonomous(self, t: float, point: X) -> bool:
+        here, later = ((self.drift(at, point), self.noise(at, point)) for at in (t, t + 0.37))
+        return all(torch.equal(a, b) for a, b in zip(here, later, strict=True))
+
     def once(self, t: float, z: X) -> Float[Tensor, "points functions"]:
         """`𝓛φ` at many points, by automatic differentiation (`φ` does not depend on `t` or `y`)."""
 
@@ -135,7 +142,7 @@ class Generator:
         """`𝓛²φ` at one point: the outer derivatives by five-point differences."""
         point = z.unsqueeze(0)
         b = self.drift(t, point)[0]
-        if self.equation.optimizer.t0 == 0:  # the same time everywhere: one call
+        if self._autonomous(t, point):  # the same time everywhere: one call
             inner = self.once(t, point + SHIFTS[:, None] * b)
         else:
             inner = torch.cat([self.once(t + float(e), point + e * b) for e in SHIFTS])

@@ -111,11 +111,22 @@ def test_a_table_says_what_was_found():
 @pytest.mark.parametrize(("kwargs", "word"), [
     ({"tau": (0.1,)}, "half of the one before"), ({"tau": (0.1, 0.02)}, "half of the one before"),
     ({"regime": "balistic"}, "ballistic"), ({"brownian": "memory"}, "brownian"),
-    ({"states": {"theta": torch.zeros(3)}}, "dim = 2"),
+    ({"states": {"theta": torch.zeros(3)}}, "dim = 2"), ({"states": []}, "states must map"), ({"tau": 0.1}, "two or more"),
+    ({"tau": (2.0**-30, 2.0**-31)}, "rounding"), ({"tau": (4.0, 2.0)}, "at most"), ({"tau": ("a", "b")}, "tau must be a number"),
+    ({"functions": lambda x: torch.ones(2)}, "rounding"), ({"functions": torch.sum}, "vector"),
+    ({"functions": lambda x: torch.log(x - 2)}, "not finite"), ({"optimizer": sme.Adam}, "optimizer must be"),
+    ({"problem": None}, "problem must be"),
 ])
 def test_bad_input_says_what_is_wrong(kwargs, word):
     with pytest.raises(sme.SMEError, match=word):
-        sme.check_order(GAUSSIAN["constant"], sme.RMSProp(), **kwargs)
+        sme.check_order(**{"problem": GAUSSIAN["constant"], "optimizer": sme.RMSProp(), **kwargs})
+
+
+def test_an_equation_is_asked_for_with_a_step_size_that_exists():
+    family = sme.derive(GAUSSIAN["constant"], sme.Adam(c1=10.0))
+    for tau, word in ((-1.0, "positive"), (0.0, "positive"), ("a", "number"), (0.5, "β = 1 − c1 τ")):
+        with pytest.raises(sme.SMEError, match=word):
+            family(tau)
 
 
 def test_sparse_rules_are_exact_for_their_degree():

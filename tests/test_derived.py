@@ -163,3 +163,52 @@ def test_rules_that_mix_coordinates_are_derived_too(scaling):
     step = Step(Normed(), 2)
     assert not step.separate
     assert_order(ratios(Normed(), models.gaussian(True), scaling, 2), 2)
+
+
+@dataclass(frozen=True)
+class Odder(sme.Optimizer):
+    """Rules that a careless look would take for simpler ones."""
+
+    kind: str = "triangular"
+    v_floor = 0.0  # no field of the dataclass
+
+    fields = ("theta", "v")
+    defaults = {"v": 1.0}  # noqa: RUF012
+    nonnegative = ("v",)
+
+    def update(self, state, gradient, tau, t):
+        theta, s = state["theta"], gradient.step
+        rate = {"triangular": 1.0, "warm-up": t, "schedule": 1.0, "one-sided": torch.relu(-theta) ** 4}[self.kind]
+        v = state["v"] + tau * rate * (gradient.square - state["v"])
+        if self.kind == "triangular":  # coordinate 0 sees coordinate 1, and not the other way
+            return {"theta": theta - s / (v.flip(-1).cumsum(-1).flip(-1) + 0.1).sqrt(), "v": v}
+        pace = 1 + 0.5 * torch.cos(torch.as_tensor(3 * t)) if self.kind == "schedule" else 1.0
+        return {"theta": theta - pace * s / (state["v"] + 0.1), "v": v}
+
+
+@pytest.mark.parametrize("kind", ["triangular", "warm-up", "schedule", "one-sided"])
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+def test_rules_with_a_hidden_structure_have_order_two(kind, scaling):
+    brownian = "independent" if scaling == "ballistic" else "step_memory"
+    found = sme.check_order(models.gaussian(True), Odder(kind), scaling, 2, brownian, {"theta": torch.tensor([-0.9, -0.6])})
+    assert found.proved == 2
+
+
+class Mutable(sme.Optimizer):
+    """A rule whose settings may change between two runs."""
+
+    fields = ("theta", "v")
+    defaults = {"v": 1.0}  # noqa: RUF012
+    nonnegative = ("v",)
+    c = 0.0
+
+    def update(self, state, gradient, tau, t):
+        v = state["v"] + tau * self.c * (gradient.square - state["v"])
+        return {"theta": state["theta"] - gradient.step / (state["v"].sqrt() + 0.1), "v": v}
+
+
+def test_a_changed_optimizer_is_expanded_again():
+    optimizer = Mutable()
+    assert not Step.of(optimizer, 2).squares
+    optimizer.c = 1.0
+    assert Step.of(optimizer, 2).squares

@@ -87,6 +87,7 @@ def test_a_wrong_derivation_does_not_pass(module, right, wrong, name, noise, sca
         assert_order(proved(name, noise, scaling, brownian), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "noise", "scaling", "brownian"), sorted({tuple(m[3:]) for m in MUTATIONS}))
 def test_the_right_derivation_passes(name, noise, scaling, brownian):
     assert_order(proved(name, noise, scaling, brownian), 2)

@@ -1,5 +1,6 @@
 """Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
 
+import math
 from collections.abc import Callable
 
 from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
@@ -10,6 +11,7 @@ from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.signs import BallisticSignSGD, BallisticSignum
 from sme.errors import SMEError, choose
+from sme.inputs import number
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer
 from sme.optimizers.rmsprop import RMSProp
@@ -83,8 +85,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     order
         1 or 2.
     brownian
-        `"independent"`, `"step_memory"` (of order 2 for any update rule with Gaussian noise), or
-        `"none"` (order 1, ballistic).
+        `"independent"`, `"step_memory"` (of order 2 for every rule that can be expanded, with Gaussian
+        noise), or `"none"` (order 1, ballistic).
 
     Returns
     -------
@@ -95,12 +97,29 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     SMEError
         if no such equation exists, or the rule cannot be expanded.
     """
+    check_parts(problem, optimizer)
     place = named(regime)
     _check(problem, optimizer, place, order, brownian)
     if by_signs(optimizer):
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
-    return lambda tau: _derived(place)(problem, optimizer, tau, order, brownian)
+
+    def family(tau: float) -> Equation:
+        step = number("tau", tau)
+        if not 0 < step < math.inf:
+            raise SMEError(f"tau must be positive, got {step:g}")
+        optimizer.check(step)
+        return _derived(place)(problem, optimizer, step, order, brownian)
+
+    return family
+
+
+def check_parts(problem: Problem, optimizer: Optimizer) -> None:
+    """Raise `SMEError` for what is no problem or no optimizer."""
+    if not isinstance(problem, Problem):
+        raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
 
 
 def by_signs(optimizer: Optimizer) -> bool:

@@ -10,10 +10,12 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.expansion.expectation import Coupled, Separate
 from sme.equations.expansion.lift import diffuse, gradient, variance
-from sme.equations.expansion.step import PROBES, Step, repeat, theta_of
+from sme.equations.expansion.step import Step, moments, probes, repeat, theta_of
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
+
+VANISHED = 1e-11
 
 
 class DerivedBatchEquivalent(Equation):
@@ -57,20 +59,21 @@ class DerivedBatchEquivalent(Equation):
 
     def _vanishes(self, form: Callable[[float, X, Tensor, Tensor], X]) -> bool:
         """Whether a form of the state and two increments is 0, at some random ones."""
+        x, _ = probes(self.optimizer, self.problem.dim)
         generator = torch.Generator().manual_seed(2)
-        x = 0.5 + torch.rand((PROBES, self.problem.dim * len(self.optimizer.fields)), generator=generator, dtype=torch.float64)
-        y, w = (torch.randn((PROBES, self.law.motions), generator=generator, dtype=torch.float64) for _ in range(2))
-        return bool((form(self.optimizer.t0, x, y, w).abs() < 1e-12).all())
+        y, w = torch.randn((2, len(x), self.law.motions), generator=generator, dtype=torch.float64)
+        return all(bool((form(t, x, y, w).abs() < VANISHED).all()) for t in moments(self.optimizer))
 
     def _check_degrees(self) -> None:
         """Raise `SMEError` unless `δ₃` is odd and cubic and `δ₄` even and quartic in the noise, as their moments are taken."""
-        generator = torch.Generator().manual_seed(3)
-        x = 0.5 + torch.rand((1, self.problem.dim * len(self.optimizer.fields)), generator=generator, dtype=torch.float64)
-        n = 0.5 + torch.rand((1, self.problem.dim), generator=generator, dtype=torch.float64)
-        third, fourth = ([self.increment(j, self.optimizer.t0, x, k * n) for k in range(4)] for j in (3, 4))
-        odd = third[3] - 4 * third[2] + 5 * third[1]
-        even = fourth[3] - 6 * fourth[2] + 15 * fourth[1] - 10 * fourth[0]
-        if any(not torch.allclose(left, torch.zeros_like(left), atol=1e-8) for left in (odd, even)):
+        x, (n, *_) = probes(self.optimizer, self.problem.dim)
+        for t in moments(self.optimizer):
+            third, fourth = ([self.increment(j, t, x, k * n) for k in range(4)] for j in (3, 4))
+            odd = third[3] - 4 * third[2] + 5 * third[1]
+            even = fourth[3] - 6 * fourth[2] + 15 * fourth[1] - 10 * fourth[0]
+            size = 1 + third[3].abs() + fourth[3].abs()
+            if all(bool((left.abs() < 1e-9 * size).all()) for left in (odd, even)):
+                continue
             raise SMEError(f"the increments of {self.optimizer.name} at second order in τ are of too high a degree in "
                            "gradient.step and gradient.square, so order 2 cannot be derived from their moments: use order=1")
 

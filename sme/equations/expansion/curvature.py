@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import X
-from sme.equations.expansion.step import PROBES, Step, repeat
+from sme.equations.expansion.step import Step, moments, probes, repeat
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 
-ALIVE = 1e-12
+ALIVE = 1e-11
 
 
 class Curvature:
@@ -26,22 +26,22 @@ class Curvature:
 
     def __init__(self, step: Step, law: GradientLaw) -> None:
         self.step, self.law, name = step, law, step.optimizer.name
-        generator = torch.Generator().manual_seed(1)
-        d = step.dim
-        x = 0.5 + torch.rand((PROBES, d * len(step.optimizer.fields)), generator=generator, dtype=torch.float64)
-        a, q = (torch.rand((PROBES, d), generator=generator, dtype=torch.float64) for _ in range(2))
-        kinds = []
-        for kind in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-            da, dq = kind[0] + 0 * a, kind[1] + 0 * q
-            one, two = (self._second(step.optimizer.t0, x, a, q, k * da, k * dq) for k in (1, 2))
-            elsewhere = self._second(step.optimizer.t0, x, a + 1, q + 1, da, dq)  # sees a cubic, which 4 to 1 does not
-            if not torch.allclose(4 * one, two, rtol=1e-9, atol=1e-9) or not torch.allclose(one, elsewhere, rtol=1e-9, atol=1e-9):
-                raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
-                               "gradient.square, so order 2 cannot be derived from their moments: use order=1")
-            kinds.append(one)
-        by_a, by_q, both = kinds
-        self.by_a, self.by_q = _alive(by_a), _alive(by_q)
-        self.mixed = _alive(both - by_a - by_q)
+        x, (a, q, _, _) = probes(step.optimizer, step.dim)
+        self.by_a = self.by_q = self.mixed = False
+        for t in moments(step.optimizer):
+            found = []
+            for kind in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+                da, dq = kind[0] + 0 * a, kind[1] + 0 * q
+                one, two = (self._second(t, x, a, q, k * da, k * dq) for k in (1, 2))
+                elsewhere = self._second(t, x, a + 1, q + 1, da, dq)  # sees a cubic, which 4 to 1 does not
+                pairs = ((4 * one, two), (one, elsewhere))
+                if not all(torch.allclose(each, other, rtol=1e-9, atol=1e-9) for each, other in pairs):
+                    raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
+                                   "gradient.square, so order 2 cannot be derived from their moments: use order=1")
+                found.append(one)
+            by_a, by_q, both = found
+            self.by_a, self.by_q = self.by_a or _alive(by_a), self.by_q or _alive(by_q)
+            self.mixed = self.mixed or _alive(both - by_a - by_q)
         if not step.separate and not law.paired and (self.by_a or self.by_q or self.mixed):
             raise SMEError(f"{name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise only: "
                            "use sme.GaussianNoise or order=1")

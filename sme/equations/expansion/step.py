@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ Variable = Any
 """the small variable of a curve: a series, or a dual number"""
 Curve = Callable[[Variable], Any]
 
-PROBES = 7
+PROBES = 16
 """paths at which the structure of an update rule is read off"""
 EXACT = 1e-9
 """relative difference below which two Taylor terms are equal"""
@@ -51,7 +51,8 @@ class Step:
     def __init__(self, optimizer: Optimizer, dim: int) -> None:
         self.optimizer, self.dim = optimizer, dim
         # above the floor the rule is the same without it, and much cheaper to differentiate
-        unfloored = is_dataclass(optimizer) and optimizer.v_floor > 0 and "v" in optimizer.fields
+        settings: set[str] = {each.name for each in fields(optimizer) if each.init} if is_dataclass(optimizer) else set()
+        unfloored = "v_floor" in settings and optimizer.v_floor > 0 and "v" in optimizer.fields
         self._unfloored: Optimizer = replace(optimizer, v_floor=0.0) if unfloored else optimizer  # type: ignore[type-var]
         self._direct = self._by_series = False
         try:
@@ -64,11 +65,9 @@ class Step:
 
     @classmethod
     def of(cls, optimizer: Optimizer, dim: int) -> "Step":
-        """The step of this optimizer, probed once in a process."""
-        try:
-            return _probed(optimizer, dim)
-        except TypeError:  # an optimizer without a hash
-            return cls(optimizer, dim)
+        """The step of this optimizer; of one that cannot change it is probed once in a process."""
+        frozen = is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
+        return _probed(optimizer, dim) if frozen else cls(optimizer, dim)
 
     def __call__(self, t: Any, x: X, s: Paths, q: Paths, tau: Any) -> X:
         """`U(t, x, s, q, τ)` for every path."""
@@ -116,46 +115,51 @@ class Step:
         return value
 
     def _probe(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-
-        def draw(width: int) -> Tensor:
-            return torch.rand((PROBES, width), generator=generator, dtype=torch.float64)
-
-        d, t, zero = self.dim, self.optimizer.t0, torch.zeros((), dtype=torch.float64)
-        x = 0.5 + draw(len(self.optimizer.fields) * d)  # second moments are positive
-        a, q, a2, q2 = draw(d) - 0.5, draw(d), draw(d) - 0.5, draw(d)
-        name = self.optimizer.name
-        if not _same(self(t, x, 0 * a, q, zero), x):
-            raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state "
-                           "must carry a factor gradient.step or tau")
-        once, double = self(t, x, a, q, zero) - x, self(t, x, 2 * a, 0 * q, zero) - x
-        mean = self.rate(t, x, (a + a2) / 2, (q + q2) / 2)
-        if not _same(2 * mean, self.rate(t, x, a, q) + self.rate(t, x, a2, q2)) or not _same(2 * once, double):
-            raise SMEError(f"the increment of {name} is not affine in gradient.step and gradient.square at first order in τ, so "
-                           "its moments are not those of a polynomial in the noise: let the gradient enter through averages, "
-                           "such as m + c (gradient.step − τ m)")
-        small = 1e-4
-        left = self(t, x, small * a, q, torch.tensor(small, dtype=torch.float64)) - x - small * self.rate(t, x, a, q)
-        if not torch.allclose(left, small**2 * self.bend(t, x, a, q), rtol=0, atol=1e-8):
-            raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its "
-                           "expansion. Use torch functions of its arguments only, without float(), and nothing singular at τ = 0")
-        self.squares = not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
-        self.separate = d == 1 or self._separate(t, x, a, q)
+        d, zero, name = self.dim, torch.zeros((), dtype=torch.float64), self.optimizer.name
+        x, (a, a2, q, q2) = probes(self.optimizer, d)
+        q, q2 = q * q, q2 * q2
+        self.squares, self.separate = False, True
+        for t in moments(self.optimizer):
+            if not bool(torch.isfinite(self(t, x, a, q, zero + 0.1)).all()):
+                raise SMEError(f"the update rule of {name} is not finite at states like {x[0].tolist()} of "
+                               f"{', '.join(self.optimizer.fields)}: name the fields that are never negative in `nonnegative`")
+            if not _same(self(t, x, 0 * a, q, zero), x):
+                raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state "
+                               "must carry a factor gradient.step or tau")
+            once, double = self(t, x, a, q, zero) - x, self(t, x, 2 * a, 0 * q, zero) - x
+            mean = self.rate(t, x, (a + a2) / 2, (q + q2) / 2)
+            if not _same(2 * mean, self.rate(t, x, a, q) + self.rate(t, x, a2, q2)) or not _same(2 * once, double):
+                raise SMEError(f"the increment of {name} is not affine in gradient.step and gradient.square at first order in τ, "
+                               "so its moments are not those of a polynomial in the noise: let the gradient enter through "
+                               "averages, such as m + c (gradient.step − τ m)")
+            small = 1e-4
+            left = self(t, x, small * a, q, zero + small) - x - small * self.rate(t, x, a, q)
+            if not torch.allclose(left, small**2 * self.bend(t, x, a, q), rtol=0, atol=1e-7):
+                raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its "
+                               "expansion. Use torch functions of its arguments only, without float(), kinks or jumps, and "
+                               "nothing singular at τ = 0")
+            self.squares = self.squares or not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
+            self.separate = self.separate and self._separate(t, x, a, q)
         if self.separate:
-            self._speed_up(t, x, a, q)
+            self._speed_up(self.optimizer.t0 + 0.37, x, a, q)
 
     def _separate(self, t: float, x: X, a: Paths, q: Paths) -> bool:
+        """Whether no coordinate moves when another one of the inputs does."""
         tau = torch.tensor(0.1, dtype=torch.float64)
-        moved = [torch.cat([part[:, :1] + 0.1, part[:, 1:]], -1) for part in (*split(x, self.dim), a, q)]
-        one = self(t, join(*moved[:-2]), moved[-2], moved[-1], tau)
-        change = (one - self(t, x, a, q, tau)).reshape(PROBES, -1, self.dim)
-        return bool((change[:, :, 1:] == 0).all())
+        still, others = self(t, x, a, q, tau), ~torch.eye(self.dim, dtype=torch.bool)
+        for j in range(self.dim if self.dim > 1 else 0):
+            bump = 0.1 * (torch.arange(self.dim) == j)
+            moved = [part + bump for part in (*split(x, self.dim), a, q)]
+            change = (self(t, join(*moved[:-2]), moved[-2], moved[-1], tau) - still).reshape(len(x), -1, self.dim)
+            if bool((change[:, :, others[j]] != 0).any()):
+                return False
+        return True
 
     def _speed_up(self, t: float, x: X, a: Paths, q: Paths) -> None:
         """Take all paths at once, and power series, if they give the same."""
         tau = torch.tensor(0.01, dtype=torch.float64)
         wanted = self(t, x, a, q, tau)
-        curve = lambda h: self(t, x + h * x, h * a + h * h * q, q + h * a, h * h)  # noqa: E731
+        curve = lambda h: self(t + h * h, x + h * x, h * a + h * h * q, q + h * a, h * h)  # noqa: E731
         slow = [nested(curve, order) for order in (2, 3)]
         try:
             self._direct = True
@@ -171,6 +175,21 @@ class Step:
 @functools.lru_cache(maxsize=64)
 def _probed(optimizer: Optimizer, dim: int) -> Step:
     return Step(optimizer, dim)
+
+
+def probes(optimizer: Optimizer, dim: int) -> tuple[X, tuple[Paths, Paths, Paths, Paths]]:
+    """States all over the place, and four random inputs, at which the structure of an update rule is read off."""
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand((PROBES, (len(optimizer.fields) + 4) * dim), generator=generator, dtype=torch.float64).split(dim, -1)
+    parts = [0.05 + 1.5 * part if name in optimizer.nonnegative else 3 * part - 1.5
+             for name, part in zip(optimizer.fields, uniform, strict=False)]
+    first, second, third, fourth = (2 * part - 1 for part in uniform[len(parts):])
+    return join(*parts), (first, second, third, fourth)
+
+
+def moments(optimizer: Optimizer) -> tuple[float, ...]:
+    """Times at which it is read off."""
+    return tuple(optimizer.t0 + after for after in (0.0, 0.37, 1.9))
 
 
 def _runs(attempt: Callable[[], object]) -> bool:
