@@ -32,8 +32,10 @@ def check(optimizer, problem, *args, **kwargs):
     return sme.check_order(problem, optimizer, *args, states={name: STATE[name] for name in optimizer.fields}, **kwargs)
 
 
-@pytest.mark.parametrize("noise", ["varying", "batch-of-2"])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("name", "noise"), [
+    *((name, "varying") for name in RULES), ("adagrad-updated", "batch-of-2"), ("adamw-updated", "batch-of-2"),
+    *(pytest.param(name, noise, marks=pytest.mark.slow) for name in RULES for noise in ("constant", "batch-of-2")),
+])
 def test_ballistic_equations_of_every_rule_have_order_two(name, noise):
     found = check(RULES[name], NOISE[noise])
     assert found.proved == 2
@@ -41,8 +43,11 @@ def test_ballistic_equations_of_every_rule_have_order_two(name, noise):
     assert found.obstacle == ""
 
 
-@pytest.mark.parametrize("noise", GAUSSIAN)
-@pytest.mark.parametrize("name", [*FIRST, "momentum", "nesterov", "adagrad-updated", "adabayes", "rmspropw"])
+@pytest.mark.parametrize(("name", "noise"), [
+    *((name, "varying") for name in (*FIRST, "momentum", "adagrad-updated", "adabayes")),
+    ("rmsprop", "constant"), ("adam", "constant"),
+    *(pytest.param(name, "constant", marks=pytest.mark.slow) for name in ("sgd", "rmsprop-updated", "adam-updated", *RULES)),
+])
 def test_step_memory_has_order_two_in_the_batch_equivalent_regime(name, noise):
     assert check({**FIRST, **RULES}[name], GAUSSIAN[noise], "batch_equivalent", 2, "step_memory").proved == 2
 

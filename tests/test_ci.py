@@ -39,6 +39,7 @@ def test_ci_fails_without_the_package_itself(tmp_path):
 
 
 @nested
+@pytest.mark.slow
 def test_ci_fails_without_the_test_extra(tmp_path):
     done = ci(tmp_path, "test", "'.[test]'", ".")
     assert done.returncode != 0

@@ -146,7 +146,6 @@ OPTIONS = [
     ["experiment=rules", "optimizer=momentum,signsgd", "tau=[1/8,1/16]", "paths=1", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside"],
-    ["optimizer=adabayes", "regime=batch_equivalent", "brownian=step_memory", "order=2"],
     ["experiment=minibatch", "tau=[1/8,1/16]", "paths=1", "problem.examples=12"],
     ["tau=1/8"], ["tau=0.125,0.0625"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
     ["paths=null", "tolerance=0.9"], ["budget_s=1000"],

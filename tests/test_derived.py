@@ -186,8 +186,14 @@ class Odder(sme.Optimizer):
         return {"theta": theta - pace * s / (state["v"] + 0.1), "v": v}
 
 
-@pytest.mark.parametrize("kind", ["triangular", "warm-up", "schedule", "one-sided"])
-@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+LONG = pytest.mark.slow  # no power series pass through these two
+
+
+@pytest.mark.parametrize(("kind", "scaling"), [
+    ("triangular", "ballistic"), ("warm-up", "ballistic"), ("schedule", "ballistic"), ("one-sided", "ballistic"),
+    ("warm-up", "batch_equivalent"), ("one-sided", "batch_equivalent"),
+    pytest.param("triangular", "batch_equivalent", marks=LONG), pytest.param("schedule", "batch_equivalent", marks=LONG),
+])
 def test_rules_with_a_hidden_structure_have_order_two(kind, scaling):
     brownian = "independent" if scaling == "ballistic" else "step_memory"
     found = sme.check_order(models.gaussian(True), Odder(kind), scaling, 2, brownian, {"theta": torch.tensor([-0.9, -0.6])})

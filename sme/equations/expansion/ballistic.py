@@ -9,7 +9,8 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.expansion.curvature import Curvature
 from sme.equations.expansion.lift import gradient, variance
-from sme.equations.expansion.step import Step, theta_of
+from sme.equations.expansion.states import theta_of
+from sme.equations.expansion.step import Step
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.expansion.expectation import Coupled, Separate
 from sme.equations.expansion.lift import diffuse, gradient, variance
-from sme.equations.expansion.step import Step, moments, probes, repeat, theta_of
+from sme.equations.expansion.states import repeat, theta_of
+from sme.equations.expansion.step import Step, moments, probes
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import X
-from sme.equations.expansion.step import Step, moments, probes, repeat
+from sme.equations.expansion.states import repeat
+from sme.equations.expansion.step import Step, moments, probes
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.base import X
-from sme.equations.expansion.step import repeat
+from sme.equations.expansion.states import repeat
 from sme.laws.base import GradientLaw
 
 Paths = Float[Tensor, "paths d"]

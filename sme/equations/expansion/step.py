@@ -13,6 +13,7 @@ from torch.func import jvp, vmap
 
 from sme.equations.base import X, join
 from sme.equations.expansion.series import Series, UnsupportedError, base
+from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.regimes import Gradient
@@ -94,12 +95,11 @@ class Step:
     def slope(self, curve: Curve, x: X, order: int = 1) -> X:
         """`taylor`, with zeros in the shape of `x` for a curve that does not move."""
         value: X | None = self.taylor(curve, order)
-        return torch.zeros_like(x) if value is None else value
+        return torch.zeros_like(base(x)) if value is None else value
 
     def rate(self, t: Any, x: X, a: Paths, q: Paths) -> X:
         """`∂_τ U(t, x, τ a, q, τ)` at `τ = 0`, affine in `(a, q)`."""
-        value: X = self.taylor(lambda tau: self(t, x, tau * a, q, tau), 1)
-        return value
+        return self.slope(lambda tau: self(t, x, tau * a, q, tau), x)
 
     def bend(self, t: Any, x: X, a: Paths, q: Paths) -> X:
         """`½ ∂_τ² U(t, x, τ a, q, τ)` at `τ = 0`."""
@@ -111,18 +111,22 @@ class Step:
 
     def kick(self, t: Any, x: X, a: Paths) -> X:
         """`push` of a change of `a` alone: `∂_s U a` at `τ = 0`."""
-        value: X = self.taylor(lambda e: self(t, x, e * a, 0 * a, 0 * e), 1)
-        return value
+        return self.slope(lambda e: self(t, x, e * a, 0 * a, 0 * e), x)
 
     def _probe(self) -> None:
         d, zero, name = self.dim, torch.zeros((), dtype=torch.float64), self.optimizer.name
         x, (a, a2, q, q2) = probes(self.optimizer, d)
         q, q2 = q * q, q2 * q2
-        self.squares, self.separate = False, True
-        for t in moments(self.optimizer):
+        times = moments(self.optimizer)
+        for t in times:
             if not bool(torch.isfinite(self(t, x, a, q, zero + 0.1)).all()):
                 raise SMEError(f"the update rule of {name} is not finite at states like {x[0].tolist()} of "
                                f"{', '.join(self.optimizer.fields)}: name the fields that are never negative in `nonnegative`")
+        self.separate = all(self._separate(t, x, a, q) for t in times)
+        if self.separate:
+            self._speed_up(times[1], x, a, q)
+        self.squares = False
+        for t in times:
             if not _same(self(t, x, 0 * a, q, zero), x):
                 raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state "
                                "must carry a factor gradient.step or tau")
@@ -139,9 +143,6 @@ class Step:
                                "expansion. Use torch functions of its arguments only, without float(), kinks or jumps, and "
                                "nothing singular at τ = 0")
             self.squares = self.squares or not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
-            self.separate = self.separate and self._separate(t, x, a, q)
-        if self.separate:
-            self._speed_up(self.optimizer.t0 + 0.37, x, a, q)
 
     def _separate(self, t: float, x: X, a: Paths, q: Paths) -> bool:
         """Whether no coordinate moves when another one of the inputs does."""
@@ -202,53 +203,6 @@ def _runs(attempt: Callable[[], object]) -> bool:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=EXACT, atol=EXACT)
-
-
-def split(x: Any, dim: int) -> list[Any]:
-    """The fields of a whole state; of a series, field by field without the coefficients that are 0."""
-    if not isinstance(x, Series):
-        return list(x.split(dim, -1))
-    parts = [None if c is None else split(c, dim) for c in x.coefficients]
-    count = next(len(part) for part in parts if part is not None)
-    fields = []
-    for i in range(count):
-        own = [None if part is None or (k and _zero(part[i])) else part[i] for k, part in enumerate(parts)]
-        fields.append(Series(own, x.level) if any(c is not None for c in own[1:]) else own[0])
-    return fields
-
-
-def _zero(part: Any) -> bool:
-    return isinstance(part, Tensor) and not bool(part.any())
-
-
-def beside(fields: list[Any]) -> Any:
-    """The fields as a whole state, or as a series of whole states."""
-    found = [field for field in fields if isinstance(field, Series)]
-    if not found:
-        return join(*fields)
-    level, length = max((field.level, len(field.coefficients)) for field in found)
-    shape = _template(fields[0])
-    parts = [field.coefficients if isinstance(field, Series) and field.level == level else [field] + [None] * (length - 1)
-             for field in fields]
-    rows = [[part[k] for part in parts] for k in range(length)]
-    whole = [None if all(c is None for c in row) else beside([shape if c is None else c for c in row]) for row in rows]
-    return Series(whole, level)
-
-
-def _template(field: Any) -> Tensor:
-    while isinstance(field, Series):
-        field = next(c for c in field.coefficients if c is not None)
-    return torch.zeros_like(field)
-
-
-def theta_of(x: Any, dim: int) -> Any:
-    """The parameters in a whole state."""
-    return split(x, dim)[0]
-
-
-def repeat(x: Tensor, count: int) -> Tensor:
-    """The paths `count` times over, stored field by field as `x` is."""
-    return x.T.repeat(1, count).T
 
 
 def nested(curve: Curve, order: int) -> Tensor:
