@@ -140,14 +140,14 @@ OPTIONS = [
     ["problem=polynomial"], ["problem=logistic", "problem.examples=12"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
     ["regime=batch_equivalent"], ["regime=batch_equivalent", "optimizer=adam", "problem=polynomial"],
-    ["brownian=none", "order=1"], ["order=[1,2]"], ["order=1,2"],
+    ["brownian=none", "order=1"], ["order=[1,2]"],
     ["experiment=obstruction", "tau=[1/8,1/16]", "paths=1"],
     ["experiment=hard", "brownian=step_memory", "tau=[1/8,1/16]", "paths=1"],
-    ["experiment=rules", "optimizer=momentum,signsgd", "tau=[1/8,1/16]", "paths=1", "order=1"],
+    ["experiment=rules", "optimizer=signsgd", "tau=[1/8,1/16]", "paths=1", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside"],
     ["experiment=minibatch", "tau=[1/8,1/16]", "paths=1", "problem.examples=12"],
-    ["tau=1/8"], ["tau=0.125,0.0625"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
+    ["tau=1/8"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
     ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
 ]
 

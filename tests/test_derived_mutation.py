@@ -69,8 +69,11 @@ def proved(name, noise, scaling, brownian):
     return ratios(RULES[name], NOISE[noise], scaling, 2, brownian=brownian)
 
 
-@pytest.mark.parametrize(("module", "right", "wrong", "name", "noise", "scaling", "brownian"), MUTATIONS,
-                         ids=[f"{m[3]}-{m[5]}-{i}" for i, m in enumerate(MUTATIONS)])
+# every third of them in the slow list, to keep the default run short
+CASES = [pytest.param(*m, id=f"{m[3]}-{m[5]}-{i}", marks=[pytest.mark.slow] * (i % 3 == 2)) for i, m in enumerate(MUTATIONS)]
+
+
+@pytest.mark.parametrize(("module", "right", "wrong", "name", "noise", "scaling", "brownian"), CASES)
 def test_a_wrong_derivation_does_not_pass(module, right, wrong, name, noise, scaling, brownian, monkeypatch):
     source = inspect.getsource(sys.modules[module])
     assert source.count(right) >= 1, "the mutation no longer applies: the derivation was rewritten"
