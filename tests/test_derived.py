@@ -158,7 +158,7 @@ class Normed(sme.Optimizer):
         return {"theta": state["theta"] - tau * m, "m": m}
 
 
-@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("scaling", ["ballistic", pytest.param("batch_equivalent", marks=pytest.mark.slow)])
 def test_rules_that_mix_coordinates_are_derived_too(scaling):
     step = Step(Normed(), 2)
     assert not step.separate
