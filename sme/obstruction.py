@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from contextlib import suppress
 
 import torch
@@ -12,12 +11,11 @@ from torch.func import jvp
 
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.errors import SMEError
+from sme.moment_test import Test
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.quadrature import rules
 from sme.regimes import BALLISTIC, Regime
-
-Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 
 
 class Obstruction:

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from sme.optimizers.adam import Adam
-from sme.optimizers.base import State, settle
-from sme.regimes import Gradient, Regime
+from sme.optimizers.decay import DecoupledDecay
 
 
 @dataclass(frozen=True)
-class AdamW(Adam):
+class AdamW(DecoupledDecay, Adam):
     """`Adam` with a further step `−τ λ θ`, `θ` the old parameters.
 
     The decoupled weight decay of `torch.optim.AdamW`: `lr · weight_decay = τλ`.
@@ -24,17 +23,3 @@ class AdamW(Adam):
     SMEError
         for a value outside these ranges.
     """
-
-    decay: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        settle(self, nonnegative=("decay",))
-
-    def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
-        new = super().update(state, gradient, tau, t)
-        return {**new, "theta": new["theta"] - tau * self.decay * state["theta"]}
-
-    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
-        given = super().physical(regime, tau)
-        return {**given, "weight_decay": tau * self.decay / given["lr"]}

@@ -22,10 +22,10 @@ DENOMINATORS = ("previous", "updated")
 class Optimizer(ABC):
     """An update rule in scaled variables, written once.
 
-    The discrete run steps `update`, the control variates differentiate it, and the closed-form
-    equations are tested against it. A subclass gives `fields` and `update`; it may give
+    The discrete run steps `update`, the control variates differentiate it, equations are derived from
+    it, and the closed forms are tested against it. A subclass gives `fields` and `update`; it may give
     `defaults` (start values of fields that need not be named in `start`), `nonnegative` (fields
-    that must start ≥ 0), `signed` (whether `update` reads `gradient.sign`) and `physical`.
+    that start, and stay, ≥ 0), `signed` (whether `update` reads `gradient.sign`) and `physical`.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("theta",)

@@ -56,12 +56,12 @@ class DerivedBallistic(Equation):
         if self.expansion.squares:
             square = square + 2 * self.problem.gradient(theta) * noise
         if self.second:
-            square = square + self.law.second(theta, dW[:, self.first :])
+            square = square + self.second_noise(theta, dW)
         return math.sqrt(self.tau) * self.expansion.push(t, x, noise, square)
 
     def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
         theta = x[:, : self.problem.dim]
-        square = 2 * self.law.diffuse(theta, y) * self.law.diffuse(theta, dW)
+        square = self.square_memory(theta, y, dW)
         return self.expansion.push(t, x, torch.zeros_like(square), square)
 
     def memory_trace(self, t: float, x: X) -> X:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import X
-from sme.equations.expansion.states import repeat
+from sme.equations.expansion.states import every_field, repeat
 from sme.equations.expansion.step import Step, moments, probes
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
@@ -72,11 +72,11 @@ class Curvature:
     def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
         total, one, zero = torch.zeros_like(x), torch.ones_like(g), torch.zeros_like(g)
         if self.by_a:
-            total = total + self._second(t, x, g, q, one, zero) * self._wide(x, self.law.variance(theta))
+            total = total + self._second(t, x, g, q, one, zero) * every_field(self.law.variance(theta), x)
         if self.by_q:
-            total = total + self._second(t, x, g, q, zero, one) * self._wide(x, self.law.square_variance(theta, g))
+            total = total + self._second(t, x, g, q, zero, one) * every_field(self.law.square_variance(theta, g), x)
         if self.mixed:
-            total = total + 2 * self._cross(t, x, g, q) * self._wide(x, 2 * g * self.law.variance(theta) + self.law.third(theta))
+            total = total + 2 * self._cross(t, x, g, q) * every_field(2 * g * self.law.variance(theta) + self.law.third(theta), x)
         return total
 
     def _by_columns(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
@@ -86,9 +86,6 @@ class Curvature:
         noise = self.law.diffuse(at, dW[:, : self.law.motions])
         square = 2 * wide * noise + self.law.second(at, dW[:, self.law.motions :])
         return self._second(t, repeat(x, count), wide, repeat(q, count), noise, square).reshape(count, *x.shape).sum(0)
-
-    def _wide(self, x: X, part: Tensor) -> X:
-        return part.T.repeat(x.shape[1] // self.step.dim, 1).T
 
 
 def _alive(term: Tensor) -> bool:

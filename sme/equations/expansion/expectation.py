@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.base import X
-from sme.equations.expansion.states import repeat
+from sme.equations.expansion.states import every_field, repeat
 from sme.laws.base import GradientLaw
 
 Paths = Float[Tensor, "paths d"]
@@ -31,18 +31,15 @@ class Separate:
     def even(self, increment: Increment, x: X) -> X:
         """`E δ`, for `δ = c₀ + c₂ n² + c₄ n⁴`: `c₀ + c₂ σ + 3 c₄ σ²`."""
         f0, f1, f2 = self._at(increment, x, (0.0, 1.0, 2.0))
-        sigma = self._wide(x, self.law.variance(x[:, : self.dim]))
+        sigma = every_field(self.law.variance(x[:, : self.dim]), x)
         return f0 + sigma * ((16 * f1 - f2 - 15 * f0) / 12 + sigma * (f2 - 4 * f1 + 3 * f0) / 4)
 
     def odd(self, increment: Increment, x: X, dW: Tensor) -> X:
         """`E[δ zᵀ] dW`, for `δ = c₁ n + c₃ n³`: `(c₁ + 3 c₃ σ) ∘ S dW`."""
         f1, f2 = self._at(increment, x, (1.0, 2.0))
         theta = x[:, : self.dim]
-        noise, sigma = self._wide(x, self.law.diffuse(theta, dW)), self._wide(x, self.law.variance(theta))
+        noise, sigma = every_field(self.law.diffuse(theta, dW), x), every_field(self.law.variance(theta), x)
         return noise * ((8 * f1 - f2) / 6 + sigma * (f2 - 2 * f1) / 2)
-
-    def _wide(self, x: X, part: Paths) -> X:
-        return part.T.repeat(x.shape[1] // self.dim, 1).T
 
 
 class Coupled:

@@ -54,3 +54,8 @@ def theta_of(x: Any, dim: int) -> Any:
 def repeat(x: Tensor, count: int) -> Tensor:
     """The paths `count` times over, stored field by field as `x` is."""
     return x.T.repeat(1, count).T
+
+
+def every_field(part: Tensor, x: Tensor) -> Tensor:
+    """What belongs to the coordinates, `(paths, d)`, once for each field of `x`."""
+    return part.T.repeat(x.shape[1] // part.shape[1], 1).T
