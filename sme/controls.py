@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +33,22 @@ class Responses:
 
     linear: Float[Tensor, "steps d rows"]
     quadratic: Float[Tensor, "steps d rows"]
+
+    @property
+    def carried(self) -> int:
+        """How many numbers a path carries."""
+        return 2 * self.linear.shape[2]
+
+    @cached_property
+    def shared(self) -> Float[Tensor, "steps weights"]:
+        """All weights of a step side by side."""
+        return torch.cat((self.linear.flatten(1), self.quadratic.flatten(1)), 1).contiguous()
+
+    def advance(self, carry: Float[Tensor, "paths carried"], shared: Float[Tensor, " weights"], noise: Float[Tensor, "paths d"],
+                variance: Float[Tensor, "paths d"]) -> Float[Tensor, "paths carried"]:
+        """The sums with one more step in them."""
+        linear, quadratic = shared.reshape(2, *self.linear.shape[1:])
+        return carry + torch.cat((noise @ linear, (noise * noise - variance) @ quadratic), -1)
 
 
 def responses(chain: Chain, start: State, marks: Sequence[int],
@@ -77,17 +94,14 @@ class Controls:
     """The running control variates of a block."""
 
     def __init__(self, weights: Responses | None, paths: int) -> None:
-        self.weights, self.paths = weights, paths
-        self.sums: list[Tensor | float] = [0.0, 0.0]
+        self.weights = weights
+        self.carry = torch.zeros(paths, weights.carried if weights is not None else 0, dtype=torch.float64)
 
     def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
         """Add step `k`'s noise and centred squares."""
         if self.weights is not None:
-            self.sums[0] = self.sums[0] + noise @ self.weights.linear[k]
-            self.sums[1] = self.sums[1] + (noise * noise - variance) @ self.weights.quadratic[k]
+            self.carry = self.weights.advance(self.carry.to(noise.device), self.weights.shared[k], noise, variance)
 
     def values(self) -> Float[np.ndarray, "paths controls"]:
         """One column a row and kind."""
-        if self.weights is None:
-            return np.zeros((self.paths, 0))
-        return torch.cat([torch.as_tensor(part) for part in self.sums], -1).cpu().numpy()
+        return self.carry.cpu().numpy()

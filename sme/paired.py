@@ -1,35 +1,30 @@
 """The paired run: discrete optimizer and equations on the same increments."""
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from sme.controls import Controls, Responses, responses
-from sme.equations.base import Equation
+from sme.compiled import ensemble
+from sme.controls import responses
+from sme.ensemble import Ladder
 from sme.moments import Moments
-from sme.optimizers.base import Optimizer, State
+from sme.optimizers.base import State
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
-from sme.simulate.increments import Increments, coarsen, together
 from sme.simulate.schemes import scheme
-from sme.simulate.torchsde_adapter import integrate
 
 BLOCKS = 4
 """Blocks a shard, each with moments of its own: the folds of the control variates' coefficients."""
 BLOCK_PAIRS = 4096
 SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
-LARGEST = 2**18
-"""normals drawn at once for a substep"""
+LARGEST, FEWEST = 2**15, 64
+"""numbers of all pairs' states, or increments, at a time; and the least number of pairs"""
 DIVERGED = 1e50
 """a pair with a value beyond this, or not finite, is diverged: its square would still be a number"""
-LEVELS = (1, 2, 4)
-"""Substeps of the three levels, in units of the finest."""
-
 
 @dataclass(frozen=True)
 class Block:
@@ -48,25 +43,6 @@ class Block:
         return Block(self.moments.merge(other.moments), self.diverged + other.diverged, self.floored + other.floored)
 
 
-class Ladder:
-    """An equation on three levels of one path, extrapolated pairwise."""
-
-    def __init__(self, equation: Equation, x: Float[Tensor, "paths state"]) -> None:
-        self.equation, self.scheme = equation, scheme(equation)
-        self.levels = [x] * len(LEVELS)
-
-    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
-        """Advance every level by one optimizer step."""
-        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
-                       for x, factor in zip(self.levels, LEVELS, strict=True)]
-
-    def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The extrapolated observables, and how far halving the substep moved them."""
-        fine, middle, coarse = (observe(x) for x in self.levels)
-        best = self.scheme.extrapolate(fine, middle)
-        return best, best - self.scheme.extrapolate(middle, coarse)
-
-
 def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     """The observables along the order-1 ODE, or None where no ODE is a reference."""
     if setup.order == 1 or setup.regime != BALLISTIC:
@@ -81,40 +57,35 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     return torch.cat(values).cpu().numpy()
 
 
-def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pairs: int = BLOCK_PAIRS) -> Block:
-    """Run `pairs` antithetic pairs of discrete run and equation; `key = (seed, steps, shard, block, piece)`."""
-    law, chain, tau, paths = setup.problem.noise, setup.chain, setup.tau, 2 * pairs
-    device = setup.start["theta"].device
-    equations = [setup.equation()]
-    if setup.order == 2 and setup.ordinary is None:  # the reference is an equation with noise of its own
-        equations.append(setup.reference())
-    ladders = [Ladder(each, setup.whole(paths if each.motions else 1)) for each in equations]
-    increments = Increments(key, pairs, ladders[0].scheme.substeps(tau), tau, device)
-    state = setup.fields(setup.whole(paths))
-    controls = Controls(weights, paths)
-    floor = Floor(setup.optimizer, paths, device)
-    floor.see(state)
+def run_block(setup: Setup, numbers: tuple[int, ...], pairs: int | None = None) -> Block:
+    """Run `pairs` antithetic pairs of discrete run and equation, some at a time; `numbers = (seed, steps, shard, block)`."""
+    pairs, size = BLOCK_PAIRS if pairs is None else pairs, chunk(setup)
+    return reduce(Block.merge, (_run(setup, numbers, min(size, pairs - offset), offset)
+                                for offset in range(0, pairs, size)))
+
+
+def chunk(setup: Setup) -> int:
+    """So many pairs at a time that their states and increments stay in the processor's cache."""
+    if setup.source:
+        return BLOCK_PAIRS
+    law, size = setup.problem.noise, BLOCK_PAIRS
+    numbers = max(setup.problem.dim * len(setup.optimizer.fields), law.motions + law.second_motions)
+    while numbers * size > LARGEST and size > FEWEST:
+        size //= 2
+    return size
+
+
+def _run(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
+    run = ensemble(setup, numbers, pairs, offset)
     rows: list[tuple[np.ndarray, ...]] = []
-    for k in range(setup.marks[-1]):
-        dW = increments.first(law.motions) if law.paired or any(each.motions for each in equations) else None
-        second = max(each.second for each in equations)
-        dW2 = increments.second(second) if second else None
-        z = law.draw(coarsen(dW, len(dW))[0] if law.paired and dW is not None else None, tau, increments.draws, paths)
-        theta = state["theta"]
-        state, noise = chain.step(state, z, k)
-        if weights is not None:
-            controls.add(k, chain.centred(theta, noise), law.variance(theta))
-        for ladder in ladders:
-            ladder.step(k, chain.time(k), _share(ladder.equation, dW, dW2, increments.substeps))
-        floor.see(state)
-        floor.see(setup.fields(ladders[0].levels[0]))
-        if k + 1 in setup.marks:
-            rows.append(_differences(setup, state, ladders, len(rows)))
-    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [controls.values()], -1)
-    return _block(setup, values, floor)
+    for mark in setup.marks:
+        run.advance(mark)
+        rows.append(_differences(setup, run.state, run.ladders, len(rows)))
+    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.controls.values()], -1)
+    return _block(setup, values, int(run.floored.sum()))
 
 
-def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], floor: "Floor") -> Block:
+def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], floored: int) -> Block:
     """The moments of the pairs that did not diverge."""
     pairs = len(values) // 2
     with np.errstate(invalid="ignore", over="ignore"):  # a diverged pair is counted below
@@ -124,13 +95,7 @@ def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], floor: "F
         size = setup.ordinary.size
         judged[2 * size : 3 * size] = np.isfinite(setup.ordinary.ravel())
     finite = (np.abs(values[:, judged]) < DIVERGED).all(-1)  # NaN is not
-    return Block(Moments.of(values[finite]), int(2 * (~finite).sum()), floor.count())
-
-
-def _share(each: Equation, dW: Tensor | None, dW2: Tensor | None, substeps: int) -> Tensor:
-    if not each.motions or dW is None:
-        return torch.zeros(substeps, 1, 0, dtype=torch.float64)
-    return together(dW, dW2) if each.second and dW2 is not None else dW
+    return Block(Moments.of(values[finite]), int(2 * (~finite).sum()), floored)
 
 
 def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:
@@ -145,33 +110,14 @@ def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -
     return tuple(part.cpu().numpy() for part in parts)
 
 
-class Floor:
-    """Which paths saw the floor."""
-
-    def __init__(self, optimizer: Optimizer, paths: int, device: torch.device) -> None:
-        self.active = optimizer.v_floor > 0 and "v" in optimizer.fields
-        self.level = optimizer.v_floor
-        self.seen = torch.zeros(paths, dtype=torch.bool, device=device)
-
-    def see(self, state: State) -> None:
-        """Note the paths whose second moment is below the floor in any coordinate."""
-        if self.active:
-            self.seen = self.seen | (state["v"] < self.level).any(-1)
-
-    def count(self) -> int:
-        """How many."""
-        return int(self.seen.sum())
-
-
 def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
-    """The blocks of one shard: a function of `(seed, steps, shard)` and the setup alone."""
-    law = setup.problem.noise
-    # so many motions that a block's increments leave the cache: run it in pieces
-    pieces = 1
-    while (law.motions + law.second_motions) * BLOCK_PAIRS // pieces > LARGEST and pieces < BLOCK_PAIRS // 32:
-        pieces *= 2
+    """The blocks of one shard: a function of `(seed, steps, shard)` and the setup (see `prepared`) alone."""
+    with torch.no_grad():
+        return [run_block(setup, (seed, setup.steps, shard, block)) for block in range(BLOCKS)]
+
+
+def prepared(setup: Setup) -> Setup:
+    """The setup with what all its shards share: the ODE's observables and the weights of the control variates."""
     with torch.no_grad():
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
-        return [reduce(Block.merge, (run_block(setup, (seed, setup.steps, shard, block, piece), weights,
-                                               BLOCK_PAIRS // pieces) for piece in range(pieces)))
-                for block in range(BLOCKS)]
+        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights)

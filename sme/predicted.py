@@ -92,7 +92,7 @@ def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, 
     levels = {1: [start, start], 2: [start, start]}  # coarse and fine, with + and −
     rows, sums = [], [torch.zeros_like(start)] * POWERS
     for k in range(marks[-1]):
-        dW, t = increments.first(first.first), setup.optimizer.t0 + k * delta
+        dW, t = increments.first(k, first.first), setup.optimizer.t0 + k * delta
         for level, parts in ((1, (dW.sum(0),)), (2, (dW[0], dW[1]))):
             dt = delta / level
             for i, part in enumerate(parts):

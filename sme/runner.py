@@ -1,6 +1,5 @@
 """`weak_error`: from a specification to points to a study."""
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +11,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sme import effort, predicted
-from sme.errors import SMEError
+from sme.backend import BACKENDS, compiled_setups
+from sme.errors import SMEError, choose
 from sme.inputs import several, whole
 from sme.optimizers.base import Optimizer
-from sme.paired import ordinary
+from sme.paired import prepared
 from sme.points import Key, Point, read
 from sme.problems.base import Problem
 from sme.setup import Setup
@@ -46,6 +46,7 @@ def weak_error(
     seed: int = 0,
     device: str = "auto",
     processes: int | str = 1,
+    backend: str = "auto",
     results: str | Path | None = None,
 ) -> Study:
     """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
@@ -88,6 +89,9 @@ def weak_error(
         `"auto"`, `"cpu"`, `"cuda"`, …
     processes
         over shards; `"auto"` is one a core. Any number gives the same digits.
+    backend
+        `"compiled"` C code, made from the equation and the update rule; `"torchsde"`; or `"auto"`: the
+        first where it can be had, else the second, with a line that says why. They agree to rounding.
     results
         folder for points and tables; points found there are not computed again. None: in memory.
 
@@ -106,7 +110,8 @@ def weak_error(
     setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
     folder = effort.folder(results) / spec.name if results is not None else None
     study = Study(spec.outline(), [], folder)
-    run = _Run(study, setups, whole("seed", seed, 0), effort.processes(processes, place), effort.budget(budget_s))
+    run = _Run(study, setups, whole("seed", seed, 0), effort.processes(processes, place), effort.budget(budget_s),
+               choose("backend", backend, BACKENDS))
     if folder is not None:
         spec.outline().write(folder, spec.describe())
         study.points += read(folder / "points", study.name)
@@ -124,7 +129,8 @@ class _Run:
     """Computes the points that a study lacks."""
 
     def __init__(self, study: Study, setups: dict[tuple[int, int], Setup], seed: int, processes: int,
-                 budget_s: float) -> None:
+                 budget_s: float, backend: str) -> None:
+        self.backend = backend
         self.study, self.setups, self.seed, self.processes = study, setups, seed, processes
         self.deadline = time.monotonic() + budget_s
 
@@ -140,7 +146,7 @@ class _Run:
         keys = [Key(*which, self.seed, shard) for which, count in counts.items() for shard in range(count)]
         there = {point.key for point in self.study.points}
         missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
-        ready = {which: self._ready(which) for which in {key[:2] for key in missing}}
+        ready = self._ready(sorted({key[:2] for key in missing}))
         tasks = [(ready[key[:2]], key, self.study.name) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:
@@ -181,9 +187,9 @@ class _Run:
                 predicted.write(self.study.folder, known)
         self.study.predicted = known
 
-    def _ready(self, which: tuple[int, int]) -> Setup:
-        with torch.no_grad():
-            return dataclasses.replace(self.setups[which], ordinary=ordinary(self.setups[which]))
+    def _ready(self, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Setup]:
+        ready = {which: prepared(self.setups[which]) for which in wanted}
+        return ready if self.backend == "torchsde" else compiled_setups(ready, must=self.backend == "compiled")
 
     def _compute(self, tasks: list[tuple[Setup, Key, str]]) -> Iterator[Point]:
         size = len(tasks) if math.isinf(self.deadline) else self.processes

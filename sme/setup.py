@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.controls import Responses
 from sme.equations.base import Equation
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, State
@@ -32,6 +33,10 @@ class Setup:
     """step numbers at which the observables are taken"""
     observables: Mapping[str, Callable[[State], Tensor]]
     device: str = "cpu"
+    weights: Responses | None = None
+    """the weights of the control variates"""
+    source: str = ""
+    """the C source of the run; empty for the path through torchsde"""
     ordinary: Float[np.ndarray, "marks observables"] | None = None
     """the observables along the order-1 ODE, where that is the reference of order 2"""
 
@@ -53,6 +58,11 @@ class Setup:
         """The order-1 equation whose error is the yardstick of order 2."""
         brownian = "none" if self.regime == BALLISTIC else "independent"
         return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
+
+    def equations(self) -> list[Equation]:
+        """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""
+        alone = self.order == 1 or self.regime == BALLISTIC
+        return [self.equation()] if alone else [self.equation(), self.reference()]
 
     def observe(self, state: State) -> Float[Tensor, "paths observables"]:
         """All observables of a state."""

@@ -1,6 +1,5 @@
 """The closed-form equations of Adam."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -99,7 +98,7 @@ class BallisticAdam(_Adam):
         second = self.second_noise(theta, dW)
         square = 2 * self.problem.gradient(theta) * noise + skew + second
         on = (torch.zeros_like(v), self.optimizer.c1 * noise, self.optimizer.c2 * square)
-        return math.sqrt(self.tau) * join(*on)
+        return self.tau**0.5 * join(*on)
 
 
 class BatchEquivalentAdam(_Adam):
@@ -152,5 +151,5 @@ class BatchEquivalentAdam(_Adam):
             b_theta = -factor.gain * p.value * m
             on_m = on_m - 0.5 * tau * c1 * self.law.diffuse_slope(theta, b_theta, dW[:, : self.first])
         second = self.second_noise(theta, dW)
-        on_v = 2 * tau * c2 * self.problem.gradient(theta) * noise + math.sqrt(tau) * c2 * second
+        on_v = 2 * tau * c2 * self.problem.gradient(theta) * noise + tau**0.5 * c2 * second
         return join(on_theta, on_m, on_v)

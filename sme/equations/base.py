@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sme.equations.description import Description, describe
 from sme.optimizers.base import Optimizer
-from sme.optimizers.preconditioner import Preconditioner, preconditioner
+from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
 
 X = Float[Tensor, "paths state"]
@@ -78,7 +78,7 @@ class Equation(ABC):
     def precondition(self, v: Tensor, eps: float | Tensor) -> Preconditioner:
         """`P(v)` and `P'(v)` with the optimizer's floor, which is passed over where no path is near it."""
         level = self.optimizer.v_floor
-        return preconditioner(v, eps, 0.0 if bool((v >= level).all()) else level)
+        return preconditioner(v, eps, 0.0 if above(v, level) else level)
 
     def second_noise(self, theta: Tensor, dW: Float[Tensor, "paths motions"]) -> Tensor | float:
         """The independent noise of `gradient.square`; 0 without a second motion."""

@@ -1,6 +1,5 @@
 """The closed-form equations of RMSProp."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -81,7 +80,7 @@ class BallisticRMSProp(_RMSProp):
         noise, skew = self.law.diffuse_square(theta, dW[:, : self.first])
         second = self.second_noise(theta, dW)
         square = 2 * self.problem.gradient(theta) * noise + skew + second
-        scale = math.sqrt(self.tau)
+        scale = self.tau**0.5
         return scale * join(-self._preconditioner(v).value * noise, self.optimizer.c * square)
 
 
@@ -140,5 +139,5 @@ class BatchEquivalentRMSProp(_RMSProp):
         if self._updated:
             change = change + c * p.slope * (3 * sigma - v) * noise
         second = self.second_noise(theta, dW)
-        on_v = 2 * tau * c * g * noise + math.sqrt(tau) * c * second
+        on_v = 2 * tau * c * g * noise + tau**0.5 * c * second
         return join(-on_theta - tau * change, on_v)

@@ -1,6 +1,5 @@
 """The closed-form equations of SGD."""
 
-import math
 from typing import ClassVar
 
 from torch import Tensor
@@ -26,7 +25,7 @@ class BallisticSGD(Equation):
         return -g - 0.5 * self.tau * self.problem.hessian(x, g) if self.order == 2 else -g
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
-        return -math.sqrt(self.tau) * self.law.diffuse(x, dW)
+        return -self.tau**0.5 * self.law.diffuse(x, dW)
 
 
 class BatchEquivalentSGD(Equation):

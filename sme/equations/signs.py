@@ -63,7 +63,7 @@ class BallisticSignSGD(Equation):
         linear = density / deviation * self.law.diffuse(x, dW[:, : self.first])
         part = density.unsqueeze(-1) * s
         rest = _covariance(a, s) - part @ part.mT
-        return -math.sqrt(self.tau) * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
+        return -self.tau**0.5 * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
 
 
 def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"]) -> tuple[Tensor, Tensor]:
@@ -135,4 +135,4 @@ class BallisticSignum(Equation):
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, m = self.split(x)
-        return math.sqrt(self.tau) * join(torch.zeros_like(m), self.optimizer.c * self.law.diffuse(theta, dW[:, : self.first]))
+        return self.tau**0.5 * join(torch.zeros_like(m), self.optimizer.c * self.law.diffuse(theta, dW[:, : self.first]))

@@ -85,7 +85,7 @@ class GaussianNoise(GradientLaw):
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if increment is None:
             return stream.normal(paths, self.motions)
-        return increment / math.sqrt(tau)
+        return increment / tau**0.5
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         return self.diffuse(theta, z)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sme.tracing import traced
+
 EPS_MODES = ("outside", "inside", "average")
 
 
@@ -13,6 +15,11 @@ class Preconditioner(NamedTuple):
 
     value: Tensor
     slope: Tensor
+
+
+def above(v: Tensor, v_floor: float) -> bool:
+    """Whether every path is above the floor; while an equation is traced there are no values, and none is known to be."""
+    return not traced() and bool((v >= v_floor).all())
 
 
 def _ramp(s: Tensor) -> Tensor:

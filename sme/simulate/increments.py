@@ -1,40 +1,39 @@
-"""The random numbers of a run: the only generator in the program."""
+"""The random numbers of a run."""
 
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sme.simulate.counter import Key, key, normals, words
 
-class Stream:
-    """Independent random numbers, a function of the key alone.
+FIRST, SECOND, DRAWS = range(3)
+"""the streams of a shard: first motions, second motions, the discrete run's own draws"""
 
-    On a CPU numpy's SFC64 seeded by a `SeedSequence`; on another device torch's generator there.
-    The two give different numbers of the same law.
-    """
 
-    def __init__(self, key: tuple[int, ...], device: torch.device) -> None:
-        self.device = device
-        sequence = np.random.SeedSequence(key)
-        if device.type == "cpu":
-            self._numpy = np.random.Generator(np.random.SFC64(sequence))
-        else:
-            seed = int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
-            self._torch = torch.Generator(device).manual_seed(seed)
+class Draws:
+    """The discrete run's own random numbers at one step, independent between paths, pairs or not."""
 
-    def normal(self, *shape: int) -> Float[Tensor, "..."]:
-        """Standard normals in float64."""
-        if self.device.type == "cpu":
-            return torch.from_numpy(self._numpy.standard_normal(shape))
-        return torch.randn(shape, generator=self._torch, device=self.device, dtype=torch.float64)
+    def __init__(self, key: Key, step: int, offset: int, pairs: int, device: torch.device) -> None:
+        self.key, self.step, self.offset, self.pairs, self.device = key, step, offset, pairs, device
 
-    def integers(self, high: int, *shape: int) -> Int[Tensor, "..."]:
-        """Uniform integers in `[0, high)`."""
-        if self.device.type == "cpu":
-            return torch.from_numpy(self._numpy.integers(high, size=shape))
-        return torch.randint(high, shape, generator=self._torch, device=self.device)
+    def _call(self, each: int) -> tuple[Key, int, int, int, int, torch.device]:
+        calls = 2 * ((each + 1) // 2)  # half of them for the paths, half for their antithetic partners
+        return self.key, self.step * calls, calls, self.offset, self.pairs, self.device
+
+    def _by_path(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        each = math.prod(shape[1:])
+        return torch.cat([half[:each] for half in rows.chunk(2)], 1).T.reshape(shape)
+
+    def normal(self, *shape: int) -> Float[Tensor, "paths ..."]:
+        """Standard normals."""
+        return self._by_path(normals(*self._call(math.prod(shape[1:]))), shape)
+
+    def integers(self, high: int, *shape: int) -> Int[Tensor, "paths ..."]:
+        """Uniform integers in `[0, high)`, each with its probability to `high/2³²`."""
+        rows = torch.stack(words(*self._call(math.prod(shape[1:]))), 1).flatten(0, 1)
+        return self._by_path(((rows.to(torch.int64) & 0xFFFFFFFF) * high) >> 32, shape)
 
 
 class Increments:
@@ -42,31 +41,40 @@ class Increments:
 
     `pairs` paths with increments `dW` and as many with `−dW`, in this order. First motions,
     second motions and the discrete run's own draws come from three streams, so that every
-    order and scheme sees the same discrete run.
+    order and scheme sees the same discrete run. A number depends on `(key, step, substep, motion,
+    pair)` alone.
 
     Parameters
     ----------
-    key
-        `(seed, steps, shard, block, piece)`.
+    numbers
+        `(seed, steps, shard, block)`.
+    pairs, offset
+        how many, and the number of the first within its block.
     """
 
-    def __init__(self, key: tuple[int, ...], pairs: int, substeps: int, tau: float,
-                 device: torch.device) -> None:
-        self.pairs, self.substeps = pairs, substeps
+    def __init__(self, numbers: tuple[int, ...], pairs: int, substeps: int, tau: float, device: torch.device,
+                 offset: int = 0) -> None:
+        self.pairs, self.substeps, self.offset, self.device = pairs, substeps, offset, device
+        self.keys = [key(*numbers, stream) for stream in (FIRST, SECOND, DRAWS)]
         self._scale = math.sqrt(tau / substeps)
-        self._first, self._second, self.draws = (Stream((*key, kind), device) for kind in range(3))
 
-    def _step(self, stream: Stream, motions: int) -> Tensor:
-        half = self._scale * stream.normal(self.substeps, motions, self.pairs)
+    def _step(self, stream: int, k: int, motions: int) -> Tensor:
+        calls = (self.substeps * motions + 1) // 2
+        half = normals(self.keys[stream], k * calls, calls, self.offset, self.pairs, self.device)[: self.substeps * motions]
+        half = self._scale * half.reshape(self.substeps, motions, self.pairs)
         return torch.cat((half, -half), 2).mT
 
-    def first(self, motions: int) -> Float[Tensor, "substeps paths motions"]:
-        """`ΔW¹` in each substep of the next step."""
-        return self._step(self._first, motions)
+    def first(self, k: int, motions: int) -> Float[Tensor, "substeps paths motions"]:
+        """`ΔW¹` in each substep of step `k`."""
+        return self._step(FIRST, k, motions)
 
-    def second(self, motions: int) -> Float[Tensor, "substeps paths motions"]:
-        """`ΔW²` in each substep of the next step."""
-        return self._step(self._second, motions)
+    def second(self, k: int, motions: int) -> Float[Tensor, "substeps paths motions"]:
+        """`ΔW²` in each substep of step `k`."""
+        return self._step(SECOND, k, motions)
+
+    def draws(self, k: int) -> Draws:
+        """The discrete run's own numbers at step `k`."""
+        return Draws(self.keys[DRAWS], k, self.offset, self.pairs, self.device)
 
 
 def coarsen(dW: Float[Tensor, "substeps paths motions"], factor: int) -> Float[Tensor, "coarse paths motions"]:

@@ -1,6 +1,5 @@
 """The derived equation in the ballistic regime."""
 
-import math
 from typing import Any
 
 import torch
@@ -57,7 +56,7 @@ class DerivedBallistic(Equation):
             square = square + 2 * self.problem.gradient(theta) * noise
         if self.second:
             square = square + self.second_noise(theta, dW)
-        return math.sqrt(self.tau) * self.expansion.push(t, x, noise, square)
+        return self.tau**0.5 * self.expansion.push(t, x, noise, square)
 
     def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
         theta = x[:, : self.problem.dim]

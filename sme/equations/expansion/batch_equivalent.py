@@ -1,6 +1,5 @@
 """The derived equation in the batch-equivalent regime."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -115,7 +114,7 @@ class DerivedBatchEquivalent(Equation):
         total = leading + self.tau * self._noise_correction(t, x, first, leading)
         if self.second:
             second = self.law.second(x[:, : self.problem.dim], dW[:, self.first :])
-            total = total + math.sqrt(self.tau) * self.expansion.push(t, x, torch.zeros_like(second), second)
+            total = total + self.tau**0.5 * self.expansion.push(t, x, torch.zeros_like(second), second)
         return total
 
     def _noise_correction(self, t: float, x: X, dW: Tensor, leading: X) -> X:

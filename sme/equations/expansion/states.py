@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sme.equations.base import join
 from sme.equations.expansion.series import Series
+from sme.tracing import traced
 
 
 def split(x: Any, dim: int) -> list[Any]:
@@ -23,7 +24,7 @@ def split(x: Any, dim: int) -> list[Any]:
 
 
 def _zero(part: Any) -> bool:
-    return isinstance(part, Tensor) and not bool(part.any())
+    return not traced() and isinstance(part, Tensor) and not bool(part.any())
 
 
 def beside(fields: list[Any]) -> Any:

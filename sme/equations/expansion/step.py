@@ -16,6 +16,7 @@ from sme.equations.expansion.series import Series, UnsupportedError, base
 from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
+from sme.optimizers.preconditioner import above
 from sme.regimes import Gradient
 
 Paths = Float[Tensor, "paths d"]
@@ -75,8 +76,8 @@ class Step:
         state = dict(zip(self.optimizer.fields, split(x, self.dim), strict=True))
 
         floored = self._unfloored is not self.optimizer
-        above = floored and self._direct and bool((base(state["v"]) >= self.optimizer.v_floor).all())
-        optimizer = self._unfloored if above else self.optimizer
+        unfloored = floored and self._direct and above(base(state["v"]), self.optimizer.v_floor)
+        optimizer = self._unfloored if unfloored else self.optimizer
 
         def update(state: dict[str, Tensor], s: Tensor, q: Tensor) -> dict[str, Tensor]:
             return optimizer.update(state, Gradient(s, q), tau, t)

@@ -1,0 +1,116 @@
+/* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
+
+   What the lines above this one define: W pairs a block; FIRST, SECOND motions; EQUATIONS, LEVELS,
+   STATE numbers of a path; CHAIN (whether there is a discrete run), CARRY numbers that it carries beside
+   its state, SHARED numbers a step that all paths share; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL;
+   the functions substep_0, substep_1 and chain_step. */
+
+#define ALL (FIRST + SECOND)
+#define ROWS(n) ((n) > 0 ? (n) : 1)
+
+/* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[j]`. */
+static void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
+                  double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W]) {
+    double sum[ROWS(ALL)][W];
+    for (int m = 0; m < ALL; m++)
+#pragma omp simd
+        for (int p = 0; p < W; p++) {
+            double total = dw[0][m][p];
+            for (int i = 1; i < factor; i++) total += dw[i][m][p];
+            sum[m][p] = total;
+        }
+#if EQUATIONS > 1
+    if (equation == 1) substep_1(t, dt, tau, x, sum, since); else
+#endif
+#if EQUATIONS > 0
+    substep_0(t, dt, tau, x, sum, since);
+#endif
+    for (int m = 0; m < FIRST; m++)
+#pragma omp simd
+        for (int p = 0; p < W; p++) since[m][p] += sum[m][p];
+}
+
+static void below(double (*restrict x)[W], int32_t *restrict seen) {
+    for (int i = FLOOR_FROM; i < FLOOR_FROM + FLOOR_COUNT; i++)
+#pragma omp simd
+        for (int p = 0; p < W; p++) seen[p] |= x[i][p] < FLOOR_LEVEL;
+}
+
+/* Rows of `pairs` numbers from and to blocks of W; beyond the last pair stands a copy of it. */
+static void load(const double *from, int64_t pairs, int64_t at, int rows, double (*to)[W]) {
+    for (int i = 0; i < rows; i++)
+        for (int64_t p = 0; p < W; p++) to[i][p] = from[2 * i * pairs + (at + p < pairs ? at + p : pairs - 1)];
+}
+
+static void store(double *to, int64_t pairs, int64_t at, int rows, double (*from)[W]) {
+    for (int i = 0; i < rows; i++)
+        for (int64_t p = 0; p < W && at + p < pairs; p++) to[2 * i * pairs + at + p] = from[i][p];
+}
+
+void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
+         double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared) {
+    const double dt = tau / (double)substeps, root = sqrt(dt);
+    const int unit = substeps < 4 ? (int)substeps : 4;
+    const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
+    for (int64_t at = 0; at < pairs; at += W) {
+        double xs[ROWS(EQUATIONS)][LEVELS][2][STATE][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        int32_t seen[2][W] = {{0}};
+        for (int s = 0; s < 2; s++) {
+            for (int e = 0; e < EQUATIONS; e++)
+                for (int l = 0; l < LEVELS; l++)
+                    load(x + ((e * LEVELS + l) * STATE * 2 + s) * pairs, pairs, at, STATE, xs[e][l][s]);
+            if (CHAIN) load(state + s * pairs, pairs, at, STATE, discrete[s]);
+            if (CARRY) load(carry + s * pairs, pairs, at, CARRY, carried[s]);
+        }
+        for (int64_t k = from; k < to; k++) {
+            const double t = start + (double)k * tau;
+            double total[2][ROWS(ALL)][W];
+            memset(total, 0, sizeof total);
+            for (int64_t j = 0; j < substeps; j += unit) {
+                float first[ROWS(4 * FIRST) + 1][W], second[ROWS(4 * SECOND) + 1][W];
+                if (FIRST) normals(keys, (uint32_t)(offset + at), (uint32_t)(k * first_calls + j * FIRST / 2),
+                                   (unit * FIRST + 1) / 2, first);
+                if (SECOND) normals(keys + 2, (uint32_t)(offset + at), (uint32_t)(k * second_calls + j * SECOND / 2),
+                                    (unit * SECOND + 1) / 2, second);
+                for (int s = 0; s < 2; s++) {
+                    const double scale = s ? -root : root;
+                    double dw[4][ROWS(ALL)][W];
+                    for (int i = 0; i < unit; i++)
+                        for (int m = 0; m < ALL; m++) {
+                            const float *z = m < FIRST ? first[i * FIRST + m] : second[i * SECOND + m - FIRST];
+#pragma omp simd
+                            for (int p = 0; p < W; p++) dw[i][m][p] = scale * (double)z[p];
+                        }
+                    for (int e = 0; e < EQUATIONS; e++)
+                        for (int l = 0; l < LEVELS; l++) {
+                            const int factor = 1 << l;
+                            double since[ROWS(FIRST)][W];
+                            memcpy(since, total[s], sizeof since);
+                            for (int i = 0; i < unit; i += factor)
+                                level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
+                                      dw + i, since);
+                        }
+                    for (int i = 0; i < unit; i++)
+                        for (int m = 0; m < ALL; m++)
+#pragma omp simd
+                            for (int p = 0; p < W; p++) total[s][m][p] += dw[i][m][p];
+                }
+            }
+            for (int s = 0; s < 2; s++) {
+#if CHAIN
+                chain_step(t, tau, discrete[s], carried[s], total[s], shared + k * SHARED);
+                if (FLOOR_COUNT) below(discrete[s], seen[s]);
+#endif
+                if (FLOOR_COUNT && EQUATIONS) below(xs[0][0][s], seen[s]);
+            }
+        }
+        for (int s = 0; s < 2; s++) {
+            for (int e = 0; e < EQUATIONS; e++)
+                for (int l = 0; l < LEVELS; l++)
+                    store(x + ((e * LEVELS + l) * STATE * 2 + s) * pairs, pairs, at, STATE, xs[e][l][s]);
+            if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
+            if (CARRY) store(carry + s * pairs, pairs, at, CARRY, carried[s]);
+            for (int64_t p = 0; p < W && at + p < pairs; p++) floored[s * pairs + at + p] |= (uint8_t)seen[s][p];
+        }
+    }
+}

@@ -1,0 +1,140 @@
+"""Straight-line C for the numbers of one path: every value is a constant, an input or an operation on such."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A number that is known when the program runs."""
+
+    code: str
+    """what C calls it"""
+    index: int
+    """the statement that makes it; −1 for an input"""
+    uniform: bool
+    """whether it is the same for all paths"""
+    truth: bool = False
+    """whether it is the result of a comparison"""
+
+
+class Program:
+    """Statements, each made once: an operation on the same operands is the same value.
+
+    Constants are folded, and what no output needs is left out.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[str, tuple[Value, ...], Value]] = []
+        self._known: dict[tuple[object, ...], Value] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def input(self, code: str, uniform: bool = False) -> Value:
+        """A number handed in."""
+        return Value(code, -1, uniform)
+
+    def make(self, form: str, *operands: "float | Value", truth: bool = False) -> Value:
+        """The value of a C expression in which `{0}`, `{1}`, … are the operands."""
+        key = (form, *((type(each), each) for each in operands))
+        if key not in self._known:
+            values = tuple(each for each in operands if isinstance(each, Value))
+            index = len(self._lines)
+            value = Value(f"v{index}", index, all(each.uniform for each in values), truth)
+            self._lines.append((form.format(*map(literal, operands)), values, value))
+            self._known[key] = value
+        return self._known[key]
+
+    def statements(self, outputs: Sequence["float | Value"]) -> tuple[list[str], list[str]]:
+        """The lines that the outputs need: those that are the same for all paths, and the others."""
+        needed: set[int] = set()
+        waiting = [each for each in outputs if isinstance(each, Value)]
+        while waiting:
+            value = waiting.pop()
+            if value.index >= 0 and value.index not in needed:
+                needed.add(value.index)
+                waiting += self._lines[value.index][1]
+        uniform: list[str] = []
+        others: list[str] = []
+        for index in sorted(needed):
+            code, _, value = self._lines[index]
+            line = f"const {'int' if value.truth else 'double'} {value.code} = {code};"
+            (uniform if value.uniform else others).append(line)
+        return uniform, others
+
+
+def literal(value: "float | Value") -> str:
+    """A constant with every bit, or the name of a value."""
+    if isinstance(value, Value):
+        return value.code
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "(-INFINITY)"
+    return f"({float(value)!r})" if value < 0 else repr(float(value))
+
+
+def add(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
+    """`a + b`, nothing for 0."""
+    if not isinstance(a, Value):
+        a, b = b, a
+    if not isinstance(a, Value):
+        return a + b  # type: ignore[operator]
+    return a if b == 0 else program.make("{0} + {1}", a, b)
+
+
+def multiply(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
+    """`a b`, nothing for 1 and 0 for 0."""
+    if not isinstance(a, Value):
+        a, b = b, a
+    if not isinstance(a, Value):
+        return a * b  # type: ignore[operator]
+    if isinstance(b, Value):
+        return program.make("{0} * {1}", a, b)
+    if b == 0:
+        return 0.0
+    return a if b == 1 else negate(program, a) if b == -1 else program.make("{0} * {1}", a, b)
+
+
+def negate(program: Program, a: "float | Value") -> "float | Value":
+    """`−a`."""
+    return program.make("-{0}", a) if isinstance(a, Value) else -a
+
+
+def subtract(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
+    """`a − b`."""
+    if not isinstance(b, Value):
+        return add(program, a, -b)
+    return negate(program, b) if not isinstance(a, Value) and a == 0 else program.make("{0} - {1}", a, b)
+
+
+def divide(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
+    """`a / b`."""
+    if not isinstance(b, Value) and b != 0:
+        return multiply(program, a, 1 / b) if isinstance(a, Value) else a / b  # a product is many times faster
+    return program.make("{0} / {1}", a, b)
+
+
+def power(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
+    """`a^b`, by products for small whole `b` and by roots for halves."""
+    if not isinstance(a, Value) and not isinstance(b, Value):
+        return float(a) ** float(b)
+    if isinstance(a, Value) and not isinstance(b, Value) and abs(b) <= 16 and 2 * b == int(2 * b):
+        result: float | Value = 1.0
+        for _ in range(int(abs(b))):
+            result = multiply(program, result, a)
+        if abs(b) % 1:
+            result = multiply(program, result, program.make("sqrt({0})", a))
+        return divide(program, 1.0, result) if b < 0 else result
+    return program.make("pow({0}, {1})", a, b)
+
+
+def call(name: str, exact: Callable[[float], float]) -> Callable[[Program, "float | Value"], "float | Value"]:
+    """A function of C's mathematical library, folded by `exact`."""
+
+    def apply(program: Program, a: "float | Value") -> "float | Value":
+        return program.make(f"{name}({{0}})", a) if isinstance(a, Value) else exact(float(a))
+
+    return apply

@@ -1,0 +1,65 @@
+"""The C source of a run: what is special to it, then the same loops for all."""
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sme.simulate.compiled.lowering import Lowering, array, trace
+from sme.simulate.compiled.scalars import Program, Value, literal
+
+MOST = 6000
+"""operations of one substep or step; a longer one runs by PyTorch, where large matrices are faster anyway"""
+
+
+Inputs = Sequence[tuple[str, Tensor, bool]]
+"""of each argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
+
+
+def loops() -> str:
+    """The part that is the same for all runs."""
+    return (files("sme.simulate.compiled") / "kernel.c").read_text(encoding="utf-8")
+
+
+def lanes(head: str, function: Callable[..., Any], inputs: Inputs, outputs: Sequence[str]) -> str:
+    """A C function of this head that applies `function` to `W` paths; what it returns goes to `outputs`, number by number.
+
+    Raises
+    ------
+    NotLoweredError
+        if `function` has no such form.
+    """
+    program = Program()
+    graph = trace(function, [example for _, example, _ in inputs])
+    given: list[Any] = []
+    loads: dict[str, str] = {}
+    for form, example, uniform in inputs:
+        values = array(torch.zeros(example.shape))
+        for i, index in enumerate(torch.cartesian_prod(*map(torch.arange, example.shape)).reshape(-1, example.dim()).tolist()
+                                  if example.dim() else [[]]):
+            code = form.format(i=i)
+            name = code if uniform else f"in{len(loads)}"
+            if not uniform:
+                loads[name] = code
+            values[tuple(index)] = program.input(name, uniform)
+        given.append(values)
+    results = Lowering(graph, program, MOST).lower(*given)
+    numbers = [each for part in (results if isinstance(results, tuple | list) else (results,)) for each in array(part).flat]
+    targets = [form.format(i=i) for form, size in _sizes(outputs, results) for i in range(size)]
+    uniform_lines, lines = program.statements(numbers)
+    text = "\n".join((*uniform_lines, *lines))
+    used = [f"const double {name} = {code};" for name, code in loads.items()
+            if f"{name} " in text or f"{name};" in text or f"{name})" in text
+            or any(isinstance(each, Value) and each.code == name for each in numbers)]
+    stores = [f"{target} = {literal(number)};" for target, number in zip(targets, numbers, strict=True)]
+    body = "\n        ".join((*used, *lines, *stores))
+    before = "".join(f"    {line}\n" for line in uniform_lines)
+    loop = f"#pragma omp simd\n    for (int p = 0; p < W; p++) {{\n        {body}\n    }}\n"
+    return f"static inline void {head} {{\n{before}{loop}}}\n"
+
+
+def _sizes(outputs: Sequence[str], results: Any) -> list[tuple[str, int]]:
+    parts = results if isinstance(results, tuple | list) else (results,)
+    return [(form, array(part).size) for form, part in zip(outputs, parts, strict=True)]

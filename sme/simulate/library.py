@@ -1,0 +1,106 @@
+"""C source to a loaded library, through the machine's own compiler."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from sme.errors import SMEError
+
+INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
+FLAGS = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd",
+         "-w")
+FAST = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
+"""tried in this order"""
+
+
+class NoCompilerError(SMEError):
+    """There is none, or it fails."""
+
+
+@functools.cache
+def compiler() -> str:
+    """The path of the C compiler: `$CC`, else `cc`, `gcc` or `clang`.
+
+    Raises
+    ------
+    NoCompilerError
+        if there is none.
+    """
+    if chosen := os.environ.get("CC"):
+        if found := shutil.which(chosen.split()[0]):
+            return found
+        raise NoCompilerError(f"the C compiler CC={chosen} is not there")
+    for name in ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return found
+    raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
+
+
+def cache() -> Path:
+    """Where libraries are kept: `$SME_CACHE`, else the user's cache folder, else a temporary one."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    for folder in (Path(os.environ["SME_CACHE"]) if os.environ.get("SME_CACHE") else Path(home) / "sme",
+                   Path(tempfile.gettempdir()) / f"sme-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise NoCompilerError("no folder for compiled code can be written: set SME_CACHE to one")
+
+
+@functools.cache
+def _machine() -> str:
+    """What native code depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+        processor = "".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        processor = platform.processor()
+    return f"{platform.machine()} {processor}"
+
+
+@functools.cache
+def _version() -> str:
+    return subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+
+
+@functools.lru_cache(maxsize=64)
+def load(source: str) -> ctypes.CDLL:
+    """The library of this source, compiled at most once on a machine.
+
+    Raises
+    ------
+    NoCompilerError
+        if it cannot be compiled.
+    """
+    key = hashlib.sha256("\n".join((source, _version(), _machine(), *FLAGS, *map(str, FAST))).encode()).hexdigest()[:24]
+    path = cache() / f"{key}.so"
+    if not path.exists():
+        _compile(source, path)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as fault:
+        raise NoCompilerError(f"the compiled code {path} cannot be loaded: {fault}") from fault
+
+
+def _compile(source: str, path: Path) -> None:
+    complaint = ""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written, made = Path(folder) / "run.c", Path(folder) / "run.so"
+        written.write_text(source, encoding="utf-8")
+        for fast in FAST:
+            done = subprocess.run([compiler(), *FLAGS, *fast, str(written), "-o", str(made), "-lm"],
+                                  capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                made.replace(path)  # whole or not there, also for a process beside this one
+                return
+            complaint = complaint or done.stderr.strip()
+    raise NoCompilerError(f"{compiler()} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")
