@@ -1,0 +1,1 @@
+"""Other programs that advance the work item of `benchmarks/throughput.py`."""
