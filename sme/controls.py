@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.curvatures import Curvatures, Curved, curvatures
+from sme.equations.base import Equation, X
 from sme.optimizers.base import State
 from sme.simulate.chain import Chain
 
@@ -32,6 +34,8 @@ class Responses:
 
     linear: Float[Tensor, "steps d rows"]
     quadratic: Float[Tensor, "steps d rows"]
+    curvatures: Curvatures | None = None
+    """how these weights change with the state"""
 
 
 def responses(chain: Chain, start: State, marks: Sequence[int],
@@ -70,24 +74,35 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
     by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
-    return Responses(tau ** (regime.step_power / 2) * by_step + slope * by_square, by_square)
+    linear = tau ** (regime.step_power / 2) * by_step + slope * by_square
+    return Responses(linear, by_square, curvatures(chain, start, marks, observables))
 
 
 class Controls:
     """The running control variates of a block."""
 
-    def __init__(self, weights: Responses | None, paths: int) -> None:
+    def __init__(self, weights: Responses | None, equation: Equation, paths: int) -> None:
         self.weights, self.paths = weights, paths
         self.sums: list[Tensor | float] = [0.0, 0.0]
+        self.curved = Curved(weights.curvatures, equation) if weights and weights.curvatures else None
 
-    def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
-        """Add step `k`'s noise and centred squares."""
+    def add(self, k: int, x: X, noise: Tensor, variance: Tensor) -> None:
+        """Add the noise and centred squares of the chain's step `k` from `x`."""
         if self.weights is not None:
+            centred = noise * noise - variance
             self.sums[0] = self.sums[0] + noise @ self.weights.linear[k]
-            self.sums[1] = self.sums[1] + (noise * noise - variance) @ self.weights.quadratic[k]
+            self.sums[1] = self.sums[1] + centred @ self.weights.quadratic[k]
+            if self.curved is not None:
+                self.curved.add(k, x, noise, centred)
+
+    def follow(self, k: int, y: X, dW: Float[Tensor, "substeps paths motions"]) -> None:
+        """Add the motions of the equation's step `k` from `y`."""
+        if self.curved is not None and dW.shape[-1]:
+            self.curved.follow(k, y, dW)
 
     def values(self) -> Float[np.ndarray, "paths controls"]:
         """One column a row and kind."""
         if self.weights is None:
             return np.zeros((self.paths, 0))
-        return torch.cat([torch.as_tensor(part) for part in self.sums], -1).cpu().numpy()
+        parts = [torch.as_tensor(part) for part in self.sums] + (self.curved.values() if self.curved is not None else [])
+        return torch.cat(parts, -1).cpu().numpy()

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.controls import Controls, Responses, responses
-from sme.equations.base import Equation
+from sme.equations.base import Equation, join
 from sme.moments import Moments
 from sme.optimizers.base import Optimizer, State
 from sme.regimes import BALLISTIC
@@ -91,7 +91,7 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
     ladders = [Ladder(each, setup.whole(paths if each.motions else 1)) for each in equations]
     increments = Increments(key, pairs, ladders[0].scheme.substeps(tau), tau, device)
     state = setup.fields(setup.whole(paths))
-    controls = Controls(weights, paths)
+    controls = Controls(weights, equations[0], paths)
     floor = Floor(setup.optimizer, paths, device)
     floor.see(state)
     rows: list[tuple[np.ndarray, ...]] = []
@@ -100,12 +100,16 @@ def run_block(setup: Setup, key: tuple[int, ...], weights: Responses | None, pai
         second = max(each.second for each in equations)
         dW2 = increments.second(second) if second else None
         z = law.draw(coarsen(dW, len(dW))[0] if law.paired and dW is not None else None, tau, increments.draws, paths)
-        theta = state["theta"]
+        before, y = state, ladders[0].levels[0]
         state, noise = chain.step(state, z, k)
+        shares = [_share(each, dW, dW2, increments.substeps) for each in equations]
         if weights is not None:
-            controls.add(k, chain.centred(theta, noise), law.variance(theta))
-        for ladder in ladders:
-            ladder.step(k, chain.time(k), _share(ladder.equation, dW, dW2, increments.substeps))
+            theta = before["theta"]
+            x = join(*(before[name] for name in setup.optimizer.fields))
+            controls.add(k, x, chain.centred(theta, noise), law.variance(theta))
+            controls.follow(k, y, shares[0])
+        for ladder, share in zip(ladders, shares, strict=True):
+            ladder.step(k, chain.time(k), share)
         floor.see(state)
         floor.see(setup.fields(ladders[0].levels[0]))
         if k + 1 in setup.marks:
