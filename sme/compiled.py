@@ -3,18 +3,19 @@
 import copy
 import ctypes
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sme.controls import Controls
 from sme.ensemble import LEVELS, Ensemble, TorchEnsemble, has_floor
 from sme.equations.base import Equation, join
 from sme.setup import Setup
 from sme.simulate import counter
 from sme.simulate.compiled.lowering import NotLoweredError
-from sme.simulate.compiled.source import lanes, loops
+from sme.simulate.compiled.source import Input, lanes, loops
 from sme.simulate.library import INCLUDES, load
 from sme.simulate.schemes import Scheme, scheme
 
@@ -25,6 +26,9 @@ PROBED, ROUNDING = 64, 1e-9
 LANES = ((8, 64), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
 SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
+FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
+          "double (*restrict dw)[W], const double *restrict shared")
+FOLLOWED = "double (*restrict y)[W], double (*restrict carry)[W], double (*restrict followed)[W], const double *restrict shared"
 STEP = ("double t, double tau, double (*restrict x)[W], double (*restrict carry)[W], double (*restrict dw)[W], "
         "const double *restrict shared")
 
@@ -51,31 +55,58 @@ def source(setup: Setup) -> str:
     """
     if setup.start["theta"].device.type != "cpu":
         raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
-    equations, weights = setup.equations(), setup.weights
-    law, size = setup.problem.noise, setup.whole(1).shape[1]
+    equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
     second = max(each.second for each in equations)
     if law.motions + second > MOTIONS:
         raise NotLoweredError(f"it has {law.motions + second} Brownian motions, more than {MOTIONS}")
-    t, dt, tau = (torch.tensor(value, dtype=torch.float64) for value in (setup.optimizer.t0 + 0.5, 2.0**-8, 2.0**-6))
-    x = ("x[{i}][p]", setup.whole(1), False)
-    parts = []
-    for number, each in enumerate(equations):
-        noise = [("dw[{i}][p]", torch.zeros(1, each.motions, dtype=torch.float64), False),
-                 ("since[{i}][p]", torch.zeros(1, each.first, dtype=torch.float64), False)]
-        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, scheme(each)),
-                           [("t", t, True), ("dt", dt, True), ("tau", tau, True), x, *noise], ["x[{i}][p]"]))
-    carried, shared = (weights.carried, weights.shared.shape[1]) if weights is not None else (0, 0)
+    controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
+    parts = _equations(setup, equations) + _controls(setup, equations[0], controls)
     if law.paired:
-        noise = [("dw[{i}][p]", torch.zeros(1, law.motions + second, dtype=torch.float64), False)]
-        parts.append(lanes(f"chain_step({STEP})", _discrete(setup),
-                           [("t", t, True), ("tau", tau, True), x,
-                            ("carry[{i}][p]", torch.zeros(1, carried, dtype=torch.float64), False), *noise,
-                            ("shared[{i}]", torch.zeros(shared, dtype=torch.float64), True)], ["x[{i}][p]", "carry[{i}][p]"]))
+        parts.append(_discrete(setup, controls, second))
     width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": len(LEVELS),
-               "STATE": size, "CHAIN": int(law.paired), "CARRY": carried, "SHARED": shared, **_floor(setup)}
+               "STATE": size, "CHAIN": int(law.paired), "CARRY": controls.carried if controls else 0,
+               "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
+               **_floor(setup)}
     defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
     return "\n".join((INCLUDES, defined, counter.source(), *parts, loops()))
+
+
+def _number(name: str, value: float) -> Input:
+    return name, torch.tensor(value, dtype=torch.float64), True
+
+
+def _rows_of(name: str, count: int) -> Input:
+    return f"{name}[{{i}}][p]", torch.zeros(1, count, dtype=torch.float64), False
+
+
+def _shared(controls: Controls | None) -> Input:
+    return "shared[{i}]", torch.zeros(controls.shared.shape[1] if controls else 0, dtype=torch.float64), True
+
+
+def _equations(setup: Setup, equations: Sequence[Equation]) -> list[str]:
+    parts, whole = [], ("x[{i}][p]", setup.whole(1), False)
+    for number, each in enumerate(equations):
+        inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
+                  _rows_of("dw", each.motions), _rows_of("since", each.first)]
+        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, scheme(each)), inputs, ["x[{i}][p]"]))
+    return parts
+
+
+def _controls(setup: Setup, equation: Equation, controls: Controls | None) -> list[str]:
+    """The control variates' substep and step of the equation as functions of tensors alone."""
+    if controls is None or not controls.followed:
+        return []
+
+    def apply(tau: Tensor, middle: Tensor, share: Tensor, y: Tensor, followed: Tensor, dW: Tensor, shared: Tensor) -> Tensor:
+        return controls.substep(followed, shared, tau, y, dW, middle, share)  # type: ignore[arg-type]
+
+    y, followed, shared = ("y[{i}][p]", setup.whole(1), False), _rows_of("followed", controls.followed), _shared(controls)
+    inputs = [_number("tau", 2.0**-6), _number("middle", 0.0), _number("share", 0.25), y, followed,
+              _rows_of("dw", equation.motions), shared]
+    end = lanes(f"follow_step({FOLLOWED})", lambda y, carry, followed, shared: controls.step(carry, followed, shared, y),
+                [y, _rows_of("carry", controls.carried), followed, shared], ["carry[{i}][p]"])
+    return [lanes(f"follow_substep({FOLLOW})", apply, inputs, ["followed[{i}][p]"]), end]
 
 
 def _floor(setup: Setup) -> dict[str, Any]:
@@ -85,21 +116,23 @@ def _floor(setup: Setup) -> dict[str, Any]:
     return {"FLOOR_FROM": optimizer.fields.index("v") * dim, "FLOOR_COUNT": dim, "FLOOR_LEVEL": repr(float(optimizer.v_floor))}
 
 
-def _discrete(setup: Setup) -> Callable[..., tuple[Tensor, Tensor]]:
+def _discrete(setup: Setup, controls: Controls | None, second: int) -> str:
     """One step of the discrete run and of its control variates as a function of tensors alone."""
-    law, first, weights = setup.problem.noise, setup.problem.noise.motions, setup.weights
+    law = setup.problem.noise
 
     def apply(t: Tensor, tau: Tensor, x: Tensor, carry: Tensor, dW: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
         chain = setup.chain
         chain.tau = tau  # type: ignore[assignment]
         state = setup.fields(x)
-        z = law.draw(dW[:, :first], tau, _Silent(), len(x))  # type: ignore[arg-type]
+        z = law.draw(dW[:, : law.motions], tau, _Silent(), len(x))  # type: ignore[arg-type]
         new, noise = chain.step_at(state, z, t)  # type: ignore[arg-type]
-        if weights is not None:
-            carry = weights.advance(carry, shared, chain.centred(state["theta"], noise), law.variance(state["theta"]))
+        if controls is not None:
+            carry = controls.chain(carry, shared, x, chain.centred(state["theta"], noise), law.variance(state["theta"]))
         return torch.cat([new[name] for name in setup.optimizer.fields], -1), carry
 
-    return apply
+    inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("tau", 2.0**-6), ("x[{i}][p]", setup.whole(1), False),
+              _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions + second), _shared(controls)]
+    return lanes(f"chain_step({STEP})", apply, inputs, ["x[{i}][p]", "carry[{i}][p]"])
 
 
 class _Silent:
@@ -118,10 +151,9 @@ class CompiledEnsemble(Ensemble):
         setup, law = self.setup, self.setup.problem.noise
         pairs = self.paths // 2
         x = torch.stack([torch.stack([_rows(level) for level in ladder.levels]) for ladder in self.ladders])
-        state, carry = _rows(join(*self.state.values())), _rows(self.controls.carry)
+        state, carry = _rows(join(*self.state.values())), _rows(self.carry)
         floored = self.floored.to(torch.uint8)
-        weights = self.controls.weights
-        shared = weights.shared if weights is not None else torch.zeros(1, dtype=torch.float64)
+        shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
         keys = (ctypes.c_uint32 * 4)(*self.increments.keys[0], *self.increments.keys[1])
         whole = (pairs, self.increments.offset, self.done, to, self.increments.substeps)
         load(setup.source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (setup.tau, setup.optimizer.t0)),
@@ -129,8 +161,9 @@ class CompiledEnsemble(Ensemble):
         for ladder, levels in zip(self.ladders, x, strict=True):
             ladder.levels = [level.T for level in levels]
         self.floored = floored.to(torch.bool)
+        self.carry = carry.T
         if law.paired:
-            self.state, self.controls.carry = setup.fields(state.T), carry.T
+            self.state = setup.fields(state.T)
         else:
             for k in range(self.done, to):
                 self.discrete(k, None)
@@ -155,7 +188,7 @@ def agrees(setup: Setup, source: str) -> bool:
     one, other = (ensemble(dataclasses.replace(setup, source=each), (0, setup.steps, 0, 0), PROBED) for each in (source, ""))
     for run in (one, other):
         run.advance(min(2, setup.marks[0]))
-    pairs = [(one.controls.carry, other.controls.carry), *((one.state[name], other.state[name]) for name in one.state)]
+    pairs = [(one.carry, other.carry), *((one.state[name], other.state[name]) for name in one.state)]
     for mine, theirs in zip(one.ladders, other.ladders, strict=True):
         pairs += [(a, b.expand_as(a)) for a, b in zip(mine.levels, theirs.levels, strict=True)]
     return all(torch.allclose(a, b, rtol=ROUNDING, atol=ROUNDING, equal_nan=True) for a, b in pairs)

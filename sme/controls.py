@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.curvatures import Curvatures, Curved, curvatures
+from sme.equations.base import Equation, X
 from sme.optimizers.base import State
 from sme.simulate.chain import Chain
 
@@ -33,22 +33,8 @@ class Responses:
 
     linear: Float[Tensor, "steps d rows"]
     quadratic: Float[Tensor, "steps d rows"]
-
-    @property
-    def carried(self) -> int:
-        """How many numbers a path carries."""
-        return 2 * self.linear.shape[2]
-
-    @cached_property
-    def shared(self) -> Float[Tensor, "steps weights"]:
-        """All weights of a step side by side."""
-        return torch.cat((self.linear.flatten(1), self.quadratic.flatten(1)), 1).contiguous()
-
-    def advance(self, carry: Float[Tensor, "paths carried"], shared: Float[Tensor, " weights"], noise: Float[Tensor, "paths d"],
-                variance: Float[Tensor, "paths d"]) -> Float[Tensor, "paths carried"]:
-        """The sums with one more step in them."""
-        linear, quadratic = shared.reshape(2, *self.linear.shape[1:])
-        return carry + torch.cat((noise @ linear, (noise * noise - variance) @ quadratic), -1)
+    curvatures: Curvatures | None = None
+    """how these weights change with the state"""
 
 
 def responses(chain: Chain, start: State, marks: Sequence[int],
@@ -87,21 +73,58 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
     by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
-    return Responses(tau ** (regime.step_power / 2) * by_step + slope * by_square, by_square)
+    linear = tau ** (regime.step_power / 2) * by_step + slope * by_square
+    return Responses(linear, by_square, curvatures(chain, start, marks, observables))
 
 
 class Controls:
-    """The running control variates of a block."""
+    """The control variates of an ensemble: sums over the steps, each of mean zero.
 
-    def __init__(self, weights: Responses | None, paths: int) -> None:
-        self.weights = weights
-        self.carry = torch.zeros(paths, weights.carried if weights is not None else 0, dtype=torch.float64)
+    Attributes
+    ----------
+    carried, followed
+        how many numbers a path carries from step to step, and from substep to substep.
+    shared
+        `(steps, weights)`: what all paths share.
+    """
 
-    def add(self, k: int, noise: Tensor, variance: Tensor) -> None:
-        """Add step `k`'s noise and centred squares."""
-        if self.weights is not None:
-            self.carry = self.weights.advance(self.carry.to(noise.device), self.weights.shared[k], noise, variance)
+    def __init__(self, weights: Responses, equation: Equation) -> None:
+        self.shape = weights.linear.shape[1:]
+        self.curved = Curved(weights.curvatures, equation) if weights.curvatures is not None else None
+        self.carried = self.shape[1] * (2 + (self.curved.kinds if self.curved else 0))
+        self.followed = self.curved.followed if self.curved else 0
+        parts = [weights.linear.flatten(1), weights.quadratic.flatten(1), *([self.curved.shared] if self.curved else [])]
+        self.shared: Float[Tensor, "steps weights"] = torch.cat(parts, 1).contiguous()
 
-    def values(self) -> Float[np.ndarray, "paths controls"]:
-        """One column a row and kind."""
-        return self.carry.cpu().numpy()
+    def _own(self, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        size = self.shape[0] * self.shape[1]
+        linear, quadratic, rest = shared.split((size, size, len(shared) - 2 * size))
+        return linear.reshape(self.shape), quadratic.reshape(self.shape), rest
+
+    def chain(self, carry: Float[Tensor, "paths carried"], shared: Float[Tensor, " weights"], x: X,
+              noise: Float[Tensor, "paths d"], variance: Float[Tensor, "paths d"]) -> Float[Tensor, "paths carried"]:
+        """The sums with the chain's step from `x`: its noise, its centred squares, their products with `x`."""
+        linear, quadratic, rest = self._own(shared)
+        centred = noise * noise - variance
+        parts = [noise @ linear, centred @ quadratic]
+        if self.curved:
+            parts.append(self.curved.chain(rest, x, noise, centred))
+        return carry + _padded(parts, carry)
+
+    def substep(self, followed: Float[Tensor, "paths followed"], shared: Float[Tensor, " weights"], tau: float, y: X,
+                dW: Float[Tensor, "paths motions"], middle: float, share: float) -> Float[Tensor, "paths followed"]:
+        """What is followed within a step, after one more substep of the equation; needs `followed > 0`."""
+        assert self.curved is not None
+        return self.curved.substep(followed, self._own(shared)[2], tau, y, dW, middle, share)
+
+    def step(self, carry: Float[Tensor, "paths carried"], followed: Float[Tensor, "paths followed"],
+             shared: Float[Tensor, " weights"], y: X) -> Float[Tensor, "paths carried"]:
+        """The sums with the equation's step from `y`; needs `followed > 0`."""
+        assert self.curved is not None
+        new = self.curved.step(followed, self._own(shared)[2], y)
+        return torch.cat((carry[:, : -new.shape[1]], carry[:, -new.shape[1]:] + new), -1)
+
+
+def _padded(parts: list[Tensor], like: Tensor) -> Tensor:
+    width = sum(part.shape[1] for part in parts)
+    return torch.cat((*parts, torch.zeros_like(like[:, width:])), -1)

@@ -12,7 +12,8 @@ from sme.inputs import number, whole
 from sme.paired import SHARD_PAIRS
 
 SHARD_PATHS = 2 * SHARD_PAIRS
-DEFAULT_PATHS = 131_072
+LEAST_SHARDS, COARSE = 2, 1 / 32
+"""the default: so many shards where `τ ≥ COARSE`, more below, as `1/τ`: the error falls faster with `τ` than its noise"""
 
 
 def folder(results: Any) -> Path:
@@ -43,11 +44,11 @@ def budget(given: Any) -> float:
     return value
 
 
-def shards(paths: Any, tolerance: Any) -> int:
-    """How many shards a number of paths asks for."""
-    if paths is None:
-        return 1 if tolerance is not None else math.ceil(DEFAULT_PATHS / SHARD_PATHS)
-    return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
+def shards(paths: Any, tolerance: Any, tau: float) -> int:
+    """How many shards a number of paths asks for; without one a function of `τ` alone, so that any ladder gives the same points."""
+    if paths is not None:
+        return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
+    return 1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))
 
 
 def device(name: str) -> str:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sme.controls import Controls
-from sme.equations.base import Equation
+from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
 from sme.setup import Setup
 from sme.simulate.increments import Increments, coarsen, together
@@ -32,10 +32,8 @@ class Ladder:
                        for x, factor in zip(self.levels, self.factors, strict=True)]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The extrapolated observables, and how far halving the substep moved them."""
-        fine, middle, coarse = (observe(x) for x in self.levels)
-        best = self.scheme.extrapolate(fine, middle)
-        return best, best - self.scheme.extrapolate(middle, coarse)
+        """The extrapolated observables, and how far the last stage of the extrapolation moved them."""
+        return self.scheme.extrapolate(*(observe(x) for x in self.levels))
 
 
 class Ensemble(ABC):
@@ -47,8 +45,8 @@ class Ensemble(ABC):
         the discrete run's named fields, `(paths, d)`.
     ladders
         the equation under test, then the order-1 reference if it has noise of its own.
-    controls
-        the control variates so far.
+    controls, carry
+        the control variates, if there are any, and what they are so far.
     floored
         which paths saw the floor, at the start or the end of a step.
     """
@@ -62,13 +60,17 @@ class Ensemble(ABC):
         self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
         self.increments = Increments(numbers, pairs, self.ladders[0].scheme.substeps(setup.tau), setup.tau, self.device, offset)
         self.state = setup.fields(setup.whole(self.paths))
-        self.controls = Controls(setup.weights, self.paths)
+        self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
+        self.carry = self._zeros(self.controls.carried if self.controls else 0)
         self.floored = torch.zeros(self.paths, dtype=torch.bool, device=self.device)
         self.see(self.state)
 
     @abstractmethod
     def advance(self, to: int) -> None:
         """Go on to step number `to`."""
+
+    def _zeros(self, count: int) -> Float[Tensor, "paths count"]:
+        return torch.zeros(self.paths, count, dtype=torch.float64, device=self.device)
 
     def see(self, state: State) -> None:
         """Note the paths whose second moment is below the floor in any coordinate."""
@@ -78,12 +80,13 @@ class Ensemble(ABC):
     def discrete(self, k: int, dW: Tensor | None) -> None:
         """Step `k` of the discrete run, on the equation's increment if the law pairs them."""
         setup = self.setup
-        law, chain = setup.problem.noise, setup.chain
+        law, chain, before = setup.problem.noise, setup.chain, self.state
         z = law.draw(dW, setup.tau, self.increments.draws(k), self.paths)
-        theta = self.state["theta"]
-        self.state, noise = chain.step(self.state, z, k)
-        if self.controls.weights is not None:
-            self.controls.add(k, chain.centred(theta, noise), law.variance(theta))
+        self.state, noise = chain.step(before, z, k)
+        if self.controls:
+            theta, x = before["theta"], join(*(before[name] for name in setup.optimizer.fields))
+            centred, variance = chain.centred(theta, noise), law.variance(theta)
+            self.carry = self.controls.chain(self.carry, self.controls.shared[k], x, centred, variance)
         self.see(self.state)
 
 
@@ -98,10 +101,21 @@ class TorchEnsemble(Ensemble):
             dW = self.increments.first(k, law.motions) if law.paired or any(each.motions for each in equations) else None
             dW2 = self.increments.second(k, second) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if law.paired and dW is not None else None)
+            self.follow(k, self._share(equations[0], dW, dW2))
             for ladder in self.ladders:
                 ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))
             self.see(setup.fields(self.ladders[0].levels[0]))
         self.done = to
+
+    def follow(self, k: int, dW: Tensor) -> None:
+        """The control variates of the equation's step `k`."""
+        controls, y, count, tau = self.controls, self.ladders[0].levels[0], len(dW), self.setup.tau
+        if controls is None or not controls.followed:
+            return
+        followed = self._zeros(controls.followed)
+        for j in range(count):
+            followed = controls.substep(followed, controls.shared[k], tau, y, dW[j], (j + 0.5) / count - 0.5, 1 / count)
+        self.carry = controls.step(self.carry, followed, controls.shared[k], y)
 
     def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:

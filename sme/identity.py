@@ -12,7 +12,7 @@ import torch
 
 from sme.errors import SMEError
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised in the commit that changes an equation, a scheme or a random stream."""
 
 

@@ -81,7 +81,7 @@ def _run(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int) -> Blo
     for mark in setup.marks:
         run.advance(mark)
         rows.append(_differences(setup, run.state, run.ladders, len(rows)))
-    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.controls.values()], -1)
+    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.carry.cpu().numpy()], -1)
     return _block(setup, values, int(run.floored.sum()))
 
 

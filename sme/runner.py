@@ -77,7 +77,7 @@ def weak_error(
     times
         checkpoints in `(0, T]`, on every grid; default the end alone.
     paths
-        rounded up to whole shards of 32 768; default 131 072.
+        at each `τ`, rounded up to whole shards of 32 768; default 65 536, and more below `τ = 1/32`, as `1/τ`.
     tolerance
         in place of `paths`: add shards until each standard error is below this fraction of its error,
         or there are 64.
@@ -105,7 +105,8 @@ def weak_error(
     grid = sorted({spec.steps(each) for each in several(tau)})
     if not grid:
         raise SMEError("tau is empty: give at least one step size")
-    limit, shards = effort.tolerance(tolerance), effort.shards(paths, tolerance)
+    limit = effort.tolerance(tolerance)
+    counts = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps) for each in wanted for steps in grid}
     place = effort.device(device)
     setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
     folder = effort.folder(results) / spec.name if results is not None else None
@@ -115,12 +116,12 @@ def weak_error(
     if folder is not None:
         spec.outline().write(folder, spec.describe())
         study.points += read(folder / "points", study.name)
-    run.announce(shards)
-    run.shards(dict.fromkeys(setups, shards))
+    run.announce(counts)
+    run.shards(counts)
     if limit is not None and paths is None:
         run.refine(limit)
     if spec.outline().obstruction and 2 in wanted:
-        run.predict(spec, shards)
+        run.predict(spec, max(counts.values()))
     study.save()
     return study
 
@@ -134,10 +135,10 @@ class _Run:
         self.study, self.setups, self.seed, self.processes = study, setups, seed, processes
         self.deadline = time.monotonic() + budget_s
 
-    def announce(self, shards: int) -> None:
+    def announce(self, counts: Mapping[tuple[int, int], int]) -> None:
         """Say how many of the points asked for are there already."""
         there = {point.key for point in self.study.points}
-        wanted = [Key(*which, self.seed, shard) for which in self.setups for shard in range(shards)]
+        wanted = [Key(*which, self.seed, shard) for which, count in counts.items() for shard in range(count)]
         if found := sum(key in there for key in wanted):
             print(f"{found} of {len(wanted)} points found")
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import sme
+from sme.ensemble import LEVELS
 from sme.equations.registry import equation
-from sme.paired import LEVELS
 from sme.regimes import regime
 from sme.simulate.chain import Chain
-from sme.simulate.increments import Increments, Stream, coarsen
+from sme.simulate.increments import Increments, coarsen
 from sme.simulate.schemes import Euler, SmallNoise, scheme
 from sme.simulate.torchsde_adapter import integrate
 from tests import models
@@ -58,8 +58,8 @@ def test_long_runs_stay_on_the_grid():
 
 
 @pytest.mark.parametrize(("kind", "order"), [(Euler(), 1), (SmallNoise(), 2)])
-def test_schemes_have_their_order_and_extrapolation_one_more(kind, order):
-    """On the ODE: bias `dt^power`, and the extrapolation removes that term."""
+def test_schemes_have_their_order_and_extrapolation_two_more(kind, order):
+    """On the ODE: bias `dt^powers[0]`, and the extrapolation removes two terms."""
     eq = equation(models.gaussian(True), sme.Adam(bias_correction=True, t0=1.0), regime("ballistic"), 0.25, 1, "none")
     start = models.state(eq.optimizer)[None]
 
@@ -68,9 +68,12 @@ def test_schemes_have_their_order_and_extrapolation_one_more(kind, order):
 
     exact = integrate(eq, SmallNoise(), start, torch.zeros(1024, 1, 0, dtype=torch.float64), 0, 1.0)
     plain = [(end(r) - exact).norm() for r in (8, 16)]
-    best = [(kind.extrapolate(end(2 * r), end(r)) - exact).norm() for r in (8, 16)]
+    both = [kind.extrapolate(end(4 * r), end(2 * r), end(r)) for r in (8, 16)]
+    best, once = ([(value - part - exact).norm() for value, part in zip((b for b, _ in both), parts, strict=True)]
+                  for parts in ((0, 0), [moved for _, moved in both]))
     assert math.log2(plain[0] / plain[1]) == pytest.approx(order, abs=0.2)
-    assert math.log2(best[0] / best[1]) > order + 0.7
+    assert math.log2(once[0] / once[1]) > order + 0.7
+    assert math.log2(best[0] / best[1]) > order + 1.6
 
 
 def test_substeps_depend_on_the_step_size_alone():
@@ -79,24 +82,21 @@ def test_substeps_depend_on_the_step_size_alone():
     assert all(scheme(eq).substeps(tau) % max(LEVELS) == 0 for tau in (1.0, 0.1, 1e-4))
 
 
-def test_streams_are_functions_of_their_key():
-    def draw(key):
-        return Stream(key, CPU).normal(5)
+def test_increments_are_functions_of_their_key_and_place():
+    def draw(numbers, k=3):
+        return Increments(numbers, 5, 4, 0.25, CPU).first(k, 2)
 
     assert torch.equal(draw((0, 16, 0, 1)), draw((0, 16, 0, 1)))
-    others = [draw(key) for key in [(1, 16, 0, 1), (0, 32, 0, 1), (0, 16, 1, 1), (0, 16, 0, 2)]]
+    others = [draw(key) for key in [(1, 16, 0, 1), (0, 32, 0, 1), (0, 16, 1, 1), (0, 16, 0, 2)]] + [draw((0, 16, 0, 1), 4)]
     assert all(not torch.equal(draw((0, 16, 0, 1)), other) for other in others)
 
 
 def test_increments_are_antithetic_of_the_right_variance_and_add_up():
     increments = Increments((0, 4, 0, 0), 50_000, 4, 0.25, CPU)
-    dW = increments.first(2)
+    dW = increments.first(0, 2)
     assert torch.equal(dW[:, :50_000], -dW[:, 50_000:])
     assert float(dW.var()) == pytest.approx(0.25 / 4, rel=0.02)
     torch.testing.assert_close(coarsen(dW, 4)[0], dW.sum(0))
-    again = Increments((0, 4, 0, 0), 50_000, 4, 0.25, CPU)
-    again.second(3)  # the second stream does not move the first
-    assert torch.equal(again.first(2), dW)
 
 
 def test_chain_steps_the_optimizers_own_update_path_by_path():

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import sme
-from sme.effort import DEFAULT_PATHS as PATHS
 from sme.equations import registry
 from tests.test_mutation import ADAM, RMS
 
 pytestmark = pytest.mark.slow
+PATHS = 131_072
 LADDER = [1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64]
 START = {"theta": torch.tensor([1.0, 0.5])}
 

@@ -17,14 +17,14 @@ class Scheme(ABC):
 
     Attributes
     ----------
-    power
-        the power of the substep in the leading bias, which `extrapolate` removes.
+    powers
+        the powers of the substep in the two leading terms of the bias, which `extrapolate` removes.
     fewest, finest
         least number of substeps of the finest level per optimizer step, and the substep (in units
         of time) that it does not exceed while `τ ≤ 1/4`.
     """
 
-    power: ClassVar[int]
+    powers: ClassVar[tuple[int, int]]
     fewest: ClassVar[int]
     finest: ClassVar[float]
 
@@ -39,9 +39,15 @@ class Scheme(ABC):
     def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """`f`, `n` such that the substep is `x + dt f + n`; `y` is the motion since the optimizer's step began."""
 
-    def extrapolate(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Talay–Tubaro extrapolation from substep `h` and `2h`: `fine + (fine − coarse)/(2^power − 1)`."""
-        return fine + (fine - coarse) / (2**self.power - 1)
+    def extrapolate(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Talay–Tubaro extrapolation from substeps `h`, `2h`, `4h`, and how far its last stage moved the value.
+
+        `once(a, b) = a + (a − b)/(2^p − 1)` with `powers[0]`; then the same of the two `once` with `powers[1]`.
+        """
+        first, second = (2**power - 1 for power in self.powers)
+        once, before = fine + (fine - middle) / first, middle + (middle - coarse) / first
+        moved = (once - before) / second
+        return once + moved, moved
 
 
 def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
@@ -52,9 +58,9 @@ def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Te
 
 
 class Euler(Scheme):
-    """Euler–Maruyama, of weak order 1: bias `O(dt)`, extrapolated `O(dt²)`."""
+    """Euler–Maruyama, of weak order 1: bias `O(dt)`, extrapolated `O(dt³)`."""
 
-    power = 1
+    powers = (1, 2)
     fewest = 8
     finest = 1 / 128
 
@@ -66,10 +72,10 @@ class SmallNoise(Scheme):
     """Two-stage Itô scheme for noise of size `O(√τ)`: with `n = G(t + dt/2, x + dt b/2) dW`,
 
     `x + dt ½ (b(t, x) + b(t + dt, x + dt b + n)) + n`. Bias `O(dt² + τ² dt)`; the extrapolation
-    removes the first. After Milstein and Tretyakov's methods for small noise.
+    removes `dt²` and `dt³`. After Milstein and Tretyakov's methods for small noise.
     """
 
-    power = 2
+    powers = (2, 3)
     fewest = 4
     finest = 1 / 64
 

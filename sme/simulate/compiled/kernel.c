@@ -1,9 +1,9 @@
 /* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions; EQUATIONS, LEVELS,
-   STATE numbers of a path; CHAIN (whether there is a discrete run), CARRY numbers that it carries beside
-   its state, SHARED numbers a step that all paths share; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL;
-   the functions substep_0, substep_1 and chain_step. */
+   STATE numbers of a path; CHAIN (whether there is a discrete run); of the control variates CARRY numbers that a
+   path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all paths share;
+   FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep, follow_step. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
@@ -66,6 +66,11 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
             const double t = start + (double)k * tau;
             double total[2][ROWS(ALL)][W];
             memset(total, 0, sizeof total);
+#if FOLLOWED
+            double begun[2][STATE][W], followed[2][FOLLOWED][W];
+            for (int s = 0; s < 2; s++) memcpy(begun[s], xs[0][0][s], sizeof begun[s]);
+            memset(followed, 0, sizeof followed);
+#endif
             for (int64_t j = 0; j < substeps; j += unit) {
                 float first[ROWS(4 * FIRST) + 1][W], second[ROWS(4 * SECOND) + 1][W];
                 if (FIRST) normals(keys, (uint32_t)(offset + at), (uint32_t)(k * first_calls + j * FIRST / 2),
@@ -90,6 +95,11 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
                                       dw + i, since);
                         }
+#if FOLLOWED
+                    for (int i = 0; i < unit; i++)
+                        follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps, begun[s],
+                                       followed[s], dw[i], shared + k * SHARED);
+#endif
                     for (int i = 0; i < unit; i++)
                         for (int m = 0; m < ALL; m++)
 #pragma omp simd
@@ -97,6 +107,9 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                 }
             }
             for (int s = 0; s < 2; s++) {
+#if FOLLOWED
+                follow_step(begun[s], carried[s], followed[s], shared + k * SHARED);
+#endif
 #if CHAIN
                 chain_step(t, tau, discrete[s], carried[s], total[s], shared + k * SHARED);
                 if (FLOOR_COUNT) below(discrete[s], seen[s]);

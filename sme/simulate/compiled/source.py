@@ -14,8 +14,8 @@ MOST = 6000
 """operations of one substep or step; a longer one runs by PyTorch, where large matrices are faster anyway"""
 
 
-Inputs = Sequence[tuple[str, Tensor, bool]]
-"""of each argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
+Input = tuple[str, Tensor, bool]
+"""of an argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
 
 
 def loops() -> str:
@@ -23,7 +23,7 @@ def loops() -> str:
     return (files("sme.simulate.compiled") / "kernel.c").read_text(encoding="utf-8")
 
 
-def lanes(head: str, function: Callable[..., Any], inputs: Inputs, outputs: Sequence[str]) -> str:
+def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outputs: Sequence[str]) -> str:
     """A C function of this head that applies `function` to `W` paths; what it returns goes to `outputs`, number by number.
 
     Raises
