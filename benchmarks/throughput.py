@@ -22,17 +22,14 @@ from tabulate import tabulate
 
 from sme.equations.base import join
 
-OWN: dict[str, Advance] = {}
-"""the project's own compiled equation, by name: callables of (paths, substeps, seed)"""
-OWN_CHAIN: dict[str, Advance] = {}
-"""the same for the discrete run; its substeps are steps of the optimizer"""
-MODULES = ("numba_kernels", "xla_scan", "diffrax_euler", "torch_loops")
+MODULES = ("compiled", "numba_kernels", "xla_scan", "diffrax_euler", "torch_loops")
 PACKAGES = ("python", "numpy", "torch", "torchsde", "numba", "jax", "diffrax")
 
 
 def load() -> tuple[dict[str, Advance], dict[str, Advance]]:
     """The rivals that are installed, for the equation and for the chain."""
-    equations, chains = dict(OWN), dict(OWN_CHAIN)
+    equations: dict[str, Advance] = {}
+    chains: dict[str, Advance] = {}
     for name in MODULES:
         try:
             module = importlib.import_module(f"rivals.{name}")

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 
 import torch
 
+from sme import paired
 from sme.compiled import agrees, source
 from sme.errors import SMEError
+from sme.paired import BLOCKS
 from sme.setup import Setup
 from sme.simulate.compiled.lowering import NotLoweredError
 from sme.simulate.library import NoCompilerError, load
 
 BACKENDS = ("auto", "compiled", "torchsde")
+LEAST = 2**14
+"""path-steps of a shard below which `auto` does not compile: that would take longer than the run"""
 
 
 def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict[tuple[int, int], Setup]:
@@ -28,6 +32,8 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict
     ready, sources = dict(setups), dict[int, str]()
     with torch.no_grad():
         for (order, steps), setup in setups.items():
+            if not must and 2 * BLOCKS * paired.BLOCK_PAIRS * setup.marks[-1] < LEAST:
+                continue
             try:
                 if order not in sources:
                     sources[order] = source(setup)

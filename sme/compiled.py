@@ -16,6 +16,7 @@ from sme.setup import Setup
 from sme.simulate import counter
 from sme.simulate.compiled.lowering import NotLoweredError
 from sme.simulate.compiled.source import Input, lanes, loops
+from sme.simulate.increments import FIRST, SECOND, Increments
 from sme.simulate.library import INCLUDES, load
 from sme.simulate.schemes import Scheme, scheme
 
@@ -23,7 +24,7 @@ MOTIONS = 4096
 """whose increments still have room on a thread's stack"""
 PROBED, ROUNDING = 64, 1e-9
 """pairs that both take before a run, and how far they may be apart"""
-LANES = ((8, 64), (24, 32), (1 << 30, 16))
+LANES = ((8, 256), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
 SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
 FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
@@ -45,8 +46,15 @@ def substep(equation: Equation, scheme: Scheme) -> Callable[..., Tensor]:
     return apply
 
 
-def source(setup: Setup) -> str:
+def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), discrete: bool = True) -> str:
     """The C source of this run, the same for every `τ`.
+
+    Parameters
+    ----------
+    setup
+        with its control variates' weights, if it shall have any.
+    kind, levels, discrete
+        the scheme in place of the equation's own, the number of levels, and whether the discrete run goes along.
 
     Raises
     ------
@@ -60,12 +68,13 @@ def source(setup: Setup) -> str:
     if law.motions + second > MOTIONS:
         raise NotLoweredError(f"it has {law.motions + second} Brownian motions, more than {MOTIONS}")
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
-    parts = _equations(setup, equations) + _controls(setup, equations[0], controls)
-    if law.paired:
-        parts.append(_discrete(setup, controls, second))
+    parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
+    if chain := law.paired and discrete:
+        parts.append(_discrete(setup, controls))
     width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
-    numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": len(LEVELS),
-               "STATE": size, "CHAIN": int(law.paired), "CARRY": controls.carried if controls else 0,
+    numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
+               "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
+               "STATE": size, "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
     defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
@@ -84,12 +93,12 @@ def _shared(controls: Controls | None) -> Input:
     return "shared[{i}]", torch.zeros(controls.shared.shape[1] if controls else 0, dtype=torch.float64), True
 
 
-def _equations(setup: Setup, equations: Sequence[Equation]) -> list[str]:
+def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None) -> list[str]:
     parts, whole = [], ("x[{i}][p]", setup.whole(1), False)
     for number, each in enumerate(equations):
         inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
                   _rows_of("dw", each.motions), _rows_of("since", each.first)]
-        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, scheme(each)), inputs, ["x[{i}][p]"]))
+        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"]))
     return parts
 
 
@@ -116,7 +125,7 @@ def _floor(setup: Setup) -> dict[str, Any]:
     return {"FLOOR_FROM": optimizer.fields.index("v") * dim, "FLOOR_COUNT": dim, "FLOOR_LEVEL": repr(float(optimizer.v_floor))}
 
 
-def _discrete(setup: Setup, controls: Controls | None, second: int) -> str:
+def _discrete(setup: Setup, controls: Controls | None) -> str:
     """One step of the discrete run and of its control variates as a function of tensors alone."""
     law = setup.problem.noise
 
@@ -124,14 +133,14 @@ def _discrete(setup: Setup, controls: Controls | None, second: int) -> str:
         chain = setup.chain
         chain.tau = tau  # type: ignore[assignment]
         state = setup.fields(x)
-        z = law.draw(dW[:, : law.motions], tau, _Silent(), len(x))  # type: ignore[arg-type]
+        z = law.draw(dW, tau, _Silent(), len(x))  # type: ignore[arg-type]
         new, noise = chain.step_at(state, z, t)  # type: ignore[arg-type]
         if controls is not None:
             carry = controls.chain(carry, shared, x, chain.centred(state["theta"], noise), law.variance(state["theta"]))
         return torch.cat([new[name] for name in setup.optimizer.fields], -1), carry
 
     inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("tau", 2.0**-6), ("x[{i}][p]", setup.whole(1), False),
-              _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions + second), _shared(controls)]
+              _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions), _shared(controls)]
     return lanes(f"chain_step({STEP})", apply, inputs, ["x[{i}][p]", "carry[{i}][p]"])
 
 
@@ -149,15 +158,11 @@ class CompiledEnsemble(Ensemble):
 
     def advance(self, to: int) -> None:
         setup, law = self.setup, self.setup.problem.noise
-        pairs = self.paths // 2
-        x = torch.stack([torch.stack([_rows(level) for level in ladder.levels]) for ladder in self.ladders])
+        x = torch.stack([torch.stack([_rows(level.expand(self.paths, -1)) for level in ladder.levels]) for ladder in self.ladders])
         state, carry = _rows(join(*self.state.values())), _rows(self.carry)
         floored = self.floored.to(torch.uint8)
         shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
-        keys = (ctypes.c_uint32 * 4)(*self.increments.keys[0], *self.increments.keys[1])
-        whole = (pairs, self.increments.offset, self.done, to, self.increments.substeps)
-        load(setup.source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (setup.tau, setup.optimizer.t0)),
-                               *map(_pointer, (x, state, carry, floored, shared)))
+        call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared))
         for ladder, levels in zip(self.ladders, x, strict=True):
             ladder.levels = [level.T for level in levels]
         self.floored = floored.to(torch.bool)
@@ -170,12 +175,20 @@ class CompiledEnsemble(Ensemble):
         self.done = to
 
 
+def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor]) -> None:
+    """Take the arrays from step `begin` to step `end`; time begins at `start`.
+
+    They are changed in place: `x (equations, levels, state, paths)`, `state (state, paths)`, `carry (carried, paths)`,
+    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read.
+    """
+    keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
+    whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
+    load(source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
+                     *(ctypes.c_void_p(each.data_ptr()) for each in arrays))
+
+
 def _rows(x: Tensor) -> Tensor:
     return x.T.contiguous()
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> Ensemble:

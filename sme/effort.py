@@ -45,7 +45,7 @@ def budget(given: Any) -> float:
 
 
 def shards(paths: Any, tolerance: Any, tau: float) -> int:
-    """How many shards a number of paths asks for; without one a function of `τ` alone, so that any ladder gives the same points."""
+    """How many shards a number of paths asks for; else a function of `τ` alone, so that any ladder gives the same points."""
     if paths is not None:
         return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
     return 1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))

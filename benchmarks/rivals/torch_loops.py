@@ -47,7 +47,7 @@ def given(paths: int, substeps: int, seed: int) -> np.ndarray:
     equation, x = model(), _start(paths)
     increments = Increments((seed,), paths // 2, substeps // STEPS, TAU, x.device)
     for k in range(STEPS):
-        dW = together(increments.first(equation.first), increments.second(equation.second))
+        dW = together(increments.first(k, equation.first), increments.second(k, equation.second))
         x = integrate(equation, Euler(), x, dW, k, k * TAU)
     return x.numpy()
 

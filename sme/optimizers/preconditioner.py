@@ -57,8 +57,10 @@ def preconditioner(v: Tensor, eps: float | Tensor, v_floor: float,
     """`P(v) = 1/(√u + ε)` and `P'(v) = −½ w'(v) P²/√u`, where `u = w(v) + inside`."""
     under = floor(v, v_floor)
     root = (under if inside is None else under + inside).sqrt()
-    value = 1 / (root + eps)
-    slope = -0.5 * value * value / root
-    if v_floor > 0:
-        slope = torch.where(v >= v_floor, slope, slope * _ramp((v / v_floor).clamp(0, 1)))
-    return Preconditioner(value, slope)
+    if v_floor == 0:  # the root may be 0
+        value = 1 / (root + eps)
+        return Preconditioner(value, -0.5 * value * value / root)
+    inverse = 1 / (root * (root + eps))  # one division, the dearest operation here
+    value = root * inverse
+    ramp = torch.where(v >= v_floor, 1.0, _ramp((v / v_floor).clamp(0, 1)))
+    return Preconditioner(value, -0.5 * value * inverse * ramp)

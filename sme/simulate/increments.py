@@ -54,7 +54,7 @@ class Increments:
 
     def __init__(self, numbers: tuple[int, ...], pairs: int, substeps: int, tau: float, device: torch.device,
                  offset: int = 0) -> None:
-        self.pairs, self.substeps, self.offset, self.device = pairs, substeps, offset, device
+        self.pairs, self.substeps, self.tau, self.offset, self.device = pairs, substeps, tau, offset, device
         self.keys = [key(*numbers, stream) for stream in (FIRST, SECOND, DRAWS)]
         self._scale = math.sqrt(tau / substeps)
 

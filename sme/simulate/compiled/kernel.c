@@ -1,6 +1,6 @@
 /* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
 
-   What the lines above this one define: W pairs a block; FIRST, SECOND motions; EQUATIONS, LEVELS,
+   What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a step; EQUATIONS, LEVELS,
    STATE numbers of a path; CHAIN (whether there is a discrete run); of the control variates CARRY numbers that a
    path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all paths share;
    FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep, follow_step. */
@@ -8,26 +8,29 @@
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
 
-/* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[j]`. */
-static void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
-                  double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W]) {
-    double sum[ROWS(ALL)][W];
-    for (int m = 0; m < ALL; m++)
+/* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
+static inline void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
+                         double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W]) {
+    double sum[ROWS(ALL)][W], (*noise)[W] = dw[0];
+    if (factor > 1) {
+        for (int m = 0; m < ALL; m++)
 #pragma omp simd
-        for (int p = 0; p < W; p++) {
-            double total = dw[0][m][p];
-            for (int i = 1; i < factor; i++) total += dw[i][m][p];
-            sum[m][p] = total;
-        }
+            for (int p = 0; p < W; p++) {
+                double total = dw[0][m][p];
+                for (int i = 1; i < factor; i++) total += dw[i][m][p];
+                sum[m][p] = total;
+            }
+        noise = sum;
+    }
 #if EQUATIONS > 1
-    if (equation == 1) substep_1(t, dt, tau, x, sum, since); else
+    if (equation == 1) substep_1(t, dt, tau, x, noise, since); else
 #endif
 #if EQUATIONS > 0
-    substep_0(t, dt, tau, x, sum, since);
+    substep_0(t, dt, tau, x, noise, since);
 #endif
-    for (int m = 0; m < FIRST; m++)
+    for (int m = 0; m < REMEMBERED; m++)
 #pragma omp simd
-        for (int p = 0; p < W; p++) since[m][p] += sum[m][p];
+        for (int p = 0; p < W; p++) since[m][p] += noise[m][p];
 }
 
 static void below(double (*restrict x)[W], int32_t *restrict seen) {
@@ -64,7 +67,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         }
         for (int64_t k = from; k < to; k++) {
             const double t = start + (double)k * tau;
-            double total[2][ROWS(ALL)][W];
+            double total[2][ROWS(FIRST)][W];
             memset(total, 0, sizeof total);
 #if FOLLOWED
             double begun[2][STATE][W], followed[2][FOLLOWED][W];
@@ -89,8 +92,8 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                     for (int e = 0; e < EQUATIONS; e++)
                         for (int l = 0; l < LEVELS; l++) {
                             const int factor = 1 << l;
-                            double since[ROWS(FIRST)][W];
-                            memcpy(since, total[s], sizeof since);
+                            double since[ROWS(REMEMBERED)][W];
+                            if (REMEMBERED) memcpy(since, total[s], sizeof since);
                             for (int i = 0; i < unit; i += factor)
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
                                       dw + i, since);
@@ -101,7 +104,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                                        followed[s], dw[i], shared + k * SHARED);
 #endif
                     for (int i = 0; i < unit; i++)
-                        for (int m = 0; m < ALL; m++)
+                        for (int m = 0; m < (CHAIN || REMEMBERED ? FIRST : 0); m++)
 #pragma omp simd
                             for (int p = 0; p < W; p++) total[s][m][p] += dw[i][m][p];
                 }

@@ -76,6 +76,8 @@ class Lowering(Interpreter):
         kwargs = {key: value for key, value in kwargs.items() if key not in PLACE}
         if name in POINTWISE:
             return self._pointwise(name, args, kwargs)
+        if not any(_tensors(each) for each in args):
+            return array(target(*args, **kwargs))  # of constants alone, such as a range
         rule = getattr(self, f"_{name.lstrip('_')}", None)
         if rule is None:
             raise NotLoweredError(f"the operation {target} has no form in C here")
@@ -227,6 +229,9 @@ class Lowering(Interpreter):
     def _new_zeros(self, a: Array, shape: Sequence[int]) -> Array:
         return array(np.zeros(shape))
 
+    def _new_zeros_with_same_feature_meta(self, a: Array, b: Array) -> Array:
+        return array(np.zeros(b.shape))
+
     def _scalar_tensor(self, value: float) -> Array:
         return array(value)
 
@@ -245,6 +250,10 @@ def array(given: Any) -> Array:
     result = np.empty(np.shape(given), dtype=object)
     result[...] = given.astype(float) if isinstance(given, np.ndarray) else given
     return result
+
+
+def _tensors(argument: Any) -> bool:
+    return isinstance(argument, np.ndarray) or isinstance(argument, list | tuple) and any(map(_tensors, argument))
 
 
 def _moves(a: Array) -> bool:

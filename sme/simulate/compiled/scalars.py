@@ -114,6 +114,8 @@ def divide(program: Program, a: "float | Value", b: "float | Value") -> "float |
     """`a / b`."""
     if not isinstance(b, Value) and b != 0:
         return multiply(program, a, 1 / b) if isinstance(a, Value) else a / b  # a product is many times faster
+    if isinstance(b, Value) and b.uniform and not (isinstance(a, Value) and a.uniform):
+        return multiply(program, a, program.make("1.0 / {0}", b))
     return program.make("{0} / {1}", a, b)
 
 

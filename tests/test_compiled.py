@@ -1,0 +1,149 @@
+"""The compiled path takes the steps of the torchsde path, to rounding, or says that it does not."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import sme
+from sme import backend, compiled, paired
+from sme.backend import compiled_setups
+from sme.compiled import CompiledEnsemble, source
+from sme.ensemble import TorchEnsemble
+from sme.paired import prepared
+from sme.simulate import library
+from sme.simulate.compiled.lowering import NotLoweredError
+from sme.simulate.library import NoCompilerError
+from sme.specification import Specification
+from tests import models
+
+START = {"theta": torch.tensor([1.0, 0.5])}
+
+
+def there():
+    try:
+        library.compiler()
+    except NoCompilerError:
+        return False
+    return True
+
+
+needs_compiler = pytest.mark.skipif(not there(), reason="no C compiler")
+
+
+def wavy(theta):
+    return torch.cos(theta).sum() + 0.1 * theta[0] * theta[1] + torch.nn.functional.softplus(theta).mean() + torch.exp(-theta**2).sum()
+
+
+def made(problem=None, optimizer=None, regime="ballistic", brownian="independent", order=2, steps=4, times=None, **start):
+    spec = Specification.of(problem or sme.Quadratic(), optimizer or sme.RMSProp(), regime, brownian, 1.0, {**START, **start}, None, times)
+    with torch.no_grad():
+        return prepared(spec.setup(order, steps))
+
+
+CASES = {
+    "rmsprop": {},
+    "rmsprop, batch-equivalent": {"regime": "batch_equivalent"},
+    "rmsprop, step memory": {"optimizer": sme.RMSProp(denominator="updated"), "brownian": "step_memory"},
+    "step memory, batch-equivalent": {"regime": "batch_equivalent", "brownian": "step_memory"},
+    "order 1": {"order": 1},
+    "the ODE": {"order": 1, "brownian": "none"},
+    "adam from t0 on": {"optimizer": sme.Adam(bias_correction=True, t0=1.0, denominator="updated"), "times": [0.5, 1.0]},
+    "adamw, derived": {"optimizer": sme.AdamW()},
+    "nesterov, batch-equivalent": {"optimizer": sme.Nesterov(), "regime": "batch_equivalent"},
+    "signum": {"optimizer": sme.Signum()},
+    "on the floor": {"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])},
+    "any loss, any factor": {"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.Adam()},
+    "minibatches": {"problem": sme.Logistic(features=1, examples=6)},
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_compiled_and_torchsde_take_the_same_steps(case):
+    setup = made(**case)
+    with torch.no_grad():
+        fast = CompiledEnsemble(dataclasses.replace(setup, source=source(setup)), (0, 4, 0, 0), 150, offset=7)
+        slow = TorchEnsemble(setup, (0, 4, 0, 0), 150, offset=7)
+        for mark in setup.marks:
+            fast.advance(mark)
+            slow.advance(mark)
+    for name, field in slow.state.items():
+        torch.testing.assert_close(fast.state[name], field, rtol=1e-12, atol=1e-13)
+    for mine, theirs in zip(fast.ladders, slow.ladders, strict=True):
+        for level, other in zip(mine.levels, theirs.levels, strict=True):
+            torch.testing.assert_close(level, other.expand_as(level), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(fast.carry, slow.carry, rtol=1e-11, atol=1e-13)
+    assert torch.equal(fast.floored, slow.floored)
+
+
+@needs_compiler
+def test_one_source_serves_every_step_size():
+    assert source(made(steps=4)) == source(made(steps=16))
+
+
+@needs_compiler
+def test_moments_depend_on_neither_chunks_nor_paths_at_a_time(monkeypatch):
+    setup = made()
+    with torch.no_grad():
+        ready = [dataclasses.replace(setup, source=source(setup)), setup]
+        monkeypatch.setattr(compiled, "LANES", ((1 << 30, 16),))
+        ready.append(dataclasses.replace(setup, source=source(setup)))
+        whole = [paired.run_block(each, (0, 4, 0, 0), 300).moments for each in ready]
+        monkeypatch.setattr(paired, "chunk", lambda setup: 70)
+        whole += [paired.run_block(each, (0, 4, 0, 0), 300).moments for each in ready]
+    for moments in whole[1:]:
+        assert moments.count == whole[0].count
+        assert moments.mean == pytest.approx(whole[0].mean, rel=1e-10, abs=1e-14)
+        assert moments.comoment == pytest.approx(whole[0].comoment, rel=1e-8, abs=1e-15)
+
+
+def run(**changes):
+    return sme.weak_error(sme.Quadratic(), sme.RMSProp(), tau=[1 / 2, 1 / 4], start=START, paths=1, **changes)
+
+
+@needs_compiler
+def test_both_backends_give_one_table():
+    one, other = (run(backend=name).errors for name in ("compiled", "torchsde"))
+    for column in ("error", "stderr", "integrator_bias"):
+        assert one[column].to_numpy() == pytest.approx(other[column].to_numpy(), rel=1e-7, abs=1e-13)
+
+
+def test_without_a_compiler_a_line_says_so(monkeypatch, capsys):
+    def none():
+        raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
+
+    monkeypatch.setattr(library, "compiler", none)
+    for kept in (library.load, library._version):
+        kept.cache_clear()
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
+    monkeypatch.setattr(backend, "LEAST", 0)
+    assert not run().errors.empty
+    assert "through torchsde, not compiled, since there is no C compiler" in capsys.readouterr().out
+    with pytest.raises(sme.SMEError, match=r"backend='compiled' cannot be had: there is no C compiler.*Use backend='auto'"):
+        run(backend="compiled")
+    with pytest.raises(sme.SMEError, match="unknown backend 'cuda': allowed are auto, compiled, torchsde"):
+        run(backend="cuda")
+
+
+@needs_compiler
+def test_what_does_not_compile_says_what_and_runs_by_torch(monkeypatch, capsys):
+    problem = sme.Problem(lambda theta: torch.special.i0(theta).sum(), 2, sme.GaussianNoise(0.2 * torch.eye(2)))
+    with pytest.raises(NotLoweredError, match="aten.i0.default has no form"):
+        source(made(problem))
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
+    monkeypatch.setattr(backend, "LEAST", 0)
+    sme.weak_error(problem, sme.SGD(), tau=1 / 2, start=START, paths=1)
+    assert "since the operation aten.i0.default has no form in C" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_compiled_steps_that_differ_are_not_taken(monkeypatch, capsys):
+    setup = made()
+    right = source(setup)
+    assert "* 0.5" in right
+    monkeypatch.setattr(backend, "source", lambda setup: right.replace("* 0.5", "* 0.50001"))
+    with torch.no_grad():
+        ready = compiled_setups({(2, 4): setup}, must=False)
+    assert ready[2, 4].source == ""
+    assert "compiled and uncompiled steps differ" in capsys.readouterr().out
