@@ -24,7 +24,7 @@ MOTIONS = 4096
 """whose increments still have room on a thread's stack"""
 PROBED, ROUNDING = 64, 1e-9
 """pairs that both take before a run, and how far they may be apart"""
-LANES = ((8, 256), (24, 32), (1 << 30, 16))
+LANES = ((8, 128), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
 SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
 FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
@@ -158,7 +158,8 @@ class CompiledEnsemble(Ensemble):
 
     def advance(self, to: int) -> None:
         setup, law = self.setup, self.setup.problem.noise
-        x = torch.stack([torch.stack([_rows(level.expand(self.paths, -1)) for level in ladder.levels]) for ladder in self.ladders])
+        levels = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
+        x = torch.stack(levels).unflatten(0, (len(self.ladders), -1))
         state, carry = _rows(join(*self.state.values())), _rows(self.carry)
         floored = self.floored.to(torch.uint8)
         shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)

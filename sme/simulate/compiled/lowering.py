@@ -253,7 +253,7 @@ def array(given: Any) -> Array:
 
 
 def _tensors(argument: Any) -> bool:
-    return isinstance(argument, np.ndarray) or isinstance(argument, list | tuple) and any(map(_tensors, argument))
+    return isinstance(argument, np.ndarray) or (isinstance(argument, list | tuple) and any(map(_tensors, argument)))
 
 
 def _moves(a: Array) -> bool:
