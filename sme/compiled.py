@@ -14,7 +14,7 @@ from sme.equations.base import Equation, join
 from sme.setup import Setup
 from sme.simulate import counter
 from sme.simulate.compiled.lowering import NotLoweredError
-from sme.simulate.compiled.source import lanes, loops
+from sme.simulate.compiled.source import kernel, lanes, products
 from sme.simulate.library import INCLUDES, load
 from sme.simulate.schemes import Scheme, scheme
 
@@ -75,7 +75,7 @@ def source(setup: Setup) -> str:
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": len(LEVELS),
                "STATE": size, "CHAIN": int(law.paired), "CARRY": carried, "SHARED": shared, **_floor(setup)}
     defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
-    return "\n".join((INCLUDES, defined, counter.source(), *parts, loops()))
+    return "\n".join((INCLUDES, defined, counter.source(), products(), *parts, kernel()))
 
 
 def _floor(setup: Setup) -> dict[str, Any]:

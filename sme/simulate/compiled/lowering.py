@@ -45,14 +45,10 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     return graph
 
 
-class Lowering(Interpreter):
-    """Runs a graph on arrays of numbers and values; every operation adds statements to `program`."""
+class Rules(Interpreter):
+    """Runs a graph by a rule for each operation: the method with its name after an underscore."""
 
-    def __init__(self, graph: GraphModule, program: Program, most: int) -> None:
-        super().__init__(graph)
-        self.program, self.most = program, most
-
-    def lower(self, *arguments: "Array") -> Any:
+    def lower(self, *arguments: Any) -> Any:
         """What the graph returns for these.
 
         Raises
@@ -69,9 +65,7 @@ class Lowering(Interpreter):
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
         name = target._schema.name.split("::")[-1]
-        if len(self.program) > self.most:
-            raise NotLoweredError(f"it has more than {self.most} operations")
-        if kwargs.get("dtype", torch.float64) not in KEPT and any(isinstance(each, np.ndarray) and _moves(each) for each in args):
+        if kwargs.get("dtype", torch.float64) not in KEPT and any(map(self.moves, args)):
             raise NotLoweredError(f"it converts to {kwargs['dtype']}")
         kwargs = {key: value for key, value in kwargs.items() if key not in PLACE}
         if name in POINTWISE:
@@ -80,6 +74,29 @@ class Lowering(Interpreter):
         if rule is None:
             raise NotLoweredError(f"the operation {target} has no form in C here")
         return rule(*args, **kwargs)
+
+    def moves(self, argument: Any) -> bool:
+        """Whether the path decides any of its numbers."""
+        raise NotImplementedError
+
+    def _pointwise(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class Lowering(Rules):
+    """Runs a graph on arrays of numbers and values; every operation adds statements to `program`."""
+
+    def __init__(self, graph: GraphModule, program: Program, most: int) -> None:
+        super().__init__(graph)
+        self.program, self.most = program, most
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(self.program) > self.most:
+            raise NotLoweredError(f"it has more than {self.most} operations")
+        return super().call_function(target, args, kwargs)
+
+    def moves(self, argument: Any) -> bool:
+        return isinstance(argument, np.ndarray) and _moves(argument)
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Array:
         return array(super().get_attr(target, args, kwargs))
