@@ -10,13 +10,13 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map
 
 from sme.simulate.compiled.arena import places, used
-from sme.simulate.compiled.lowering import PLACE, NotLoweredError, Rules
+from sme.simulate.compiled.lowering import NotLoweredError, Rules
 from sme.simulate.compiled.operations import POINTWISE
 from sme.simulate.compiled.scalars import Program, Value
 from sme.simulate.compiled.statements import Array, Nest, Number, Product, Statement, Store, Tables, Total, strides
 
-LARGEST = 1 << 14
-"""numbers of a path in buffers at a time: beyond, they leave the processor's cache"""
+LARGEST = 1 << 16
+"""numbers of a path in buffers at a time: beyond, they leave the processor's caches"""
 MOVES = frozenset(("permute", "t", "transpose", "view", "reshape", "_unsafe_view", "view_copy", "expand", "repeat", "unsqueeze",
                    "squeeze", "slice", "select", "split_with_sizes", "split", "unbind", "diagonal", "diagonal_copy",
                    "index_select", "index", "flip", "roll", "movedim", "unfold", "swapaxes"))
@@ -54,7 +54,7 @@ class Loops(Rules):
                 raise NotLoweredError(f"the operation {target} draws random numbers")
             return target(*args, **kwargs)
         if name in ALIKE:
-            return target(*tree_map(lambda each: torch.zeros(each.shape).double() if isinstance(each, Array) else each, args), **kwargs)
+            return target(*tree_map(lambda each: each.places.double() if isinstance(each, Array) else each, args), **kwargs)
         if name in MOVES:
             if any(isinstance(each, Array) for each in tree_flatten((args[1:], kwargs))[0]):
                 raise NotLoweredError("an index depends on the path")
@@ -121,7 +121,7 @@ class Loops(Rules):
         return float(given)
 
     def _nest(self, shape: Sequence[int], operands: Sequence[Array | float | None], first: int = 0) -> Nest:
-        """The last loop over this shape, from statement `first` on, in which all operands are known; a new one if there is none."""
+        """The last loop over this shape, from statement `first` on, in which all operands are known, or a new one."""
         loop = tuple(size for size in shape if size > 1)
         arrays = [each for each in operands if isinstance(each, Array)]
         first = max([first, *(each.source.at for each in arrays if isinstance(each.source, Store))])
@@ -156,14 +156,11 @@ class Loops(Rules):
             return Array(value, torch.zeros((), dtype=torch.int64).expand(shape))
         return Array(nest.make(value, self._name()), torch.arange(shape.numel()).reshape(shape))
 
-    def _stored(self, given: Array | Tensor, straight: bool = False) -> Array:
-        """A copy in a buffer, or the same if it is in memory already (`straight`: at equal steps)."""
+    def _stored(self, given: Array) -> Array:
+        """A copy in a buffer."""
         result = self.store(given.shape)
         self.write(given, result)
         return result
-
-    def _vectors(self, given: Array) -> Array:
-        return given if strides(given.places) is not None else self._stored(given)
 
     def _product(self, a: Array | Tensor, b: Array | Tensor) -> Array | Tensor:
         """`(b, n, k) × (b, k, m)`."""
@@ -180,7 +177,7 @@ class Loops(Rules):
         result.source.at = len(self.statements)
         if one.uniform and isinstance(one.source, Store) and isinstance(other.source, Store) and not other.uniform \
                 and strides(one.places) is not None:
-            other = self._vectors(other)
+            other = other if strides(other.places) is not None else self._stored(other)
             result.source.at = len(self.statements)
             self.statements.append(Product(one, other, result))
         else:

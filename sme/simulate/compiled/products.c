@@ -33,5 +33,6 @@ static inline void matvec(const double *restrict a, int rows, int cols, int row,
     int i = 0;
     for (; i + 8 <= rows; i += 8) some_rows(8, a + i * row, cols, row, col, x, dx, y + i * dy, dy);
     for (; i + 4 <= rows; i += 4) some_rows(4, a + i * row, cols, row, col, x, dx, y + i * dy, dy);
+    for (; i + 2 <= rows; i += 2) some_rows(2, a + i * row, cols, row, col, x, dx, y + i * dy, dy);
     for (; i < rows; i++) some_rows(1, a + i * row, cols, row, col, x, dx, y + i * dy, dy);
 }

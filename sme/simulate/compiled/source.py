@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from sme.simulate.compiled.lowering import Lowering, NotLoweredError, array, trace
 from sme.simulate.compiled.loops import Loops
+from sme.simulate.compiled.lowering import Lowering, NotLoweredError, array, trace
 from sme.simulate.compiled.scalars import Program, Value, literal
 from sme.simulate.compiled.statements import Array, Store
 
-MOST = 6000
+MOST = 4000
 """operations of one substep or step, number by number; a longer one is made of loops"""
 
 Inputs = Sequence[tuple[str, Tensor, bool]]

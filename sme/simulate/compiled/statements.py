@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sme.simulate.compiled.scalars import Program, Value, literal
 
-PATHS = "#pragma omp simd\nfor (int p = 0; p < W; p++)"
+PATHS = ("#pragma omp simd", "for (int p = 0; p < W; p++) {")
 Number = float | Value
 
 
@@ -172,8 +172,9 @@ class Nest(Statement):
         to.source.at = max(to.source.at, self.number)
 
     def moves(self, to: Array) -> bool:
-        """Whether it reads numbers of a store in other iterations than that in which `to` is written."""
-        return any(store is to.source and form != code(to, self.tables) for store, form in self._loads.values())
+        """Whether it reads numbers of the array `to` in other iterations than that in which they are written."""
+        assert isinstance(to.source, Store)
+        return any(store.name == to.source.name and form != code(to, self.tables) for store, form in self._loads.values())
 
     def keep(self, needed: set[Store]) -> tuple[set[Store], set[Store]]:
         every = torch.arange(int(np.prod(self.shape))).reshape(self.shape)
@@ -186,7 +187,7 @@ class Nest(Statement):
     def lines(self, tables: Tables) -> list[str]:
         uniform, lines = self.program.statements([value for _, _, value in self._kept])
         stores = [f"{form} = {literal(value)};" for _, form, value in self._kept]
-        return around(self.shape, (*uniform, f"{PATHS} {{", *(f"    {line}" for line in (*lines, *stores)), "}"))
+        return around(self.shape, (*uniform, *PATHS, *(f"    {line}" for line in (*lines, *stores)), "}"))
 
 
 @dataclass(eq=False)
@@ -206,14 +207,15 @@ class Product(Statement):
         names, steps = [], []
         for each, last in ((self.matrix, False), (self.vectors, True), (self.result, True)):
             found = strides(each.places)
-            assert found is not None and isinstance(each.source, Store)
+            assert found is not None
+            assert isinstance(each.source, Store)
             origin, step = found
             shift = "".join(f" + {by} * i{d}" for d, by in enumerate((step[0], step[2] if last else 0)) if by)
             names.append(f"{each.source.name} + {origin}{shift}")
             steps.append(step)
         call = (f"matvec({names[0]}, {n}, {self.vectors.shape[1]}, {steps[0][1]}, {steps[0][2]}, {names[1]}, {steps[1][1]}, "
                 f"{names[2]}, {steps[2][1]});")
-        return around((b, m), [call]) if b * m > 1 else ["{ const int i0 = 0, i1 = 0;", f"    {call}", "}"]
+        return around((b, m), [call]) if b * m > 1 else [call]
 
 
 @dataclass(eq=False)
@@ -236,5 +238,6 @@ class Total(Statement):
     def lines(self, tables: Tables) -> list[str]:
         shape = [size for size in self.factors[0].shape if size > 1]
         term = " * ".join(code(each, tables) for each in self.factors)
-        inner = around(shape[self.kept :], [*PATHS.split("\n")[:1], f"{PATHS.split(chr(10))[1]} total[p] += {term};"], self.kept)
-        return around(shape[: self.kept], ("double total[W] = {0};", *inner, PATHS, f"    {code(self.result, tables)} = total[p];"))
+        inner = around(shape[self.kept :], (*PATHS, f"    total[p] += {term};", "}"), self.kept)
+        last = (*PATHS, f"    {code(self.result, tables)} = total[p];", "}")
+        return around(shape[: self.kept], ("double total[W] = {0};", *inner, *last))
