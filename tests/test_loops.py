@@ -74,14 +74,18 @@ def test_an_operation_without_a_form_is_named():
         ran(lambda x: (x[:, (x > 0).long()[0]],), torch.zeros(W, 12, dtype=torch.float64))
 
 
-def small(theta):
+def loss(theta):
     return torch.cos(theta).sum() + 0.1 * (theta[1:] * theta[:-1]).sum() + softplus(theta).mean()
+
+
+CHAIN = sme.Problem(loss, 20, sme.GaussianNoise(lambda theta: torch.diag(0.3 + 0.1 * theta**2)))
 
 
 @pytest.mark.parametrize(("problem", "optimizer", "regime", "brownian"), [
     (sme.Quadratic(20), sme.RMSProp(), "ballistic", "independent"),
     (sme.Quadratic(20), sme.Adam(bias_correction=True, t0=1.0), "batch_equivalent", "step_memory"),
-    (sme.Problem(small, 20, sme.GaussianNoise(lambda theta: torch.diag(0.3 + 0.1 * theta**2))), sme.SGD(), "ballistic", "independent"),
+    (CHAIN, sme.SGD(), "ballistic", "independent"),
+    (sme.Logistic(features=3, examples=114), sme.RMSProp(), "ballistic", "independent"),
 ])
 def test_runs_agree(problem, optimizer, regime, brownian, monkeypatch):
     monkeypatch.setattr(source, "MOST", 50)
