@@ -91,9 +91,12 @@ class Lowering(Rules):
         self.program, self.most = program, most
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._check()
+        return super().call_function(target, args, kwargs)
+
+    def _check(self) -> None:
         if len(self.program) > self.most:
             raise NotLoweredError(f"it has more than {self.most} operations")
-        return super().call_function(target, args, kwargs)
 
     def moves(self, argument: Any) -> bool:
         return isinstance(argument, np.ndarray) and _moves(argument)
@@ -112,6 +115,7 @@ class Lowering(Rules):
         return result
 
     def _dot_rows(self, a: Array, b: Array) -> Any:
+        self._check()  # one product of large matrices is very many operations
         total: Any = 0.0
         for left, right in zip(a, b, strict=True):
             total = add(self.program, total, multiply(self.program, left, right))
