@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 
 from sme import paired
-from sme.compiled import agrees, source
+from sme.compiled import agrees
 from sme.errors import SMEError
 from sme.paired import BLOCKS
+from sme.program import source
 from sme.setup import Setup
 from sme.simulate.compiled.lowering import NotLoweredError
 from sme.simulate.library import NoCompilerError, load

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import sme
-from sme import backend, compiled, paired
+from sme import backend, paired, program
 from sme.backend import compiled_setups
-from sme.compiled import CompiledEnsemble, source
+from sme.compiled import CompiledEnsemble
 from sme.ensemble import TorchEnsemble
 from sme.paired import prepared
+from sme.program import source
 from sme.simulate import library
 from sme.simulate.compiled.lowering import NotLoweredError
 from sme.simulate.library import NoCompilerError
@@ -89,7 +90,7 @@ def test_moments_depend_on_neither_chunks_nor_paths_at_a_time(monkeypatch):
     setup = made()
     with torch.no_grad():
         ready = [dataclasses.replace(setup, source=source(setup)), setup]
-        monkeypatch.setattr(compiled, "LANES", ((1 << 30, 16),))
+        monkeypatch.setattr(program, "LANES", ((1 << 30, 16),))
         ready.append(dataclasses.replace(setup, source=source(setup)))
         whole = [paired.run_block(each, (0, 4, 0, 0), 300).moments for each in ready]
         monkeypatch.setattr(paired, "chunk", lambda setup: 70)

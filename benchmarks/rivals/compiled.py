@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rivals.item import HORIZON, OPTIMIZER, PROBLEM, START, STEPS, TAU, Advance
-from sme import compiled
+from sme import compiled, program
 from sme.setup import Setup
 from sme.simulate.increments import Increments
 from sme.simulate.library import load
@@ -24,7 +24,7 @@ def _setup() -> Setup:
 @torch.no_grad()
 def _source(discrete: bool) -> str:
     """The equation alone by Euler, or the discrete run alone."""
-    source = compiled.source(_setup(), Euler(), levels=1, discrete=discrete)
+    source = program.source(_setup(), Euler(), levels=1, discrete=discrete)
     if discrete:
         source = source.replace("#define EQUATIONS 1", "#define EQUATIONS 0").replace("#define SECOND 2", "#define SECOND 0")
     load(source)

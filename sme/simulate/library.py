@@ -12,10 +12,16 @@ from pathlib import Path
 
 from sme.errors import SMEError
 
-INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
+VECTORED = {1: ("exp", "log", "sin", "cos", "pow"), 2: ("expm1", "log1p", "tanh", "erf")}
+"""functions of which glibc has a form for vectors, to 4 units in the last place: 2.22 some, 2.35 all"""
+INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n" + "".join(
+    f"#if VECTORED >= {since}\n" + "".join(
+        f"#pragma omp declare simd notinbranch\ndouble {name}({'double, double' if name == 'pow' else 'double'});\n"
+        for name in names) + "#endif\n" for since, names in VECTORED.items())
 FLAGS = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd",
          "-w")
-FAST = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
+_NATIVE, _MATHS = ("-march=native", "-mprefer-vector-width=512"), ("-Wl,--no-undefined", "-lmvec")
+FAST = ((*_NATIVE, "-DVECTORED=2", *_MATHS), (*_NATIVE, "-DVECTORED=1", *_MATHS), _NATIVE, _NATIVE[:1], ())
 """tried in this order"""
 
 
@@ -97,7 +103,7 @@ def _compile(source: str, path: Path) -> None:
         written, made = Path(folder) / "run.c", Path(folder) / "run.so"
         written.write_text(source, encoding="utf-8")
         for fast in FAST:
-            done = subprocess.run([compiler(), *FLAGS, *fast, str(written), "-o", str(made), "-lm"],
+            done = subprocess.run([compiler(), *FLAGS, str(written), "-o", str(made), *fast, "-lm"],
                                   capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 made.replace(path)  # whole or not there, also for a process beside this one

@@ -45,14 +45,10 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     return graph
 
 
-class Lowering(Interpreter):
-    """Runs a graph on arrays of numbers and values; every operation adds statements to `program`."""
+class Rules(Interpreter):
+    """Runs a graph by a rule for each operation: the method with its name after an underscore."""
 
-    def __init__(self, graph: GraphModule, program: Program, most: int) -> None:
-        super().__init__(graph)
-        self.program, self.most = program, most
-
-    def lower(self, *arguments: "Array") -> Any:
+    def lower(self, *arguments: Any) -> Any:
         """What the graph returns for these.
 
         Raises
@@ -69,19 +65,43 @@ class Lowering(Interpreter):
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
         name = target._schema.name.split("::")[-1]
-        if len(self.program) > self.most:
-            raise NotLoweredError(f"it has more than {self.most} operations")
-        if kwargs.get("dtype", torch.float64) not in KEPT and any(isinstance(each, np.ndarray) and _moves(each) for each in args):
+        if kwargs.get("dtype", torch.float64) not in KEPT and any(map(self.moves, args)):
             raise NotLoweredError(f"it converts to {kwargs['dtype']}")
         kwargs = {key: value for key, value in kwargs.items() if key not in PLACE}
         if name in POINTWISE:
             return self._pointwise(name, args, kwargs)
-        if not any(_tensors(each) for each in args):
-            return array(target(*args, **kwargs))  # of constants alone, such as a range
         rule = getattr(self, f"_{name.lstrip('_')}", None)
         if rule is None:
             raise NotLoweredError(f"the operation {target} has no form in C here")
         return rule(*args, **kwargs)
+
+    def moves(self, argument: Any) -> bool:
+        """Whether the path decides any of its numbers."""
+        raise NotImplementedError
+
+    def _pointwise(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class Lowering(Rules):
+    """Runs a graph on arrays of numbers and values; every operation adds statements to `program`."""
+
+    def __init__(self, graph: GraphModule, program: Program, most: int) -> None:
+        super().__init__(graph)
+        self.program, self.most = program, most
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._check()
+        if hasattr(target, "_schema") and not any(map(_tensors, args)):
+            return array(target(*args, **kwargs))  # of constants alone, such as a range
+        return super().call_function(target, args, kwargs)
+
+    def _check(self) -> None:
+        if len(self.program) > self.most:
+            raise NotLoweredError(f"it has more than {self.most} operations")
+
+    def moves(self, argument: Any) -> bool:
+        return isinstance(argument, np.ndarray) and _moves(argument)
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Array:
         return array(super().get_attr(target, args, kwargs))
@@ -97,6 +117,7 @@ class Lowering(Interpreter):
         return result
 
     def _dot_rows(self, a: Array, b: Array) -> Any:
+        self._check()  # one product of large matrices is very many operations
         total: Any = 0.0
         for left, right in zip(a, b, strict=True):
             total = add(self.program, total, multiply(self.program, left, right))

@@ -25,7 +25,8 @@ class Program:
     Constants are folded, and what no output needs is left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, letter: str = "v") -> None:
+        self._letter = letter
         self._lines: list[tuple[str, tuple[Value, ...], Value]] = []
         self._known: dict[tuple[object, ...], Value] = {}
 
@@ -42,13 +43,13 @@ class Program:
         if key not in self._known:
             values = tuple(each for each in operands if isinstance(each, Value))
             index = len(self._lines)
-            value = Value(f"v{index}", index, all(each.uniform for each in values), truth)
+            value = Value(f"{self._letter}{index}", index, all(each.uniform for each in values), truth)
             self._lines.append((form.format(*map(literal, operands)), values, value))
             self._known[key] = value
         return self._known[key]
 
-    def statements(self, outputs: Sequence["float | Value"]) -> tuple[list[str], list[str]]:
-        """The lines that the outputs need: those that are the same for all paths, and the others."""
+    def needed(self, outputs: Sequence["float | Value"]) -> set[int]:
+        """The numbers of the lines that the outputs need."""
         needed: set[int] = set()
         waiting = [each for each in outputs if isinstance(each, Value)]
         while waiting:
@@ -56,9 +57,13 @@ class Program:
             if value.index >= 0 and value.index not in needed:
                 needed.add(value.index)
                 waiting += self._lines[value.index][1]
+        return needed
+
+    def statements(self, outputs: Sequence["float | Value"]) -> tuple[list[str], list[str]]:
+        """The lines that the outputs need: those that are the same for all paths, and the others."""
         uniform: list[str] = []
         others: list[str] = []
-        for index in sorted(needed):
+        for index in sorted(self.needed(outputs)):
             code, _, value = self._lines[index]
             line = f"const {'int' if value.truth else 'double'} {value.code} = {code};"
             (uniform if value.uniform else others).append(line)

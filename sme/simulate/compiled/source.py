@@ -6,21 +6,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
-from sme.simulate.compiled.lowering import Lowering, array, trace
+from sme.simulate.compiled.loops import Loops
+from sme.simulate.compiled.lowering import Lowering, NotLoweredError, array, trace
 from sme.simulate.compiled.scalars import Program, Value, literal
+from sme.simulate.compiled.statements import Array, Store
 
-MOST = 6000
-"""operations of one substep or step; a longer one runs by PyTorch, where large matrices are faster anyway"""
-
+MOST = 4000
+"""operations of one substep or step, number by number; a longer one is made of loops"""
 
 Input = tuple[str, Tensor, bool]
 """of an argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
 
 
-def loops() -> str:
+def kernel() -> str:
     """The part that is the same for all runs."""
     return (files("sme.simulate.compiled") / "kernel.c").read_text(encoding="utf-8")
+
+
+def products() -> str:
+    """What loops call."""
+    return (files("sme.simulate.compiled") / "products.c").read_text(encoding="utf-8")
 
 
 def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outputs: Sequence[str]) -> str:
@@ -31,8 +38,30 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
     NotLoweredError
         if `function` has no such form.
     """
-    program = Program()
     graph = trace(function, [example for _, example, _ in inputs])
+    try:
+        body = straight(graph, inputs, outputs)
+    except NotLoweredError:
+        body = looped(graph, inputs, outputs)
+    return f"static inline void {head} {{\n{body}}}\n"
+
+
+def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
+    """The body of such a function as loops over the numbers of tensors."""
+    loops = Loops(graph)
+    given: list[Any] = []
+    for form, example, uniform in inputs:
+        every = torch.arange(example.numel()).reshape(example.shape)
+        source = Store(form, example.numel(), uniform) if "{i}" in form else loops.head.input(form, uniform)
+        given.append(Array(source, every) if example.numel() else example)
+    results = loops.lower(*given)
+    loops.outputs(results if isinstance(results, tuple | list) else (results,), outputs)
+    return loops.text()
+
+
+def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
+    """The body of such a function number by number."""
+    program = Program()
     given: list[Any] = []
     loads: dict[str, str] = {}
     for form, example, uniform in inputs:
@@ -57,7 +86,7 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
     body = "\n        ".join((*used, *lines, *stores))
     before = "".join(f"    {line}\n" for line in uniform_lines)
     loop = f"#pragma omp simd\n    for (int p = 0; p < W; p++) {{\n        {body}\n    }}\n"
-    return f"static inline void {head} {{\n{before}{loop}}}\n"
+    return before + loop
 
 
 def _sizes(outputs: Sequence[str], results: Any) -> list[tuple[str, int]]:
