@@ -21,10 +21,11 @@ BLOCKS = 4
 """Blocks a shard, each with moments of its own: the folds of the control variates' coefficients."""
 BLOCK_PAIRS = 4096
 SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
-LARGEST, FEWEST = 2**15, 64
-"""numbers of all pairs' states, or increments, at a time; and the least number of pairs"""
+LARGEST, HELD, FEWEST = 2**15, 2**20, 64
+"""numbers of all pairs' states, or increments, at a time by torchsde; by compiled code; and the least number of pairs"""
 DIVERGED = 1e50
 """a pair with a value beyond this, or not finite, is diverged: its square would still be a number"""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -36,7 +37,6 @@ class Block:
     """paths left out of the moments because a value of their pair was not finite or beyond `DIVERGED`"""
     floored: int
     """paths whose second moment was below the floor at the start or the end of a step"""
-
 
     def merge(self, other: "Block") -> "Block":
         """Both together."""
@@ -65,12 +65,13 @@ def run_block(setup: Setup, numbers: tuple[int, ...], pairs: int | None = None) 
 
 
 def chunk(setup: Setup) -> int:
-    """So many pairs at a time that their states and increments stay in the processor's cache."""
-    if setup.source:
-        return BLOCK_PAIRS
+    """So many pairs at a time that they fit: a step's numbers into the processor's cache, compiled runs into memory."""
     law, size = setup.problem.noise, BLOCK_PAIRS
-    numbers = max(setup.problem.dim * len(setup.optimizer.fields), law.motions + law.second_motions)
-    while numbers * size > LARGEST and size > FEWEST:
+    if setup.start["theta"].device.type != "cpu":
+        return size
+    state = setup.problem.dim * len(setup.optimizer.fields)
+    numbers, most = (state, HELD) if setup.source else (max(state, law.motions + law.second_motions), LARGEST)
+    while numbers * size > most and size > FEWEST:
         size //= 2
     return size
 

@@ -44,25 +44,25 @@ def made(problem=None, optimizer=None, regime="ballistic", brownian="independent
         return prepared(spec.setup(order, steps))
 
 
-CASES = {
-    "rmsprop": {},
-    "rmsprop, batch-equivalent": {"regime": "batch_equivalent"},
-    "rmsprop, step memory": {"optimizer": sme.RMSProp(denominator="updated"), "brownian": "step_memory"},
-    "step memory, batch-equivalent": {"regime": "batch_equivalent", "brownian": "step_memory"},
-    "order 1": {"order": 1},
-    "the ODE": {"order": 1, "brownian": "none"},
-    "adam from t0 on": {"optimizer": sme.Adam(bias_correction=True, t0=1.0, denominator="updated"), "times": [0.5, 1.0]},
-    "adamw, derived": {"optimizer": sme.AdamW()},
-    "nesterov, batch-equivalent": {"optimizer": sme.Nesterov(), "regime": "batch_equivalent"},
-    "signum": {"optimizer": sme.Signum()},
-    "on the floor": {"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])},
-    "any loss, any factor": {"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.Adam()},
-    "minibatches": {"problem": sme.Logistic(features=1, examples=6)},
-}
+slow = pytest.mark.slow
+CASES = [
+    pytest.param({}, id="rmsprop", marks=slow),
+    pytest.param({"regime": "batch_equivalent"}, id="batch-equivalent, with a reference"),
+    pytest.param({"optimizer": sme.RMSProp(denominator="updated"), "brownian": "step_memory"}, id="step memory"),
+    pytest.param({"regime": "batch_equivalent", "brownian": "step_memory"}, id="step memory, batch-equivalent", marks=slow),
+    pytest.param({"order": 1, "brownian": "none"}, id="the ODE"),
+    pytest.param({"optimizer": sme.Adam(bias_correction=True, t0=1.0), "times": [0.5, 1.0]}, id="adam from t0 on"),
+    pytest.param({"optimizer": sme.AdamW()}, id="adamw, derived"),
+    pytest.param({"optimizer": sme.Nesterov(), "regime": "batch_equivalent"}, id="nesterov, batch-equivalent", marks=slow),
+    pytest.param({"optimizer": sme.Signum()}, id="signum"),
+    pytest.param({"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])}, id="on the floor"),
+    pytest.param({"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.SGD()}, id="any loss"),
+    pytest.param({"problem": sme.Logistic(features=1, examples=6)}, id="minibatches"),
+]
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", CASES)
 def test_compiled_and_torchsde_take_the_same_steps(case):
     setup = made(**case)
     with torch.no_grad():

@@ -49,9 +49,8 @@ class Loops(Rules):
 
     def _call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Any]) -> Any:
         name = target._schema.name.split("::")[-1]
-        if not any(isinstance(each, Array) for each in given):
-            if torch.Tag.nondeterministic_seeded in target.tags:
-                raise NotLoweredError(f"the operation {target} draws random numbers")
+        random = torch.Tag.nondeterministic_seeded in target.tags
+        if not random and not any(isinstance(each, Array) for each in given):
             return target(*args, **kwargs)
         if name in ALIKE:
             return target(*tree_map(lambda each: each.places.double() if isinstance(each, Array) else each, args), **kwargs)

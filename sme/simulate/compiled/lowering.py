@@ -64,6 +64,8 @@ class Rules(Interpreter):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
+        if torch.Tag.nondeterministic_seeded in target.tags:
+            raise NotLoweredError(f"the operation {target} draws random numbers")
         name = target._schema.name.split("::")[-1]
         if kwargs.get("dtype", torch.float64) not in KEPT and any(map(self.moves, args)):
             raise NotLoweredError(f"it converts to {kwargs['dtype']}")
@@ -92,7 +94,8 @@ class Lowering(Rules):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check()
-        if hasattr(target, "_schema") and not any(map(_tensors, args)):
+        random = torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
+        if hasattr(target, "_schema") and not random and not any(map(_tensors, args)):
             return array(target(*args, **kwargs))  # of constants alone, such as a range
         return super().call_function(target, args, kwargs)
 
