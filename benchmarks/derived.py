@@ -1,16 +1,14 @@
 """What a derived equation costs beside the closed form: time for one path and one substep, and their ratio.
 
-    python benchmarks/derived.py
+    python benchmarks/derived.py [--write]
 """
 
 import itertools
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import torch
-from tabulate import tabulate
+from page import Section, machine, options
 
 import sme
 from sme.equations.base import Equation, join
@@ -46,20 +44,15 @@ def compare(closed: Equation, derived: Equation) -> tuple[float, float, float]:
     return one, two, statistics.median(second / first for first, second in turns)
 
 
-def cpu() -> str:
-    """The model of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(f"{cpu()}, torch {torch.__version__}, {torch.get_num_threads()} thread; quadratic, d = 2, {PATHS} paths, order 2\n")
+    section = Section("derived", options(__doc__).parse_args().write)
+    section.say(f"{machine()}. Quadratic, d = 2, {PATHS} paths, order 2.")
     rows = []
     for optimizer, scaling, brownian in itertools.product(OPTIMIZERS, REGIMES, ("independent", "step_memory")):
         closed = equation(sme.Quadratic(2), optimizer, regime(scaling), TAU, 2, brownian)
         derived = sme.derive(sme.Quadratic(2), optimizer, scaling, 2, brownian)(TAU)
         rows.append((optimizer.name, getattr(optimizer, "denominator", "–"), scaling, brownian, *compare(closed, derived)))
-    print(tabulate(rows, headers=COLUMNS, floatfmt=".2f"))
-    print(f"\nlargest ratio for RMSProp and Adam: {max(row[-1] for row in rows if row[0] != 'sgd'):.2f}")
+    section.table(rows, COLUMNS, (*[""] * 4, ".0f", ".0f", ".2f"))
+    section.say(f"Largest ratio for RMSProp and Adam: {max(row[-1] for row in rows if row[0] != 'sgd'):.2f}.")
+    section.close()

@@ -1,21 +1,19 @@
 """How many path-substeps one core does in a second, beside programs written for this one equation or for any.
 
-    python benchmarks/throughput.py [--check]
+    python benchmarks/throughput.py [--write] [--check]
 
 The work item is that of `rivals/item.py`. The rivals take turns and the best of several turns counts. Time is that of the
 processor over all threads, which is what one core does however many are busy. `--check` compares means in place of times.
+Then two processes against one (`workers.py`), where time is that of the clock.
 """
 
-import argparse
 import importlib
-import importlib.metadata
-import os
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+import workers
+from page import Section, machine, options
 from rivals.item import START, STEPS, Advance, model
 from rivals.torch_loops import chain, eager
 from tabulate import tabulate
@@ -23,7 +21,8 @@ from tabulate import tabulate
 from sme.equations.base import join
 
 MODULES = ("compiled", "numba_kernels", "xla_scan", "diffrax_euler", "torch_loops")
-PACKAGES = ("python", "numpy", "torch", "torchsde", "numba", "jax", "diffrax")
+RATIOS = ("diffrax, float64", "numba double, pairs")
+OWN = "sme compiled, pairs"
 
 
 def load() -> tuple[dict[str, Advance], dict[str, Advance]]:
@@ -68,12 +67,17 @@ def race(rivals: dict[str, Advance], paths: int, substeps: int, repeats: int) ->
     return best
 
 
-def show(best: dict[str, float], unit: str) -> None:
-    """A table, the fastest first, each with its ratio to the fastest and to the last."""
+def show(section: Section, best: dict[str, float], unit: str) -> None:
+    """A table, the fastest first, each with its ratio to the fastest and to the last; then the project's own ratios."""
     top, last = max(best.values()), min(best.values())
     rows = [(name, rate, rate / top, rate / last) for name, rate in sorted(best.items(), key=lambda each: -each[1])]
-    headers = ("", f"M {unit}/s", "of the fastest", "of the slowest")
-    print(tabulate(rows, headers=headers, floatfmt=("", ".2f", ".4f", ".1f")), "\n")
+    section.table(rows, ("", f"M {unit}/s", "of the fastest", "of the slowest"), ("", ".2f", ".4f", ".1f"))
+    others = [name for name in RATIOS if name in best]
+    if kernels := [name for name in best if name.startswith("numba")]:
+        others.append(max(kernels, key=best.__getitem__))
+    if OWN in best and others:
+        parts = [f"{best[OWN] / best[name]:.2f} of {name}" for name in dict.fromkeys(others)]
+        section.say(f"{OWN}: {', '.join(parts)}{' (the fastest kernel)' if kernels else ''}.")
 
 
 def mean(advance: Advance, paths: int, substeps: int, calls: int) -> tuple[float, float]:
@@ -107,30 +111,16 @@ def difference() -> float:
     return float(np.abs(wanted.numpy() - [step(*row, *normals, dt) for row, normals in zip(x, z, strict=True)]).max())
 
 
-def machine() -> str:
-    """Processor, cores and versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    versions = []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {platform.python_version() if name == 'python' else importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"no {name}")
-    return f"{cpu}, {os.cpu_count()} cores, one thread; {', '.join(versions)}"
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = options(__doc__)
     parser.add_argument("--paths", type=int, default=8192, help="in one call, a multiple of 512")
     parser.add_argument("--substeps", type=int, default=128, help="of Euler from 0 to 1, a multiple of 16")
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each turn of one or two processes")
     parser.add_argument("--check", action="store_true", help="means in place of times")
     given = parser.parse_args()
     torch.set_num_threads(1)
     equations, chains = load()
-    print(f"{machine()}\n{given.paths} paths in one call, {given.substeps} substeps from 0 to 1\n")
     longer = given.paths * given.substeps // STEPS  # the chain has fewer steps: as much work in one call
     if given.check:
         if "numba double, fresh" in equations:
@@ -138,5 +128,9 @@ if __name__ == "__main__":
         check(equations, eager, given.paths, given.substeps, given.repeats)
         check(chains, chain, longer, STEPS, given.repeats)
     else:
-        show(race(equations, given.paths, given.substeps, given.repeats), "path-substeps")
-        show(race(chains, longer, STEPS, given.repeats), "path-steps of the discrete run")
+        section = Section("throughput", given.write)
+        section.say(f"{machine()}. {given.paths} paths in one call, {given.substeps} substeps from 0 to 1.")
+        show(section, race(equations, given.paths, given.substeps, given.repeats), "path-substeps")
+        show(section, race(chains, longer, STEPS, given.repeats), "path-steps of the discrete run")
+        workers.compare(section, given.seconds, max(1, given.repeats // 3))
+        section.close()

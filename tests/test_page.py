@@ -1,0 +1,65 @@
+"""The page of measurements is filled place by place; its truth about intervals holds."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+import sme
+from tests import test_linear_gaussian
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
+
+
+def test_a_place_is_filled_and_filled_again(benchmark, tmp_path):
+    page, path = benchmark("page"), tmp_path / "page.md"
+    path.write_text("before\n\n<!-- one -->\n<!-- end -->\n\nbetween\n\n<!-- two -->\n\nold\n\n<!-- end -->\n", encoding="utf-8")
+    for text in ("| a |\n|---|", r"| \d |"):
+        page.fill("one", text, path)
+        page.fill("two", text, path)
+    filled = "<!-- {} -->\n\n| \\d |\n\n<!-- end -->\n"
+    assert path.read_text(encoding="utf-8") == f"before\n\n{filled.format('one')}\nbetween\n\n{filled.format('two')}"
+    with pytest.raises(ValueError, match="0 places <!-- three -->"):
+        page.fill("three", "", path)
+
+
+def test_the_page_has_a_place_for_each_benchmark_and_says_how_to_fill_it(benchmark):
+    text = benchmark("page").PAGE.read_text(encoding="utf-8")
+    for name in ("throughput", "precision", "scaling", "intervals", "derived"):
+        assert text.count(f"<!-- {name} -->\n") == 1
+        assert f"python benchmarks/{name}.py --write" in text
+        assert (ROOT / "benchmarks" / f"{name}.py").exists()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_truth_of_the_intervals_is_the_closed_weak_error(benchmark, order):
+    intervals = benchmark("intervals")
+    spec = sme.specification.Specification.of(sme.Quadratic(), sme.SGD(), "ballistic", "independent", 1.0, intervals.START,
+                                              [intervals.OBSERVABLE], None)
+    with torch.no_grad():
+        found = intervals.exact(spec.setup(order, 8))
+    assert found == pytest.approx(test_linear_gaussian.exact(1 / 8, "ballistic", order), rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("optimizer", [sme.SGD(), sme.Momentum()], ids=["sgd", "momentum"])
+def test_nineteen_of_twenty_intervals_contain_the_truth(benchmark, optimizer, order):
+    """200 runs: a mean of z within 0.2 is within 2.8 of its own standard errors."""
+    runs = benchmark("intervals").repeated(optimizer, order)
+    assert 0.9 <= runs.covered <= 0.99
+    assert abs(runs.z.mean()) < 0.2
+    assert 0.85 < runs.z.std(ddof=1) < 1.15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()], ids=["rmsprop", "adam"])
+def test_runs_spread_as_their_standard_errors_say(benchmark, optimizer):
+    assert 0.85 < benchmark("intervals").repeated(optimizer, 2, known=False).z.std(ddof=1) < 1.15
