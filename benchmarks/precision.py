@@ -20,7 +20,7 @@ from rivals.torch_loops import chain, interval
 from throughput import throughput
 from workers import setup
 
-from sme import compiled, crossfit
+from sme import compiled, crossfit, program
 from sme.compiled import ensemble
 from sme.moments import Moments
 from sme.paired import BLOCKS, run_block
@@ -70,7 +70,7 @@ def ready_setup(section: Section) -> tuple[Setup, float]:
     times = [time.perf_counter()]
     plain = setup(*NAMES)
     times.append(time.perf_counter())
-    source = compiled.source(plain)
+    source = program.source(plain)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SME_CACHE"] = folder

@@ -25,7 +25,7 @@ from rivals.item import HORIZON, OPTIMIZER
 from tqdm import tqdm
 
 import sme
-from sme import compiled
+from sme import compiled, program
 from sme.ensemble import LEVELS
 from sme.paired import BLOCK_PAIRS, SHARD_PAIRS, prepared, run_block
 from sme.setup import Setup
@@ -115,7 +115,7 @@ def measure(case: Case, kind: str, at_least: float) -> dict[str, Any]:
         ready = dataclasses.replace(ready, weights=None)
     if kind != "torchsde":
         try:
-            ready = dataclasses.replace(ready, source=compiled.source(ready))
+            ready = dataclasses.replace(ready, source=program.source(ready))
             load(ready.source)
         except NotLoweredError as fault:
             why = str(fault)

@@ -12,7 +12,7 @@ import torch
 from rivals.item import STEPS, TAU
 from rivals.torch_loops import chain, interval
 
-from sme import compiled
+from sme import compiled, program
 from sme.setup import Setup
 from sme.simulate.increments import Increments
 from sme.simulate.schemes import Euler
@@ -54,7 +54,7 @@ def bias(setup: Setup, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """`E φ(Euler with dt = τ²) − E φ(Y)`, `Y` extrapolated from finer substeps of the same paths, and its standard error."""
     levels, each = 3, SUBSTEPS // STEPS * 4
     setup = dataclasses.replace(setup, weights=None)
-    source = compiled.source(setup, Euler(), levels=levels, discrete=False)
+    source = program.source(setup, Euler(), levels=levels, discrete=False)
     x = setup.whole(2 * pairs).T.expand(1, levels, -1, -1).contiguous()
     increments = Increments((7,), pairs, each, setup.tau, x.device)
     nothing, floored = torch.zeros(1, dtype=torch.float64), torch.zeros(2 * pairs, dtype=torch.uint8)
