@@ -25,7 +25,7 @@ from rivals.item import HORIZON, OPTIMIZER
 from tqdm import tqdm
 
 import sme
-from sme import compiled, program
+from sme import program
 from sme.ensemble import LEVELS
 from sme.paired import BLOCK_PAIRS, SHARD_PAIRS, prepared, run_block
 from sme.setup import Setup
@@ -83,7 +83,7 @@ def products(ready: Setup) -> tuple[int, int]:
     sizes = (2 * chain.problem.dim, equation.first, equation.motions)
     x, first, whole = (torch.full((1, size), 0.5, dtype=torch.float64) for size in sizes)
     t, dt, tau = (torch.tensor(each, dtype=torch.float64) for each in (0.5, 0.01, 0.06))
-    substep = trace(compiled.substep(equation, scheme(equation)), (t, dt, tau, x, whole, first))
+    substep = trace(program.substep(equation, scheme(equation)), (t, dt, tau, x, whole, first))
     step = trace(lambda x, z: chain.step_at(ready.fields(x), z, 0.5)[0], (x, first))
     one, other = (sum(str(node.target) in PRODUCTS for node in graph.graph.nodes) for graph in (substep, step))
     return one, other
