@@ -30,20 +30,39 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict
     SMEError
         if there is none although there must be, saying why.
     """
-    ready, sources = dict(setups), dict[int, str]()
+    ready, sources = dict(setups), dict[tuple[object, ...], str | SMEError]()
+    faults: dict[str, list[str]] = {}
     with torch.no_grad():
         for (order, steps), setup in setups.items():
             if not must and 2 * BLOCKS * paired.BLOCK_PAIRS * setup.marks[-1] < LEAST:
                 continue
-            try:
-                if order not in sources:
-                    sources[order] = source(setup)
-                    load(sources[order])
-                if not agrees(setup, sources[order]):
-                    raise NotLoweredError(f"compiled and uncompiled steps differ at tau = {setup.tau:g}")
-                ready[order, steps] = dataclasses.replace(setup, source=sources[order])
-            except (NotLoweredError, NoCompilerError) as fault:
-                if must:
-                    raise SMEError(f"backend='compiled' cannot be had: {fault}. Use backend='auto' or 'torchsde'") from fault
-                print(f"order {order}, tau = {setup.tau:g}: through torchsde, not compiled, since {fault}")
+            kind = (order, *_shape(setup))
+            if kind not in sources:
+                sources[kind] = _source(setup)
+            found = sources[kind]
+            if isinstance(found, str) and not agrees(setup, found):
+                found = NotLoweredError("compiled and uncompiled steps differ")
+            if isinstance(found, str):
+                ready[order, steps] = dataclasses.replace(setup, source=found)
+            elif must:
+                raise SMEError(f"backend='compiled' cannot be had: {found}. Use backend='auto' or 'torchsde'") from found
+            else:
+                faults.setdefault(str(found), []).append(f"order {order}, tau = {setup.tau:g}")
+    for fault, where in faults.items():
+        print(f"through torchsde, not compiled, since {fault} ({where[0]}{' and others' if len(where) > 1 else ''})")
     return ready
+
+
+def _shape(setup: Setup) -> tuple[object, ...]:
+    """What a source depends on beside the order: which control variates there are, and how many."""
+    weights = setup.weights
+    return (None,) if weights is None else (weights.linear.shape[1:], weights.curvatures is None)
+
+
+def _source(setup: Setup) -> str | SMEError:
+    try:
+        made = source(setup)
+        load(made)
+    except (NotLoweredError, NoCompilerError) as fault:
+        return fault
+    return made

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sme.controls import Controls
 from sme.equations.base import Equation, join
+from sme.errors import SMEError
 from sme.optimizers.base import Optimizer, State
 from sme.setup import Setup
 from sme.simulate.increments import Increments, coarsen, together
@@ -32,7 +33,7 @@ class Ladder:
                        for x, factor in zip(self.levels, self.factors, strict=True)]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The extrapolated observables, and how far the last stage of the extrapolation moved them."""
+        """The extrapolated observables, and how far halving the substep moved them before its last stage."""
         return self.scheme.extrapolate(*(observe(x) for x in self.levels))
 
 
@@ -59,6 +60,10 @@ class Ensemble(ABC):
         self.device = setup.start["theta"].device
         self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
         self.increments = Increments(numbers, pairs, self.ladders[0].scheme.substeps(setup.tau), setup.tau, self.device, offset)
+        calls = setup.steps * self.increments.substeps * max(setup.problem.noise.motions, setup.problem.noise.second_motions)
+        if calls >= 2**33:
+            raise SMEError(f"{setup.steps} steps with {setup.problem.noise.motions} Brownian motions need more random numbers "
+                           "than a shard has: use a larger tau or a shorter horizon")
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
         self.carry = self._zeros(self.controls.carried if self.controls else 0)

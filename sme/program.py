@@ -17,8 +17,8 @@ from sme.simulate.compiled.source import Input, kernel, lanes, products
 from sme.simulate.library import INCLUDES
 from sme.simulate.schemes import Scheme, scheme
 
-MOTIONS = 4096
-"""whose increments still have room on a thread's stack"""
+STACK = 2**20
+"""bytes that a run may keep on its thread's stack"""
 LANES = ((8, 128), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
 SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
@@ -60,13 +60,15 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
         raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
     equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
     second = max(each.second for each in equations)
-    if law.motions + second > MOTIONS:
-        raise NotLoweredError(f"it has {law.motions + second} Brownian motions, more than {MOTIONS}")
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
+    width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
+    kept = 2 * size * (len(equations) * levels + 2) + 12 * (law.motions + second)
+    kept += 2 * (controls.carried + controls.followed) if controls else 0
+    if 8 * width * kept > STACK:
+        raise NotLoweredError(f"a path has {size} numbers and {law.motions + second} Brownian motions, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
     if chain := law.paired and discrete:
         parts.append(_discrete(setup, controls))
-    width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
                "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
                "STATE": size, "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,

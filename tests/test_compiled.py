@@ -150,3 +150,45 @@ def test_compiled_steps_that_differ_are_not_taken(monkeypatch, capsys):
         ready = compiled_setups({(2, 4): setup}, must=False)
     assert ready[2, 4].source == ""
     assert "compiled and uncompiled steps differ" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_step_sizes_without_control_variates_have_a_source_of_their_own(monkeypatch):
+    """Long runs go without; a source made for others would read what is not there."""
+    monkeypatch.setattr("sme.controls.LONGEST", 8)
+    setups = {(2, steps): made(optimizer=sme.SGD(), steps=steps) for steps in (4, 16)}
+    assert setups[2, 16].weights is None
+    ready = compiled_setups(setups, must=True)
+    assert ready[2, 4].source != ready[2, 16].source
+
+
+@needs_compiler
+def test_a_damaged_library_is_compiled_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("SME_CACHE", str(tmp_path))
+    text = "int answer(void) { return 42; }\n"
+    library.load.__wrapped__(text)
+    (kept,) = tmp_path.glob("*.so")
+    kept.unlink()
+    kept.write_bytes(b"\x7fELF")
+    assert library.load.__wrapped__(text).answer() == 42
+
+
+def test_a_strange_compiler_is_no_traceback(tmp_path, monkeypatch):
+    text = tmp_path / "cc"
+    text.write_text("no program")
+    text.chmod(0o755)
+    for chosen, message in ((str(text), "cannot be run"), ("/nowhere/cc -m64", "is not there")):
+        monkeypatch.setenv("CC", chosen)
+        for kept in (library.compiler, library._version):
+            kept.cache_clear()
+        with pytest.raises(NoCompilerError, match=message):
+            library.load.__wrapped__("")
+    monkeypatch.undo()
+    for kept in (library.compiler, library._version):
+        kept.cache_clear()
+
+
+def test_a_state_too_large_for_the_stack_is_refused(monkeypatch):
+    monkeypatch.setattr(program, "STACK", 10_000)
+    with pytest.raises(NotLoweredError, match="a path has 4 numbers and 4 Brownian motions, too many for the stack"):
+        source(made())

@@ -54,6 +54,12 @@ def test_without_a_compiler_the_numbers_are_made_by_torch(monkeypatch):
 
 
 def test_integers_are_uniform():
-    z = Draws(key(1), 0, 0, 50_000, CPU).integers(3, 100_000, 2)
+    z = Draws((1,), 0, 50_000, CPU).integers(3, 100_000, 2)
     counts = torch.bincount(3 * z[:, 0] + z[:, 1], minlength=9)
     assert ((counts - 1e5 / 9) ** 2 / (1e5 / 9)).sum() < 50  # 8 degrees of freedom: 1e-7
+
+
+def test_draws_of_one_step_are_independent():
+    draws = Draws((2,), 0, 20_000, CPU)
+    one, other = draws.normal(40_000), draws.normal(40_000)
+    assert abs(float(torch.corrcoef(torch.stack((one, other)))[0, 1])) < 5 / 40_000**0.5

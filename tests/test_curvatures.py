@@ -39,7 +39,8 @@ def noisy(theta):
     (sme.Quadratic(), sme.SGD(), {}),
     (sme.Quadratic(), sme.Signum(), {}),
     (sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent"}),
-    (sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(), {"steps": 4, "pairs": 64}),
+    pytest.param(sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(),
+                 {"steps": 4, "pairs": 64}, marks=pytest.mark.slow),
     (sme.Logistic(examples=12), sme.RMSProp(), {"start": FOUR, "steps": 4, "pairs": 128}),
 ], ids=lambda part: getattr(part, "name", None))
 def test_every_control_variate_has_mean_zero(problem, optimizer, changes):

@@ -18,7 +18,7 @@ ADAM, RMS, SGD = "sme.equations.adam", "sme.equations.rmsprop", "sme.equations.s
 MUTATIONS = [
     # module, as it is, mutated, optimizer, noise, regime
     (SGD, "-g - 0.5 * self.tau * self.problem.hessian(x, g) if", "-g if", "sgd", "constant", "ballistic"),
-    (SGD, "-math.sqrt(self.tau) *", "-self.tau *", "sgd", "constant", "ballistic"),
+    (SGD, "-self.tau**0.5 *", "-self.tau *", "sgd", "constant", "ballistic"),
     (SGD, "- 0.5 * curvature(self.problem, x, 1.0)", "", "sgd", "constant", "batch_equivalent"),
     (SGD, "-noise - 0.5 * self.tau", "-noise + 0.5 * self.tau", "sgd", "constant", "batch_equivalent"),
     (RMS, "p.slope * g * b_v + p.value * h", "p.value * h", "rmsprop", "constant", "ballistic"),

@@ -13,14 +13,15 @@ FIRST, SECOND, DRAWS = range(3)
 
 
 class Draws:
-    """The discrete run's own random numbers at one step, independent between paths, pairs or not."""
+    """The discrete run's own random numbers at one step, independent between paths, pairs or not, and between calls."""
 
-    def __init__(self, key: Key, step: int, offset: int, pairs: int, device: torch.device) -> None:
-        self.key, self.step, self.offset, self.pairs, self.device = key, step, offset, pairs, device
+    def __init__(self, numbers: tuple[int, ...], offset: int, pairs: int, device: torch.device) -> None:
+        self.numbers, self.offset, self.pairs, self.device, self.drawn = numbers, offset, pairs, device, 0
 
     def _call(self, each: int) -> tuple[Key, int, int, int, int, torch.device]:
+        self.drawn += 1
         calls = 2 * ((each + 1) // 2)  # half of them for the paths, half for their antithetic partners
-        return self.key, self.step * calls, calls, self.offset, self.pairs, self.device
+        return key(*self.numbers, self.drawn), 0, calls, self.offset, self.pairs, self.device
 
     def _by_path(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
         each = math.prod(shape[1:])
@@ -55,7 +56,7 @@ class Increments:
     def __init__(self, numbers: tuple[int, ...], pairs: int, substeps: int, tau: float, device: torch.device,
                  offset: int = 0) -> None:
         self.pairs, self.substeps, self.tau, self.offset, self.device = pairs, substeps, tau, offset, device
-        self.keys = [key(*numbers, stream) for stream in (FIRST, SECOND, DRAWS)]
+        self.numbers, self.keys = numbers, [key(*numbers, stream) for stream in (FIRST, SECOND)]
         self._scale = math.sqrt(tau / substeps)
 
     def _step(self, stream: int, k: int, motions: int) -> Tensor:
@@ -74,7 +75,7 @@ class Increments:
 
     def draws(self, k: int) -> Draws:
         """The discrete run's own numbers at step `k`."""
-        return Draws(self.keys[DRAWS], k, self.offset, self.pairs, self.device)
+        return Draws((*self.numbers, DRAWS, k), self.offset, self.pairs, self.device)
 
 
 def coarsen(dW: Float[Tensor, "substeps paths motions"], factor: int) -> Float[Tensor, "coarse paths motions"]:

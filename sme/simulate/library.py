@@ -1,13 +1,16 @@
 """C source to a loaded library, through the machine's own compiler."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sme.errors import SMEError
@@ -30,35 +33,42 @@ class NoCompilerError(SMEError):
 
 
 @functools.cache
-def compiler() -> str:
-    """The path of the C compiler: `$CC`, else `cc`, `gcc` or `clang`.
+def compiler() -> tuple[str, ...]:
+    """The C compiler's command: `$CC` with its arguments, else `cc`, `gcc` or `clang`.
 
     Raises
     ------
     NoCompilerError
         if there is none.
     """
-    if chosen := os.environ.get("CC"):
-        if found := shutil.which(chosen.split()[0]):
-            return found
-        raise NoCompilerError(f"the C compiler CC={chosen} is not there")
+    if chosen := shlex.split(os.environ.get("CC", "")):
+        if found := shutil.which(chosen[0]):
+            return found, *chosen[1:]
+        raise NoCompilerError(f"the C compiler CC={' '.join(chosen)} is not there")
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
-            return found
+            return (found,)
     raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
 
 
+def _folders() -> Iterator[Path]:
+    if given := os.environ.get("SME_CACHE"):
+        yield Path(given)
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(home) / "sme"
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        yield Path.home() / ".cache" / "sme"
+    yield Path(tempfile.gettempdir()) / f"sme-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+
+
 def cache() -> Path:
-    """Where libraries are kept: `$SME_CACHE`, else the user's cache folder, else a temporary one."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    for folder in (Path(os.environ["SME_CACHE"]) if os.environ.get("SME_CACHE") else Path(home) / "sme",
-                   Path(tempfile.gettempdir()) / f"sme-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
+    """Where libraries are kept: `$SME_CACHE`, else the user's cache folder, else a temporary one that is the user's own."""
+    for folder in _folders():
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            own = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+            if own and os.access(folder, os.W_OK):
+                return folder
     raise NoCompilerError("no folder for compiled code can be written: set SME_CACHE to one")
 
 
@@ -75,26 +85,38 @@ def _machine() -> str:
 
 @functools.cache
 def _version() -> str:
-    return subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    return _run("--version").stdout
+
+
+def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run([*compiler(), *arguments], capture_output=True, text=True, check=False)
+    except OSError as fault:
+        raise NoCompilerError(f"the C compiler {compiler()[0]} cannot be run: {fault.strerror}") from fault
 
 
 @functools.lru_cache(maxsize=64)
 def load(source: str) -> ctypes.CDLL:
-    """The library of this source, compiled at most once on a machine.
+    """The library of this source, compiled at most once on a machine, and once more if its file is damaged.
 
     Raises
     ------
     NoCompilerError
         if it cannot be compiled.
     """
-    key = hashlib.sha256("\n".join((source, _version(), _machine(), *FLAGS, *map(str, FAST))).encode()).hexdigest()[:24]
+    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
+    key = hashlib.sha256("\n".join((source, _version(), _machine(), command)).encode()).hexdigest()[:24]
     path = cache() / f"{key}.so"
-    if not path.exists():
-        _compile(source, path)
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as fault:
-        raise NoCompilerError(f"the compiled code {path} cannot be loaded: {fault}") from fault
+    for again in (True, False):
+        try:
+            if not path.exists():
+                _compile(source, path)
+            return ctypes.CDLL(str(path))
+        except OSError as fault:
+            path.unlink(missing_ok=True)
+            if not again:
+                raise NoCompilerError(f"compiled code cannot be kept in {path.parent}: {fault}") from fault
+    raise AssertionError
 
 
 def _compile(source: str, path: Path) -> None:
@@ -103,10 +125,9 @@ def _compile(source: str, path: Path) -> None:
         written, made = Path(folder) / "run.c", Path(folder) / "run.so"
         written.write_text(source, encoding="utf-8")
         for fast in FAST:
-            done = subprocess.run([compiler(), *FLAGS, str(written), "-o", str(made), *fast, "-lm"],
-                                  capture_output=True, text=True, check=False)
+            done = _run(*FLAGS, str(written), "-o", str(made), *fast, "-lm")
             if done.returncode == 0:
                 made.replace(path)  # whole or not there, also for a process beside this one
                 return
             complaint = complaint or done.stderr.strip()
-    raise NoCompilerError(f"{compiler()} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")
+    raise NoCompilerError(f"{compiler()[0]} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")

@@ -40,14 +40,13 @@ class Scheme(ABC):
         """`f`, `n` such that the substep is `x + dt f + n`; `y` is the motion since the optimizer's step began."""
 
     def extrapolate(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Talay–Tubaro extrapolation from substeps `h`, `2h`, `4h`, and how far its last stage moved the value.
+        """Talay–Tubaro extrapolation from substeps `h`, `2h`, `4h`, and how far halving the substep moves its first stage.
 
         `once(a, b) = a + (a − b)/(2^p − 1)` with `powers[0]`; then the same of the two `once` with `powers[1]`.
         """
         first, second = (2**power - 1 for power in self.powers)
         once, before = fine + (fine - middle) / first, middle + (middle - coarse) / first
-        moved = (once - before) / second
-        return once + moved, moved
+        return once + (once - before) / second, once - before
 
 
 def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
@@ -76,7 +75,7 @@ class SmallNoise(Scheme):
     """
 
     powers = (2, 3)
-    fewest = 4
+    fewest = 8
     finest = 1 / 64
 
     def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

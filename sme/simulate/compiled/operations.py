@@ -34,12 +34,19 @@ def _where(program: Program, condition: Number, a: Number, b: Number) -> Number:
     return a if a is b else program.make("{0} ? {1} : {2}", condition, a, b)
 
 
+def _either(program: Program, b: Number, a: Number, sign: str) -> Number:
+    """Whether `b` is to be taken for `a`: it is beyond it, or not a number."""
+    if not isinstance(b, Value):
+        return _compare(sign)(program, b, a)
+    return program.make(f"{{0}} {sign} {{1}} || {{0}} != {{0}}", b, a, truth=True)
+
+
 def _least(program: Program, a: Number, b: Number) -> Number:
-    return _where(program, _compare("<")(program, b, a), b, a)  # keeps a NaN of a, as a clamp does
+    return _where(program, _either(program, b, a, "<"), b, a)
 
 
 def _greatest(program: Program, a: Number, b: Number) -> Number:
-    return _where(program, _compare(">")(program, b, a), b, a)
+    return _where(program, _either(program, b, a, ">"), b, a)
 
 
 def _clamp(program: Program, a: Number, low: Number | None = None, high: Number | None = None) -> Number:
