@@ -29,7 +29,7 @@ from sme import program
 from sme.ensemble import LEVELS
 from sme.paired import BLOCK_PAIRS, SHARD_PAIRS, prepared, run_block
 from sme.setup import Setup
-from sme.simulate.compiled.lowering import NotLoweredError, trace
+from sme.simulate.compiled.rules import NotLoweredError, trace
 from sme.simulate.library import load
 from sme.simulate.schemes import scheme
 from sme.specification import Specification

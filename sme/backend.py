@@ -11,7 +11,7 @@ from sme.errors import SMEError
 from sme.paired import BLOCKS
 from sme.program import source
 from sme.setup import Setup
-from sme.simulate.compiled.lowering import NotLoweredError
+from sme.simulate.compiled.rules import NotLoweredError
 from sme.simulate.library import NoCompilerError, load
 
 BACKENDS = ("auto", "compiled", "torchsde")

@@ -12,7 +12,7 @@ from sme.ensemble import LEVELS, has_floor
 from sme.equations.base import Equation
 from sme.setup import Setup
 from sme.simulate import counter
-from sme.simulate.compiled.lowering import NotLoweredError
+from sme.simulate.compiled.rules import NotLoweredError
 from sme.simulate.compiled.source import Input, kernel, lanes, products
 from sme.simulate.library import INCLUDES
 from sme.simulate.schemes import Scheme, scheme

@@ -67,8 +67,8 @@ def weak_error(
     order
         1, 2 or both.
     brownian
-        `"independent"` motions on parameters (or momentum) and second moment, or `"none"`
-        (order 1, ballistic: the ODE).
+        `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
+        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE).
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables

@@ -13,7 +13,7 @@ from sme.ensemble import TorchEnsemble
 from sme.paired import prepared
 from sme.program import source
 from sme.simulate import library
-from sme.simulate.compiled.lowering import NotLoweredError
+from sme.simulate.compiled.rules import NotLoweredError
 from sme.simulate.library import NoCompilerError
 from sme.specification import Specification
 from tests import models

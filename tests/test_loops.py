@@ -11,7 +11,7 @@ import sme
 from sme import compiled, program
 from sme.paired import prepared
 from sme.simulate.compiled import source
-from sme.simulate.compiled.lowering import NotLoweredError, trace
+from sme.simulate.compiled.rules import NotLoweredError, trace
 from sme.simulate.library import INCLUDES, load
 from sme.specification import Specification
 

@@ -1,9 +1,10 @@
 /* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
 
-   What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a step; EQUATIONS, LEVELS,
-   STATE numbers of a path; CHAIN (whether there is a discrete run); of the control variates CARRY numbers that a
-   path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all paths share;
-   FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep, follow_step. */
+   What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
+   step; EQUATIONS, LEVELS, STATE numbers of a path; CHAIN (whether there is a discrete run); of the control variates
+   CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
+   paths share; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep,
+   follow_step. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)

@@ -10,8 +10,8 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map
 
 from sme.simulate.compiled.arena import places, used
-from sme.simulate.compiled.lowering import NotLoweredError, Rules
 from sme.simulate.compiled.operations import POINTWISE
+from sme.simulate.compiled.rules import NotLoweredError, Rules
 from sme.simulate.compiled.scalars import Program, Value
 from sme.simulate.compiled.statements import Array, Nest, Number, Product, Statement, Store, Tables, Total, strides
 

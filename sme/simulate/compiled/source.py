@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from sme.simulate.compiled.loops import Loops
-from sme.simulate.compiled.lowering import Lowering, NotLoweredError, array, trace
+from sme.simulate.compiled.lowering import Lowering, array
+from sme.simulate.compiled.rules import NotLoweredError, trace
 from sme.simulate.compiled.scalars import Program, Value, literal
 from sme.simulate.compiled.statements import Array, Store
 
