@@ -17,6 +17,10 @@ from sme.problems.base import Problem
 NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(20))
 
 
+SINGULAR = 1e-14
+"""a pivot of a covariance of signs below which it is rounding"""
+
+
 class BallisticSignSGD(Equation):
     """Ballistic, Gaussian noise. With `u = ∇f/√(2σ)` and `ρ = sign(ĝ)`, `E ρ = erf(u)`:
 
@@ -82,25 +86,29 @@ def _standard(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Float[Te
 
 def _covariance(a: Float[Tensor, "paths d"], s: Float[Tensor, "paths d m"]) -> Float[Tensor, "paths d d"]:
     """`Cov sign(a + s z)` for unit rows of `s`, by Gauss–Legendre quadrature of Plackett's identity in `arcsin s`."""
-    covariance = torch.diag_embed(1 - torch.erf(a / math.sqrt(2)).square())
-    i, j = torch.tril_indices(a.shape[1], a.shape[1], -1, device=a.device)
+    d = a.shape[1]
+    entries = [1 - torch.erf(a / math.sqrt(2)).square()]
+    i, j = torch.tril_indices(d, d, -1, device=a.device)
     if len(i):
         angle = torch.arcsin((s[:, i] * s[:, j]).sum(-1).clamp(-1, 1)).unsqueeze(-1)
         at = 0.5 * angle * (NODES.to(a.device) + 1)
         ai, aj = a[:, i, None], a[:, j, None]
         value = torch.exp(-(ai * ai + aj * aj - 2 * ai * aj * at.sin()) / (2 * at.cos().square()))
-        pair = angle.squeeze(-1) * (value @ WEIGHTS.to(a.device)) / math.pi
-        covariance[:, i, j] = covariance[:, j, i] = pair
-    return covariance
+        entries.append(angle.squeeze(-1) * (value @ WEIGHTS.to(a.device)) / math.pi)
+    place = torch.arange(d, device=a.device).diag()
+    place[i, j] = place[j, i] = torch.arange(d, d + len(i), device=a.device)
+    return torch.cat(entries, -1)[:, place]
 
 
 def _root(matrix: Float[Tensor, "paths d d"]) -> Float[Tensor, "paths d d"]:
-    """A factor of a covariance: Cholesky's, or the symmetric root where a matrix is singular."""
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    if bool(failed.any()):
-        values, vectors = torch.linalg.eigh(matrix)
-        return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
-    return factor
+    """Cholesky's factor of a covariance, column by column; a column is 0 where its pivot is."""
+    columns: list[Tensor] = []
+    for j in range(matrix.shape[1]):
+        rest = matrix[:, :, j] - sum((each * each[:, j : j + 1] for each in columns), torch.zeros_like(matrix[:, :, j]))
+        pivot = rest[:, j : j + 1]
+        there = (pivot > SINGULAR) & (torch.arange(matrix.shape[1], device=matrix.device) >= j)
+        columns.append(torch.where(there, rest / torch.where(pivot > SINGULAR, pivot, 1.0).sqrt(), 0.0))
+    return torch.stack(columns, -1)
 
 
 class BallisticSignum(Equation):

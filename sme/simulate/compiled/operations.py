@@ -94,6 +94,7 @@ POINTWISE: dict[str, Operation] = {
     "sqrt": call("sqrt", math.sqrt), "rsqrt": lambda p, a: divide(p, 1.0, call("sqrt", math.sqrt)(p, a)),
     "exp": _EXP, "expm1": call("expm1", math.expm1), "log": call("log", math.log), "log1p": _LOG1P,
     "sin": call("sin", math.sin), "cos": call("cos", math.cos), "tanh": call("tanh", math.tanh),
+    "asin": call("asin", math.asin), "acos": call("acos", math.acos), "atan": call("atan", math.atan),
     "erf": call("erf", math.erf), "abs": call("fabs", abs), "sign": _sign, "sigmoid": _sigmoid, "softplus": _softplus,
     "where": _where, "clamp": _clamp, "clamp_min": _clamp, "clamp_max": lambda p, a, high: _clamp(p, a, None, high),
     "maximum": _greatest, "minimum": _least,
