@@ -16,9 +16,9 @@ POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
 PLACES = {
     "adam": ("adam-ballistic-quadratic", "2"),
     "picture adam": ("adam-ballistic-quadratic", None),
-    "obstruction": (f"{POLYNOMIAL}-independent-8689cea7", ""),
-    "picture obstruction": (f"{POLYNOMIAL}-independent-8689cea7", None),
-    "hard": (f"{POLYNOMIAL}-independent-a0bf905b", "2"),
+    "obstruction": (f"{POLYNOMIAL}-independent-421ff9be", ""),
+    "picture obstruction": (f"{POLYNOMIAL}-independent-421ff9be", None),
+    "hard": (f"{POLYNOMIAL}-independent-da262667", "2"),
     "memory": (f"{POLYNOMIAL}-step_memory", "2"),
     "minibatch rmsprop": ("rmsprop-ballistic-logistic", "2"),
     "minibatch adam": ("adam-ballistic-logistic", "2"),
