@@ -79,7 +79,7 @@ def test_responses_are_the_derivative_of_the_noiseless_run():
 
 def test_diverged_paths_are_counted_and_nothing_is_decided():
     explosive = sme.Problem(lambda t: -(t**4).sum(), 1, sme.GaussianNoise(torch.tensor([[2.0]])))
-    result = study(explosive, sme.SGD(), tau=[1 / 2, 1 / 4], horizon=3.0, start={"theta": torch.tensor([0.5])})
+    result = study(explosive, sme.SGD(), tau=1 / 2, horizon=3.0, start={"theta": torch.tensor([0.5])})
     assert (result.errors["diverged"] > 0.01).any()
     assert (result.slopes["verdict"] == "undecided").all()
     assert result.slopes["note"].str.contains("paths diverged").all()
