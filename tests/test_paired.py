@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sme
-from sme import identity, paired
+from sme import effort, identity, paired
 from sme.controls import responses
 from sme.crossfit import coefficients
 from sme.specification import Specification
@@ -91,6 +91,12 @@ def test_the_floor_is_counted_and_nothing_is_decided():
     assert (result.errors["floored"] > 0.01).all()
     assert result.slopes["note"].str.contains("floor active").all()
     assert (result.slopes["verdict"] == "undecided").all()
+
+
+def test_effort_is_a_function_of_the_step_size_alone():
+    assert [effort.shards(None, None, tau) for tau in (1 / 2, 1 / 32, 1 / 64, 1 / 256)] == [2, 2, 4, 16]
+    assert [effort.shards(40_000, None, tau) for tau in (1 / 2, 1 / 256)] == [2, 2]
+    assert effort.shards(None, 0.01, 1 / 256) == 1
 
 
 def test_checkpoints_have_rows_of_their_own():
