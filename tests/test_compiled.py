@@ -54,9 +54,10 @@ CASES = [
     pytest.param({"optimizer": sme.Adam(bias_correction=True, t0=1.0), "times": [0.5, 1.0]}, id="adam from t0 on"),
     pytest.param({"optimizer": sme.AdamW()}, id="adamw, derived"),
     pytest.param({"optimizer": sme.Nesterov(), "regime": "batch_equivalent"}, id="nesterov, batch-equivalent", marks=slow),
-    pytest.param({"optimizer": sme.Signum()}, id="signum"),
+    pytest.param({"optimizer": sme.Signum()}, id="signum", marks=slow),
     pytest.param({"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])}, id="on the floor"),
-    pytest.param({"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.SGD()}, id="any loss"),
+    pytest.param({"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.SGD()}, id="any loss",
+                 marks=slow),
     pytest.param({"problem": sme.Logistic(features=1, examples=6)}, id="minibatches"),
 ]
 
@@ -106,7 +107,8 @@ def run(**changes):
 
 
 @needs_compiler
-def test_both_backends_give_one_table():
+def test_both_backends_give_one_table(monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 256)
     one, other = (run(backend=name).errors for name in ("compiled", "torchsde"))
     for column in ("error", "stderr", "integrator_bias"):
         assert one[column].to_numpy() == pytest.approx(other[column].to_numpy(), rel=1e-7, abs=1e-13)

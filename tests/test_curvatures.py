@@ -37,7 +37,7 @@ def noisy(theta):
     (sme.Quadratic(), sme.Adam(), {"times": [0.5, 1.0]}),
     (sme.Quadratic(), sme.RMSProp(denominator="updated"), {"brownian": "step_memory"}),
     (sme.Quadratic(), sme.SGD(), {}),
-    (sme.Quadratic(), sme.Signum(), {}),
+    pytest.param(sme.Quadratic(), sme.Signum(), {}, marks=pytest.mark.slow),
     (sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent"}),
     pytest.param(sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(),
                  {"steps": 4, "pairs": 64}, marks=pytest.mark.slow),

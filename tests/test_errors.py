@@ -197,7 +197,7 @@ def test_the_command_line_refuses_in_one_line_with_exit_code_2(tmp_path):
 
 
 def test_the_script_itself_exits_with_2_and_no_traceback(tmp_path):
-    done = run("-m", "order=1,3", "tau=0.25", "paths=1", "brownian=none", results=tmp_path)
+    done = run("-m", "order=1,3", "tau=0.25", "paths=1", "brownian=none", "processes=1", results=tmp_path)
     assert done.returncode == 2
     assert "order must be 1 or 2" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

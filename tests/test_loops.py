@@ -83,7 +83,8 @@ CHAIN = sme.Problem(loss, 20, sme.GaussianNoise(lambda theta: torch.diag(0.3 + 0
 
 @pytest.mark.parametrize(("problem", "optimizer", "regime", "brownian"), [
     (sme.Quadratic(20), sme.RMSProp(), "ballistic", "independent"),
-    (sme.Quadratic(20), sme.Adam(bias_correction=True, t0=1.0), "batch_equivalent", "step_memory"),
+    pytest.param(sme.Quadratic(20), sme.Adam(bias_correction=True, t0=1.0), "batch_equivalent", "step_memory",
+                 marks=pytest.mark.slow),
     pytest.param(CHAIN, sme.SGD(), "ballistic", "independent", marks=pytest.mark.slow),
     (sme.Logistic(features=3, examples=114), sme.RMSProp(), "ballistic", "independent"),
 ])
