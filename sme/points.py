@@ -1,5 +1,6 @@
 """Points on disk: the mergeable moments of one shard at one (order, steps, seed)."""
 
+import hashlib
 import json
 import platform
 import time
@@ -19,6 +20,7 @@ from sme.identity import NUMERICS
 from sme.moments import Moments
 from sme.paired import BLOCKS, Block, run_shard
 from sme.setup import Setup
+from sme.version import version
 
 
 class Key(NamedTuple):
@@ -51,7 +53,7 @@ class Point:
         """Run the shard."""
         began = time.perf_counter()
         blocks = run_shard(setup, key.seed, key.shard)
-        versions = {"python": platform.python_version(), "torch": torch.__version__,
+        versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
                     "torchsde": torchsde.__version__, "numpy": np.__version__}
         tau, regime = setup.tau, setup.regime
         physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
@@ -68,7 +70,7 @@ class Point:
         data = {"study": self.study, "numerics": NUMERICS, **self.key._asdict(), "paths": self.paths,
                 "blocks": [{"diverged": block.diverged, "floored": block.floored, **block.moments.to_json()}
                            for block in self.blocks], "physical": self.physical, **self.provenance}
-        write_text(folder / self.key.file, json.dumps(data))
+        write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
 
     @classmethod
     def load(cls, path: Path, study: str) -> "Point":
@@ -81,20 +83,27 @@ class Point:
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            if data.pop("sha256") != _sha(data):
+                raise ValueError("its numbers are not those that were written")
             key = Key(*(int(data[name]) for name in Key._fields))
             blocks = [Block(Moments.from_json(block), block["diverged"], block["floored"]) for block in data["blocks"]]
             widths = {len(block.moments.mean) for block in blocks}
-            if len(blocks) != BLOCKS or len(widths) != 1 or not all(np.isfinite(block.moments.count) for block in blocks):
+            if len(blocks) != BLOCKS or len(widths) != 1:
                 raise ValueError("blocks that do not fit together")
             found = (data["study"], data["numerics"], key.file)
             provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as fault:
-            raise SMEError(f"{path} is not a whole point ({type(fault).__name__}): "
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
+            raise SMEError(f"{path} is not a whole point ({type(fault).__name__}: {fault}): "
                            "delete it to have it computed again") from fault
         if found != (study, NUMERICS, path.name):
             raise SMEError(f"{path} belongs to {found[0]} (numerics {found[1]}, {found[2]}), "
                            f"not to {study} (numerics {NUMERICS}): move it away")
         return cls(key, study, blocks, provenance.pop("physical"), provenance)
+
+
+def _sha(data: dict[str, Any]) -> str:
+    """Of the numbers as they are written, to find what has changed since."""
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
 
 
 def read(folder: Path, study: str) -> Iterator[Point]:
