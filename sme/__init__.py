@@ -1,10 +1,12 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
 from sme.check import OrderCheck, check_order
+from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
@@ -21,8 +23,7 @@ from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
-from sme.runner import weak_error
-from sme.study import Study
+from sme.study import Interrupted, Study
 
 __all__ = [
     "SGD",
@@ -30,7 +31,9 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Comparison",
     "GaussianNoise",
+    "Interrupted",
     "Logistic",
     "MinibatchNoise",
     "Momentum",
@@ -48,5 +51,6 @@ __all__ = [
     "Study",
     "check_order",
     "derive",
+    "load",
     "weak_error",
 ]

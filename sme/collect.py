@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sme import predicted
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import FILE, Outline
-from sme.points import read
 from sme.study import Study
 from sme.tables import SLOPES
 
@@ -39,19 +37,37 @@ def _outline(folder: Path) -> Outline | None:
 
 
 def rebuild(results: str | Path) -> pd.DataFrame:
-    """Write every study's tables from its points (without points they stay as they are), then join them."""
+    """Write every study's tables from its points (without points they stay as they are), then join them.
+
+    Points that were asked for and are not there are named in a warning.
+    """
     for folder in studies(Path(results)):
-        outline = _outline(folder)
-        points = list(read(folder / "points", outline.study)) if outline else []
-        if outline and points:
-            Study(outline, points, folder, Study.read_remark(folder), predicted.read(folder)).save()
+        if (outline := _outline(folder)) is not None:
+            study = Study(outline, folder=folder)
+            study.reload()
+            if study.missing:
+                warnings.warn(f"{study.name}: {study.remark}", stacklevel=2)
+            study.save()
     return join(results)
 
 
 def join(results: str | Path) -> pd.DataFrame:
-    """Write `slopes.csv`, the slopes of all studies, and return it."""
+    """Write `slopes.csv`, the slopes of all studies, and return it.
+
+    Again, if other jobs have written slopes meanwhile: whoever writes last has seen all of them.
+    """
+    table = _joined(Path(results))
+    while True:
+        write_text(Path(results) / "slopes.csv", table.to_csv(index=False))
+        now = _joined(Path(results))
+        if now.equals(table):
+            return table
+        table = now
+
+
+def _joined(results: Path) -> pd.DataFrame:
     parts = []
-    for folder in studies(Path(results)):
+    for folder in studies(results):
         outline = _outline(folder) if (folder / "slopes.csv").exists() else None
         if outline is not None:
             names = {name: getattr(outline, name) for name in COLUMNS[:5]}
@@ -60,6 +76,4 @@ def join(results: str | Path) -> pd.DataFrame:
                 parts.append(slopes.assign(**names)[COLUMNS])
             except (ValueError, KeyError) as fault:
                 warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}", stacklevel=2)
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    write_text(Path(results) / "slopes.csv", table.to_csv(index=False))
-    return table
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
-from sme.runner import weak_error
+from sme.measure import weak_error
 from sme.study import Study
 
 FIELDS = ("theta", "m", "v")

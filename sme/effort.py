@@ -2,18 +2,50 @@
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sme.errors import SMEError
-from sme.inputs import number, whole
+from sme.backend import BACKENDS
+from sme.errors import SMEError, choose
+from sme.inputs import number, several, whole
 from sme.paired import SHARD_PAIRS
 
 SHARD_PATHS = 2 * SHARD_PAIRS
 LEAST_SHARDS, COARSE = 2, 1 / 32
 """the default: so many shards where `τ ≥ COARSE`, more below, as `1/τ`: the error falls faster with `τ` than its noise"""
+
+MOST_SHARDS = 64
+"""where a relative tolerance stops adding shards"""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a run is made: nothing of this changes the law of the numbers."""
+
+    seed: int
+    device: str
+    processes: int
+    backend: str
+    tolerance: float | None
+    """of the standard errors, where shards are added until it is met"""
+    budget_s: float
+
+    @classmethod
+    def of(cls, seed: Any, device_name: str, processes_given: int | str, backend: Any, paths: Any, relative: Any,
+           budget_s: Any) -> "Effort":
+        """Checked.
+
+        Raises
+        ------
+        SMEError
+            naming what was given, what is allowed and what to change.
+        """
+        limit, place = tolerance(relative), device(device_name)
+        return cls(whole("seed", seed, 0), place, processes(processes_given, place), choose("backend", backend, BACKENDS),
+                   limit if paths is None else None, budget(budget_s))
 
 
 def folder(results: Any) -> Path:
@@ -44,11 +76,25 @@ def budget(given: Any) -> float:
     return value
 
 
-def shards(paths: Any, tolerance: Any, tau: float) -> int:
-    """How many shards a number of paths asks for; else a function of `τ` alone, so that any ladder gives the same points."""
+def shards(paths: Any, tolerance: Any, tau: float, chosen: Any = None) -> list[int]:
+    """The numbers of the shards that a number of paths asks for, or those chosen.
+
+    Without both a function of `τ` alone, so that any ladder gives the same points; one for a tolerance.
+    """
+    if chosen is not None:
+        if tolerance is not None:
+            raise SMEError(f"shards = {chosen!r} are computed as they are, and a tolerance adds shards of its own: "
+                           "leave out one of them")
+        numbers = sorted({whole("a shard's number", each, 0) for each in several(chosen)})
+        if not numbers:
+            raise SMEError("shards is empty: give the numbers of one or more shards, such as 0 or [0,1], or leave it out")
+        if paths is not None and numbers[-1] >= len(count := shards(paths, None, tau)):
+            raise SMEError(f"shard {numbers[-1]} is not among the {len(count)} that paths = {paths} asks for, 0 to "
+                           f"{len(count) - 1}: each has {SHARD_PATHS} paths, so give more paths, or leave them out")
+        return numbers
     if paths is not None:
-        return math.ceil(whole("paths", paths, 1) / SHARD_PATHS)
-    return 1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))
+        return list(range(math.ceil(whole("paths", paths, 1) / SHARD_PATHS)))
+    return list(range(1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))))
 
 
 def device(name: str) -> str:

@@ -27,9 +27,9 @@ class Outline:
     obstruction: str
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
 
-    def write(self, folder: Path, specification: dict[str, Any]) -> None:
-        """Write `spec.json` with the specification in words."""
-        data = {"numerics": NUMERICS, **asdict(self), "specification": specification}
+    def write(self, folder: Path, specification: dict[str, Any], recipe: dict[str, Any]) -> None:
+        """Write `spec.json` with the specification in words, and what it can be made from again."""
+        data = {"numerics": NUMERICS, **asdict(self), "specification": specification, "recipe": recipe}
         write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -54,3 +54,9 @@ class Outline:
         for name in ("times", "observables"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
+
+    @staticmethod
+    def recipe(folder: Path) -> dict[str, Any] | None:
+        """What the specification can be made from again (`Specification.remake`); None if there is nothing."""
+        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return data.get("recipe")

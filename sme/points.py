@@ -15,7 +15,7 @@ import torch
 import torchsde
 
 from sme.errors import SMEError
-from sme.files import write_text
+from sme.files import half_written, write_text
 from sme.identity import NUMERICS
 from sme.moments import Moments
 from sme.paired import BLOCKS, Block, run_shard
@@ -107,9 +107,18 @@ def _sha(data: dict[str, Any]) -> str:
 
 
 def read(folder: Path, study: str) -> Iterator[Point]:
-    """All whole points in the folder, in a fixed order; what is damaged is named in a warning and left out."""
+    """All whole points in the folder, in a fixed order; what is damaged or half-written is named in a warning and left out."""
+    for path in half_written(folder):
+        warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "
+                      "is asked for; delete the file", stacklevel=2)
+    widths: dict[tuple[int, int], tuple[int, Path]] = {}
     for path in sorted(folder.glob("order*.json")):
         try:
-            yield Point.load(path, study)
+            point = Point.load(path, study)
+            width, first = widths.setdefault(point.key[:2], (len(point.blocks[0].moments.mean), path))
+            if width != len(point.blocks[0].moments.mean):
+                raise SMEError(f"{path} holds other variables than {first.name}, so they cannot be merged: "
+                               "delete the one that is wrong to have it computed again")
+            yield point
         except SMEError as fault:
             warnings.warn(str(fault), stacklevel=2)

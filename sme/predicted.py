@@ -26,6 +26,8 @@ SEED = 20_311
 LIMIT = {"inner_max_num_threads": 1}
 """of a worker process of ours"""
 FILE = "obstruction.json"
+BLOCKS = 64
+"""of the prediction that tables quote: the same for every effort, so that all jobs find the same"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     names = [label(name, at) for at, _ in labels(times, setup.horizon) for name in setup.observables]
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
+
+
+def known(folder: Path | None, before: Predicted | None, setup: Setup, times: tuple[float, ...], processes: int) -> Predicted:
+    """The prediction for the tables: the one that is there, or a new one, which is kept."""
+    found = read(folder) or before
+    if found is None or found.blocks < BLOCKS:
+        found = predict(setup, times, BLOCKS, processes)
+        if folder is not None:
+            write(folder, found)
+    return found
 
 
 def _adjusted(values: Tensor, controls: Tensor) -> tuple[float, float]:

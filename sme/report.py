@@ -60,18 +60,19 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
     })
 
 
+def grid(table: pd.DataFrame, style: str) -> str:
+    """A table in one of tabulate's styles."""
+    if style == "github":  # a bar would end the cell
+        table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
+    return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+
+
 def text(name: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str, style: str) -> str:
     """Header, slopes and errors of a study, in one of tabulate's styles."""
-
-    def grid(table: pd.DataFrame) -> str:
-        if style == "github":  # a bar would end the cell
-            table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
-        return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
-    parts = [title, TORCH, grid(shown), grid(slope_table(slopes)), *remarks(slopes),
-             grid(error_table(errors))]
+    parts = [title, TORCH, grid(shown, style), grid(slope_table(slopes), style), *remarks(slopes),
+             grid(error_table(errors), style)]
     return "\n\n".join([*parts, remark] if remark else parts)
 
 

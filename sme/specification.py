@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sme import identity
+from sme import identity, recipe
 from sme.equations.registry import BROWNIAN, ORDERS, obstruction
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
@@ -19,6 +19,9 @@ from sme.problems.base import Problem
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 
+BUILT_IN = "built-in"
+LARGE = 100_000
+"""numbers of a start beyond which it is not written down"""
 Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | str | None
 
 
@@ -114,12 +117,52 @@ class Specification:
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
         parts = {
-            "problem": self.problem.describe(), "optimizer": self.optimizer.describe(), "regime": self.regime.name,
-            "brownian": self.brownian, "start": self.start, "horizon": self.horizon, "times": self.times,
+            "problem": self.problem.describe(), "optimizer": {**self.optimizer.describe(), **self._code()},
+            "regime": self.regime.name, "brownian": self.brownian, "start": self.start, "horizon": self.horizon,
+            "times": self.times,
             "observables": {name: self._observable(name) for name in self.observables},
         }
         described: dict[str, Any] = identity.fingerprint(parts)
         return described
+
+    def recipe(self) -> dict[str, Any]:
+        """All that `of` asks for as plain data, from which `remake` makes an equal one; None for what cannot be told."""
+        paths = {name: BUILT_IN if self._built_in(name) else recipe.path(each) for name, each in self.observables.items()}
+        size = sum(field.numel() for field in self.start.values())
+        return {"problem": recipe.of(self.problem), "optimizer": recipe.of(self.optimizer), "regime_name": self.regime.name,
+                "brownian": self.brownian, "horizon": self.horizon, "times": list(self.times),
+                "start": {name: field.tolist() for name, field in self.start.items()} if size <= LARGE else None,
+                "observables": None if None in paths.values() else paths}
+
+    @classmethod
+    def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
+        """From a `recipe`, with the parts that are given in place of its own.
+
+        Raises
+        ------
+        SMEError
+            if a part is lacking, or its code cannot be imported any more or refuses.
+        """
+        parts = {**data, **given}
+        if lacking := [name for name, part in parts.items() if part is None]:
+            parts_here = ", ".join(f"{name}=…" for name in lacking)
+            raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
+                           f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
+        for name in ("problem", "optimizer"):
+            if name not in given:
+                parts[name] = recipe.make(parts[name])
+        if "start" not in given:
+            parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
+        if "observables" not in given:
+            named = available(parts["problem"], parts["optimizer"])
+            parts["observables"] = {name: named[name] if path == BUILT_IN else recipe.located(path)
+                                    for name, path in parts["observables"].items()}
+        return cls.of(**parts)
+
+    def _code(self) -> dict[str, Any]:
+        """The code of an optimizer of the user's own; a name is enough for the package's."""
+        kind = type(self.optimizer)
+        return {} if kind.__module__.startswith("sme.") else {"code": identity.fingerprint(kind)}
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]

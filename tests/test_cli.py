@@ -52,7 +52,7 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     results, out, err = ladder
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
     assert folder.name.startswith("rmsprop-ballistic-quadratic-independent-")
-    files = {"spec.json", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
+    files = {"spec.json", "asked", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
     assert {path.name for path in folder.iterdir()} == files
     assert len(list((folder / "points").iterdir())) == 3
     for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
@@ -170,7 +170,7 @@ def test_a_budget_that_runs_out_says_so(monkeypatch):
     tiny(monkeypatch)
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start={"theta": torch.ones(2)},
                            paths=1_000_000, budget_s=0.5)
-    assert "stopped by budget_s" in str(study)
+    assert "points asked for are missing" in str(study)
     assert 0 < len(study.points) < 62
 
 

@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,6 +41,14 @@ class Problem:
         if the dimensions of loss and noise differ; `check` raises it where loss, gradient or noise
         is not finite or of the wrong shape.
     """
+
+    made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    """the arguments that it was made with"""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Problem":
+        problem = super().__new__(cls)
+        problem.made_with = (args, kwargs)
+        return problem
 
     def __init__(
         self,

@@ -1,0 +1,169 @@
+"""Two equations of one discrete run compared: how far their expectations are apart, from common noise."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
+
+from sme import comparison_picture, effort, report
+from sme.backend import compiled_setups
+from sme.crossfit import estimate
+from sme.duel import Duel, prepared, run_shard
+from sme.effort import Effort
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.moments import Moments
+from sme.paired import BLOCKS, SHARD_PAIRS
+from sme.setup import Setup
+from sme.specification import Specification
+from sme.tables import labels
+
+COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "paths", "diverged"]
+Side = tuple[Specification, int]
+"""a specification and the order of its equation"""
+
+
+@dataclass
+class Comparison:
+    """The difference of two equations' expectations, with its standard error.
+
+    Attributes
+    ----------
+    names
+        of both equations, as `order 2, independent`.
+    table
+        `tau observable at time difference stderr integrator_bias z z_tables paths diverged`, with
+        `difference = E[first] − E[second] = error(second) − error(first)`, taken path by path on common noise, with
+        quadratic forms of the noise as control variates. `z` is the difference in standard errors; `z_tables` the same
+        from the two studies' error tables, as if they were independent.
+    """
+
+    study: str
+    names: tuple[str, str]
+    table: pd.DataFrame
+    seed: int
+
+    @property
+    def overall(self) -> tuple[float, float]:
+        """`√Σz²` over all rows, from common noise and from the tables."""
+        return tuple(float(np.sqrt(np.nansum(self.table[name] ** 2))) for name in ("z", "z_tables"))  # type: ignore[return-value]
+
+    def text(self, style: str = "simple") -> str:
+        """The table, in one of tabulate's styles."""
+        table = self.table
+        shown = pd.DataFrame({
+            "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"], "at": table["at"],
+            "difference": [f"{d:.4e} ± {s:.0e}" for d, s in zip(table["difference"], table["stderr"], strict=True)],
+            "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]],
+            "z": [f"{z:.3g}" for z in table["z"]], "z of the tables": [f"{z:.3g}" for z in table["z_tables"]],
+            "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
+        })
+        title = f"{self.study}: {self.names[0]} against {self.names[1]}"
+        paired, apart = self.overall
+        words = (f"difference = E[{self.names[0]}] − E[{self.names[1]}] ± standard error, both on the same noise. z is the "
+                 "difference in standard errors; z of the tables is the same from the two tables of "
+                 f"weak errors, as if they were independent. Over all rows √Σz² is {paired:.3g}, of the tables {apart:.3g}.")
+        return "\n\n".join([f"# {title}" if style == "github" else title, report.grid(shown, style), words])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the differences over `τ` to a file, in a format that its ending names."""
+        return comparison_picture.draw(f"{self.study}: {self.names[0]} − {self.names[1]}", self.table, Path(path))
+
+    def save(self, folder: Path) -> None:
+        """Write `compare-….csv`, `.md` and `.png`."""
+        name = "compare-" + "-".join(name.replace("order ", "order").replace(", ", "-") for name in self.names)
+        write_text(folder / f"{name}.csv", self.table.to_csv(index=False, float_format="%.6g"))
+        write_text(folder / f"{name}.md", self.text("github") + "\n")
+        self.plot(folder / f"{name}.png")
+
+
+def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
+            tables: tuple[pd.DataFrame, pd.DataFrame]) -> Comparison:
+    """Run two equations on common noise at every number of steps in `grid`.
+
+    Raises
+    ------
+    SMEError
+        if they are one and the same, or model different discrete runs, or there is no step size.
+    """
+    _check(one, other)
+    if not grid:
+        raise SMEError("the two studies have no step size in common: give one or more, compare(…, tau=[1/8, 1/16])")
+    spec, names = one[0], tuple(f"order {order}, {each.brownian}" for each, order in (one, other))
+    duels = {(one[1], steps): _duel(spec.setup(one[1], steps, how.device), other) for steps in grid}
+    if how.backend != "torchsde":
+        duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
+    tasks = [(duel, shard) for duel in duels.values()
+             for shard in effort.shards(paths, None, duel.tau)]
+    folds: dict[int, list[list[Any]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
+    with tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False) as bar:
+        for steps, blocks in _compute(tasks, how):
+            for fold, block in zip(folds[steps], blocks, strict=True):
+                fold.append(block)
+            bar.update(steps)
+    rows = [row for steps in sorted(grid) for row in _rows(spec, steps, folds[steps])]
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "z_tables"])
+    by_hand = _by_hand(table, [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)])
+    table.insert(COLUMNS.index("z_tables"), "z_tables", by_hand)
+    return Comparison(spec.name, names, table, how.seed)  # type: ignore[arg-type]
+
+
+def _check(one: Side, other: Side) -> None:
+    mine, theirs = ({**each[0].describe(), "brownian": None} for each in (one, other))
+    if apart := [name for name in mine if mine[name] != theirs[name]]:
+        raise SMEError(f"{one[0].name} and {other[0].name} differ in {', '.join(apart)}, so they do not model the same "
+                       "discrete run: compare two orders, or two choices of brownian, of otherwise equal studies")
+    if (one[0].brownian, one[1]) == (other[0].brownian, other[1]):
+        raise SMEError(f"both are the same equation, order {one[1]}, {one[0].brownian}: give the orders to compare, such as "
+                       "orders=(2, 1), or another study")
+
+
+def _duel(setup: Setup, other: Side) -> Duel:
+    values = {each.name: getattr(setup, each.name) for each in fields(Setup)}
+    return Duel(**values, rival=(other[1], other[0].brownian))
+
+
+def _compute(tasks: list[tuple[Duel, int]], how: Effort) -> Iterator[tuple[int, list[tuple[Moments, int]]]]:
+    ready = {}
+    for duel, _ in tasks:
+        if duel.steps not in ready:
+            ready[duel.steps] = prepared(duel)
+    work = [(ready[duel.steps], how.seed, shard) for duel, shard in sorted(tasks, key=lambda task: -task[0].steps)]
+    if how.processes == 1:
+        yield from ((duel.steps, run_shard(duel, seed, shard)) for duel, seed, shard in work)
+    else:
+        with parallel_config("loky", n_jobs=how.processes, inner_max_num_threads=1):
+            yield from Parallel(return_as="generator")(delayed(_work)(*each) for each in work)
+
+
+def _work(duel: Duel, seed: int, shard: int) -> tuple[int, list[tuple[Moments, int]]]:
+    torch.set_num_threads(1)  # in a worker process of ours, never in the user's
+    return duel.steps, run_shard(duel, seed, shard)
+
+
+def _rows(spec: Specification, steps: int, folds: list[list[tuple[Moments, int]]]) -> Iterator[tuple[Any, ...]]:
+    rows = [(label, time, name) for label, time in labels(spec.times, spec.horizon) for name in spec.observables]
+    moments = [Moments.merged(part for part, _ in fold) for fold in folds]
+    mean, stderr = estimate(moments, 2 * len(rows))
+    paths = sum(len(fold) for fold in folds) * 2 * SHARD_PAIRS // BLOCKS
+    lost = sum(lost for fold in folds for _, lost in fold) / paths
+    for i, (label, time, name) in enumerate(rows):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = mean[i] / stderr[i]
+        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], mean[len(rows) + i], z, paths, lost
+
+
+def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> list[float]:
+    """`z` of the difference of two error tables, as if they were independent."""
+    keys = ["tau", "observable", "at"]
+    merged = table[keys].merge(errors[0], on=keys, how="left").merge(errors[1], on=keys, how="left", suffixes=("", "_other"))
+    return list((merged["error_other"] - merged["error"]) / np.hypot(merged["stderr"], merged["stderr_other"]))

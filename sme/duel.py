@@ -1,0 +1,171 @@
+"""Two equations on common noise: the difference of their expectations, path by path."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme import paired
+from sme.compiled import ensemble
+from sme.ensemble import Ladder
+from sme.equations.base import Equation
+from sme.equations.registry import equation
+from sme.moments import Moments
+from sme.paired import BLOCKS, DIVERGED, chunk
+from sme.setup import Setup
+from sme.simulate.increments import Increments, together
+
+VARIABLES = 256
+"""most noise variables of the quadratic forms"""
+
+
+@dataclass(frozen=True)
+class Duel(Setup):
+    """A setup with a second equation beside the one under test."""
+
+    rival: tuple[int, str] = (1, "independent")
+    """order and Brownian motions of the second equation"""
+    forms: "Forms | None" = None
+
+    def equations(self) -> list[Equation]:
+        """The equation under test and its rival."""
+        order, brownian = self.rival
+        return [self.equation(), equation(self.problem, self.optimizer, self.regime, self.tau, order, brownian)]
+
+    @property
+    def motions(self) -> tuple[int, int]:
+        """First and second motions behind both."""
+        return max(each.first for each in self.equations()), max(each.second for each in self.equations())
+
+    def groups(self, substeps: int) -> int:
+        """The largest number of equal groups of substeps for which the forms have at most `VARIABLES` variables."""
+        total, most = self.steps * substeps, VARIABLES // max(1, sum(self.motions))
+        return max((count for count in range(1, min(most, total) + 1) if total % count == 0), default=0)
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Quadratic forms `½ (wᵀQw − s² tr Q)` of the noise, of mean zero: control variates of the difference.
+
+    `w` are the motions' increments over equal groups of substeps, of variance `s²`. `Q` are the second derivatives by `w` of
+    the difference between both equations, from its slopes at `w = ±s` in one variable and 0 in all others, with every increment
+    spread evenly over its group. Whatever `Q` is, the mean is zero.
+    """
+
+    matrices: Float[Tensor, "rows variables variables"]
+    variance: float
+
+    def values(self, w: Float[Tensor, "pairs variables"]) -> Float[Tensor, "pairs rows"]:
+        """The forms, pair by pair (they are even)."""
+        traces = self.variance * self.matrices.diagonal(dim1=1, dim2=2).sum(-1)
+        return 0.5 * (torch.einsum("pi,rij,pj->pr", w, self.matrices, w) - traces)
+
+
+def forms(duel: Duel) -> Forms | None:
+    """The control variates of this duel; None if there are too many motions."""
+    equations, (first, second) = duel.equations(), duel.motions
+    substeps = Ladder(equations[0], duel.whole(1)).scheme.substeps(duel.tau)
+    groups, motions = duel.groups(substeps), first + second
+    if not groups or not motions:
+        return None
+    size = groups * motions
+    spread = max(2, groups // math.gcd(groups, duel.steps))  # substeps a step here: as coarse as the groups allow
+    variance = duel.steps * duel.tau / groups
+    unit = math.sqrt(variance) * torch.eye(size, dtype=torch.float64, device=duel.start["theta"].device)
+    w = torch.cat((unit, -unit)).requires_grad_()
+    with torch.enable_grad():
+        rows = _noiseless(duel, equations, groups, spread)(w).sum(0)
+        slopes = torch.stack([_slope(row, w) for row in rows])
+    matrices = (slopes[:, :size] - slopes[:, size:]) / (2 * math.sqrt(variance))
+    return Forms(0.5 * (matrices + matrices.mT), variance)
+
+
+def _slope(row: Tensor, w: Tensor) -> Tensor:
+    if not row.requires_grad:  # an indicator, a constant
+        return torch.zeros_like(w)
+    (slope,) = torch.autograd.grad(row, w, retain_graph=True, materialize_grads=True)
+    return slope
+
+
+def _noiseless(duel: Duel, equations: list[Equation], groups: int, spread: int) -> Callable[[Tensor], Tensor]:
+    """The difference of both equations, `(paths, rows)`, as a function of the groups' increments `(paths, variables)`."""
+    first, _ = duel.motions
+    each = duel.steps * spread // groups
+
+    def run(w: Tensor) -> Tensor:
+        fine = (w.reshape(len(w), groups, -1) / each).repeat_interleave(each, 1).transpose(0, 1)
+        ladders, rows = [Ladder(one, duel.whole(len(w)), (1,)) for one in equations], []
+        for k in range(duel.marks[-1]):
+            part = fine[k * spread : (k + 1) * spread]
+            for ladder in ladders:
+                ladder.step(k, duel.chain.time(k), _motions(ladder.equation, part[..., :first], part[..., first:]))
+            if k + 1 in duel.marks:
+                one, other = (duel.observe(duel.fields(ladder.levels[0])) for ladder in ladders)
+                rows.append(one - other)
+        return torch.cat(rows, -1)
+
+    return run
+
+
+def _motions(one: Equation, first: Tensor, second: Tensor) -> Tensor:
+    if not one.motions:
+        return first[..., :0]
+    return together(first[..., : one.first], second[..., : one.second]) if one.second else first[..., : one.first]
+
+
+def run_block(duel: Duel, numbers: tuple[int, ...]) -> tuple[Moments, int]:
+    """Moments of [differences, their integrator biases, forms] of a block's pairs, and how many paths diverged."""
+    parts, lost = [], 0
+    size = chunk(duel)
+    for offset in range(0, paired.BLOCK_PAIRS, size):
+        values = _pairs(duel, numbers, min(size, paired.BLOCK_PAIRS - offset), offset).cpu().numpy()
+        finite = (np.abs(values) < DIVERGED).all(-1)
+        parts.append(Moments.of(values[finite]))
+        lost += int(2 * (~finite).sum())
+    return Moments.merged(parts), lost
+
+
+def _pairs(duel: Duel, numbers: tuple[int, ...], pairs: int, offset: int) -> Float[Tensor, "pairs variables"]:
+    run = ensemble(duel, numbers, pairs, offset)
+    differences, biases = [], []
+    for mark in duel.marks:
+        run.advance(mark)
+        (one, bias), (other, rival) = (ladder.values(lambda x: duel.observe(duel.fields(x))) for ladder in run.ladders)
+        differences.append((one - other).expand(run.paths, -1))
+        biases.append((bias - rival).expand(run.paths, -1))
+    values = torch.cat([*differences, *biases], -1)
+    parts = [0.5 * (values[:pairs] + values[pairs:])]
+    if duel.forms is not None:
+        parts.append(duel.forms.values(_groups(duel, run.increments)))
+    return torch.cat(parts, -1)
+
+
+def _groups(duel: Duel, increments: Increments) -> Float[Tensor, "pairs variables"]:
+    """The motions' increments over the forms' groups, along the first path of every pair."""
+    first, second = duel.motions
+    groups = duel.groups(increments.substeps)
+    each, device = duel.steps * increments.substeps // groups, increments.device
+    total = torch.zeros(groups, increments.pairs, first + second, dtype=torch.float64, device=device)
+    for k in range(duel.steps):
+        whole = increments.first(k, duel.problem.noise.motions)[:, : increments.pairs, :first]
+        if second:
+            whole = torch.cat((whole, increments.second(k, second)[:, : increments.pairs]), -1)
+        place = torch.arange(k * increments.substeps, (k + 1) * increments.substeps, device=device) // each
+        total.index_add_(0, place, whole)
+    return total.transpose(0, 1).flatten(1)
+
+
+def run_shard(duel: Duel, seed: int, shard: int) -> list[tuple[Moments, int]]:
+    """The blocks of one shard."""
+    with torch.no_grad():
+        return [run_block(duel, (seed, duel.steps, shard, block)) for block in range(BLOCKS)]
+
+
+def prepared(duel: Duel) -> Duel:
+    """The duel with its control variates."""
+    with torch.no_grad():
+        return replace(duel, forms=forms(duel))

@@ -1,0 +1,127 @@
+"""`weak_error` and `load`: a study begun, and a study taken up again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sme import effort
+from sme.errors import SMEError
+from sme.optimizers.base import Optimizer
+from sme.outline import FILE
+from sme.problems.base import Problem
+from sme.specification import Observables, Specification
+from sme.study import Study
+
+
+def weak_error(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    tau: float | str | Sequence[float | str],
+    start: Mapping[str, Tensor],
+    regime: str = "ballistic",
+    order: int | Sequence[int] = 2,
+    brownian: str = "independent",
+    horizon: float = 1.0,
+    observables: Observables = None,
+    times: Sequence[float] | None = None,
+    paths: int | None = None,
+    shards: int | Sequence[int] | None = None,
+    tolerance: float | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    processes: int | str = 1,
+    backend: str = "auto",
+    results: str | Path | None = None,
+) -> Study:
+    """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
+
+    `error = E φ(discrete run) − E φ(equation)` at the horizon (or at `times`), for every
+    observable `φ`, order and `τ`, both on the same Brownian path; then the slope over `τ`.
+
+    Parameters
+    ----------
+    problem, optimizer
+        what is run; the update rule and the gradient law of these.
+    tau
+        step sizes `τ`, as numbers or text such as `"1/16"`.
+    start
+        named fields at the start, tensors `(d,)`; `m` defaults to 0, `v` to 1.
+    regime
+        `"ballistic"` or `"batch_equivalent"`.
+    order
+        1, 2 or both.
+    brownian
+        `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
+        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE).
+    horizon
+        `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
+    observables
+        functions from named fields `(paths, d)` to `(paths,)`, by name; or names of built-in
+        ones; default `|field|^2`, means, loss.
+    times
+        checkpoints in `(0, T]`, on every grid; default the end alone.
+    paths
+        at each `τ`, rounded up to whole shards of 32 768; default 65 536, and more below `τ = 1/32`, as `1/τ`.
+    shards
+        the numbers of the shards to compute, to spread a study over jobs; default all that `paths` asks for.
+    tolerance
+        in place of `paths`: add shards until each standard error is below this fraction of its error,
+        or there are 64.
+    budget_s
+        stop starting new shards after so many seconds; tables then say what is missing.
+    seed
+        of the random stream, a function of (seed, steps, shard).
+    device
+        `"auto"`, `"cpu"`, `"cuda"`, …
+    processes
+        over shards; `"auto"` is one a core. Any number gives the same digits.
+    backend
+        `"compiled"` C code, made from the equation and the update rule; `"torchsde"`; or `"auto"`: the
+        first where it can be had, else the second, with a line that says why. They agree to rounding.
+    results
+        folder for points and tables; points found there are not computed again. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input: what was given, what is allowed, what to change.
+    Interrupted
+        on Ctrl-C; its `study` has every shard that was finished.
+    """
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times)
+    study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
+    return study.extend(tau=tau, order=order, paths=paths, shards=shards, tolerance=tolerance, budget_s=budget_s, seed=seed,
+                        device=device, processes=processes, backend=backend)
+
+
+def load(folder: str | Path, **parts: Any) -> Study:
+    """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
+
+    Its tables and pictures are there at once. To extend or compare it, its parts are made again from `spec.json`, where
+    problem, optimizer and observables stand by their dotted paths and arguments; those without one are handed over.
+
+    Parameters
+    ----------
+    folder
+        of one study, inside a results folder.
+    parts
+        `problem`, `optimizer`, `observables` or `start` as they were given to `sme.weak_error`.
+
+    Raises
+    ------
+    SMEError
+        if there is no study, it is of other numerics, or the parts are not its own.
+    """
+    place = Path(folder)
+    if not (place / FILE).is_file():
+        near = ", ".join(path.parent.name for path in sorted(place.glob(f"*/{FILE}"))[:3])
+        raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
+                       + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
+    study = Study.load(place)
+    if parts:
+        study.specification(**parts)
+    return study
