@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sme import predicted
+from sme import predicted, provenance
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import FILE, Outline
@@ -13,7 +13,7 @@ from sme.points import read
 from sme.study import Study
 from sme.tables import SLOPES
 
-COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES]
+COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
 
 
 def studies(results: Path) -> list[Path]:
@@ -57,7 +57,8 @@ def join(results: str | Path) -> pd.DataFrame:
             names = {name: getattr(outline, name) for name in COLUMNS[:5]}
             try:
                 slopes = pd.read_csv(folder / "slopes.csv", dtype=str, keep_default_na=False)
-                parts.append(slopes.assign(**names)[COLUMNS])
+                older = {name: "" for name in provenance.COLUMNS if name not in slopes}
+                parts.append(slopes.assign(**older, **names)[COLUMNS])
             except (ValueError, KeyError) as fault:
                 warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}", stacklevel=2)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

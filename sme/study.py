@@ -12,6 +12,7 @@ from sme.files import write_text
 from sme.outline import Outline
 from sme.points import Point
 from sme.predicted import Predicted, quote
+from sme.provenance import Provenance
 
 DIGITS = "%.6g"
 REMARK = "remark.txt"
@@ -25,7 +26,7 @@ class Study:
     ----------
     errors
         `order tau observable at time error stderr integrator_bias paths diverged floored`, with
-        `error = E[discrete] − E[equation]`.
+        `error = E[discrete] − E[equation]`; `at` is `end`, `t=…`, or `max` over the checkpoints (see `tables.errors`).
     slopes
         `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
     """
@@ -67,6 +68,11 @@ class Study:
             table["note"] = [f"{note}; {self.remark}" if note else self.remark for note in table["note"]]
         return table
 
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the seeds that made the points."""
+        return Provenance.of(self.points, self.outline)
+
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.
 
@@ -77,10 +83,13 @@ class Study:
         """
         if self.errors.empty:
             raise SMEError(f"{self.name} has no points to draw")
-        return picture.draw(self.name, self.errors, self.slopes, Path(path))
+        return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
 
     def save(self) -> None:
-        """Write `errors.csv`, `slopes.csv`, `slopes.md` and `errors.png` beside the points, each atomically."""
+        """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.
+
+        The `.csv` end with the columns `seeds` and `version`.
+        """
         if self.folder is None or self.errors.empty:
             return
         remark = self.folder / REMARK
@@ -88,8 +97,11 @@ class Study:
             write_text(remark, self.remark + "\n")
         else:
             remark.unlink(missing_ok=True)
-        write_text(self.folder / "errors.csv", self.errors.to_csv(index=False, float_format=DIGITS))
-        write_text(self.folder / "slopes.csv", self.slopes.to_csv(index=False, float_format=DIGITS))
+        for name, table in {"errors": self.errors, "slopes": self.slopes}.items():
+            content = table.assign(**self.provenance.columns).to_csv(index=False, float_format=DIGITS)
+            write_text(self.folder / f"{name}.csv", content)
+        for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
+            write_text(self.folder / f"{name}.tex", content + "\n")
         write_text(self.folder / "slopes.md", self.text("github") + "\n")
         self.plot(self.folder / "errors.png")
 
@@ -100,10 +112,13 @@ class Study:
         return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
     def text(self, style: str = "simple") -> str:
-        """Header, slopes and errors, in one of tabulate's styles."""
+        """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
         if self.errors.empty:
             return f"{self.name}: no points{'; ' + self.remark if self.remark else ''}"
-        return report.text(self.name, report.hyperparameters(self.points), self.errors, self.slopes, self.remark, style)
+        if style == "latex":
+            return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
+        physical = report.hyperparameters(self.points)
+        return report.text(physical, self.errors, self.slopes, self.remark, self.provenance, style)
 
     def __str__(self) -> str:
         return self.text()
