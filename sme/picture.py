@@ -45,8 +45,9 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
                 _errors(axis, data, row, colours[order])
             place = "largest over t" if at == MAX else at
             _frame(axis, group, f"{observable}, {place}" if place != "end" or errors["at"].nunique() > 1 else observable)
-        for axis in panels[:, len(names):].ravel():
-            axis.remove()
+        for axis in panels.ravel():
+            if not axis.has_data():
+                axis.remove()
         figure.suptitle(provenance.study, fontsize="small")
         figure.legend(handles=_key(), loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=key, frameon=False,
                       fontsize="x-small", borderpad=0, borderaxespad=0)
