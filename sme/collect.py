@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from sme import provenance
 from sme.errors import SMEError
 from sme.files import write_text
+from sme.findings import Findings
 from sme.outline import FILE, Outline
-from sme.study import Study
 from sme.tables import SLOPES
 
-COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES]
+COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
 
 
 def studies(results: Path) -> list[Path]:
@@ -43,7 +44,7 @@ def rebuild(results: str | Path) -> pd.DataFrame:
     """
     for folder in studies(Path(results)):
         if (outline := _outline(folder)) is not None:
-            study = Study(outline, folder=folder)
+            study = Findings(outline, folder=folder)
             study.reload()
             if study.missing:
                 warnings.warn(f"{study.name}: {study.remark}", stacklevel=2)
@@ -73,7 +74,8 @@ def _joined(results: Path) -> pd.DataFrame:
             names = {name: getattr(outline, name) for name in COLUMNS[:5]}
             try:
                 slopes = pd.read_csv(folder / "slopes.csv", dtype=str, keep_default_na=False)
-                parts.append(slopes.assign(**names)[COLUMNS])
+                older = {name: "" for name in provenance.COLUMNS if name not in slopes}
+                parts.append(slopes.assign(**older, **names)[COLUMNS])
             except (ValueError, KeyError) as fault:
                 warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}", stacklevel=2)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

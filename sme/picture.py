@@ -7,39 +7,69 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.errors import choose
 from sme.files import replacing
+from sme.provenance import Provenance
 from sme.report import quote
+from sme.tables import MAX
+
+MOST = 12
+"""panels of a picture; beyond that only the last checkpoint and the largest error have theirs"""
 
 
-def draw(name: str, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> Path:
-    """Draw |error| over τ for every observable to a file, with error bars, fits and reference slopes.
+def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> Path:
+    """Draw |error| over τ for every observable and checkpoint to a file, with error bars, fits and reference slopes.
 
     Filled circles are positive errors, open ones negative; crosses are |integrator bias|.
     """
-    groups = list(errors.groupby(["at", "observable"], sort=False))
-    columns = min(3, len(groups))
-    rows = math.ceil(len(groups) / columns)
+    shown = _shown(errors)
+    places, names = (list(shown[name].unique()) for name in ("at", "observable"))
+    columns = min(4 if len(names) == 4 else 3, len(names))
+    rows = math.ceil(len(names) / columns)  # for each checkpoint, which begins a row
+    key = 5 if columns > 1 else 2  # entries side by side
+    foot = 0.17 + 0.17 * math.ceil(5 / key)  # inches: a line of provenance, and the key
+    width, height = 2.9 * columns + 0.3, 2.6 * rows * len(places) + 0.4 + foot
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(2.9 * columns + 0.3, 2.6 * rows + 0.7), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
+        panels = figure.subplots(rows * len(places), columns, squeeze=False).reshape(len(places), -1)
         colours = dict(zip((1, 2), sns.color_palette("colorblind", 2), strict=True))
-        for axis, ((at, observable), group) in zip(axes, groups, strict=False):
+        for (at, observable), group in shown.groupby(["at", "observable"], sort=False):
+            axis = panels[places.index(at), names.index(observable)]
             for order, data in group.groupby("order"):
                 row = slopes.query("order == @order and observable == @observable and at == @at").iloc[0]
                 _errors(axis, data, row, colours[order])
-            _frame(axis, group, observable if at == "end" else f"{observable}, {at}")
-        for axis in axes[len(groups):]:
-            axis.remove()
-        figure.suptitle(name, fontsize="small")
-        figure.legend(handles=_key(), loc="outside lower center", ncols=5, frameon=False, fontsize="x-small")
-        choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format=path.suffix.lstrip("."))
+            place = "largest over t" if at == MAX else at
+            _frame(axis, group, f"{observable}, {place}" if place != "end" or errors["at"].nunique() > 1 else observable)
+        for axis in panels.ravel():
+            if not axis.has_data():
+                axis.remove()
+        figure.suptitle(provenance.study, fontsize="small")
+        figure.legend(handles=_key(), loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=key, frameon=False,
+                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        figure.text(0.5, 0.04 / height, provenance.code, ha="center", fontsize=5, color="0.6")
+        kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
+        with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study}):
+            figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
     return path
+
+
+def _shown(errors: pd.DataFrame) -> pd.DataFrame:
+    """What there is room for."""
+    last = errors.loc[errors["at"] != MAX, "time"].max()
+    late = (errors["at"] == MAX) | (errors["time"] == last)
+    return errors if len(errors.groupby(["at", "observable"])) <= MOST else errors[late]
+
+
+def _metadata(kind: str, provenance: Provenance) -> dict[str, str | None] | None:
+    """Title and maker, without a date: the same numbers give the same bytes. None where a format has no place for them."""
+    made, undated = {"png": ("Software", {}), "pdf": ("Creator", {"CreationDate": None}),
+                     "svg": ("Creator", {"Date": None})}.get(kind, ("", {}))
+    return {"Title": provenance.study, made: provenance.code, **undated} if made else None
 
 
 def _key() -> list[Line2D]:

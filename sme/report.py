@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from sme import latex as tex
 from sme.points import Point
+from sme.provenance import Provenance
+from sme.tables import MAX
 
 TORCH = "In the terms of torch.optim (whose denominator is the updated one, and whose Adam always corrects its bias):"
 
@@ -53,7 +56,8 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
                   for n, (i, (t, e, t0, e0)) in enumerate(zip(group.index, pairs, strict=True))]
     return pd.DataFrame({
         "order": table["order"], "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"],
-        "at": table["at"], "error": [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)],
+        "at": [f"{at}, t={time:g}" if at == MAX else at for at, time in zip(table["at"], table["time"], strict=True)],
+        "error": [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)],
         "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]], "local slope": pd.Series(dict(local)),
         "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
         "floored": [f"{x:.2%}" for x in table["floored"]],
@@ -67,19 +71,31 @@ def grid(table: pd.DataFrame, style: str) -> str:
     return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
 
 
-def text(name: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str, style: str) -> str:
-    """Header, slopes and errors of a study, in one of tabulate's styles."""
+def text(physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str, provenance: Provenance,
+         style: str) -> str:
+    """Header, slopes, errors and provenance of a study, in one of tabulate's styles."""
+    name = provenance.study
+
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
     parts = [title, TORCH, grid(shown, style), grid(slope_table(slopes), style), *remarks(slopes),
              grid(error_table(errors), style)]
-    return "\n\n".join([*parts, remark] if remark else parts)
+    return "\n\n".join([*parts, *([remark] if remark else []), str(provenance)])
+
+
+def latex(errors: pd.DataFrame, slopes: pd.DataFrame, provenance: Provenance) -> dict[str, str]:
+    """The tables of slopes and of errors for a LaTeX document, by name; they need booktabs."""
+    tables = {"slopes": slope_table(slopes), "errors": error_table(errors)}
+    return {name: tex.tabular(table, str(provenance)) for name, table in tables.items()}
 
 
 def remarks(slopes: pd.DataFrame) -> list[str]:
     """What the tables mean, in words."""
     lines = ["error = E[discrete] − E[equation] ± standard error. err = C1 τ + C2 τ² + …; the prior of slope and C1 takes each "
              "term left out to be as large as the leading one at the coarsest τ (one standard deviation)."]
+    if slopes["at"].eq(MAX).any():
+        lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
+                     "ones measure the error there, so that the choice does not bias it; its slope and C1 are those of |error|.")
     if slopes["note"].str.contains("obstructed").any():
         lines.append("Obstructed: the noise that moves the parameters (or the momentum) moves the second moment too, and no "
                      "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "

@@ -55,15 +55,14 @@ class Runner:
                 self.points.append(point)
                 bar.update(point.key.steps)
 
-    def refine(self) -> None:
+    def refine(self, tolerance: float) -> None:
         """Double the shards of each (order, steps) until every standard error is below the tolerance.
 
         Each step size decides by its own numbers, so that any ladder gives the same points.
         """
         counts = dict.fromkeys(self.setups, 1)
         while True:
-            table = tables.errors(self.points, self.outline)
-            loose = table[table["stderr"] > self.effort.tolerance * table["error"].abs()]
+            loose = tables.loose(tables.errors(self.points, self.outline), tolerance)
             steps = (self.outline.horizon / loose["tau"]).round().astype(int)
             open_ = set(zip(loose["order"], steps, strict=True))
             counts = {which: 2 * count for which, count in counts.items() if which in open_}

@@ -1,30 +1,21 @@
-"""A study: the points there are, what they say, and how it grows."""
+"""A study, and how it grows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from sme import asked as requests
-from sme import effort, picture, report, tables
-from sme import points as files
+from sme import effort
 from sme import predicted as prediction
-from sme.asked import Asked
 from sme.comparison import Comparison, compare
 from sme.effort import Effort
 from sme.errors import SMEError, choose
-from sme.files import write_text
+from sme.findings import Findings
 from sme.inputs import several
 from sme.outline import Outline
-from sme.points import Key, Point
-from sme.predicted import Predicted, quote
 from sme.runner import Runner
 from sme.specification import Specification, orders
 
-DIGITS = "%.6g"
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
 
@@ -38,32 +29,19 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Study:
-    """An outline and its points; tables and pictures are derived from all points present.
+class Study(Findings):
+    """What the points there are say, and what is studied: it can be extended, and compared.
 
     Attributes
     ----------
-    errors
-        `order tau observable at time error stderr integrator_bias paths diverged floored`, with
-        `error = E[discrete] − E[equation]`.
-    slopes
-        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
+    known
+        what is studied, if this study was not loaded.
     orders
         those that this study was asked for when it was made or last extended; of a loaded one, all there are.
     """
 
-    outline: Outline
-    points: list[Point] = field(default_factory=list)
-    folder: Path | None = None
-    predicted: Predicted | None = None
-    """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
-    asked: Asked = field(default_factory=Asked)
-    """the points that runs were asked for"""
     known: Specification | None = None
-    """what is studied, if this study was not loaded"""
     orders: tuple[int, ...] = ()
-    read: frozenset[str] = frozenset()
-    """the names of the files that `points` are from"""
 
     @classmethod
     def begin(cls, specification: Specification, folder: Path | None) -> "Study":
@@ -85,63 +63,6 @@ class Study:
         study.reload()
         study.orders = tuple(sorted({point.key.order for point in study.points}))
         return study
-
-    @property
-    def name(self) -> str:
-        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`."""
-        return self.outline.study
-
-    def reload(self) -> None:
-        """Take the points that are in the folder now."""
-        if self.folder is not None:
-            place = self.folder / "points"
-            self.read = _names(place)
-            self.points = list(files.read(place, self.name))
-            self.asked = requests.read(self.folder)
-            self.predicted = prediction.read(self.folder)
-        self.forget()
-
-    def forget(self) -> None:
-        """Have the tables derived anew."""
-        for derived in ("_table", "slopes"):
-            self.__dict__.pop(derived, None)
-
-    @cached_property
-    def _table(self) -> pd.DataFrame:
-        return tables.errors(self.points, self.outline)
-
-    @property
-    def errors(self) -> pd.DataFrame:
-        """The weak errors."""
-        return self._table[tables.ERRORS].copy()
-
-    @cached_property
-    def slopes(self) -> pd.DataFrame:
-        """The orders of convergence and their verdicts."""
-        constants = self.predicted.constants if self.predicted else {}
-        table = tables.slopes(self._table, self.outline.obstruction, {name: quote(*pair) for name, pair in constants.items()})
-        if self.missing:
-            short = f"{len(self.missing)} of {len(self.asked.keys)} points missing"
-            table["note"] = [f"{note}; {short}" if note else short for note in table["note"]]
-        return table
-
-    @property
-    def missing(self) -> list[Key]:
-        """The points that were asked for and are not there."""
-        return self.asked.missing(point.key for point in self.points)
-
-    @property
-    def remark(self) -> str:
-        """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
-        parts = []
-        if self.missing:
-            names = requests.named(self.missing, self.outline.horizon)
-            parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
-                         "run the same command again to have them computed.")
-        limit = self.asked.tolerance
-        if limit is not None and (self._table["stderr"] > limit * self._table["error"].abs()).any():
-            parts.append(f"Not every standard error is within the tolerance {limit:g}.")
-        return " ".join(parts)
 
     def specification(self, **given: Any) -> Specification:
         """What is studied; `given` are parts that cannot be made again from the folder alone.
@@ -196,7 +117,7 @@ class Study:
         try:
             runner.shards(numbers)
             if how.tolerance is not None:
-                runner.refine()
+                runner.refine(how.tolerance)
             if self.outline.obstruction and 2 in wanted:
                 setup = next(setup for (each, _), setup in setups.items() if each == 2)
                 self.predicted = prediction.known(self.folder, self.predicted, setup, spec.times, how.processes)
@@ -239,46 +160,7 @@ class Study:
         grid = ({key.steps for key in self.asked.keys} & {key.steps for key in there.asked.keys} if tau is None
                 else {one.steps(each) for each in several(tau)})
         how = Effort.of(seed, device, processes, backend, paths, None, None)
-        found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self._table, there._table))
+        found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))
         if self.folder is not None:
             found.save(self.folder)
         return found
-
-    def plot(self, path: str | Path) -> Path:
-        """Draw the errors with their fits to a file, in a format that its ending names.
-
-        Raises
-        ------
-        SMEError
-            if there are no points, or the ending names no format.
-        """
-        if self.errors.empty:
-            raise SMEError(f"{self.name} has no points to draw")
-        return picture.draw(self.name, self.errors, self.slopes, Path(path))
-
-    def save(self) -> None:
-        """Write `errors.csv`, `slopes.csv`, `slopes.md` and `errors.png` beside the points, each atomically.
-
-        Again, if other jobs have added points meanwhile: whoever writes last has seen all of them.
-        """
-        while self.folder is not None and not self.errors.empty:
-            write_text(self.folder / "errors.csv", self.errors.to_csv(index=False, float_format=DIGITS))
-            write_text(self.folder / "slopes.csv", self.slopes.to_csv(index=False, float_format=DIGITS))
-            write_text(self.folder / "slopes.md", self.text("github") + "\n")
-            self.plot(self.folder / "errors.png")
-            if _names(self.folder / "points") == self.read:
-                return
-            self.reload()
-
-    def text(self, style: str = "simple") -> str:
-        """Header, slopes and errors, in one of tabulate's styles."""
-        if self.errors.empty:
-            return f"{self.name}: no points. {self.remark}".strip()
-        return report.text(self.name, report.hyperparameters(self.points), self.errors, self.slopes, self.remark, style)
-
-    def __str__(self) -> str:
-        return self.text()
-
-
-def _names(folder: Path) -> frozenset[str]:
-    return frozenset(path.name for path in folder.glob("*.json"))

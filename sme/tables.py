@@ -19,6 +19,10 @@ SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1",
           "points", "verdict", "note"]
 YARDSTICK = ["order1_error", "order1_stderr"]
 """columns beside `ERRORS` with the order-1 equation's error on the same discrete run"""
+HIDDEN = [*YARDSTICK, "sign"]
+"""all columns beside `ERRORS`; `sign` times the error is what is fitted"""
+MAX = "max"
+"""`at` of the rows with the largest |error| over the checkpoints"""
 TOLERATED = 0.01
 """share of paths on the floor, or diverged, above which nothing is decided"""
 
@@ -31,37 +35,74 @@ def labels(times: Iterable[float], horizon: float) -> list[tuple[str, float]]:
 def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
     """One row for each order, τ, time and observable, from all shards and seeds together.
 
-    `error = E[discrete] − E[equation]`; `diverged` and `floored` are shares of the paths.
+    `error = E[discrete] − E[equation]`; `diverged` and `floored` are shares of the paths. With more
+    than one checkpoint, and shards of odd and of even number, there are rows `at="max"` too: see `_largest`.
     """
     groups: dict[tuple[int, int], list[Point]] = defaultdict(list)
     for point in sorted(points, key=lambda point: point.key):
         groups[point.key.order, point.key.steps].append(point)
-    rows = [(label, time, name) for label, time in labels(outline.times, outline.horizon) for name in outline.observables]
-    table = []
+    checkpoints = labels(outline.times, outline.horizon)
+    rows = pd.DataFrame([(name, label, time) for label, time in checkpoints for name in outline.observables],
+                        columns=["observable", "at", "time"])
+    parts = []
     for (order, steps), members in sorted(groups.items()):
-        folds = [Moments.merged(point.blocks[i].moments for point in members) for i in range(BLOCKS)]
-        kinds = 2 if order == 1 else 3
-        mean, stderr = (part.reshape(kinds, -1) for part in estimate(folds, kinds * len(rows)))
-        paths = sum(point.paths for point in members)
-        lost = sum(block.diverged for point in members for block in point.blocks) / paths
-        floored = sum(block.floored for point in members for block in point.blocks) / paths
-        for i, (label, time, name) in enumerate(rows):
-            yardstick = (mean[2, i], stderr[2, i]) if order == 2 else (mean[0, i], stderr[0, i])
-            table.append((order, outline.horizon / steps, name, label, time, mean[0, i], stderr[0, i], mean[1, i],
-                          paths, lost, floored, *yardstick))
-    return pd.DataFrame(table, columns=ERRORS + YARDSTICK)
+        measured = [_measured(members, order, rows)]
+        odd, even = ([point for point in members if point.key.shard % 2 == parity] for parity in (1, 0))
+        if len(checkpoints) > 1 and odd and even:
+            measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
+        parts += [part.assign(order=order, tau=outline.horizon / steps) for part in measured]
+    return pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN] if parts else pd.DataFrame(columns=ERRORS + HIDDEN)
+
+
+def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what these points say of them."""
+    folds = [Moments.merged(point.blocks[i].moments for point in members) for i in range(BLOCKS)]
+    kinds = 2 if order == 1 else 3
+    mean, stderr = (part.reshape(kinds, -1) for part in estimate(folds, kinds * len(rows)))
+    reference = 2 if order == 2 else 0
+    paths = sum(point.paths for point in members)
+    return rows.assign(
+        error=mean[0], stderr=stderr[0], integrator_bias=mean[1], paths=paths,
+        diverged=sum(block.diverged for point in members for block in point.blocks) / paths,
+        floored=sum(block.floored for point in members for block in point.blocks) / paths,
+        order1_error=mean[reference], order1_stderr=stderr[reference], sign=1.0)
+
+
+def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
+    """The largest |error| over the checkpoints, for each observable.
+
+    The odd-numbered shards choose the time, the even-numbered ones measure there: the largest of
+    several estimates would be too large on average, this one is unbiased given the time. The odd
+    shards give the sign too with which the error, and order 1's, enter the fits: those are of
+    |error|, so that times of opposite errors can follow each other along τ.
+    """
+    size = odd["error"].abs().to_numpy().reshape(times, -1)  # times are outermost
+    chosen = size.argmax(0) * size.shape[1] + np.arange(size.shape[1])
+    seen, rows = odd.iloc[chosen], even.iloc[chosen]
+    rows = rows.assign(at=MAX, sign=_sign(seen["error"]), order1_error=_sign(seen["order1_error"]) * rows["order1_error"])
+    return rows[np.isfinite(seen["error"])]
+
+
+def loose(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+    """The rows whose standard error is above this share of the error; `max`, which has half of the paths, is not judged."""
+    return table[(table["stderr"] > tolerance * table["error"].abs()) & (table["at"] != MAX)]
+
+
+def _sign(values: pd.Series) -> np.ndarray:
+    return np.where(values < 0, -1.0, 1.0)
 
 
 def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
 
+    At `max` they are of |error|, elsewhere of the error with its sign.
     `predicted` has the constants that the obstruction leaves, by `observable at time`, for the note.
     """
     rows = []
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
         tau, error, noise, bias = (group[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
         good = np.isfinite(error) & np.isfinite(noise)
-        tau, error, noise, bias = tau[good], error[good], noise[good], bias[good]
+        tau, error, noise, bias = tau[good], (group["sign"] * error)[good].to_numpy(), noise[good], bias[good]
         reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
         slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
         verdict = (judge_first(slope, constant, noiseless) if order == 1

@@ -21,6 +21,7 @@ from sme.tables import ERRORS
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "weak_error.py"
+TABLES = ("slopes.csv", "errors.csv", "slopes.md", "slopes.tex", "errors.tex")
 JOB = ["optimizer=rmsprop", "order=2", "tau=[1/8,1/16,1/32]", "paths=32768", "horizon=0.25"]
 
 
@@ -37,7 +38,7 @@ def finish(process):
 
 def tables(results):
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
-    return {name: (folder / name).read_bytes() for name in ("slopes.csv", "errors.csv", "slopes.md")}
+    return {name: (folder / name).read_bytes() for name in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,7 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     results, out, err = ladder
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
     assert folder.name.startswith("rmsprop-ballistic-quadratic-independent-")
-    files = {"spec.json", "asked", "points", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
-    assert {path.name for path in folder.iterdir()} == files
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "asked", "points", "errors.png", *TABLES}
     assert len(list((folder / "points").iterdir())) == 3
     for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
         assert word in out
@@ -61,7 +61,7 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     assert err == ""  # no progress bar without a terminal
     assert list(pd.read_csv(results / "slopes.csv").columns) == collect.COLUMNS
     errors = pd.read_csv(folder / "errors.csv")
-    assert list(errors.columns) == ERRORS
+    assert list(errors.columns) == [*ERRORS, "seeds", "version"]
     assert (errors["paths"] == 32768).all()
     shutil.copytree(results, results.parent / "copy")
 

@@ -73,4 +73,5 @@ def test_every_study_in_results_has_its_tables_and_none_its_points():
     studies = {Path(path).parts[1] for path in tracked if len(Path(path).parts) > 2}
     for study in studies:
         names = {Path(path).name for path in tracked if path.startswith(f"results/{study}/")}
-        assert names - {"obstruction.json"} == {"spec.json", "errors.csv", "slopes.csv", "slopes.md", "errors.png"}
+        tables = {f"{name}.{kind}" for name in ("errors", "slopes") for kind in ("csv", "tex")}
+        assert names - {"obstruction.json"} == {"spec.json", "slopes.md", "errors.png", *tables}

@@ -1,0 +1,152 @@
+"""What the points of a study say: tables, pictures, what is missing."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from sme import asked as requests
+from sme import picture, predicted, report, tables
+from sme import points as files
+from sme.asked import Asked
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.outline import Outline
+from sme.points import Key, Point
+from sme.predicted import Predicted, quote
+from sme.provenance import Provenance
+
+DIGITS = "%.6g"
+
+
+@dataclass
+class Findings:
+    """An outline and its points; tables and pictures are derived from all points present.
+
+    Attributes
+    ----------
+    errors
+        `order tau observable at time error stderr integrator_bias paths diverged floored`, with
+        `error = E[discrete] − E[equation]`; `at` is `end`, `t=…`, or `max` over the checkpoints (see `tables.errors`).
+    slopes
+        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
+    """
+
+    outline: Outline
+    points: list[Point] = field(default_factory=list)
+    folder: Path | None = None
+    predicted: Predicted | None = None
+    """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
+    asked: Asked = field(default_factory=Asked)
+    """the points that runs were asked for"""
+    read: frozenset[str] = frozenset()
+    """the names of the files that `points` are from"""
+
+    @property
+    def name(self) -> str:
+        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`."""
+        return self.outline.study
+
+    def reload(self) -> None:
+        """Take the points that are in the folder now."""
+        if self.folder is not None:
+            place = self.folder / "points"
+            self.read = _names(place)
+            self.points = list(files.read(place, self.name))
+            self.asked = requests.read(self.folder)
+            self.predicted = predicted.read(self.folder)
+        self.forget()
+
+    def forget(self) -> None:
+        """Have the tables derived anew."""
+        for derived in ("_table", "slopes"):
+            self.__dict__.pop(derived, None)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return tables.errors(self.points, self.outline)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The weak errors."""
+        return self._table[tables.ERRORS].copy()
+
+    @cached_property
+    def slopes(self) -> pd.DataFrame:
+        """The orders of convergence and their verdicts."""
+        constants = self.predicted.constants if self.predicted else {}
+        table = tables.slopes(self._table, self.outline.obstruction, {name: quote(*pair) for name, pair in constants.items()})
+        if self.missing:
+            short = f"{len(self.missing)} of {len(self.asked.keys)} points missing"
+            table["note"] = [f"{note}; {short}" if note else short for note in table["note"]]
+        return table
+
+    @property
+    def missing(self) -> list[Key]:
+        """The points that were asked for and are not there."""
+        return self.asked.missing(point.key for point in self.points)
+
+    @property
+    def remark(self) -> str:
+        """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
+        parts = []
+        if self.missing:
+            names = requests.named(self.missing, self.outline.horizon)
+            parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
+                         "run the same command again to have them computed.")
+        limit = self.asked.tolerance
+        if limit is not None and not tables.loose(self._table, limit).empty:
+            parts.append(f"Not every standard error is within the tolerance {limit:g}.")
+        return " ".join(parts)
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the seeds that made the points."""
+        return Provenance.of(self.points, self.outline)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the errors with their fits to a file, in a format that its ending names.
+
+        Raises
+        ------
+        SMEError
+            if there are no points, or the ending names no format.
+        """
+        if self.errors.empty:
+            raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
+        return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
+
+    def save(self) -> None:
+        """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.
+
+        The `.csv` end with the columns `seeds` and `version`. Written again, if other jobs have added points meanwhile:
+        whoever writes last has seen all of them.
+        """
+        while self.folder is not None and not self.errors.empty:
+            for name, table in {"errors": self.errors, "slopes": self.slopes}.items():
+                content = table.assign(**self.provenance.columns).to_csv(index=False, float_format=DIGITS)
+                write_text(self.folder / f"{name}.csv", content)
+            for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
+                write_text(self.folder / f"{name}.tex", content + "\n")
+            write_text(self.folder / "slopes.md", self.text("github") + "\n")
+            self.plot(self.folder / "errors.png")
+            if _names(self.folder / "points") == self.read:
+                return
+            self.reload()
+
+    def text(self, style: str = "simple") -> str:
+        """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
+        if self.errors.empty:
+            return f"{self.name}: no points. {self.remark}".strip()
+        if style == "latex":
+            return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
+        physical = report.hyperparameters(self.points)
+        return report.text(physical, self.errors, self.slopes, self.remark, self.provenance, style)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.glob("*.json"))

@@ -1,0 +1,54 @@
+"""Where the numbers of a table or picture come from, in one line."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sme.identity import NUMERICS
+from sme.outline import Outline
+from sme.points import Point
+from sme.version import UNKNOWN
+
+COLUMNS = ["seeds", "version"]
+"""the last columns of a table in a file"""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The study (its name ends in the hash of its specification), and the code and seeds that made its points."""
+
+    study: str
+    versions: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, points: Iterable[Point], outline: Outline) -> "Provenance":
+        """Every version and seed among the points."""
+        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in points]
+        versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
+        return cls(outline.study, versions, seeds)
+
+    @property
+    def version(self) -> str:
+        """The versions, with a space between."""
+        return " ".join(self.versions)
+
+    @property
+    def code(self) -> str:
+        """`sme 0.2.0+g1a2b3c4, numerics 2, seed 0`."""
+        return f"sme {self.version}, numerics {NUMERICS}, seed{'s' * (len(self.seeds) > 1)} {ranges(self.seeds)}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The values of `COLUMNS`."""
+        return dict(zip(COLUMNS, (ranges(self.seeds), self.version), strict=True))
+
+    def __str__(self) -> str:
+        return f"{self.code}, {self.study}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending whole numbers, three or more in a row as a range: `0-2 7 8`."""
+    starts = [0, *(i + 1 for i, (one, next_) in enumerate(pairwise(numbers)) if next_ != one + 1), len(numbers)]
+    runs = [numbers[start:end] for start, end in pairwise(starts)] if numbers else []
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
