@@ -9,6 +9,7 @@ from matplotlib.mathtext import MathTextParser
 from PIL import Image
 
 from sme import collect, latex, picture, predicted, report
+from sme.asked import Asked
 from sme.moments import Moments
 from sme.outline import Outline
 from sme.paired import BLOCKS, Block
@@ -34,7 +35,8 @@ def study(folder=None, versions=("0.2.0+g1a2b3c4",), seeds=(0,), times=(0.5, 1.0
                 made = {"versions": {"sme": versions[i % len(versions)]}, "device": "cpu", "seconds": 0.0}
                 points.append(Point(Key(2, steps, seed, shard), NAME, blocks, {"tau": 1 / steps, "lr": 1 / steps}, made))
     constants = predicted.Predicted(1, {"|theta|^2 at end": (-1.5e-4, 2e-5)})
-    return Study(outline, points, folder, "stopped by budget_s with 3 points left out", constants)
+    asked = Asked(frozenset({*(point.key for point in points), Key(2, 32, 0, 0)}))
+    return Study(outline, points, folder, constants, asked)
 
 
 def rows(tex):
@@ -154,7 +156,7 @@ def test_an_older_table_without_provenance_is_not_lost(tmp_path):
     for name, drop in (("one", []), ("two", COLUMNS)):
         folder = tmp_path / name
         made = study(folder, names=NAMES[:1])
-        made.outline.write(folder, {})
+        made.outline.write(folder, {}, {})
         made.slopes.assign(**made.provenance.columns).drop(columns=drop).to_csv(folder / "slopes.csv", index=False)
     table = collect.join(tmp_path)
     assert list(table.columns) == collect.COLUMNS
