@@ -21,6 +21,7 @@ from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
+from sme.problems.wells import Wells
 from sme.runner import weak_error
 from sme.study import Study
 
@@ -46,6 +47,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "Wells",
     "check_order",
     "derive",
     "weak_error",
