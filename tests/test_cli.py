@@ -138,7 +138,7 @@ OPTIONS = [
     ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
     ["problem=polynomial"], ["problem=logistic", "problem.examples=12"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
-    ["problem=wells", "problem.noise=gaussian", "regime=batch_equivalent"],
+    ["problem=wells", "problem.noise=gaussian", "regime=batch_equivalent", "brownian=step_memory"],
     ["regime=batch_equivalent"],
     ["brownian=none", "order=1"],
     ["experiment=obstruction", "tau=[1/8,1/16]", "paths=1"],
