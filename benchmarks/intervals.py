@@ -9,7 +9,6 @@ covariances are closed. RMSProp and Adam against the mean of all runs, which tel
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import torch
 from page import Section, figure, machine, options
 from scipy.stats import norm
@@ -18,7 +17,7 @@ from tqdm import tqdm
 import sme
 from sme import crossfit
 from sme.backend import compiled_setups
-from sme.equations.base import join
+from sme.linear import exact
 from sme.paired import BLOCKS, prepared, run_block
 from sme.setup import Setup
 from sme.specification import Specification
@@ -35,29 +34,6 @@ def setup(optimizer: sme.Optimizer, order: int) -> Setup:
     """Ballistic, prepared and compiled."""
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, START, [OBSERVABLE], None)
     return compiled_setups({(order, STEPS): prepared(spec.setup(order, STEPS))}, must=False)[order, STEPS]
-
-
-def exact(ready: Setup) -> float:
-    """`E|θ|²` of the chain less that of the equation, both linear with constant noise."""
-    dim, equation, x = ready.problem.dim, ready.equation(), ready.whole(1)[0].numpy()
-    units = torch.eye(len(x), dtype=torch.float64)
-    still, each = torch.zeros(len(x), equation.first, dtype=torch.float64), torch.eye(equation.first, dtype=torch.float64)
-    rest = torch.zeros(equation.first, len(x), dtype=torch.float64)
-
-    def stepped(points: torch.Tensor, z: torch.Tensor) -> np.ndarray:
-        return join(*ready.chain.step(ready.fields(points), z, 0)[0].values()).numpy().T
-
-    matrix, noise = stepped(units, still), stepped(rest, each)
-    mean, covariance = x, np.zeros((len(x), len(x)))
-    for _ in range(ready.steps):
-        mean, covariance = matrix @ mean, matrix @ covariance @ matrix.T + noise @ noise.T
-    discrete = mean[:dim] @ mean[:dim] + np.trace(covariance[:dim, :dim])
-    drift, diffusion = equation.drift(0.0, units).numpy().T, equation.diffuse(0.0, rest, each).numpy().T
-    # Van Loan: ∫ e^{Bs} G Gᵀ e^{Bᵀs} ds
-    block = scipy.linalg.expm(ready.horizon * np.block([[drift, diffusion @ diffusion.T], [np.zeros_like(drift), -drift.T]]))
-    flow = block[: len(x), : len(x)]
-    mean, covariance = flow @ x, block[: len(x), len(x) :] @ flow.T
-    return float(discrete - mean[:dim] @ mean[:dim] - np.trace(covariance[:dim, :dim]))
 
 
 @dataclass(frozen=True)
@@ -91,7 +67,7 @@ def repeated(optimizer: sme.Optimizer, order: int, seeds: int = SEEDS, pairs: in
         folds = [run_block(ready, (seed, ready.steps, 0, block), pairs).moments for block in range(BLOCKS)]
         mean, stderr = crossfit.estimate(folds, count)
         rows.append((mean[0], stderr[0], mean[1]))
-    return Runs(*np.array(rows).T, exact(ready) if known else None)
+    return Runs(*np.array(rows).T, exact(ready)[OBSERVABLE] if known else None)
 
 
 CASES = [(optimizer, order, known) for optimizer, known in ((sme.SGD(), True), (sme.Momentum(), True), (sme.RMSProp(), False),

@@ -15,6 +15,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from sme.info import cpu
+
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PICTURES = PAGE.parent / "performance"
 PACKAGES = ("python", "numpy", "torch", "torchsde", "numba", "jax", "diffrax")
@@ -34,13 +36,6 @@ def fill(name: str, text: str, page: Path = PAGE) -> None:
     if found != 1:
         raise ValueError(f"{page} has {found} places <!-- {name} -->, there must be one")
     page.write_text(new, encoding="utf-8")
-
-
-def cpu() -> str:
-    """The model of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def machine() -> str:

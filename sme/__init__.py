@@ -23,6 +23,7 @@ from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
+from sme.problems.wells import Wells
 from sme.study import Interrupted, Study
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "Wells",
     "check_order",
     "derive",
     "load",

@@ -119,7 +119,7 @@ def test_without_a_compiler_a_line_says_so(monkeypatch, capsys):
         raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
 
     monkeypatch.setattr(library, "compiler", none)
-    for kept in (library.load, library._version):
+    for kept in (library.load, library.compiler_version):
         kept.cache_clear()
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
     monkeypatch.setattr(backend, "LEAST", 0)
@@ -181,12 +181,12 @@ def test_a_strange_compiler_is_no_traceback(tmp_path, monkeypatch):
     text.chmod(0o755)
     for chosen, message in ((str(text), "cannot be run"), ("/nowhere/cc -m64", "is not there")):
         monkeypatch.setenv("CC", chosen)
-        for kept in (library.compiler, library._version):
+        for kept in (library.compiler, library.compiler_version):
             kept.cache_clear()
         with pytest.raises(NoCompilerError, match=message):
             library.load.__wrapped__("")
     monkeypatch.undo()
-    for kept in (library.compiler, library._version):
+    for kept in (library.compiler, library.compiler_version):
         kept.cache_clear()
 
 

@@ -6,6 +6,8 @@ import scipy.linalg
 import torch
 
 import sme
+from sme import linear
+from sme.specification import Specification
 
 A, S = np.array([[1.0, 0.5], [0.5, 1.0]]), 0.25 * np.array([[1.0, 0.5], [0.5, 1.0]])
 START, LADDER = np.array([1.0, 0.5]), [1 / 4, 1 / 8, 1 / 16]
@@ -45,6 +47,26 @@ def exact(tau, scaling, order):
 def test_closed_moments_have_the_order(scaling, order):
     ratio = exact(1 / 256, scaling, order) / exact(1 / 512, scaling, order)
     assert ratio == pytest.approx(2**order, rel=0.02)
+
+
+def setup(problem, optimizer, scaling="ballistic", order=2, start=START):
+    spec = Specification.of(problem, optimizer, scaling, "independent", 1.0, {"theta": torch.tensor(start)}, None, None)
+    return spec.setup(order, 8)
+
+
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_packages_closed_moments_are_these(scaling, order):
+    found = linear.exact(setup(sme.Quadratic(), sme.SGD(), scaling, order))
+    assert found["|theta|^2"] == pytest.approx(exact(1 / 8, scaling, order), rel=1e-11)
+
+
+def test_what_is_not_linear_has_no_closed_moments():
+    one = np.array([0.8])
+    for problem, optimizer, start in ((sme.Quadratic(), sme.RMSProp(), START), (sme.Polynomial(), sme.SGD(), one),
+                                      (sme.Wells(noise="gaussian"), sme.SGD(), one)):
+        with pytest.raises(sme.SMEError, match="closed form"):
+            linear.exact(setup(problem, optimizer, start=start))
 
 
 @pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])

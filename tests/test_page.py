@@ -4,10 +4,8 @@ import importlib
 from pathlib import Path
 
 import pytest
-import torch
 
 import sme
-from tests import test_linear_gaussian
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,16 +34,6 @@ def test_the_page_has_a_place_for_each_benchmark_and_says_how_to_fill_it(benchma
         assert text.count(f"<!-- {name} -->\n") == 1
         assert f"python benchmarks/{name}.py --write" in text
         assert (ROOT / "benchmarks" / f"{name}.py").exists()
-
-
-@pytest.mark.parametrize("order", [1, 2])
-def test_the_truth_of_the_intervals_is_the_closed_weak_error(benchmark, order):
-    intervals = benchmark("intervals")
-    spec = sme.specification.Specification.of(sme.Quadratic(), sme.SGD(), "ballistic", "independent", 1.0, intervals.START,
-                                              [intervals.OBSERVABLE], None)
-    with torch.no_grad():
-        found = intervals.exact(spec.setup(order, 8))
-    assert found == pytest.approx(test_linear_gaussian.exact(1 / 8, "ballistic", order), rel=1e-9)
 
 
 @pytest.mark.slow

@@ -11,6 +11,23 @@ from sme.laws.gaussian import GaussianNoise
 from sme.problems.base import Paths, Problem
 
 
+class Powers:
+    """`Σ_k coefficients[k] θᵏ` and its first three derivatives, elementwise."""
+
+    def __init__(self, coefficients: Sequence[float]) -> None:
+        self.coefficients = list(coefficients)
+        self._derivatives = [self.coefficients]
+        for _ in range(3):
+            last = self._derivatives[-1]
+            self._derivatives.append([k * a for k, a in enumerate(last)][1:])
+
+    def __call__(self, theta: Tensor, derivative: int = 0) -> Tensor:
+        total = torch.zeros_like(theta)
+        for a in reversed(self._derivatives[derivative]):
+            total = total * theta + a
+        return total
+
+
 class Polynomial(Problem):
     """`f(θ) = Σ_k coefficients[k] θᵏ`, one parameter, Gaussian noise of standard deviation `noise`.
 
@@ -26,23 +43,13 @@ class Polynomial(Problem):
         noise = number("noise", noise)
         if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
             raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {coefficients!r}, noise = {noise}")
-        self.coefficients = [number("a coefficient", a) for a in coefficients]
-        self._derivatives = [self.coefficients]
-        for _ in range(3):
-            last = self._derivatives[-1]
-            self._derivatives.append([k * a for k, a in enumerate(last)][1:])
-        self._spec = {"problem": "polynomial", "coefficients": self.coefficients, "noise": noise}
+        self._value = Powers([number("a coefficient", a) for a in coefficients])
+        self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise}
         factor = torch.tensor([[noise]], dtype=torch.float64)
-        super().__init__(lambda theta: self._value(theta[0], 0), 1, GaussianNoise(factor), "polynomial")
-
-    def _value(self, theta: Tensor, derivative: int) -> Tensor:
-        total = torch.zeros_like(theta)
-        for a in reversed(self._derivatives[derivative]):
-            total = total * theta + a
-        return total
+        super().__init__(lambda theta: self._value(theta[0]), 1, GaussianNoise(factor), "polynomial")
 
     def loss(self, theta: Paths) -> Tensor:
-        return self._value(theta[:, 0], 0)
+        return self._value(theta[:, 0])
 
     def gradient(self, theta: Paths) -> Paths:
         return self._value(theta, 1)

@@ -84,7 +84,8 @@ def _machine() -> str:
 
 
 @functools.cache
-def _version() -> str:
+def compiler_version() -> str:
+    """What the compiler says of its version."""
     return _run("--version").stdout
 
 
@@ -105,7 +106,7 @@ def load(source: str) -> ctypes.CDLL:
         if it cannot be compiled.
     """
     command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
-    key = hashlib.sha256("\n".join((source, _version(), _machine(), command)).encode()).hexdigest()[:24]
+    key = hashlib.sha256("\n".join((source, compiler_version(), _machine(), command)).encode()).hexdigest()[:24]
     path = cache() / f"{key}.so"
     for again in (True, False):
         try:
