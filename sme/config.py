@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from itertools import cycle, islice
@@ -80,8 +81,9 @@ def _in_parallel() -> bool:
 
 
 def cli(task: Callable[[], Any]) -> None:
-    """Run a Hydra application; print bad input as one line `error: …` and exit with 2."""
+    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …` and exit with 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    formatted, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         with redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
             task()
@@ -96,6 +98,7 @@ def cli(task: Callable[[], Any]) -> None:
             cause = cause.__cause__
         _fail(": ".join(parts))
     finally:
+        warnings.formatwarning = formatted
         GlobalHydra.instance().clear()
 
 

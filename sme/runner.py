@@ -10,7 +10,7 @@ from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
-from sme import effort, predicted
+from sme import effort, predicted, stability
 from sme.backend import BACKENDS, compiled_setups
 from sme.errors import SMEError, choose
 from sme.inputs import several, whole
@@ -109,6 +109,7 @@ def weak_error(
     counts = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps) for each in wanted for steps in grid}
     place = effort.device(device)
     setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
+    stability.warn(setups.values())
     folder = effort.folder(results) / spec.name if results is not None else None
     study = Study(spec.outline(), [], folder)
     run = _Run(study, setups, whole("seed", seed, 0), effort.processes(processes, place), effort.budget(budget_s),
