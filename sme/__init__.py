@@ -17,6 +17,7 @@ from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
@@ -37,6 +38,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "OrderCheck",
+    "Plan",
     "Polynomial",
     "Problem",
     "Quadratic",
@@ -48,5 +50,6 @@ __all__ = [
     "Study",
     "check_order",
     "derive",
+    "plan",
     "weak_error",
 ]

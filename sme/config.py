@@ -3,9 +3,11 @@
 import inspect
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -13,12 +15,14 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
+from sme.plan import Plan, plan
 from sme.runner import weak_error
 from sme.study import Study
 
@@ -26,8 +30,8 @@ FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
 
 
-def run(config: DictConfig) -> Study:
-    """The study that a configuration describes, computed and saved.
+def run(config: DictConfig) -> Study | Plan:
+    """The study that a configuration describes, computed and saved; or with `plan: true` what it would cost.
 
     Raises
     ------
@@ -36,6 +40,9 @@ def run(config: DictConfig) -> Study:
     """
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
+    planned, began = values.pop("plan", False), time.process_time()
+    if not isinstance(planned, bool):
+        raise SMEError(f"plan must be true or false, got {planned!r}")
     settings = inspect.signature(weak_error).parameters
     for name in values:
         choose("setting", name, settings)
@@ -52,7 +59,10 @@ def run(config: DictConfig) -> Study:
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    return weak_error(problem, optimizer, start=start, **values)
+    if not planned:
+        return weak_error(problem, optimizer, start=start, **values)
+    made = plan(problem, optimizer, start=start, **values)
+    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
 
 
 def _build(node: dict[str, Any]) -> Any:
@@ -73,6 +83,10 @@ def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
     if not values or len(values) > dim:
         raise SMEError(f"start.{field} has {len(values)} values, but the problem has dim = {dim}: give 1 to {dim}")
     return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
+
+
+def _in_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _in_parallel() -> bool:

@@ -22,6 +22,8 @@ STEPS = 32
 """least number of steps of the coarser of two grids of the leading diffusion over the horizon"""
 POWERS = 4
 """of time, that weigh the kicks in the control variates"""
+BLOCKS, MOST_SHARDS = 16, 4
+"""blocks for each shard of the study, and the number of shards that counts"""
 SEED = 20_311
 LIMIT = {"inner_max_num_threads": 1}
 """of a worker process of ours"""
@@ -35,6 +37,11 @@ class Predicted:
     blocks: int
     constants: dict[str, tuple[float, float]]
     """predicted `C₁` and its standard error, by `observable at checkpoint`"""
+
+
+def effort(shards: int) -> int:
+    """How many blocks go with so many shards."""
+    return BLOCKS * min(shards, MOST_SHARDS)
 
 
 def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int = 1) -> Predicted:

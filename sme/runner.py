@@ -11,21 +11,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sme import effort, predicted, stability
-from sme.backend import BACKENDS, compiled_setups
-from sme.errors import SMEError, choose
-from sme.inputs import several, whole
+from sme.backend import ready
+from sme.job import Job
 from sme.optimizers.base import Optimizer
-from sme.paired import prepared
 from sme.points import Key, Point, read
 from sme.problems.base import Problem
 from sme.setup import Setup
-from sme.specification import Observables, Specification, orders
+from sme.specification import Observables, Specification
 from sme.study import Study
 
 MOST_SHARDS = 64
 """where a relative tolerance stops adding shards"""
-PREDICTION_BLOCKS, PREDICTION_SHARDS = 16, 4
-"""of the prediction of an obstruction's constant: blocks for each shard, and the number of shards that counts"""
 
 
 def weak_error(
@@ -100,29 +96,23 @@ def weak_error(
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times)
-    wanted = orders(order)
-    grid = sorted({spec.steps(each) for each in several(tau)})
-    if not grid:
-        raise SMEError("tau is empty: give at least one step size")
-    limit = effort.tolerance(tolerance)
-    counts = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps) for each in wanted for steps in grid}
-    place = effort.device(device)
-    setups = {(each, steps): spec.setup(each, steps, place) for each in wanted for steps in grid}
-    stability.warn(setups.values())
+    job = Job.of(problem, optimizer, tau=tau, start=start, regime=regime, order=order, brownian=brownian, horizon=horizon,
+                 observables=observables, times=times, paths=paths, tolerance=tolerance, budget_s=budget_s, seed=seed,
+                 device=device, processes=processes, backend=backend, results=results)
+    stability.warn(job.setups.values())
+    spec = job.spec
     folder = effort.folder(results) / spec.name if results is not None else None
     study = Study(spec.outline(), [], folder)
-    run = _Run(study, setups, whole("seed", seed, 0), effort.processes(processes, place), effort.budget(budget_s),
-               choose("backend", backend, BACKENDS))
+    run = _Run(study, job.setups, job.seed, job.processes, job.budget_s, job.backend)
     if folder is not None:
         spec.outline().write(folder, spec.describe())
         study.points += read(folder / "points", study.name)
-    run.announce(counts)
-    run.shards(counts)
-    if limit is not None and paths is None:
-        run.refine(limit)
-    if spec.outline().obstruction and 2 in wanted:
-        run.predict(spec, max(counts.values()))
+    run.announce(job.counts)
+    run.shards(job.counts)
+    if job.tolerance is not None:
+        run.refine(job.tolerance)
+    if job.predicts:
+        run.predict(spec, max(job.counts.values()))
     study.save()
     return study
 
@@ -148,8 +138,8 @@ class _Run:
         keys = [Key(*which, self.seed, shard) for which, count in counts.items() for shard in range(count)]
         there = {point.key for point in self.study.points}
         missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
-        ready = self._ready(sorted({key[:2] for key in missing}))
-        tasks = [(ready[key[:2]], key, self.study.name) for key in missing]
+        setups = ready({which: self.setups[which] for which in sorted({key[:2] for key in missing})}, self.backend)
+        tasks = [(setups[key[:2]], key, self.study.name) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:
             for point in self._compute(tasks):
@@ -180,7 +170,7 @@ class _Run:
 
     def predict(self, spec: Specification, shards: int) -> None:
         """Have the constants that the obstruction leaves, from an effort that grows with the shards."""
-        blocks = PREDICTION_BLOCKS * min(shards, PREDICTION_SHARDS)
+        blocks = predicted.effort(shards)
         known = predicted.read(self.study.folder)
         if known is None or known.blocks < blocks:
             setup = next(setup for (order, _), setup in self.setups.items() if order == 2)
@@ -188,10 +178,6 @@ class _Run:
             if self.study.folder is not None:
                 predicted.write(self.study.folder, known)
         self.study.predicted = known
-
-    def _ready(self, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Setup]:
-        ready = {which: prepared(self.setups[which]) for which in wanted}
-        return ready if self.backend == "torchsde" else compiled_setups(ready, must=self.backend == "compiled")
 
     def _compute(self, tasks: list[tuple[Setup, Key, str]]) -> Iterator[Point]:
         size = len(tasks) if math.isinf(self.deadline) else self.processes
