@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from sme import pilot, predicted
+from sme import pilot, predicted, stability
 from sme.backend import ready
 from sme.effort import SHARD_PATHS
 from sme.ensemble import LEVELS
@@ -67,7 +67,7 @@ class Plan:
         table = self.table.assign(tau=[f"{tau:g}" for tau in self.table["tau"]],
                                   path_substeps=[f"{count:.3g}" for count in self.table["path_substeps"]],
                                   seconds=[_digits(each) for each in self.table["seconds"]],
-                                  memory_mib=[f"{each:.0f}" for each in self.table["memory_mib"]])
+                                  memory_mib=["–" if math.isnan(each) else f"{each:.0f}" for each in self.table["memory_mib"]])
         if not self.table["left_out"].any():
             table = table.drop(columns="left_out")
         lines = [f"plan of {self.study}", "",
@@ -103,6 +103,7 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
 
     compiled, began = _compiled(), time.perf_counter()
+    stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.backend)
     if setups:
         pilot.everywhere(job.processes, pilot.begin, setups)

@@ -20,6 +20,8 @@ LOOKS = 16
 """at so many steps of the noiseless run, evenly spaced"""
 DENSE = 200
 """numbers of a state up to which its Jacobian is formed"""
+LARGEST = 6
+"""so many eigenvalues"""
 ACCURACY = 1e-4
 """of Arnoldi's eigenvalues, and by how much one of the step may exceed 1"""
 Increment = Callable[[Float[Tensor, " state"]], Float[Tensor, " state"]]
@@ -27,13 +29,13 @@ Increment = Callable[[Float[Tensor, " state"]], Float[Tensor, " state"]]
 
 @dataclass(frozen=True)
 class Stability:
-    """The largest eigenvalues `λ` of `J`, the Jacobian of the mean step's increment, along the noiseless run."""
+    """The `LARGEST` eigenvalues `λ` of `J`, the Jacobian of the mean step's increment, along the noiseless run."""
 
     tau: float
     radius: float
     """the largest `|λ|`: step size × curvature for SGD, at least `c τ` for a memory of rate `c`"""
     growth: float
-    """the largest `|1 + λ|`: beyond 1, what disturbs the discrete run grows"""
+    """the largest `|1 + λ|` of those with `Re λ < 0`: beyond 1, the discrete run amplifies what its equation damps"""
     time: float
     """where `radius` is found"""
 
@@ -44,7 +46,7 @@ class Stability:
 
     @property
     def stable(self) -> bool:
-        """Whether the discrete run damps what disturbs it, as far as that is a matter of the step size."""
+        """Whether the discrete run damps what it would with smaller steps."""
         return self.trusted or self.growth <= 1 + ACCURACY
 
 
@@ -109,7 +111,7 @@ def _looks(setup: Setup) -> Iterator[tuple[Increment, Float[Tensor, " state"], f
 
 
 def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, float]:
-    """`max |λ|` and `max |1 + λ|`; not a number where the Jacobian is not finite.
+    """`radius` and `growth`; not a number where the Jacobian is not finite.
 
     In reverse mode, which the control variates' weights need of a rule as well: `J` and its transpose share their spectrum.
     """
@@ -117,23 +119,22 @@ def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, 
         jacobian = jacrev(increment)(x)
         if not bool(torch.isfinite(jacobian).all()):
             return math.nan, math.nan
-        values: Complex[np.ndarray, " state"] = torch.linalg.eigvals(jacobian.cpu()).numpy()
-        return float(abs(values).max()), float(abs(1 + values).max())
+        return _sizes(torch.linalg.eigvals(jacobian.cpu()).numpy())
     back = vjp(increment, x)[1]
 
     def multiply(u: np.ndarray) -> np.ndarray:
         product: Tensor = back(torch.from_numpy(u.astype(float).ravel()).to(x.device))[0]
         return product.cpu().numpy()
 
-    return _largest(multiply, len(x)), _largest(lambda u: u.astype(float).ravel() + multiply(u), len(x))
-
-
-def _largest(multiply: Callable[[np.ndarray], np.ndarray], size: int) -> float:
-    """The largest modulus of an eigenvalue, by Arnoldi's method from a fixed vector."""
-    operator = LinearOperator((size, size), matvec=multiply, dtype=float)
-    begin = np.random.default_rng(0).standard_normal(size)
+    operator = LinearOperator((len(x), len(x)), matvec=multiply, dtype=float)
+    begin = np.random.default_rng(0).standard_normal(len(x))
     try:
-        values = eigs(operator, k=2, v0=begin, tol=ACCURACY, return_eigenvectors=False)
+        return _sizes(eigs(operator, k=LARGEST, v0=begin, tol=ACCURACY, return_eigenvectors=False))
     except ArpackNoConvergence as fault:
-        values = fault.eigenvalues
-    return float(abs(values).max(initial=0.0))
+        return _sizes(fault.eigenvalues)
+
+
+def _sizes(values: Complex[np.ndarray, " values"]) -> tuple[float, float]:
+    """`max |λ|`, and `max |1 + λ|` of those with a negative real part."""
+    values = values[np.argsort(-abs(values))[:LARGEST]]
+    return float(abs(values).max(initial=0.0)), float(abs(1 + values[values.real < 0]).max(initial=0.0))

@@ -27,8 +27,7 @@ def tiny(monkeypatch, **settings):
 def test_the_table_has_the_effort_of_every_order_and_step_size(monkeypatch):
     made = tiny(monkeypatch, paths=3 * PATHS)
     table = made.table.set_index(["order", "tau"])
-    assert list(table.index) == [(1, 0.5), (1, 0.25), (2, 0.5), (2, 0.25)] or set(table.index) == {
-        (order, tau) for order in (1, 2) for tau in (0.5, 0.25)}
+    assert list(table.index) == [(1, 0.5), (1, 0.25), (2, 0.5), (2, 0.25)]
     assert (table["paths"] == 3 * PATHS).all()
     assert (table["shards"] == 3).all()
     assert (table["found"] == 0).all()
@@ -55,13 +54,14 @@ def test_points_that_are_there_cost_nothing(monkeypatch, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
     done = tiny(monkeypatch, tau=1 / 2, order=1, paths=1, results=tmp_path)
     assert done.table["seconds"].sum() == 0
+    assert "–" in str(done)
 
 
 def test_a_tolerance_says_at_least_and_a_budget_what_it_leaves_out(monkeypatch):
     assert "at least" in str(tiny(monkeypatch, tau=1 / 2, order=1, tolerance=0.1))
-    cut = tiny(monkeypatch, tau=1 / 2, order=1, paths=50_000 * PATHS, budget_s=5)
+    cut = tiny(monkeypatch, tau=1 / 2, order=1, paths=50_000 * PATHS, budget_s=30)
     assert 0 < cut.table["left_out"][0] < 50_000
-    assert cut.seconds < 20
+    assert cut.seconds < 90
     assert "left out" in str(cut)
 
 

@@ -63,10 +63,10 @@ def test_a_rule_of_signs_has_the_slope_of_its_mean():
 
 @pytest.mark.parametrize("optimizer", [sme.SGD(), sme.Momentum(), sme.RMSProp()])
 def test_a_large_state_has_the_same_radius(optimizer, monkeypatch):
-    start = {"theta": torch.linspace(0.2, 1.0, 6)}
-    dense = seen(sme.Quadratic(dim=6), optimizer, 1 / 4, start=start)
+    start = {"theta": torch.linspace(0.2, 1.0, 9)}
+    dense = seen(sme.Quadratic(dim=9), optimizer, 1 / 4, start=start)
     monkeypatch.setattr(stability, "DENSE", 1)
-    sparse = seen(sme.Quadratic(dim=6), optimizer, 1 / 4, start=start)
+    sparse = seen(sme.Quadratic(dim=9), optimizer, 1 / 4, start=start)
     assert sparse.radius == pytest.approx(dense.radius, rel=1e-3)
     assert sparse.growth == pytest.approx(dense.growth, rel=1e-3)
 
@@ -98,6 +98,15 @@ def test_a_long_horizon_may_lead_to_where_the_steps_are_too_large():
     start = {"theta": torch.tensor([0.3, 0.3]), "v": torch.ones(2)}
     assert warned(sme.RMSProp(), [1 / 4], 1.0, start) == []
     assert "0.25" in warned(sme.RMSProp(), [1 / 4], 8.0, start)[0]
+
+
+def test_growth_that_the_equation_shares_is_no_instability():
+    # f = cos: at its maximum λ = τ > 0, and flow and run both leave it
+    hill = sme.Problem(lambda theta: theta.cos().sum(), 1, sme.GaussianNoise(factor=[[0.1]]))
+    found = seen(hill, sme.SGD(), 1.0, start={"theta": torch.zeros(1)})
+    assert found.radius == pytest.approx(1)
+    assert found.stable
+    assert not found.trusted
 
 
 def test_a_study_warns_and_goes_on(monkeypatch):
