@@ -2,20 +2,25 @@
 
     python scripts/weak_error.py optimizer=adam order=2
     python scripts/weak_error.py -m optimizer=rmsprop,adam order=1,2 tau=0.25,0.125,0.0625,0.03125
+    python scripts/weak_error.py experiment=minibatch plan=true
 """
 
 import hydra
 from omegaconf import DictConfig
 
 from sme import collect, config
+from sme.plan import Plan
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="weak_error")
 def main(settings: DictConfig) -> None:
-    """Compute what is missing, save, print."""
-    study = config.run(settings)
+    """Compute what is missing, save, print; or print what that would cost."""
+    made = config.run(settings)
+    if isinstance(made, Plan):
+        print(made)
+        return
     collect.join(settings.results)
-    print(f"\n{study}\n\nin {study.folder}")
+    print(f"\n{made}\n\nin {made.folder}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
@@ -41,6 +42,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "OrderCheck",
+    "Plan",
     "Polynomial",
     "Problem",
     "Quadratic",
@@ -54,5 +56,6 @@ __all__ = [
     "check_order",
     "derive",
     "load",
+    "plan",
     "weak_error",
 ]

@@ -19,6 +19,12 @@ LEAST = 2**14
 """path-steps of a shard below which `auto` does not compile: that would take longer than the run"""
 
 
+def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
+    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
+    with_weights = {which: paired.prepared(setup) for which, setup in setups.items()}
+    return with_weights if backend == "torchsde" else compiled_setups(with_weights, must=backend == "compiled")
+
+
 def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict[tuple[int, int], Setup]:
     """The setups, by (order, steps), with the source of their compiled run where there is one.
 

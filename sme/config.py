@@ -3,8 +3,11 @@
 import inspect
 import os
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,14 +23,15 @@ from omegaconf.errors import OmegaConfBaseException
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.measure import weak_error
+from sme.plan import Plan, plan
 from sme.study import Study
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
 
 
-def run(config: DictConfig) -> Study:
-    """The study that a configuration describes, computed and saved.
+def run(config: DictConfig) -> Study | Plan:
+    """The study that a configuration describes, computed and saved; or with `plan: true` what it would cost.
 
     Raises
     ------
@@ -35,6 +40,9 @@ def run(config: DictConfig) -> Study:
     """
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
+    planned, began = values.pop("plan", False), time.process_time()
+    if not isinstance(planned, bool):
+        raise SMEError(f"plan must be true or false, got {planned!r}")
     settings = inspect.signature(weak_error).parameters
     for name in values:
         choose("setting", name, settings)
@@ -51,7 +59,10 @@ def run(config: DictConfig) -> Study:
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    return weak_error(problem, optimizer, start=start, **values)
+    if not planned:
+        return weak_error(problem, optimizer, start=start, **values)
+    made = plan(problem, optimizer, start=start, **values)
+    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
 
 
 def _build(node: dict[str, Any]) -> Any:
@@ -74,14 +85,19 @@ def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
     return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
 
 
+def _in_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def _in_parallel() -> bool:
     launcher = HydraConfig.get().launcher if HydraConfig.initialized() else {}
     return "basic" not in str(launcher.get("_target_", "basic"))
 
 
 def cli(task: Callable[[], Any]) -> None:
-    """Run a Hydra application; print bad input as one line `error: …` and exit with 2."""
+    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …` and exit with 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    formatted, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         with redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
             task()
@@ -96,6 +112,7 @@ def cli(task: Callable[[], Any]) -> None:
             cause = cause.__cause__
         _fail(": ".join(parts))
     finally:
+        warnings.formatwarning = formatted
         GlobalHydra.instance().clear()
 
 

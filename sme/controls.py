@@ -56,15 +56,13 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
     values, means, state = [], [], start
     with torch.enable_grad():
         for k in range(steps):
-            theta = state["theta"].unsqueeze(0)
-            mean = chain.problem.gradient(theta)[0]
+            mean = chain.problem.gradient(state["theta"].unsqueeze(0))[0]
             means.append(mean.detach())
-            expected = regime.expected(mean, chain.problem.noise.variance(theta)[0], tau)
-            noisy = expected._replace(step=expected.step + s[k], square=expected.square + q[k])
-            if chain.optimizer.signed:
-                scaled = tau ** (regime.mean_power / 2) * mean.unsqueeze(0)
-                sign = chain.problem.noise.sign_mean(theta, scaled)[0]
-                noisy = expected._replace(sign=tau ** (regime.step_power / 2) * sign + s[k])
+            expected = chain.expected(state["theta"], mean)
+            if expected.sign is None:
+                noisy = expected._replace(step=expected.step + s[k], square=expected.square + q[k])
+            else:
+                noisy = expected._replace(sign=expected.sign + s[k])
             state = chain.optimizer.update(state, noisy, tau, chain.time(k))
             if k + 1 in marks:
                 batch = {name: field.unsqueeze(0) for name, field in state.items()}

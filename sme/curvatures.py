@@ -47,9 +47,8 @@ def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
     def rule(point: Tensor, t: Tensor | float) -> Tensor:
         *parts, n, q = point.split(d)
         state = dict(zip(optimizer.fields, parts, strict=True))
-        theta = state["theta"].unsqueeze(0)
-        mean = problem.gradient(theta)[0]
-        seen = regime.expected(mean, problem.noise.variance(theta)[0], tau)
+        mean = problem.gradient(state["theta"].unsqueeze(0))[0]
+        seen = chain.expected(state["theta"], mean)
         seen = seen._replace(step=seen.step + step * n, square=seen.square + 2 * scaled * mean * n + q)
         new = optimizer.update(state, seen, tau, t)  # type: ignore[arg-type]
         return torch.cat([new[name] for name in optimizer.fields])

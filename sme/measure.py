@@ -92,10 +92,18 @@ def weak_error(
     Interrupted
         on Ctrl-C; its `study` has every shard that was finished.
     """
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times)
+    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, horizon=horizon, start=start, times=times,
+                        observables=observables, tau=tau, order=order, paths=paths, shards=shards, tolerance=tolerance,
+                        budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend)
     study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
-    return study.extend(tau=tau, order=order, paths=paths, shards=shards, tolerance=tolerance, budget_s=budget_s, seed=seed,
-                        device=device, processes=processes, backend=backend)
+    return study.extend(**asked)
+
+
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str, horizon: float, start: Mapping[str, Tensor],
+          observables: Observables, times: Sequence[float] | None, results: Any = None,
+          **asked: Any) -> tuple[Specification, dict[str, Any]]:
+    """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
+    return Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times), asked
 
 
 def load(folder: str | Path, **parts: Any) -> Study:

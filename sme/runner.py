@@ -11,10 +11,9 @@ from tqdm import tqdm
 
 from sme import tables
 from sme.asked import Asked
-from sme.backend import compiled_setups
-from sme.effort import MOST_SHARDS, Effort
-from sme.outline import Outline
-from sme.paired import prepared
+from sme.backend import ready
+from sme.effort import MOST_SHARDS
+from sme.job import Job
 from sme.points import Key, Point
 from sme.setup import Setup
 
@@ -33,13 +32,18 @@ class Runner:
         the points that this runner was asked for.
     """
 
-    def __init__(self, outline: Outline, setups: Mapping[tuple[int, int], Setup], points: list[Point], folder: Path | None,
-                 effort: Effort) -> None:
-        self.outline, self.setups, self.folder, self.effort = outline, setups, folder, effort
+    def __init__(self, job: Job, points: list[Point], folder: Path | None) -> None:
+        self.job, self.folder, self.outline, self.effort = job, folder, job.spec.outline(), job.effort
         self.points, self.asked = points, Asked()
-        self.deadline = time.monotonic() + effort.budget_s
+        self.deadline = time.monotonic() + job.effort.budget_s
 
-    def shards(self, wanted: Wanted) -> None:
+    def run(self) -> None:
+        """Have what the job asks for."""
+        self._shards(self.job.shards)
+        if self.effort.tolerance is not None:
+            self._refine(self.effort.tolerance)
+
+    def _shards(self, wanted: Wanted) -> None:
         """Have these shards."""
         keys = [Key(*which, self.effort.seed, shard) for which, numbers in wanted.items() for shard in numbers]
         there = {point.key for point in self.points}
@@ -47,20 +51,20 @@ class Runner:
         self._ask(keys)
         if len(missing) < len(keys):
             print(f"{len(keys) - len(missing)} of {len(keys)} points found")
-        ready = self._ready(sorted({key[:2] for key in missing}))
-        tasks = [(ready[key[:2]], key, self.outline.study, self.folder) for key in missing]
+        setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
+        tasks = [(setups[key[:2]], key, self.outline.study, self.folder) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:
             for point in self._compute(tasks):
                 self.points.append(point)
                 bar.update(point.key.steps)
 
-    def refine(self, tolerance: float) -> None:
+    def _refine(self, tolerance: float) -> None:
         """Double the shards of each (order, steps) until every standard error is below the tolerance.
 
         Each step size decides by its own numbers, so that any ladder gives the same points.
         """
-        counts = dict.fromkeys(self.setups, 1)
+        counts = dict.fromkeys(self.job.setups, 1)
         while True:
             loose = tables.loose(tables.errors(self.points, self.outline), tolerance)
             steps = (self.outline.horizon / loose["tau"]).round().astype(int)
@@ -68,7 +72,7 @@ class Runner:
             counts = {which: 2 * count for which, count in counts.items() if which in open_}
             if not counts or max(counts.values()) > MOST_SHARDS or time.monotonic() > self.deadline:
                 return
-            self.shards({which: list(range(count)) for which, count in counts.items()})
+            self._shards({which: list(range(count)) for which, count in counts.items()})
 
     def _ask(self, keys: list[Key]) -> None:
         """Note what is asked for beside the points, before any is computed."""
@@ -76,11 +80,6 @@ class Runner:
         self.asked = self.asked.merge(asked)
         if self.folder is not None:
             asked.save(self.folder)
-
-    def _ready(self, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], Setup]:
-        ready = {which: prepared(self.setups[which]) for which in wanted}
-        backend = self.effort.backend
-        return ready if backend == "torchsde" else compiled_setups(ready, must=backend == "compiled")
 
     def _compute(self, tasks: list[tuple[Setup, Key, str, Path | None]]) -> Iterator[Point]:
         processes = self.effort.processes

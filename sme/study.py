@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sme import effort
 from sme import predicted as prediction
+from sme import stability
 from sme.comparison import Comparison, compare
 from sme.effort import Effort
 from sme.errors import SMEError, choose
 from sme.findings import Findings
 from sme.inputs import several
+from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
-from sme.specification import Specification, orders
+from sme.specification import Specification
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -101,26 +102,20 @@ class Study(Findings):
             on Ctrl-C; its `study` has what was finished.
         """
         spec, keys = self.specification(), [point.key for point in self.points]
-        wanted = orders(sorted({key.order for key in keys}) if order is None else order)
-        grid = sorted({key.steps for key in keys}) if tau is None else sorted({spec.steps(each) for each in several(tau)})
-        if not grid:
-            raise SMEError("tau is empty: give at least one step size")
-        how = Effort.of(min((key.seed for key in keys), default=0) if seed is None else seed, device, processes, backend,
-                        paths, tolerance, budget_s)
-        numbers = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps, shards)
-                   for each in wanted for steps in grid}
-        setups = {which: spec.setup(*which, how.device) for which in numbers}
+        job = Job.of(spec, tau=sorted({spec.horizon / key.steps for key in keys}) if tau is None else tau,
+                     order=sorted({key.order for key in keys}) if order is None else order, paths=paths, shards=shards,
+                     tolerance=tolerance, budget_s=budget_s, device=device,
+                     seed=min((key.seed for key in keys), default=0) if seed is None else seed,
+                     processes=processes, backend=backend)
+        stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
-        runner = Runner(self.outline, setups, self.points, self.folder, how)
-        self.orders = tuple(wanted)
+        runner = Runner(job, self.points, self.folder)
+        self.orders = job.orders
         try:
-            runner.shards(numbers)
-            if how.tolerance is not None:
-                runner.refine(how.tolerance)
-            if self.outline.obstruction and 2 in wanted:
-                setup = next(setup for (each, _), setup in setups.items() if each == 2)
-                self.predicted = prediction.known(self.folder, self.predicted, setup, spec.times, how.processes)
+            runner.run()
+            if job.obstructed is not None:
+                self.predicted = prediction.known(self.folder, self.predicted, job.obstructed, spec.times, job.effort.processes)
         except KeyboardInterrupt as fault:
             raise Interrupted(self._after(runner)) from fault
         return self._after(runner)

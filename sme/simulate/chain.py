@@ -33,6 +33,20 @@ class Chain:
         seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
         return self._update(t)(state, *seen), noise
 
+    def expected(self, theta: Float[Tensor, " d"], mean: Float[Tensor, " d"]) -> Gradient:
+        """`E[gradient]` of one path at `θ` with `∇f(θ) = mean`; with `E[gradient.sign]` for a rule of signs."""
+        law, regime, tau, point = self.problem.noise, self.regime, self.tau, theta.unsqueeze(0)
+        seen = regime.expected(mean, law.variance(point)[0], tau)
+        if not self.optimizer.signed:
+            return seen
+        sign = law.sign_mean(point, tau ** (regime.mean_power / 2) * mean.unsqueeze(0))[0]
+        return seen._replace(sign=tau ** (regime.step_power / 2) * sign)
+
+    def mean_step(self, state: State, t: float) -> State:
+        """The step that one path takes from `E[gradient]`: one of the noiseless run."""
+        theta = state["theta"]
+        return self.optimizer.update(state, self.expected(theta, self.problem.gradient(theta.unsqueeze(0))[0]), self.tau, t)
+
     def centred(self, theta: Float[Tensor, "paths d"], noise: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
         """What of the noise the rule reads, with mean 0: `S z`, or for a rule of signs `sign(ĝ) − E sign(ĝ)`."""
         if not self.optimizer.signed:
