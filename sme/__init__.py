@@ -23,6 +23,7 @@ from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.runner import weak_error
 from sme.study import Study
+from sme.trajectories import Trajectories, trajectories
 
 __all__ = [
     "SGD",
@@ -46,7 +47,9 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "Trajectories",
     "check_order",
     "derive",
+    "trajectories",
     "weak_error",
 ]

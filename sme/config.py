@@ -1,4 +1,4 @@
-"""From a Hydra configuration to a study: the only module that knows Hydra."""
+"""From a Hydra configuration to a study or to trajectories: the only module that knows Hydra."""
 
 import inspect
 import os
@@ -20,6 +20,7 @@ from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.runner import weak_error
 from sme.study import Study
+from sme.trajectories import Trajectories, trajectories
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
@@ -33,9 +34,25 @@ def run(config: DictConfig) -> Study:
     SMEError
         for bad input.
     """
+    return weak_error(**_parts(config, weak_error))
+
+
+def draw(config: DictConfig) -> Trajectories:
+    """The trajectories that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    return trajectories(**_parts(config, trajectories))
+
+
+def _parts(config: DictConfig, task: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a task."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
-    settings = inspect.signature(weak_error).parameters
+    settings = inspect.signature(task).parameters
     for name in values:
         choose("setting", name, settings)
     for name in ("problem", "optimizer", "start"):
@@ -51,7 +68,7 @@ def run(config: DictConfig) -> Study:
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    return weak_error(problem, optimizer, start=start, **values)
+    return {"problem": problem, "optimizer": optimizer, "start": start, **values}
 
 
 def _build(node: dict[str, Any]) -> Any:
