@@ -23,7 +23,7 @@ from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.runner import weak_error
 from sme.study import Study
-from sme.trajectories import Trajectories, trajectories
+from sme.trajectory import Trajectories, trajectories
 
 __all__ = [
     "SGD",

@@ -20,7 +20,7 @@ from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.runner import weak_error
 from sme.study import Study
-from sme.trajectories import Trajectories, trajectories
+from sme.trajectory import Trajectories, trajectories
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""

@@ -25,7 +25,7 @@ def curves(table: pd.DataFrame, band: str, provenance: str, path: Path) -> Path:
     columns = min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(2.6 * columns + 0.3, 3.2 * rows + 0.6), layout="constrained")
+        figure = Figure(figsize=(max(2.6 * columns, 3.7) + 0.3, 3.2 * rows + 0.6), layout="constrained")
         axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1] * rows)
         for i in range(rows * columns):
             upper, lower = axes[2 * (i // columns) : 2 * (i // columns) + 2, i % columns]
@@ -42,13 +42,13 @@ def curves(table: pd.DataFrame, band: str, provenance: str, path: Path) -> Path:
             if i % columns == 0:
                 upper.set_ylabel("mean")
                 lower.set_ylabel("discrete − eq.")
-        width = {"sd": "mean ± standard deviation", "quantiles": "5 % to 95 % of the paths"}.get(band)
+        width = {"sd": "mean ± sd of the paths", "quantiles": "5 % to 95 % of the paths"}.get(band)
         dots = Line2D([], [], color="black", marker="o", ms=3, ls="none", label="discrete run")
         orders = [Line2D([], [], color=colour, label=curve) for curve, colour in _colours(table).items()]
         bars = Line2D([], [], color="0.3", marker="|", ls="none", label="difference, 95 %")
         bands = [Line2D([], [], color="0.2", ls=":", lw=0.9, label=f"discrete: {width}"),
                  Patch(color="0.5", alpha=0.25, lw=0, label=f"equation: {width}")] if width else []
-        _finish(figure, [dots, *orders, bars, *bands], provenance)
+        _finish(figure, [dots, *orders, bars, *bands], columns, provenance)
         return _save(figure, path, provenance)
 
 
@@ -57,7 +57,7 @@ def histograms(table: pd.DataFrame, provenance: str, path: Path) -> Path:
     variables, times = table["variable"].unique(), table["time"].unique()
     colours = _colours(table)
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(2.6 * len(times) + 0.3, 2.1 * len(variables) + 0.7), layout="constrained")
+        figure = Figure(figsize=(max(2.6 * len(times), 3.7) + 0.3, 2.1 * len(variables) + 0.7), layout="constrained")
         axes = figure.subplots(len(variables), len(times), squeeze=False)
         for (variable, time), group in table.groupby(["variable", "time"], sort=False):
             axis = axes[list(variables).index(variable), list(times).index(time)]
@@ -74,7 +74,7 @@ def histograms(table: pd.DataFrame, provenance: str, path: Path) -> Path:
         for row in axes:
             row[0].set_ylabel("density")
         lines = [Line2D([], [], color=colour, label=curve) for curve, colour in colours.items()]
-        _finish(figure, [Patch(color=GREY, label="discrete run"), *lines], provenance)
+        _finish(figure, [Patch(color=GREY, label="discrete run"), *lines], 3, provenance)
         return _save(figure, path, provenance)
 
 
@@ -113,9 +113,9 @@ def _differences(axis: Any, group: pd.DataFrame) -> None:
     axis.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
 
 
-def _finish(figure: Figure, handles: list[Any], provenance: str) -> None:
+def _finish(figure: Figure, handles: list[Any], columns: int, provenance: str) -> None:
     figure.supxlabel(provenance, fontsize=4.5, color="0.6", x=0.995, ha="right")
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize="x-small")
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="x-small")
 
 
 def _save(figure: Figure, path: Path, provenance: str) -> Path:
