@@ -41,14 +41,14 @@ def curves(table: pd.DataFrame, band: str, provenance: str, path: Path) -> Path:
             lower.set(xlabel="time", xlim=upper.get_xlim())
             if i % columns == 0:
                 upper.set_ylabel("mean")
-                lower.set_ylabel("discrete − eq.")
+                lower.set_ylabel("discrete − eq.", fontsize="small")
         width = {"sd": "mean ± sd of the paths", "quantiles": "5 % to 95 % of the paths"}.get(band)
-        dots = Line2D([], [], color="black", marker="o", ms=3, ls="none", label="discrete run")
-        orders = [Line2D([], [], color=colour, label=curve) for curve, colour in _colours(table).items()]
+        dots = Line2D([], [], color="black", marker="o", ms=3, ls="none", label=_named(table, DISCRETE, "discrete run"))
+        orders = [Line2D([], [], color=colour, label=_named(table, curve, curve)) for curve, colour in _colours(table).items()]
         bars = Line2D([], [], color="0.3", marker="|", ls="none", label="difference, 95 %")
         bands = [Line2D([], [], color="0.2", ls=":", lw=0.9, label=f"discrete: {width}"),
                  Patch(color="0.5", alpha=0.25, lw=0, label=f"equation: {width}")] if width else []
-        _finish(figure, [dots, *orders, bars, *bands], columns, provenance)
+        _finish(figure, [dots, *orders, bars, *bands], max(2, columns), provenance)
         return _save(figure, path, provenance)
 
 
@@ -87,6 +87,12 @@ def _colours(table: pd.DataFrame) -> dict[str, Any]:
     """Of the equations, by their curves: order 1 and order 2 have theirs whether the other is there or not."""
     both = dict(zip(("order 1", "order 2"), sns.color_palette("colorblind", 2), strict=True))
     return {curve: colour for curve, colour in both.items() if curve in set(table["curve"])}
+
+
+def _named(table: pd.DataFrame, curve: str, label: str) -> str:
+    """The label of a curve, with the share of its paths that diverged and are not in it."""
+    share = table.loc[table["curve"] == curve, "diverged"].max()
+    return f"{label} ({share:.2%} diverged)" if share > 0 else label
 
 
 def _means(axis: Any, group: pd.DataFrame, band: str) -> None:

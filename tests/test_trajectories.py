@@ -1,5 +1,6 @@
 """Trajectories: the curves against closed moments and the weak error, nothing dropped, the same bytes again."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -116,12 +117,19 @@ def test_diverged_paths_are_counted_and_in_no_mean():
     assert f"{discrete['diverged'][0]:.2%}" in str(result)
 
 
+def _comments(path):
+    """The texts of an SVG, which stand before their glyphs."""
+    return " ".join(re.findall(r"<!--(.*?)-->", path.read_text(encoding="utf-8")))
+
+
 def test_a_run_that_diverges_as_a_whole_is_not_silent(tmp_path):
     result = made(problem=sme.Polynomial([0, 0, 0, 0, 50.0], noise=0.1), tau=1 / 2, horizon=4.0, order=1,
                   start={"theta": torch.tensor([2.0])}, observables=["|theta|^2"], results=tmp_path)
     assert (rows(result, curve="discrete")["diverged"] == 1).all()
     assert rows(result, curve="discrete")["mean"].isna().all()
     assert "100.00%" in str(result)
+    result.plot(tmp_path / "curves.svg")
+    assert "diverged" in _comments(tmp_path / "curves.svg")
     assert (result.folder / "trajectories.png").exists()
 
 
