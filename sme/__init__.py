@@ -26,6 +26,7 @@ from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
 from sme.study import Interrupted, Study
+from sme.trajectory import Trajectories, trajectories
 
 __all__ = [
     "SGD",
@@ -52,10 +53,12 @@ __all__ = [
     "SignSGD",
     "Signum",
     "Study",
+    "Trajectories",
     "Wells",
     "check_order",
     "derive",
     "load",
     "plan",
+    "trajectories",
     "weak_error",
 ]

@@ -1,4 +1,4 @@
-"""From a Hydra configuration to a study: the only module that knows Hydra."""
+"""From a Hydra configuration to a study or to trajectories: the only module that knows Hydra."""
 
 import inspect
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import replace
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,14 +21,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sme import recipe
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.measure import weak_error
+from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
-from sme.study import Study
+from sme.problems.base import Problem
+from sme.study import Interrupted, Study
+from sme.trajectory import Trajectories, trajectories
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
+INTERRUPTED = 130
+"""exit code after Ctrl-C, as of a shell"""
 
 
 def run(config: DictConfig) -> Study | Plan:
@@ -38,44 +45,83 @@ def run(config: DictConfig) -> Study | Plan:
     SMEError
         for bad input.
     """
+    began, planned = time.process_time(), config.pop("plan", False)
+    if not isinstance(planned, bool):
+        raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")
+    if not planned:
+        return weak_error(**_parts(config, weak_error))
+    made = plan(**_parts(config, weak_error))
+    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
+
+
+def draw(config: DictConfig) -> Trajectories:
+    """The trajectories that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    return trajectories(**_parts(config, trajectories))
+
+
+def _parts(config: DictConfig, task: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a task."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
-    planned, began = values.pop("plan", False), time.process_time()
-    if not isinstance(planned, bool):
-        raise SMEError(f"plan must be true or false, got {planned!r}")
-    settings = inspect.signature(weak_error).parameters
+    settings = inspect.signature(task).parameters
     for name in values:
         choose("setting", name, settings)
     for name in ("problem", "optimizer", "start"):
         if not isinstance(values.get(name), dict):
             raise SMEError(f"{name} must be a group of settings, got {values.get(name)!r}: leave it out for the default")
-    problem, optimizer = (_build(values.pop(part)) for part in ("problem", "optimizer"))
+    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
+        sys.path.insert(0, str(Path.cwd()))
+    problem, optimizer = _build("problem", values.pop("problem"), Problem), _build("optimizer", values.pop("optimizer"), Optimizer)
     given = values.pop("start")
     for field in given:
-        choose("field in start", field, FIELDS)
-    start = {field: _repeated(field, given.get(field), problem.dim) for field in optimizer.fields if field in given}
+        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    start = {field: _repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
+    values["observables"] = _observables(values.get("observables"))
     if values.get("processes") == "auto" and _in_parallel():
         values["processes"] = 1
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    if not planned:
-        return weak_error(problem, optimizer, start=start, **values)
-    made = plan(problem, optimizer, start=start, **values)
-    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
+    return {"problem": problem, "optimizer": optimizer, "start": start, **values}
 
 
-def _build(node: dict[str, Any]) -> Any:
+def _build(part: str, node: dict[str, Any], kind: type) -> Any:
+    """The part that a group of settings describes."""
+    target = node.get(recipe.TARGET)
+    if target is None:
+        raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, or "
+                       f"one of the options of {part}")
+    recipe.located(target)
     try:
-        return instantiate(node, _convert_="all")
+        made = instantiate(node, _convert_="all")
     except HydraException as fault:
         cause: BaseException = fault
         while not isinstance(cause, SMEError) and (deeper := cause.__cause__ or cause.__context__) is not None:
             cause = deeper
         if isinstance(cause, SMEError):
             raise cause from None
-        allowed = ", ".join(key for key in node if key != "_target_")
-        raise SMEError(f"cannot make {node.get('_target_')}: {cause}; given were {allowed}") from None
+        given = ", ".join(f"{key} = {value!r}" for key, value in node.items() if key != recipe.TARGET)
+        raise SMEError(f"cannot make {target} from {given or 'no settings'}: {cause}. Settings of yours are given as "
+                       f"+{part}.name=value") from None
+    if not isinstance(made, kind):
+        raise SMEError(f"{target} makes a {type(made).__name__}: the {part} must be an sme.{kind.__name__}")
+    if isinstance(made, Problem):
+        made.recipe = node  # a function that makes a problem is no part of it
+    return made
+
+
+def _observables(given: Any) -> Any:
+    """Built-in names as they are; dotted paths as the functions that they name, called by their last part."""
+    if given is None:
+        return None
+    named = given if isinstance(given, dict) else {str(name).rpartition(".")[2]: str(name) for name in several(given)}
+    return {name: recipe.located(value) if "." in value else value for name, value in named.items()}
 
 
 def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
@@ -95,12 +141,20 @@ def _in_parallel() -> bool:
 
 
 def cli(task: Callable[[], Any]) -> None:
-    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …` and exit with 2."""
+    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …`, and exit with 2.
+
+    After Ctrl-C the table of what was finished is printed, and the exit code is 130.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     formatted, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         with redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
             task()
+    except Interrupted as stop:
+        print(f"\n{stop.study}")
+        _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted before anything was computed", INTERRUPTED)
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
     except (SMEError, HydraException, OmegaConfBaseException, OSError) as fault:
@@ -140,6 +194,6 @@ def _unknown_option(fault: MissingConfigException) -> str:
     return str(fault)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

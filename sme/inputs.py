@@ -26,7 +26,9 @@ def number(what: str, given: Any) -> float:
 def several(given: Any) -> list[Any]:
     """A list of one or more values from a value, a sequence, or text such as `[1/4, 1/8]`."""
     if isinstance(given, str):
-        return [part.strip() for part in given.strip("[] ").split(",") if part.strip()]
+        text = given.strip()
+        inner = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text  # theta[0] is no list
+        return [part.strip() for part in inner.split(",") if part.strip()]
     if hasattr(given, "tolist"):
         given = given.tolist()
     return list(given) if isinstance(given, Sequence) else [given]

@@ -1,11 +1,13 @@
 """Test functions of the state."""
 
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.errors import choose
+from sme.errors import SMEError, choose
 from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 
@@ -29,12 +31,33 @@ def default(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
 
 
 def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[str, Observable]:
-    """The observables of these names.
+    """The observables of these names; `theta[0]` is a coordinate of a field.
 
     Raises
     ------
     SMEError
-        for an unknown name.
+        for an unknown name, or a coordinate that is not there.
     """
     known = available(problem, optimizer)
-    return {choose("observable", name, known): known[name] for name in names}
+    allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
+    return {name: _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)] for name in names}
+
+
+def _coordinate(name: str, problem: Problem, optimizer: Optimizer) -> Observable | None:
+    """The observable `field[i]`, or None if the name is not of this form."""
+    match = re.fullmatch(r"(\w+)\[(\d+)\]", str(name))
+    if match is None or match[1] not in optimizer.fields:
+        return None
+    field, index = match.groups()
+    if int(index) >= problem.dim:
+        raise SMEError(f"there is no {name}: the problem has dim = {problem.dim}, so {field}[0] to {field}[{problem.dim - 1}]")
+    return partial(_entry, field, int(index))
+
+
+def _entry(field: str, index: int, state: State) -> Float[Tensor, " paths"]:
+    return state[field][..., index]
+
+
+def is_coordinate(observable: Observable) -> bool:
+    """Whether it was made by `select` from the name of a coordinate."""
+    return isinstance(observable, partial) and observable.func is _entry

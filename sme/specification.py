@@ -12,7 +12,7 @@ from sme import identity, recipe
 from sme.equations.registry import BROWNIAN, ORDERS, obstruction
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
-from sme.observables import available, default, select
+from sme.observables import available, default, is_coordinate, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
@@ -22,7 +22,7 @@ from sme.setup import Setup
 BUILT_IN = "built-in"
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
-Observables = Mapping[str, Callable[[State], Tensor]] | Sequence[str] | str | None
+Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | str | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ class Specification:
         problem.check(checked["theta"])
         if observables is None:
             observables = default(problem, optimizer)
-        elif not isinstance(observables, Mapping):
+        elif isinstance(observables, Mapping):
+            observables = {name: select(problem, optimizer, [each])[each] if isinstance(each, str) else each
+                           for name, each in observables.items()}
+        else:
             observables = select(problem, optimizer, several(observables))
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
@@ -127,7 +130,8 @@ class Specification:
 
     def recipe(self) -> dict[str, Any]:
         """All that `of` asks for as plain data, from which `remake` makes an equal one; None for what cannot be told."""
-        paths = {name: BUILT_IN if self._built_in(name) else recipe.path(each) for name, each in self.observables.items()}
+        paths = {name: BUILT_IN if self._built_in(name) or is_coordinate(each) else recipe.path(each)
+                 for name, each in self.observables.items()}
         size = sum(field.numel() for field in self.start.values())
         return {"problem": recipe.of(self.problem), "optimizer": recipe.of(self.optimizer), "regime_name": self.regime.name,
                 "brownian": self.brownian, "horizon": self.horizon, "times": list(self.times),
@@ -154,8 +158,7 @@ class Specification:
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:
-            named = available(parts["problem"], parts["optimizer"])
-            parts["observables"] = {name: named[name] if path == BUILT_IN else recipe.located(path)
+            parts["observables"] = {name: name if path == BUILT_IN else recipe.located(path)
                                     for name, path in parts["observables"].items()}
         return cls.of(**parts)
 

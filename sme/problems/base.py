@@ -44,6 +44,8 @@ class Problem:
 
     made_with: tuple[tuple[Any, ...], dict[str, Any]]
     """the arguments that it was made with"""
+    recipe: dict[str, Any] | None = None
+    """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Problem":
         problem = super().__new__(cls)
