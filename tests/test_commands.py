@@ -94,15 +94,14 @@ def collect(words: list[str], patch: Patch) -> list[str]:
 
 
 def benchmark(*options: str) -> Tiny:
-    """With these options and no control variates; what it would write goes into a copy of the page."""
+    """With these options; what it would write goes into a copy of the page."""
 
     def tiny(words: list[str], patch: Patch) -> list[str]:
-        patch.setattr(controls, "LONGEST", 0)
         patch.syspath_prepend(ROOT / "benchmarks")
         page = importlib.import_module("page")
-        shutil.copy(page.PAGE, "page.md")
+        shutil.copy(page.PAGE, ".")
         patch.setattr(page, "PICTURES", Path("pictures").absolute())
-        patch.setattr(page, "PAGE", Path("page.md").absolute())
+        patch.setattr(page, "PAGE", Path(page.PAGE.name).absolute())
         patch.setenv("SME_CACHE", str(library.cache()))  # a benchmark may set it, this resets it
         return [*words, *options]
 
@@ -134,12 +133,18 @@ def scaling(words: list[str], patch: Patch) -> list[str]:
     return benchmark("--largest=2", "--finest=16", "--most=64", "--seconds=0")(words, patch)
 
 
+def intervals(words: list[str], patch: Patch) -> list[str]:
+    """Two runs of each case, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    return benchmark("--seeds=2", "--pairs=16")(words, patch)
+
+
 SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/weak_error.py": (weak_error, "verdict"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
-    "benchmarks/intervals.py": (benchmark("--seeds=2", "--pairs=16"), "covered"),
+    "benchmarks/intervals.py": (intervals, "covered"),
     "benchmarks/precision.py": (benchmark("--most=256", "--pairs=64", "--paths=512", "--repeats=1"), "The usual way"),
     "benchmarks/scaling.py": (scaling, "products"),
     "benchmarks/throughput.py": (throughput, "sme compiled"),
@@ -152,14 +157,16 @@ def sketch(figure: Figure, path: str | Path, **options: Any) -> None:
     Path(path).touch()
 
 
-def run(script: str, words: list[str], patch: Patch) -> None:
-    """The script as it is, tiny, in this process."""
+def run(script: str, words: list[str], patch: Patch) -> list[str]:
+    """The script as it is, tiny, in this process; the words that it was given."""
     if script not in SCRIPTS:
         pytest.fail(f"no test runs {script}: say in SCRIPTS of tests/test_commands.py how it is made tiny")
     patch.setattr(paired, "BLOCK_PAIRS", 32)
     patch.setattr(Figure, "savefig", sketch)
-    patch.setattr(sys, "argv", [str(ROOT / script), *SCRIPTS[script][0](words, patch)])
+    given = SCRIPTS[script][0](words, patch)
+    patch.setattr(sys, "argv", [str(ROOT / script), *given])
     runpy.run_path(str(ROOT / script), run_name="__main__")
+    return given
 
 
 def install(words: list[str]) -> None:
@@ -173,7 +180,12 @@ def install(words: list[str]) -> None:
 COMMANDS = everywhere()
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def marks(command: str) -> list[pytest.MarkDecorator]:
+    """Slow is a sweep over more than a few settings."""
+    return [pytest.mark.slow] if command.count(",") > 6 else []
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, marks=marks(each), id=each) for each in COMMANDS])
 def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     program, *words = shlex.split(command)
@@ -186,11 +198,11 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         done = subprocess.run(collecting, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr  # 5 if there is nothing to run
     else:
-        run(words[0], words[1:], monkeypatch)
+        given = run(words[0], words[1:], monkeypatch)
         assert SCRIPTS[words[0]][1] in capsys.readouterr().out
         for table in tmp_path.glob("results/*/errors.csv"):
             assert pd.read_csv(table)["error"].notna().all()
-        if "--write" in sys.argv:
+        if "--write" in given:
             page = sys.modules["page"]
             assert page.PAGE.read_text(encoding="utf-8") != (ROOT / "docs" / page.PAGE.name).read_text(encoding="utf-8")
 
