@@ -22,7 +22,7 @@ PICTURES = PAGE.parent / "performance"
 PACKAGES = ("python", "numpy", "torch", "torchsde", "numba", "jax", "diffrax")
 
 
-def fill(name: str, text: str, page: Path = PAGE) -> None:
+def fill(name: str, text: str, page: Path) -> None:
     """Put `text` in the place `name`, instead of what stood there.
 
     Raises
@@ -94,7 +94,7 @@ class Section:
     def close(self) -> None:
         """Write it all to its place."""
         if self.write:
-            fill(self.name, "\n\n".join(self.parts))
+            fill(self.name, "\n\n".join(self.parts), PAGE)
 
 
 def _texts(rows: Sequence[Sequence[object]]) -> list[int]:

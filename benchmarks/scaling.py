@@ -202,6 +202,8 @@ if __name__ == "__main__":
     parser = options(__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="to fill with calls, for each number")
     parser.add_argument("--largest", type=int, default=max(DIMENSIONS), help="dimension")
+    parser.add_argument("--finest", type=int, default=max(STEPS), help="1/τ")
+    parser.add_argument("--most", type=int, default=max(PAIRS), help="pairs")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
@@ -211,7 +213,9 @@ if __name__ == "__main__":
         section = Section("scaling", given.write)
         section.say(f"{machine()}.")
         results: Results = {}
-        cases = [case for case in dict.fromkeys(itertools.chain(*SWEEPS)) if case.dim <= given.largest]
+        limits = (given.largest, given.finest, given.most)
+        cases = [case for case in dict.fromkeys(itertools.chain(*SWEEPS))
+                 if all(number <= limit for number, limit in zip(case, limits, strict=True))]
         for case in tqdm(cases, unit="case", disable=None, leave=False):
             results[case] = {kind: apart(case, kind, given.seconds) for kind in KINDS}
         show(section, results)

@@ -23,22 +23,24 @@ from sme.equations.base import join
 MODULES = ("compiled", "numba_kernels", "xla_scan", "diffrax_euler", "torch_loops")
 RATIOS = ("diffrax, float64", "numba double, pairs")
 OWN = "sme compiled, pairs"
+INSTALL = "pip install -c constraints.txt -e '.[rivals]'"
 
 
-def load() -> tuple[dict[str, Advance], dict[str, Advance]]:
-    """The rivals that are installed, for the equation and for the chain."""
+def load() -> tuple[dict[str, Advance], dict[str, Advance], list[str]]:
+    """The rivals that are installed, for the equation and for the chain; and the packages that others lack."""
     equations: dict[str, Advance] = {}
     chains: dict[str, Advance] = {}
+    lacking: list[str] = []
     for name in MODULES:
         try:
             module = importlib.import_module(f"rivals.{name}")
         except ModuleNotFoundError as fault:
-            missing = str(fault.name).split(".")[0]
-            print(f"{name} is left out, for want of {missing}: pip install -c constraints.txt -e '.[rivals]'")
+            lacking.append(str(fault.name).split(".")[0])
+            print(f"{name} is left out, for want of {lacking[-1]}: {INSTALL}")
             continue
         equations |= module.EQUATION
         chains |= module.CHAIN
-    return equations, chains
+    return equations, chains, lacking
 
 
 def turn(advance: Advance, paths: int, substeps: int, at_least: float = 0.1) -> float:
@@ -120,7 +122,9 @@ if __name__ == "__main__":
     parser.add_argument("--check", action="store_true", help="means in place of times")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    equations, chains = load()
+    equations, chains, lacking = load()
+    if given.write and lacking:
+        parser.error(f"--write would take rows from the page, for want of {', '.join(dict.fromkeys(lacking))}: {INSTALL}")
     longer = given.paths * given.substeps // STEPS  # the chain has fewer steps: as much work in one call
     if given.check:
         if "numba double, fresh" in equations:

@@ -77,7 +77,8 @@ def _parts(config: DictConfig, task: Callable[..., Any]) -> dict[str, Any]:
             raise SMEError(f"{name} must be a group of settings, got {values.get(name)!r}: leave it out for the default")
     if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
         sys.path.insert(0, str(Path.cwd()))
-    problem, optimizer = _build("problem", values.pop("problem"), Problem), _build("optimizer", values.pop("optimizer"), Optimizer)
+    problem = _build("problem", values.pop("problem"), Problem)
+    optimizer = _build("optimizer", values.pop("optimizer"), Optimizer)
     given = values.pop("start")
     for field in given:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
@@ -95,8 +96,8 @@ def _build(part: str, node: dict[str, Any], kind: type) -> Any:
     """The part that a group of settings describes."""
     target = node.get(recipe.TARGET)
     if target is None:
-        raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, or "
-                       f"one of the options of {part}")
+        raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
+                       f"or one of the options of {part}")
     recipe.located(target)
     try:
         made = instantiate(node, _convert_="all")

@@ -74,7 +74,8 @@ class Specification:
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}")
         choose("brownian", brownian, BROWNIAN)
-        return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, dict(observables))
+        functions: Any = dict(observables)
+        return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, functions)
 
     def steps(self, tau: Any) -> int:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""

@@ -1,6 +1,9 @@
 """The page of measurements is filled place by place; its truth about intervals holds."""
 
 import importlib
+import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,12 +31,24 @@ def test_a_place_is_filled_and_filled_again(benchmark, tmp_path):
         page.fill("three", "", path)
 
 
-def test_the_page_has_a_place_for_each_benchmark_and_says_how_to_fill_it(benchmark):
+def test_the_page_says_how_each_of_its_places_is_filled(benchmark):
     text = benchmark("page").PAGE.read_text(encoding="utf-8")
-    for name in ("throughput", "precision", "scaling", "intervals", "derived"):
-        assert text.count(f"<!-- {name} -->\n") == 1
-        assert f"python benchmarks/{name}.py --write" in text
-        assert (ROOT / "benchmarks" / f"{name}.py").exists()
+    places = re.findall(r"<!-- (?!end)(.+) -->\n", text)
+    assert sorted(places) == sorted(re.findall(r"python benchmarks/(\w+)\.py --write", text))
+
+
+def test_nothing_is_written_without_all_rivals(benchmark, tmp_path, monkeypatch, capsys):
+    """The page would lose their rows."""
+    page, copy = benchmark("page"), tmp_path / "page.md"
+    copy.write_text("<!-- throughput -->\n<!-- end -->\n", encoding="utf-8")
+    monkeypatch.setattr(page, "PAGE", copy)
+    monkeypatch.setitem(sys.modules, "jax", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "rivals.xla_scan", raising=False)
+    monkeypatch.setattr(sys, "argv", ["throughput.py", "--write"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(ROOT / "benchmarks" / "throughput.py"), run_name="__main__")
+    assert re.search(r"for want of .*jax.*: pip install -c constraints.txt -e '.\[rivals\]'", capsys.readouterr().err)
+    assert copy.read_text(encoding="utf-8") == "<!-- throughput -->\n<!-- end -->\n"
 
 
 @pytest.mark.slow

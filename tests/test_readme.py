@@ -1,4 +1,4 @@
-"""The README's lines, example and tables."""
+"""The README's examples and tables; its commands are in test_commands.py."""
 
 import re
 import subprocess
@@ -10,16 +10,6 @@ from tests import fill_readme
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def lines(word):
-    return [line for block in re.findall(r"```\w*\n(.*?)```", README, re.S) for line in block.splitlines()
-            if "python -m venv" in line and word in line]
-
-
-def test_the_readme_has_one_line_to_run_and_one_to_test():
-    assert len(lines("scripts/weak_error.py")) == 1
-    assert len(lines("pytest")) == 1
 
 
 def test_the_readmes_python_example_runs(monkeypatch, tmp_path):

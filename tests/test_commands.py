@@ -1,0 +1,262 @@
+"""Every command that the documentation shows runs: with its own options, on so few paths that it takes seconds."""
+
+import importlib
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from sme import catalogue, controls, paired
+from sme.simulate import library
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "conf").rglob("*.yaml"))]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+RIVALS = [re.split(r"\W", requirement)[0] for requirement in EXTRAS["rivals"]]
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+INLINE = re.compile(r"`((?:[\w./]*/)?python\s[^`]*)`")
+COMMENT = re.compile(r"^(?:#| {4}) ?(python .*)$", re.M)
+
+
+def shown(text: str) -> list[str]:
+    """The commands of a page: the lines of its ```bash blocks, and the spans of code that begin with python."""
+    blocks = [block.replace("\\\n", "") for language, block in FENCE.findall(text) if language == "bash"]
+    spans = [" ".join(span.split()) for span in INLINE.findall(FENCE.sub("", text))]
+    return [line for block in blocks for line in block.splitlines() if shlex.split(line, comments=True)] + spans
+
+
+def parts(line: str) -> list[list[str]]:
+    """The words of the commands that a line joins with &&."""
+    found: list[list[str]] = [[]]
+    for word in shlex.split(line, comments=True):
+        found.append([]) if word == "&&" else found[-1].append(word)
+    return found
+
+
+def everywhere() -> dict[str, Path]:
+    """Each command, and where it stands first."""
+    lines = [(line, page) for page in PAGES for line in shown(page.read_text(encoding="utf-8"))]
+    lines += [(line, file) for file in FILES for line in COMMENT.findall(file.read_text(encoding="utf-8"))]
+    found: dict[str, Path] = {}
+    for line, path in lines:
+        for words in parts(line):
+            found.setdefault(shlex.join([Path(words[0]).name, *words[1:]]), path.relative_to(ROOT))
+    return found
+
+
+Patch = pytest.MonkeyPatch
+Tiny = Callable[[list[str], Patch], list[str]]
+
+
+def weak_error(words: list[str], patch: Patch) -> list[str]:
+    """Two step sizes, a short horizon, one shard; in a sweep no control variates."""
+    if "-m" in words:
+        patch.setattr(controls, "LONGEST", 0)
+    swept = any(re.match(r"tau=[^[]*,", word) for word in words)
+    kept = [word for word in words if not word.startswith(("tau=", "horizon="))]
+    added = ["tau=1/8,1/16" if swept else "tau=[1/8,1/16]", "horizon=0.125", "paths=1", "processes=1"]
+    if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
+        added.append("problem.examples=12")
+    return [*kept, *added]
+
+
+def check_order(words: list[str], patch: Patch) -> list[str]:
+    """One regime, one noise; if no optimizer is named, one of them."""
+    named = [each for each in catalogue.OPTIMIZERS if each.name in words]
+    patch.setattr(catalogue, "OPTIMIZERS", named or catalogue.OPTIMIZERS[:1])
+    patch.setattr(catalogue, "REGIMES", ["ballistic"])
+    patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
+    return [*words, "--processes", "1"]
+
+
+def collect(words: list[str], patch: Patch) -> list[str]:
+    """One study, without its tables."""
+    run("scripts/weak_error.py", ["optimizer=sgd", "order=1"], patch)
+    for table in Path().glob("results/**/*.csv"):
+        table.unlink()
+    return words
+
+
+def benchmark(*options: str) -> Tiny:
+    """With these options; what it would write goes into a copy of the page."""
+
+    def tiny(words: list[str], patch: Patch) -> list[str]:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        page = importlib.import_module("page")
+        shutil.copy(page.PAGE, ".")
+        patch.setattr(page, "PICTURES", Path("pictures").absolute())
+        patch.setattr(page, "PAGE", Path(page.PAGE.name).absolute())
+        patch.setenv("SME_CACHE", str(library.cache()))  # a benchmark may set it, this resets it
+        return [*words, *options]
+
+    return tiny
+
+
+def throughput(words: list[str], patch: Patch) -> list[str]:
+    """Workers in this process; nothing written where rivals are missing, which it refuses."""
+    made = benchmark("--paths=512", "--substeps=16", "--repeats=1", "--seconds=0.01")(words, patch)
+    workers = importlib.import_module("workers")
+    patch.setattr(workers, "LEAD", 0.0)
+    patch.setattr(workers, "parallel_config", lambda *_, **__: joblib.parallel_config("sequential"))
+    return made if all(map(find_spec, RIVALS)) else [word for word in made if word != "--write"]
+
+
+def scaling(words: list[str], patch: Patch) -> list[str]:
+    """One case, measured in this process and not in one of its own."""
+    start = subprocess.run
+
+    def inside(command: list[str], **options: Any) -> Any:
+        if command[0] != sys.executable:
+            return start(command, **options)
+        patch.setattr(sys, "argv", command[1:])
+        with redirect_stdout(StringIO()) as out:
+            runpy.run_path(command[1], run_name="__main__")
+        return subprocess.CompletedProcess(command, 0, out.getvalue(), "")
+
+    patch.setattr(subprocess, "run", inside)
+    return benchmark("--largest=2", "--finest=16", "--most=64", "--seconds=0")(words, patch)
+
+
+def intervals(words: list[str], patch: Patch) -> list[str]:
+    """Two runs of each case, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    return benchmark("--seeds=2", "--pairs=16")(words, patch)
+
+
+SCRIPTS: dict[str, tuple[Tiny, str]] = {
+    "scripts/weak_error.py": (weak_error, "verdict"),
+    "scripts/check_order.py": (check_order, "step memory"),
+    "scripts/collect.py": (collect, "verdict"),
+    "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
+    "benchmarks/intervals.py": (intervals, "covered"),
+    "benchmarks/precision.py": (benchmark("--most=256", "--pairs=64", "--paths=512", "--repeats=1"), "The usual way"),
+    "benchmarks/scaling.py": (scaling, "products"),
+    "benchmarks/throughput.py": (throughput, "sme compiled"),
+}
+"""how a script is made tiny: options and patches beside the command's own, in an empty folder; and what it must print"""
+
+
+def sketch(figure: Figure, path: str | Path, **options: Any) -> None:
+    """An empty file: to draw takes most of a tiny run's time, and tests/test_cli.py does."""
+    Path(path).touch()
+
+
+def run(script: str, words: list[str], patch: Patch) -> list[str]:
+    """The script as it is, tiny, in this process; the words that it was given."""
+    if script not in SCRIPTS:
+        pytest.fail(f"no test runs {script}: say in SCRIPTS of tests/test_commands.py how it is made tiny")
+    patch.setattr(paired, "BLOCK_PAIRS", 32)
+    patch.setattr(Figure, "savefig", sketch)
+    given = SCRIPTS[script][0](words, patch)
+    patch.setattr(sys, "argv", [str(ROOT / script), *given])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+    return given
+
+
+def install(words: list[str]) -> None:
+    """What pip would read is there: the constraints, and the extra (.ci/run does install)."""
+    assert words[:3] == ["install", "-c", "constraints.txt"]
+    assert (ROOT / words[2]).exists()
+    assert words[3] == "-e"
+    assert set(re.findall(r"\w+", words[4])) <= set(EXTRAS)
+
+
+COMMANDS = everywhere()
+
+
+def marks(command: str) -> list[pytest.MarkDecorator]:
+    """Slow is a sweep over more than a few settings."""
+    return [pytest.mark.slow] if command.count(",") > 6 else []
+
+
+@pytest.mark.parametrize("command", [pytest.param(each, marks=marks(each), id=each) for each in COMMANDS])
+def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    program, *words = shlex.split(command)
+    if words[:2] == ["-m", "venv"]:
+        assert command == "python -m venv .venv"  # .ci/run runs the two lines that begin so, see below
+    elif program == "pip":
+        install(words)
+    elif words[:2] == ["-m", "pytest"]:
+        collecting = [sys.executable, *words, "--collect-only", "-n", "0", "-p", "no:cacheprovider"]
+        done = subprocess.run(collecting, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr  # 5 if there is nothing to run
+    else:
+        given = run(words[0], words[1:], monkeypatch)
+        assert SCRIPTS[words[0]][1] in capsys.readouterr().out
+        for table in tmp_path.glob("results/*/errors.csv"):
+            assert pd.read_csv(table)["error"].notna().all()
+        if "--write" in given:
+            page = sys.modules["page"]
+            assert page.PAGE.read_text(encoding="utf-8") != (ROOT / "docs" / page.PAGE.name).read_text(encoding="utf-8")
+
+
+def test_ci_runs_the_two_lines_that_make_an_environment():
+    lines = [line for page in PAGES for line in shown(page.read_text(encoding="utf-8")) if "-m venv" in line]
+    assert len(lines) == 2
+    for word in ("scripts/weak_error.py", "pytest"):  # by which .ci/run finds them in the README
+        assert [parts(line)[-1][0] for line in lines if word in line] == [".venv/bin/python"]
+
+
+def test_an_unknown_script_says_what_to_do(monkeypatch):
+    with pytest.raises(pytest.fail.Exception, match=r"scripts/new.py: say in SCRIPTS of tests/test_commands.py"):
+        run("scripts/new.py", [], monkeypatch)
+
+
+PAGE = """
+A `python` that is no command, `import python`, and `-m order=1`; but `python scripts/a.py x=1`, and (`python
+scripts/a.py 'tau=[1/8,
+1/16]'`) or `.venv/bin/python -m pytest`.
+
+```bash
+python -m venv .venv && pip install .
+
+python scripts/b.py -m x=1,2     # a comment
+python scripts/b.py \\
+    --last
+```
+
+```python
+python = "python scripts/no.py"  # `python scripts/no.py`
+```
+"""
+
+
+def test_the_commands_of_a_page_are_found():
+    assert shown(PAGE) == [
+        "python -m venv .venv && pip install .", "python scripts/b.py -m x=1,2     # a comment", "python scripts/b.py     --last",
+        "python scripts/a.py x=1", "python scripts/a.py 'tau=[1/8, 1/16]'", ".venv/bin/python -m pytest",
+    ]
+    assert parts(shown(PAGE)[0]) == [["python", "-m", "venv", ".venv"], ["pip", "install", "."]]
+    assert parts(shown(PAGE)[1]) == [["python", "scripts/b.py", "-m", "x=1,2"]]
+
+
+def test_the_commands_of_docstrings_and_comments_are_found():
+    assert COMMENT.findall('"""A\n\n    python scripts/a.py\n    python scripts/a.py b\n"""\n') == [
+        "python scripts/a.py", "python scripts/a.py b"]
+    assert COMMENT.findall("# python scripts/a.py c=1\nc: 2  # python\n") == ["python scripts/a.py c=1"]
+
+
+@pytest.mark.parametrize(("given", "made"), [
+    (["seed=1", "tau=[1/4,1/32]", "horizon=2"], ["seed=1", "tau=[1/8,1/16]"]),
+    (["-m", "tau=1/4,1/8,1/16"], ["-m", "tau=1/8,1/16"]),
+    (["seed=1"], ["seed=1", "tau=[1/8,1/16]"]),
+])
+def test_a_run_is_made_tiny(given, made, monkeypatch):
+    assert weak_error(given, monkeypatch) == [*made, "horizon=0.125", "paths=1", "processes=1"]
