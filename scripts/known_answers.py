@@ -1,6 +1,6 @@
 """Weak errors of a few small cases with their uncertainty, to test other programs by; some six minutes on two cores.
 
-    python scripts/known_answers.py --results results --processes 2
+    python scripts/known_answers.py
 """
 
 import argparse
@@ -15,10 +15,10 @@ import torch
 import sme
 from sme import linear
 from sme.files import write_text
+from sme.inputs import number, several
 from sme.specification import Specification
 from sme.version import version
 
-LADDER = [1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64]
 PATHS = 2_500_000
 COLUMNS = ["case", "optimizer", "order", "tau", "observable", "error", "stderr", "integrator_bias", "paths", "exact"]
 Case = tuple[sme.Problem, dict[str, list[float]], list[str] | None, list[sme.Optimizer]]
@@ -63,16 +63,16 @@ Made by `python scripts/known_answers.py --paths {paths}` with sme {version}.
 """
 
 
-def answers(name: str, paths: int, processes: int) -> pd.DataFrame:
+def answers(name: str, ladder: list[float], paths: int, processes: int) -> pd.DataFrame:
     """The rows of one case."""
     problem, fields, observables, optimizers = CASES[name]
     tables = []
     for optimizer in optimizers:
         start = {field: torch.tensor(value, dtype=torch.float64) for field, value in fields.items() if field in optimizer.fields}
-        table = sme.weak_error(problem, optimizer, order=(1, 2), tau=LADDER, start=start, observables=observables, paths=paths,
+        table = sme.weak_error(problem, optimizer, order=(1, 2), tau=ladder, start=start, observables=observables, paths=paths,
                                processes=processes).errors
         spec = Specification.of(problem, optimizer, "ballistic", "independent", 1.0, start, observables, None)
-        known = {(order, tau): closed(spec, order, tau) for order in (1, 2) for tau in LADDER}
+        known = {(order, tau): closed(spec, order, tau) for order in (1, 2) for tau in ladder}
         table["exact"] = [known[row.order, row.tau].get(row.observable) for row in table.itertuples()]
         tables.append(table.assign(case=name, optimizer=optimizer.name))
     return pd.concat(tables)[COLUMNS]
@@ -96,13 +96,15 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
 def main(given: Sequence[str] | None = None) -> None:
     """Compute every case, write both files, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tau", default="1/4,1/8,1/16,1/32,1/64", help="step sizes, default %(default)s")
     parser.add_argument("--paths", type=int, default=PATHS, help=f"at each τ, default {PATHS}")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where known_answers.csv and .md go")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
     arguments = parser.parse_args(given)
     try:
+        ladder = [number("tau", tau) for tau in several(arguments.tau)]
         arguments.results.mkdir(parents=True, exist_ok=True)
-        table = rounded(pd.concat([answers(name, arguments.paths, arguments.processes) for name in CASES]))
+        table = rounded(pd.concat([answers(name, ladder, arguments.paths, arguments.processes) for name in CASES]))
         write_text(arguments.results / "known_answers.csv", table.to_csv(index=False))
         write_text(arguments.results / "known_answers.md", TEXT.format(paths=arguments.paths, version=version()))
     except (sme.SMEError, OSError) as fault:

@@ -45,12 +45,13 @@ def run(config: DictConfig) -> Study | Plan:
     SMEError
         for bad input.
     """
-    began, planned = time.process_time(), config.pop("plan", False)
+    values, began = _values(config), time.process_time()
+    planned = values.pop("plan", False)
     if not isinstance(planned, bool):
         raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")
     if not planned:
-        return weak_error(**_parts(config, weak_error))
-    made = plan(**_parts(config, weak_error))
+        return weak_error(**_parts(values, weak_error))
+    made = plan(**_parts(values, weak_error))
     return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
 
 
@@ -62,13 +63,17 @@ def draw(config: DictConfig) -> Trajectories:
     SMEError
         for bad input.
     """
-    return trajectories(**_parts(config, trajectories))
+    return trajectories(**_parts(_values(config), trajectories))
 
 
-def _parts(config: DictConfig, task: Callable[..., Any]) -> dict[str, Any]:
-    """The arguments of a task."""
+def _values(config: DictConfig) -> dict[str, Any]:
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
+    return values
+
+
+def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a task."""
     settings = inspect.signature(task).parameters
     for name in values:
         choose("setting", name, settings)

@@ -73,7 +73,37 @@ def weak_error(words: list[str], patch: Patch) -> list[str]:
     added = ["tau=1/8,1/16" if swept else "tau=[1/8,1/16]", "horizon=0.125", "paths=1", "processes=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
-    return [*kept, *added]
+    return [*own(kept, patch), *added]
+
+
+def own(words: list[str], patch: Patch) -> list[str]:
+    """With the template of one's own parts where the command is given."""
+    shutil.copy(ROOT / "docs" / "mine.py", ".")
+    patch.delitem(sys.modules, "mine", raising=False)
+    return words
+
+
+def trajectories(words: list[str], patch: Patch) -> list[str]:
+    """A short horizon and one shard."""
+    added = ["horizon=0.25", "paths=1"]
+    if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
+        added.append("problem.examples=12")
+    return [*own(words, patch), *added]
+
+
+def study(words: list[str], patch: Patch) -> list[str]:
+    """The study that it names, begun here."""
+    run("scripts/weak_error.py", ["optimizer=adam", "order=[1,2]"], patch)
+    (spec,) = Path().glob("results/*/spec.json")
+    named = [str(spec.parent) if word.startswith("results/") else word for word in words]
+    short = {"1/128": "1/24", "131072": "65536"}  # steps of so short a horizon
+    return [short.get(word, word) for word in named] + (["--processes=1"] if words[0] != "show" else [])
+
+
+def known_answers(words: list[str], patch: Patch) -> list[str]:
+    """One step size, one shard, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    return [*words, "--tau=1/4", "--paths=1", "--processes=1"]
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
@@ -140,7 +170,11 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
 
 
 SCRIPTS: dict[str, tuple[Tiny, str]] = {
-    "scripts/weak_error.py": (weak_error, "verdict"),
+    "scripts/weak_error.py": (weak_error, "verdict|plan of"),
+    "scripts/trajectories.py": (trajectories, "discrete − equation"),
+    "scripts/study.py": (study, "verdict|z of the tables"),
+    "scripts/known_answers.py": (known_answers, "integrator_bias"),
+    "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
@@ -165,7 +199,10 @@ def run(script: str, words: list[str], patch: Patch) -> list[str]:
     patch.setattr(Figure, "savefig", sketch)
     given = SCRIPTS[script][0](words, patch)
     patch.setattr(sys, "argv", [str(ROOT / script), *given])
-    runpy.run_path(str(ROOT / script), run_name="__main__")
+    if script.endswith(".py"):
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    else:
+        runpy.run_module(script, run_name="__main__")
     return given
 
 
@@ -198,8 +235,9 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         done = subprocess.run(collecting, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr  # 5 if there is nothing to run
     else:
-        given = run(words[0], words[1:], monkeypatch)
-        assert SCRIPTS[words[0]][1] in capsys.readouterr().out
+        script, *options = words[1:] if words[0] == "-m" else words
+        given = run(script, options, monkeypatch)
+        assert re.search(SCRIPTS[script][1], capsys.readouterr().out)
         for table in tmp_path.glob("results/*/errors.csv"):
             assert pd.read_csv(table)["error"].notna().all()
         if "--write" in given:

@@ -16,7 +16,6 @@ def answers(monkeypatch):
     spec = importlib.util.spec_from_file_location("known_answers", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "LADDER", [1 / 4])
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     return module
 
@@ -27,7 +26,7 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
         assert f"| `{name}` |" in text
         assert all(f"| `{rule.name}` |" in text for rule in rules)
     monkeypatch.delitem(answers.CASES, "quadratic")
-    answers.main(["--paths", "1", "--results", str(tmp_path), "--processes", "1"])
+    answers.main(["--tau", "1/4", "--paths", "1", "--results", str(tmp_path), "--processes", "1"])
     table = pd.read_csv(tmp_path / "known_answers.csv")
     assert list(table.columns) == answers.COLUMNS
     found = {tuple(key) for key in table[["case", "optimizer"]].drop_duplicates().to_numpy()}

@@ -1,0 +1,231 @@
+"""Studies that grow: loaded, extended, compared, interrupted; with parts of the user's own."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import sme
+from sme import controls, duel, linear, paired
+from sme.comparison import _duel
+from sme.specification import Specification
+
+ROOT = Path(__file__).parent.parent
+START = {"theta": torch.tensor([1.0, 0.5])}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    monkeypatch.setattr(controls, "LONGEST", 0)  # no control variates: they take longer than such runs
+
+
+def begun(results, **changes):
+    arguments = {"tau": [1 / 4, 1 / 8], "order": 2, "start": START, "paths": 1, "results": results, **changes}
+    optimizer = arguments.pop("optimizer", sme.SGD())
+    return sme.weak_error(arguments.pop("problem", sme.Quadratic()), optimizer, **arguments)
+
+
+def test_a_loaded_study_has_the_tables_of_the_one_that_was_saved(tmp_path):
+    made = begun(tmp_path, order=(1, 2))
+    loaded = sme.load(made.folder)
+    assert str(loaded) == str(made)
+    assert loaded.orders == (1, 2)
+    assert loaded.missing == []
+
+
+def test_an_extended_study_is_the_one_that_asks_for_all_at_once(tmp_path):
+    whole = begun(tmp_path / "whole", tau=[1 / 4, 1 / 8, 1 / 16], paths=40_000)
+    grown = begun(tmp_path / "grown")
+    sme.load(grown.folder).extend(tau=1 / 16)
+    again = sme.load(grown.folder)
+    assert len(again.points) == 4  # τ = 1/16 has two shards by default
+    again.extend(paths=40_000)
+    pd.testing.assert_frame_equal(again.errors, whole.errors, check_exact=True)
+    for name in ("errors.csv", "slopes.csv", "slopes.md", "slopes.tex"):
+        assert (grown.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_shards_by_number_add_up(tmp_path):
+    whole = begun(tmp_path / "whole", paths=100_000)
+    for shards in (2, [0, 3], "1"):
+        parts = begun(tmp_path / "parts", paths=100_000, shards=shards)
+    assert len(whole.points) == 8
+    pd.testing.assert_frame_equal(parts.errors, whole.errors, check_exact=True)
+
+
+def test_a_study_in_memory_grows_too():
+    made = begun(None)
+    assert len(made.extend(order=1, paths=1).points) == 4
+    assert set(made.errors["order"]) == {1, 2}
+
+
+@dataclass(frozen=True)
+class Local(sme.SGD):
+    """An optimizer whose module can be imported."""
+
+    @property
+    def name(self):
+        return "local"
+
+
+def steep(state):
+    return state["theta"].square().amax(-1)
+
+
+def test_parts_with_a_dotted_path_are_made_again(tmp_path):
+    observables = {"steep": steep, "theta[0]": "theta[0]", "loss": "loss"}
+    made = begun(tmp_path, optimizer=Local(), problem=sme.Quadratic(dim=3, seed=1), observables=observables,
+                 start={"theta": torch.ones(3)})
+    again = sme.load(made.folder).extend(tau=1 / 16)
+    assert set(again.errors["observable"]) == set(observables)
+    assert again.errors["tau"].nunique() == 3
+
+
+def test_parts_without_one_are_handed_over(tmp_path):
+    problem = sme.Problem(lambda theta: theta.square().sum(), 2, sme.GaussianNoise(0.1 * torch.eye(2, dtype=torch.float64)))
+    observables = {"sum": lambda s: s["theta"].sum(-1)}
+    made = begun(tmp_path, problem=problem, observables=observables)
+    with pytest.raises(sme.SMEError, match="hand them over"):
+        sme.load(made.folder).extend(tau=1 / 16)
+    loaded = sme.load(made.folder, problem=problem, observables=observables)
+    assert len(loaded.extend(tau=1 / 16).points) == 4
+    other = sme.Problem(lambda theta: 2 * theta.square().sum(), 2, problem.noise)
+    with pytest.raises(sme.SMEError, match="have changed since"):
+        sme.load(made.folder, problem=other, observables=observables)
+
+
+def test_the_code_of_ones_own_optimizer_is_part_of_the_study(tmp_path):
+    def kind(factor):
+        @dataclass(frozen=True)
+        class Own(sme.Optimizer):
+            def update(self, state, gradient, tau, t):
+                return {"theta": state["theta"] - factor * gradient.step}
+        return Own()
+
+    names = {Specification.of(sme.Quadratic(), kind(f), "ballistic", "independent", 1.0, START, None, None).name for f in (1, 2)}
+    assert len(names) == 2
+
+
+def test_the_difference_of_two_equations_is_the_exact_one(monkeypatch):
+    """SGD in one dimension, whose moments are known; the forms leave nothing but the fourth order of a quadratic."""
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 256)
+    problem = sme.Polynomial([0, 0, 0.5])
+    study = begun(None, problem=problem, optimizer=sme.SGD(), start={"theta": torch.tensor([0.8])}, order=(1, 2), paths=1)
+    table = study.compare(paths=1).table
+    for tau, group in table.groupby("tau"):
+        rows = group.set_index("observable")
+        first, second = (linear.exact(study.specification().setup(order, round(1 / tau))) for order in (1, 2))
+        for name in ("|theta|^2", "mean theta"):
+            row = rows.loc[name]
+            noise = 5 * row["stderr"] + 3 * abs(row["integrator_bias"])
+            assert abs(row["difference"] - (first[name] - second[name])) < noise + 1e-12
+    assert (table["paths"] == 32768).all()
+
+
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.AdamW()], ids=lambda each: each.name)
+def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
+    spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, START, None, None)
+    plain = _duel(spec.setup(2, 4), (spec, 1))
+    sharp = duel.prepared(plain)
+    rows = len(spec.observables)
+    raw, _ = duel.run_block(plain, (0, 4, 0, 0))
+    both, _ = duel.run_block(sharp, (0, 4, 0, 0))
+    np.testing.assert_array_equal(both.mean[: 2 * rows], raw.mean)
+    spread = np.sqrt(np.diag(both.comoment)[2 * rows :] / both.count / both.count)
+    assert (np.abs(both.mean[2 * rows :]) < 5 * spread).all()
+    own, joint = np.diag(both.comoment), both.comoment[:rows, 2 * rows :].diagonal()
+    assert (joint**2 > 0.9 * own[:rows] * own[2 * rows :]).all()
+
+
+def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 256)
+    monkeypatch.setattr(controls, "LONGEST", 4096)
+    one, two = begun(tmp_path, optimizer=sme.Adam(), order=1), begun(tmp_path, optimizer=sme.Adam(), order=2)
+    found = two.compare(one)
+    assert found.names == ("order 2, independent", "order 1, independent")
+    assert (found.table["z"].abs() > 3 * found.table["z_tables"].abs()).all()
+    assert found.overall[0] > 10 * found.overall[1]
+    written = {path.name for path in two.folder.glob("compare-*")}
+    assert written == {f"compare-order2-independent-order1-independent.{end}" for end in ("csv", "md", "png")}
+    assert "common" in str(found) or "same noise" in str(found)
+
+
+def test_step_memory_against_independent_motions():
+    common = {"problem": sme.Polynomial(noise=0.7), "optimizer": sme.RMSProp(c=2.0), "regime": "batch_equivalent",
+              "start": {"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])}, "tau": [1 / 8, 1 / 16], "horizon": 0.25}
+    memory = begun(None, brownian="step_memory", **common)
+    found = memory.compare(begun(None, **common))
+    assert found.names == ("order 2, step_memory", "order 2, independent")
+    assert np.isfinite(found.table["z"]).all()
+
+
+def command(*words, cwd, script="weak_error.py"):
+    return subprocess.Popen([sys.executable, ROOT / "scripts" / script, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_keeps_what_was_finished_and_prints_it(processes, tmp_path):
+    results = tmp_path / "results"
+    running = command("optimizer=sgd", "order=1", "tau=[1/8]", "paths=100000000", f"processes={processes}", f"results={results}",
+                      cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("*/points/*.json"))) < 3:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert "interrupted; its finished points are kept" in err
+    (folder,) = (path.parent for path in results.glob("*/spec.json"))
+    kept = len(list((folder / "points").glob("*.json")))
+    assert kept >= 3
+    assert f"{3052 - kept} of the 3052 points asked for are missing" in out
+    assert int(pd.read_csv(folder / "errors.csv")["paths"].iloc[0]) == 32768 * kept
+
+
+def test_the_progress_bar_knows_the_time_left(tmp_path):
+    """On a terminal; the first points are a few of many."""
+    terminal, end = pty.openpty()
+    words = ["optimizer=sgd", "order=1", "tau=[1/4]", "paths=3000000", "processes=1", f"results={tmp_path / 'results'}"]
+    running = subprocess.Popen([sys.executable, ROOT / "scripts" / "weak_error.py", *words], stdout=subprocess.DEVNULL, stderr=end)
+    os.close(end)
+    seen, deadline = b"", time.monotonic() + 120
+    while not re.search(rb"\d+/368 .*\d\d:\d\d<\d\d:\d\d", seen):
+        assert time.monotonic() < deadline, seen
+        seen += os.read(terminal, 4096)
+    running.kill()
+    running.wait()
+    os.close(terminal)
+
+
+def test_parts_of_ones_own_by_dotted_path(tmp_path):
+    """The template, copied and given on the command line; then extended from the folder alone."""
+    shutil.copy(ROOT / "docs" / "mine.py", tmp_path)
+    running = command("optimizer=own", "optimizer._target_=mine.MyOptimizer", "+optimizer.c=0.4", "problem=own",
+                      "problem._target_=mine.my_problem", "+problem.noise=0.1", "observables=[loss,mine.spread]", "tau=[1/4,1/8]",
+                      "horizon=0.5", "paths=1", "processes=1", "order=1", cwd=tmp_path)
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 0, err
+    assert "spread" in out
+    (folder,) = (path.parent for path in (tmp_path / "results").glob("*/spec.json"))
+    assert folder.name.startswith("myoptimizer-ballistic-valley-independent-")
+    running = command("extend", folder, "--tau", "1/16", "--processes", "1", "--paths", "1", cwd=tmp_path, script="study.py")
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 0, err
+    assert pd.read_csv(folder / "errors.csv")["tau"].nunique() == 3
