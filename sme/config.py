@@ -11,18 +11,21 @@ from typing import Any
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.measure import weak_error
+from sme.recipe import located
 from sme.study import Study
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
+OWN = ("hydra", "_target_")
+"""what stands in a configuration and is no setting"""
 
 
 def run(config: DictConfig) -> Study:
@@ -55,6 +58,11 @@ def run(config: DictConfig) -> Study:
 
 
 def _build(node: dict[str, Any]) -> Any:
+    target = located(str(node.get("_target_")))
+    allowed = inspect.signature(target).parameters
+    for name in node:
+        if name != "_target_" and not any(each.kind is each.VAR_KEYWORD for each in allowed.values()):
+            choose(f"setting of {target.__name__}", name, allowed)
     try:
         return instantiate(node, _convert_="all")
     except HydraException as fault:
@@ -63,8 +71,7 @@ def _build(node: dict[str, Any]) -> Any:
             cause = deeper
         if isinstance(cause, SMEError):
             raise cause from None
-        allowed = ", ".join(key for key in node if key != "_target_")
-        raise SMEError(f"cannot make {node.get('_target_')}: {cause}; given were {allowed}") from None
+        raise SMEError(f"cannot make {node.get('_target_')}: {cause}; it takes {', '.join(allowed)}") from None
 
 
 def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
@@ -87,14 +94,16 @@ def cli(task: Callable[[], Any]) -> None:
             task()
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
-    except (SMEError, HydraException, OmegaConfBaseException, OSError) as fault:
-        parts: list[str] = []
-        cause: BaseException | None = fault
-        while cause is not None:
-            if str(cause) not in " ".join(parts):
-                parts.append(str(cause))
-            cause = cause.__cause__
-        _fail(": ".join(parts))
+    except OSError as fault:
+        _fail(f"cannot use {fault.filename}: {fault.strerror}. Give results=… a folder that can be written to")
+    except OverrideParseException as fault:
+        _fail(f"cannot read '{fault.override}': write name=value, and a list in quotes, 'tau=[1/8,1/16]'")
+    except (SMEError, HydraException, OmegaConfBaseException) as fault:
+        _fail(_in_words(fault))
+    except ValueError as fault:
+        if not str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
+            raise
+        _fail(f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default")
     finally:
         GlobalHydra.instance().clear()
 
@@ -112,6 +121,26 @@ class _WithoutBanner:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _in_words(fault: BaseException) -> str:
+    """The messages of a fault and its causes; of a setting that is not there, those that are."""
+    parts: list[str] = []
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
+            place = str(cause.full_key or "").rpartition(".")[0]
+            there = [str(name) for name in cause.parent_node if name not in OWN]
+            try:
+                choose(f"setting of {place}" if place else "setting", cause.key, there)
+            except SMEError as better:
+                return str(better)
+        if str(cause) not in " ".join(parts):
+            parts.append(str(cause))
+        cause = cause.__cause__
+    if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
+        parts.append("give a value of the kind that stands there by default")
+    return ": ".join(parts)
 
 
 def _unknown_option(fault: MissingConfigException) -> str:
