@@ -106,8 +106,8 @@ class Study(Findings):
         """
         spec, keys = self.specification(), [point.key for point in self.points]
         if not keys and (order is None or tau is None):
-            raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed: "
-                           "extend(order=2, tau=[1/8, 1/16])")
+            raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed, "
+                           "such as order=2, tau=[1/8, 1/16]")
         wanted = orders(sorted({key.order for key in keys}) if order is None else order)
         grid = sorted({key.steps for key in keys}) if tau is None else sorted({spec.steps(each) for each in several(tau)})
         if not grid:
