@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sme.check import check_order
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.optimizers.adabayes import AdaBayes
@@ -64,8 +64,7 @@ def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd
 def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
     known = {optimizer.name for optimizer in OPTIMIZERS}
     for name in names or ():
-        if name not in known:
-            raise SMEError(f"optimizer must be one of {', '.join(sorted(known))}, got {name!r}")
+        choose("optimizer", name, sorted(known))
     for optimizer in OPTIMIZERS:
         if not names or optimizer.name in names:
             yield optimizer

@@ -76,6 +76,7 @@ def _joined(results: Path) -> pd.DataFrame:
                 slopes = pd.read_csv(folder / "slopes.csv", dtype=str, keep_default_na=False)
                 older = {name: "" for name in provenance.COLUMNS if name not in slopes}
                 parts.append(slopes.assign(**older, **names)[COLUMNS])
-            except (ValueError, KeyError) as fault:
-                warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}", stacklevel=2)
+            except (OSError, ValueError, KeyError) as fault:
+                warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}. Delete it, and "
+                              "collect the results again to have it made from the points", stacklevel=2)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

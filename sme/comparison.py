@@ -97,7 +97,9 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     """
     _check(one, other)
     if not grid:
-        raise SMEError("the two studies have no step size in common: give one or more, compare(…, tau=[1/8, 1/16])")
+        have = " and ".join(", ".join(f"{tau:g}" for tau in frame["tau"].unique()) or "none" for frame in tables)
+        raise SMEError(f"the two studies have no step size in common (tau is {have}): give one or more, "
+                       "compare(…, tau=[1/8, 1/16])")
     spec, names = one[0], tuple(f"order {order}, {each.brownian}" for each, order in (one, other))
     duels = {(one[1], steps): _duel(spec.setup(one[1], steps, how.device), other) for steps in grid}
     if how.backend != "torchsde":

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme import recipe
 from sme.errors import SMEError, choose
@@ -35,6 +35,8 @@ FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
 INTERRUPTED = 130
 """exit code after Ctrl-C, as of a shell"""
+OWN = ("hydra", "_target_")
+"""what stands in a configuration and is no setting"""
 
 
 def run(config: DictConfig) -> Study | Plan:
@@ -103,7 +105,11 @@ def _build(part: str, node: dict[str, Any], kind: type) -> Any:
     if target is None:
         raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
                        f"or one of the options of {part}")
-    recipe.located(target)
+    made_by = recipe.located(target)
+    allowed = inspect.signature(made_by).parameters
+    for name in node:
+        if name != recipe.TARGET and not any(each.kind is each.VAR_KEYWORD for each in allowed.values()):
+            choose(f"setting of {made_by.__name__}", name, allowed)
     try:
         made = instantiate(node, _convert_="all")
     except HydraException as fault:
@@ -112,9 +118,8 @@ def _build(part: str, node: dict[str, Any], kind: type) -> Any:
             cause = deeper
         if isinstance(cause, SMEError):
             raise cause from None
-        given = ", ".join(f"{key} = {value!r}" for key, value in node.items() if key != recipe.TARGET)
-        raise SMEError(f"cannot make {target} from {given or 'no settings'}: {cause}. Settings of yours are given as "
-                       f"+{part}.name=value") from None
+        raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or +{part}.name=value "
+                       "where the option has none of that name") from None
     if not isinstance(made, kind):
         raise SMEError(f"{target} makes a {type(made).__name__}: the {part} must be an sme.{kind.__name__}")
     if isinstance(made, Problem):
@@ -163,14 +168,16 @@ def cli(task: Callable[[], Any]) -> None:
         _fail("interrupted before anything was computed", INTERRUPTED)
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
-    except (SMEError, HydraException, OmegaConfBaseException, OSError) as fault:
-        parts: list[str] = []
-        cause: BaseException | None = fault
-        while cause is not None:
-            if str(cause) not in " ".join(parts):
-                parts.append(str(cause))
-            cause = cause.__cause__
-        _fail(": ".join(parts))
+    except OSError as fault:
+        _fail(f"cannot use {fault.filename}: {fault.strerror}. Give results=… a folder that can be written to")
+    except OverrideParseException as fault:
+        _fail(f"cannot read '{fault.override}': write name=value, and a list in quotes, 'tau=[1/8,1/16]'")
+    except (SMEError, HydraException, OmegaConfBaseException) as fault:
+        _fail(_in_words(fault))
+    except ValueError as fault:
+        if not str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
+            raise
+        _fail(f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default")
     finally:
         warnings.formatwarning = formatted
         GlobalHydra.instance().clear()
@@ -189,6 +196,26 @@ class _WithoutBanner:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _in_words(fault: BaseException) -> str:
+    """The messages of a fault and its causes; of a setting that is not there, those that are."""
+    parts: list[str] = []
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
+            place = str(cause.full_key or "").rpartition(".")[0]
+            there = [str(name) for name in cause.parent_node if name not in OWN]
+            try:
+                choose(f"setting of {place}" if place else "setting", cause.key, there)
+            except SMEError as better:
+                return str(better)
+        if str(cause) not in " ".join(parts):
+            parts.append(str(cause))
+        cause = cause.__cause__
+    if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
+        parts.append("give a value of the kind that stands there by default")
+    return ": ".join(parts)
 
 
 def _unknown_option(fault: MissingConfigException) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sme import paired
 from sme.compiled import ensemble
+from sme.controls import LONGEST
 from sme.ensemble import Ladder
 from sme.equations.base import Equation
 from sme.equations.registry import equation
@@ -66,7 +67,9 @@ class Forms:
 
 
 def forms(duel: Duel) -> Forms | None:
-    """The control variates of this duel; None if there are too many motions."""
+    """The control variates of this duel; None if there are too many motions, or steps to differentiate through."""
+    if duel.marks[-1] > LONGEST:
+        return None
     equations, (first, second) = duel.equations(), duel.motions
     substeps = Ladder(equations[0], duel.whole(1)).scheme.substeps(duel.tau)
     groups, motions = duel.groups(substeps), first + second

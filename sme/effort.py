@@ -19,6 +19,8 @@ LEAST_SHARDS, COARSE = 2, 1 / 32
 
 MOST_SHARDS = 64
 """where a relative tolerance stops adding shards"""
+FULL = 2**20
+"""shards of one step size beyond which a number of paths is a mistake"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def folder(results: Any) -> Path:
         if not os.access(path, os.W_OK):
             raise PermissionError("it cannot be written to")
     except (TypeError, OSError) as fault:
-        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}") from None
+        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}. Give another folder, such as "
+                       "results") from None
     return path
 
 
@@ -64,7 +67,7 @@ def tolerance(given: Any) -> float | None:
     """A relative tolerance between 0 and 1, or None."""
     value = None if given is None else number("tolerance", given)
     if value is not None and not 0 < value < 1:
-        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}")
+        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}: it is a share of each error, such as 0.05")
     return value
 
 
@@ -72,7 +75,7 @@ def budget(given: Any) -> float:
     """Seconds, infinite if not given."""
     value = math.inf if given is None else number("budget_s", given)
     if not value > 0:
-        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}")
+        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}: leave it out for no limit")
     return value
 
 
@@ -92,9 +95,12 @@ def shards(paths: Any, tolerance: Any, tau: float, chosen: Any = None) -> list[i
             raise SMEError(f"shard {numbers[-1]} is not among the {len(count)} that paths = {paths} asks for, 0 to "
                            f"{len(count) - 1}: each has {SHARD_PATHS} paths, so give more paths, or leave them out")
         return numbers
-    if paths is not None:
-        return list(range(math.ceil(whole("paths", paths, 1) / SHARD_PATHS)))
-    return list(range(1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))))
+    default = 1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))
+    wanted = default if paths is None else -(-whole("paths", paths, 1) // SHARD_PATHS)
+    if wanted > FULL:
+        what = f"tau = {tau:g} without paths" if paths is None else f"paths = {paths}"
+        raise SMEError(f"{what} asks for {wanted} shards of {SHARD_PATHS} paths, and a run has at most {FULL}: give fewer paths")
+    return list(range(wanted))
 
 
 def device(name: str) -> str:
@@ -118,4 +124,4 @@ def processes(given: int | str, device: str) -> int:
     try:
         return whole("processes", given, 1)
     except SMEError:
-        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}") from None
+        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}: 'auto' is one a core") from None

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sme.controls import Controls
 from sme.equations.base import Equation, join
-from sme.errors import SMEError
 from sme.optimizers.base import Optimizer, State
 from sme.setup import Setup
 from sme.simulate.increments import Increments, coarsen, together
@@ -60,10 +59,6 @@ class Ensemble(ABC):
         self.device = setup.start["theta"].device
         self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
         self.increments = Increments(numbers, pairs, self.ladders[0].scheme.substeps(setup.tau), setup.tau, self.device, offset)
-        calls = setup.steps * self.increments.substeps * max(setup.problem.noise.motions, setup.problem.noise.second_motions)
-        if calls >= 2**33:
-            raise SMEError(f"{setup.steps} steps with {setup.problem.noise.motions} Brownian motions need more random numbers "
-                           "than a shard has: use a larger tau or a shorter horizon")
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
         self.carry = self._zeros(self.controls.carried if self.controls else 0)

@@ -50,5 +50,5 @@ def whole(what: str, given: Any, least: int) -> int:
         except (SMEError, ValueError, OverflowError):
             exact = None
     if exact is None or exact < least:
-        raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}")
+        raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}: give {least} or more")
     return exact

@@ -124,6 +124,8 @@ def load(folder: str | Path, **parts: Any) -> Study:
     SMEError
         if there is no study, it is of other numerics, or the parts are not its own.
     """
+    if not isinstance(folder, str | Path):
+        raise SMEError(f"folder must be the path of one study's folder, got {folder!r}: give it as text")
     place = Path(folder)
     if not (place / FILE).is_file():
         near = ", ".join(path.parent.name for path in sorted(place.glob(f"*/{FILE}"))[:3])

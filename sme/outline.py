@@ -46,17 +46,18 @@ class Outline:
             data = json.loads(path.read_text(encoding="utf-8"))
             numerics = data["numerics"]
             fields = {name: data[name] for name in cls.__dataclass_fields__}
+            fields.update((name, tuple(data[name])) for name in ("times", "observables"))
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise SMEError(f"{path} is not a whole specification ({type(fault).__name__}): "
-                           "run its study again, or delete the folder") from fault
+                           "run its study's command again to have it written again; the points beside it are kept") from fault
         if numerics != NUMERICS:
-            raise SMEError(f"{path} is of numerics {numerics}, not {NUMERICS}: its points cannot be read any more")
-        for name in ("times", "observables"):
-            fields[name] = tuple(fields[name])
+            raise SMEError(f"{path} is of numerics {numerics}, not {NUMERICS}: its points cannot be read any more. Run its "
+                           "command again for a study beside it, or install the version of sme that its tables name")
         return cls(**fields)
 
     @staticmethod
     def recipe(folder: Path) -> dict[str, Any] | None:
         """What the specification can be made from again (`Specification.remake`); None if there is nothing."""
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return data.get("recipe")
+        found = data.get("recipe")
+        return found if isinstance(found, dict) else None

@@ -7,9 +7,10 @@ from functools import reduce
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.integrate import solve_ivp
 
 from sme.compiled import ensemble
-from sme.controls import responses
+from sme.controls import LONGEST, responses
 from sme.ensemble import Ladder
 from sme.moments import Moments
 from sme.optimizers.base import State
@@ -47,6 +48,8 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     """The observables along the order-1 ODE, or None where no ODE is a reference."""
     if setup.order == 1 or setup.regime != BALLISTIC:
         return None
+    if setup.marks[-1] > LONGEST:
+        return _solved(setup)
     substeps = scheme(setup.reference()).substeps(setup.tau)
     ladder = Ladder(setup.reference(), setup.whole(1))
     values = []
@@ -55,6 +58,22 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
         if k + 1 in setup.marks:
             values.append(ladder.values(lambda x: setup.observe(setup.fields(x)))[0])
     return torch.cat(values).cpu().numpy()
+
+
+def _solved(setup: Setup) -> Float[np.ndarray, "marks observables"]:
+    """The same by a solver with steps of its own, so that a long run costs what its horizon does; NaN where it blows up."""
+    ode, like, begin = setup.reference(), setup.whole(1), setup.optimizer.t0
+
+    def drift(t: float, x: np.ndarray) -> np.ndarray:
+        return ode.drift(t, torch.as_tensor(x, device=like.device)[None])[0].cpu().numpy()
+
+    times = [setup.chain.time(mark) for mark in setup.marks]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = solve_ivp(drift, (begin, times[-1]), like[0].cpu().numpy(), "DOP853", times, rtol=1e-12, atol=1e-14)
+    values = np.full((len(times), len(setup.observables)), np.nan)
+    for row, x in zip(values, np.reshape(found.y, (like.shape[1], -1)).T, strict=False):
+        row[:] = setup.observe(setup.fields(torch.as_tensor(x, device=like.device)[None]))[0].cpu().numpy()
+    return values
 
 
 def run_block(setup: Setup, numbers: tuple[int, ...], pairs: int | None = None) -> Block:

@@ -18,10 +18,13 @@ from sme.outline import Outline
 from sme.problems.base import Problem
 from sme.regimes import Regime, regime
 from sme.setup import Setup
+from sme.simulate.schemes import scheme
 
 BUILT_IN = "built-in"
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
+COUNTER = 2**33
+"""random numbers that a path has: two a call, and calls are counted in 32 bits"""
 Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | str | None
 
 
@@ -54,7 +57,7 @@ class Specification:
             raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
-            raise SMEError(f"horizon must be positive and finite, got {horizon:g}")
+            raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
         if not isinstance(start, Mapping):
             raise SMEError(f"start must map field names to tensors, got {start!r}: give start={{'theta': tensor, …}}")
         checked = initial(optimizer, start, problem.dim)
@@ -72,7 +75,8 @@ class Specification:
             _check_observable(name, observable, checked)
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
-            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}")
+            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
+                           "the horizon alone, or choose a longer horizon")
         choose("brownian", brownian, BROWNIAN)
         functions: Any = dict(observables)
         return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, functions)
@@ -81,7 +85,7 @@ class Specification:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
         tau = number("tau", tau)
         if not 0 < tau < math.inf:
-            raise SMEError(f"tau must be positive, got {tau:g}")
+            raise SMEError(f"tau must be positive, got {tau:g}: give a step size such as 1/16")
         steps = _whole(self.horizon / tau)
         if steps is None:
             near = max(1, round(self.horizon / tau))
@@ -110,7 +114,10 @@ class Specification:
                            for name, observable in observables.items()}
         setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
                       start, marks, observables)
-        setup.equation()
+        motions = max(problem.noise.motions, problem.noise.second_motions)
+        if steps * scheme(setup.equation()).substeps(tau) * motions >= COUNTER:
+            raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
+                           f"{COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
         return setup
 
     def outline(self) -> Outline:

@@ -79,7 +79,11 @@ class Study(Findings):
                 raise SMEError(f"{self.name} does not say what it was made from: run its own command or script again")
             for name in given:
                 choose("part", name, PARTS)
-            found = Specification.remake(data, given)
+            try:
+                found = Specification.remake(data, given)
+            except (TypeError, KeyError, AttributeError) as fault:
+                raise SMEError(f"{self.name} cannot be made again from what its spec.json says ({fault}): hand its parts over, "
+                               f"{', '.join(f'{name}=…' for name in PARTS)}, or run its own command or script again") from fault
             if found.name != self.name:
                 raise SMEError(f"the parts of {self.name} have changed since it was begun: they make {found.name} now. Restore "
                                "them, or begin a new study")
@@ -102,6 +106,9 @@ class Study(Findings):
             on Ctrl-C; its `study` has what was finished.
         """
         spec, keys = self.specification(), [point.key for point in self.points]
+        if not keys and (order is None or tau is None):
+            raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed, "
+                           "such as order=2, tau=[1/8, 1/16]")
         job = Job.of(spec, tau=sorted({spec.horizon / key.steps for key in keys}) if tau is None else tau,
                      order=sorted({key.order for key in keys}) if order is None else order, paths=paths, shards=shards,
                      tolerance=tolerance, budget_s=budget_s, device=device,
@@ -150,8 +157,14 @@ class Study(Findings):
             for bad input, or if the studies differ in more than their equations.
         """
         there = self if other is None else other
+        if not isinstance(there, Study):
+            raise SMEError(f"a study is compared with another one, got {there!r}: give one that sme.weak_error or "
+                           "sme.load returned, or leave it out")
+        if orders is not None and len(several(orders)) != 2:
+            raise SMEError(f"orders must be two, this study's and the other's, got {orders!r}: give such as orders=(2, 1)")
         one, two = self.specification(), there.specification()
-        chosen = orders or (max(self.orders), (min if one.brownian == two.brownian else max)(there.orders))
+        lowest = min if one.brownian == two.brownian else max
+        chosen = (max(self.orders), lowest(there.orders)) if orders is None else several(orders)
         grid = ({key.steps for key in self.asked.keys} & {key.steps for key in there.asked.keys} if tau is None
                 else {one.steps(each) for each in several(tau)})
         how = Effort.of(seed, device, processes, backend, paths, None, None)

@@ -74,7 +74,7 @@ class Adam(Optimizer):
         if self.bias_correction and not self.t0 > 0:
             raise SMEError(
                 f"bias_correction=True needs a start time t0 > 0, a multiple of every τ, got t0 = {self.t0:g}: "
-                "Γ is singular at t = 0 and no order holds there"
+                "Γ is singular at t = 0 and no order holds there; give one such as t0=2"
             )
         if not self.bias_correction and self.t0 != 0:
             raise SMEError(f"t0 = {self.t0:g} has no effect without bias_correction=True")

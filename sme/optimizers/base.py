@@ -141,11 +141,11 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 f"give a tensor of shape ({dim},)"
             )
         if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"start['{name}'] = {value.tolist()} is not finite")
+            raise SMEError(f"start['{name}'] = {value.tolist()} is not finite: give a tensor of finite numbers")
         if name in optimizer.nonnegative and bool((value < 0).any()):
             raise SMEError(
                 f"start['{name}'] = {value.tolist()} has a negative entry: "
-                "a second moment starts at v ≥ 0"
+                "a second moment starts at v ≥ 0, and at its default if it is left out"
             )
         state[name] = value
     return state

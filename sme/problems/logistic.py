@@ -48,9 +48,9 @@ class Logistic(Problem):
         features = whole("features", features, 1)
         examples = None if examples is None else whole("examples", examples, 2)
         if not 1 <= features <= x.shape[1]:
-            raise SMEError(f"features must lie between 1 and {x.shape[1]}, got {features}")
+            raise SMEError(f"features must lie between 1 and {x.shape[1]}, got {features}: give fewer")
         if examples is not None and examples > len(x):
-            raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}")
+            raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}: give fewer, or null for all")
         rows = torch.linspace(0, len(x) - 1, examples or len(x), dtype=torch.float64).round().long()
         x, y = x[rows, :features], y[rows]
         self.features = torch.cat((torch.ones(len(x), 1, dtype=torch.float64), x), 1)

@@ -24,7 +24,7 @@ class Quadratic(Problem):
     def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         if not noise >= 0:
-            raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}")
+            raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
             seed = whole("seed", seed or 0, 0)
         self.a = self._matrix(dim, seed)
