@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
 from itertools import cycle, islice
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -46,8 +48,10 @@ def run(config: DictConfig) -> Study:
     for field in given:
         choose("field in start", field, FIELDS)
     start = {field: _repeated(field, given.get(field), problem.dim) for field in optimizer.fields if field in given}
-    if values.get("processes") == "auto" and _in_parallel():
-        values["processes"] = 1
+    if (share := _share()) is not None:
+        torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
+        if values.get("processes") == "auto":
+            values["processes"] = share
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
@@ -74,9 +78,12 @@ def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
     return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
 
 
-def _in_parallel() -> bool:
-    launcher = HydraConfig.get().launcher if HydraConfig.initialized() else {}
-    return "basic" not in str(launcher.get("_target_", "basic"))
+def _share() -> int | None:
+    """The processors of a job that a launcher runs beside others, as many as it was told, or one; None for a job by itself."""
+    here = HydraConfig.get() if HydraConfig.initialized() else None
+    if here is None or here.mode is not RunMode.MULTIRUN or "basic" in str(here.launcher["_target_"]):
+        return None
+    return OmegaConf.select(here.launcher, "cpus_per_task") or 1
 
 
 def cli(task: Callable[[], Any]) -> None:
@@ -95,6 +102,11 @@ def cli(task: Callable[[], Any]) -> None:
                 parts.append(str(cause))
             cause = cause.__cause__
         _fail(": ".join(parts))
+    except RuntimeError as fault:
+        if not isinstance(fault, BrokenProcessPool) and not type(fault).__module__.startswith("submitit"):
+            raise
+        _fail("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the same "
+              "command again, where memory ran out with fewer jobs or processes at a time")
     finally:
         GlobalHydra.instance().clear()
 
