@@ -11,8 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import hydra
 import pandas as pd
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from submitit.core.utils import FailedJobError
+
+from sme import config
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 TABLES = ("errors.csv", "slopes.csv", "slopes.md", "slopes.tex", "errors.tex", "errors.png")
@@ -140,6 +146,29 @@ def test_a_job_that_fails_stops_no_other_and_its_point_is_named(quick, tmp_path,
     shutil.rmtree(lost)
     here(monkeypatch, "weak_error.py", *sweep(QUICK, "processes=1"), f"results={results}")
     assert tables(results) == tables(quick)
+
+
+@pytest.mark.parametrize(("overrides", "processes"), [
+    ([], None), (["hydra.mode=MULTIRUN"], None), (["hydra/launcher=joblib"], None),
+    (["hydra.mode=MULTIRUN", "hydra/launcher=joblib"], 1), (["hydra.mode=MULTIRUN", "hydra/launcher=submitit_local"], 1),
+    (["hydra.mode=MULTIRUN", "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=8"], 8),
+])
+def test_a_job_beside_others_takes_its_own_processors_and_no_more(overrides, processes, monkeypatch):
+    with hydra.initialize_config_dir(str(SCRIPTS.parent / "conf"), version_base="1.3"):
+        composed = hydra.compose("weak_error", overrides, return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    HydraConfig.instance().set_config(composed)
+    assert config._share() == processes
+
+
+@pytest.mark.parametrize("fault", [TerminatedWorkerError, FailedJobError])
+def test_a_job_that_is_killed_is_one_line(fault, capsys):
+    with pytest.raises(SystemExit) as left:
+        config.cli(lambda: (_ for _ in ()).throw(fault("a page of what the job wrote")))
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("error: a job was killed")
+    with pytest.raises(RuntimeError, match="ours"):
+        config.cli(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
 
 
 def test_two_commands_for_the_same_points_at_the_same_time(quick, tmp_path):
