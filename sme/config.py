@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
 from dataclasses import replace
 from itertools import cycle, islice
@@ -91,8 +92,10 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
     start = {field: _repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
     values["observables"] = _observables(values.get("observables"))
-    if values.get("processes") == "auto" and _in_parallel():
-        values["processes"] = 1
+    if (share := _share()) is not None:
+        torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
+        if values.get("processes") == "auto":
+            values["processes"] = share
     for name in ("tau", "results"):
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
@@ -118,8 +121,8 @@ def _build(part: str, node: dict[str, Any], kind: type) -> Any:
             cause = deeper
         if isinstance(cause, SMEError):
             raise cause from None
-        raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or +{part}.name=value "
-                       "where the option has none of that name") from None
+        raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or where the option "
+                       f"has none of that name as +{part}.name=value") from None
     if not isinstance(made, kind):
         raise SMEError(f"{target} makes a {type(made).__name__}: the {part} must be an sme.{kind.__name__}")
     if isinstance(made, Problem):
@@ -146,9 +149,12 @@ def _in_multirun() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _in_parallel() -> bool:
-    launcher = HydraConfig.get().launcher if HydraConfig.initialized() else {}
-    return "basic" not in str(launcher.get("_target_", "basic"))
+def _share() -> int | None:
+    """The processors of a job that a launcher runs beside others, as many as it was told, or one; None for a job by itself."""
+    here = HydraConfig.get() if HydraConfig.initialized() else None
+    if here is None or here.mode is not RunMode.MULTIRUN or "basic" in str(here.launcher["_target_"]):
+        return None
+    return OmegaConf.select(here.launcher, "cpus_per_task") or 1
 
 
 def cli(task: Callable[[], Any]) -> None:
@@ -178,6 +184,11 @@ def cli(task: Callable[[], Any]) -> None:
         if not str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
             raise
         _fail(f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default")
+    except RuntimeError as fault:
+        if not isinstance(fault, BrokenProcessPool) and not type(fault).__module__.startswith("submitit"):
+            raise
+        _fail("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the same "
+              "command again, where memory ran out with fewer jobs or processes at a time")
     finally:
         warnings.formatwarning = formatted
         GlobalHydra.instance().clear()

@@ -41,7 +41,7 @@ class Findings:
     asked: Asked = field(default_factory=Asked)
     """the points that runs were asked for"""
     read: frozenset[str] = frozenset()
-    """the names of the files that `points` are from"""
+    """the names of the files that `points` and `predicted` are from"""
 
     @property
     def name(self) -> str:
@@ -51,9 +51,8 @@ class Findings:
     def reload(self) -> None:
         """Take the points that are in the folder now."""
         if self.folder is not None:
-            place = self.folder / "points"
-            self.read = _names(place)
-            self.points = list(files.read(place, self.name))
+            self.read = _names(self.folder)
+            self.points = list(files.read(self.folder / "points", self.name))
             self.asked = requests.read(self.folder)
             self.predicted = predicted.read(self.folder)
         self.forget()
@@ -120,8 +119,8 @@ class Findings:
     def save(self) -> None:
         """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.
 
-        The `.csv` end with the columns `seeds` and `version`. Written again, if other jobs have added points meanwhile:
-        whoever writes last has seen all of them.
+        The `.csv` end with the columns `seeds` and `version`. Written again, if other jobs have added points or a prediction
+        meanwhile: whoever writes last has seen all of them.
         """
         while self.folder is not None and not self.errors.empty:
             for name, table in {"errors": self.errors, "slopes": self.slopes}.items():
@@ -131,7 +130,7 @@ class Findings:
                 write_text(self.folder / f"{name}.tex", content + "\n")
             write_text(self.folder / "slopes.md", self.text("github") + "\n")
             self.plot(self.folder / "errors.png")
-            if _names(self.folder / "points") == self.read:
+            if _names(self.folder) == self.read:
                 return
             self.reload()
 
@@ -149,4 +148,4 @@ class Findings:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    return frozenset(path.name for path in folder.glob("*.json"))
+    return frozenset(path.name for pattern in ("points/*.json", predicted.FILE) for path in folder.glob(pattern))

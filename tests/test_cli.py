@@ -1,12 +1,9 @@
 """The command line: every option runs, any way of running gives the same bytes, nothing is lost."""
 
 import dataclasses
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -76,23 +73,6 @@ def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
     finish(command(*multirun, results=tmp_path / "results"))
     assert tables(tmp_path / "results") == tables(ladder[0])
     assert (tmp_path / "results" / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
-
-
-def test_a_killed_sweep_resumes_to_the_same_bytes(ladder, tmp_path):
-    results = tmp_path / "results"
-    process = command(*JOB, "processes=1", results=results)
-    deadline = time.monotonic() + 200
-    while not list(results.glob("*/points/*.json")):  # killed after the first of three points
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    found = len(list(results.glob("*/points/*.json")))
-    assert 1 <= found < 3
-    out, _ = finish(command(*JOB, "processes=1", results=results))
-    assert f"{found} of 3 points found" in out
-    assert tables(results) == tables(ladder[0])
 
 
 def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladder, tmp_path):
