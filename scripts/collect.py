@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from sme import SMEError, collect
+from sme.errors import plain_warnings
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder that holds the studies")
     try:
-        table = collect.rebuild(parser.parse_args().results)
+        with plain_warnings():
+            table = collect.rebuild(parser.parse_args().results)
     except SMEError as fault:
         print(f"error: {fault}", file=sys.stderr)
         sys.exit(2)

@@ -7,11 +7,11 @@
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 import sme
 from sme import collect
+from sme.errors import plain_warnings
 
 
 def numbers(text: str) -> list[str]:
@@ -60,9 +60,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))  # modules of the user's own lie where the command is given
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        main()
+        with plain_warnings():
+            main()
     except sme.Interrupted as stop:
         print(f"\n{stop.study}\nerror: {stop}", file=sys.stderr)
         sys.exit(130)

@@ -4,7 +4,6 @@ import inspect
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme import recipe
-from sme.errors import SMEError, choose
+from sme.errors import SMEError, choose, plain_warnings
 from sme.inputs import number, several
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
@@ -163,9 +162,8 @@ def cli(task: Callable[[], Any]) -> None:
     After Ctrl-C the table of what was finished is printed, and the exit code is 130.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    formatted, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
-        with redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
+        with plain_warnings(), redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
             task()
     except Interrupted as stop:
         print(f"\n{stop.study}")
@@ -190,7 +188,6 @@ def cli(task: Callable[[], Any]) -> None:
         _fail("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the same "
               "command again, where memory ran out with fewer jobs or processes at a time")
     finally:
-        warnings.formatwarning = formatted
         GlobalHydra.instance().clear()
 
 

@@ -1,7 +1,9 @@
 """The one exception that bad input raises."""
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SMEError(ValueError):
@@ -22,3 +24,13 @@ def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else "; give one of these"
     raise SMEError(f"unknown {kind} '{given}': allowed are {', '.join(names)}{hint}")
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print a warning as one line `warning: …`, as a command line should."""
+    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

@@ -50,7 +50,7 @@ COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (MINE, ["optimizer._target_=nowhere.X"], "'nowhere.X'", "installed", "give a dotted path"),
     (MINE, ["optimizer.denominator=new"], "'new'", "previous, updated", "give one of these"),
     (MINE, ["optimizer=adam", "optimizer.bias_correction=true"], "t0 = 0", "t0 > 0", "such as t0=2"),
-    (MINE, ["problem=quadratc"], "'quadratc'", "logistic, polynomial", "did you mean 'quadratic'"),
+    (MINE, ["problem=quadratc"], "'quadratc'", "polynomial, quadratic", "did you mean 'quadratic'"),
     (MINE, ["problem=logistic", "problem.features=99"], "got 99", "between 1 and 30", "give fewer"),
     (MINE, ["problem.noise=-1"], "got -1", "noise ≥ 0", "give 0 or more"),
     (MINE, ["order=3"], "got 3", "1 or 2", "must be"),

@@ -68,6 +68,7 @@ def test_one_process_gives_the_same_bytes(ladder, tmp_path):
     assert tables(tmp_path / "results") == tables(ladder[0])
 
 
+@pytest.mark.slow
 def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
     multirun = ["-m", *JOB[:2], "tau=0.125,0.0625,0.03125", *JOB[3:], "processes=1"]
     finish(command(*multirun, results=tmp_path / "results"))

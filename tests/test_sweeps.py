@@ -104,6 +104,7 @@ def quick(tmp_path_factory):
     return results
 
 
+@pytest.mark.slow
 def test_submitit_gives_the_same_bytes(quick, tmp_path):
     finish(begin(sweep(BY_SHARD, *SUBMITIT), tmp_path / "results"))
     assert points(tmp_path / "results").keys() == points(quick).keys()
@@ -124,6 +125,7 @@ def test_a_large_sweep_gives_the_same_bytes(tmp_path):
         assert tables(results) == tables(alone), name
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_stops_no_other_and_its_point_is_named(quick, tmp_path, monkeypatch):
     results = tmp_path / "results"
     lost = results / study(quick).name / "points" / "order1-steps2-seed0-shard1.json"
@@ -171,6 +173,7 @@ def test_a_job_that_is_killed_is_one_line(fault, capsys):
         config.cli(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
 
 
+@pytest.mark.slow
 def test_two_commands_for_the_same_points_at_the_same_time(quick, tmp_path):
     results = tmp_path / "results"
     for process in [begin(job(QUICK, "processes=1"), results) for _ in range(2)]:
