@@ -2,7 +2,7 @@
 
     python scripts/study.py show results/adam-ballistic-quadratic-independent-44ed0b05
     python scripts/study.py extend results/adam-ballistic-quadratic-independent-44ed0b05 --tau 1/128 --paths 131072
-    python scripts/study.py compare results/adam-ballistic-quadratic-independent-44ed0b05 --orders 2 1
+    python scripts/study.py compare results/adam-ballistic-quadratic-independent-44ed0b05
 """
 
 import argparse
@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 import sme
-from sme import collect
-from sme.errors import plain_warnings
+from sme import collect, config
 
 
 def numbers(text: str) -> list[str]:
@@ -52,7 +51,7 @@ def main() -> None:
         print(study.text(given.style))
     elif given.task == "extend":
         print(study.extend(**effort))
-        collect.join(given.study.parent)
+        collect.join(given.study.resolve().parent)
     else:
         other = sme.load(given.other) if given.other else None
         print(study.compare(other, orders=given.orders, **effort))
@@ -60,12 +59,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))  # modules of the user's own lie where the command is given
-    try:
-        with plain_warnings():
-            main()
-    except sme.Interrupted as stop:
-        print(f"\n{stop.study}\nerror: {stop}", file=sys.stderr)
-        sys.exit(130)
-    except sme.SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    config.cli(main)

@@ -20,11 +20,16 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.moments import Moments
 from sme.paired import BLOCKS, SHARD_PAIRS
+from sme.provenance import Provenance
 from sme.setup import Setup
 from sme.specification import Specification
 from sme.tables import labels
+from sme.version import version
 
-COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "paths", "diverged"]
+COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "sharper",
+           "paths", "diverged"]
+ROUNDING = 1e-12
+"""a standard error below this share of the difference is none but rounding"""
 Side = tuple[Specification, int]
 """a specification and the order of its equation"""
 
@@ -38,21 +43,25 @@ class Comparison:
     names
         of both equations, as `order 2, independent`.
     table
-        `tau observable at time difference stderr integrator_bias z z_tables paths diverged`, with
+        `tau observable at time difference stderr integrator_bias z z_tables sharper paths diverged`, with
         `difference = E[first] − E[second] = error(second) − error(first)`, taken path by path on common noise, with
-        quadratic forms of the noise as control variates. `z` is the difference in standard errors; `z_tables` the same
-        from the two studies' error tables, as if they were independent.
+        quadratic forms of the noise as control variates. `z` is the difference over `√(stderr² + integrator_bias²)`, and
+        `z_tables` the same from the two studies' error tables as if they were independent; `sharper` how many times smaller
+        the standard error is than that of the two tables. Both are empty where a study has no such row.
+    complete
+        whether all step sizes are there, or Ctrl-C came first.
     """
 
     study: str
     names: tuple[str, str]
     table: pd.DataFrame
     seed: int
+    complete: bool = True
 
     @property
-    def overall(self) -> tuple[float, float]:
-        """`√Σz²` over all rows, from common noise and from the tables."""
-        return tuple(float(np.sqrt(np.nansum(self.table[name] ** 2))) for name in ("z", "z_tables"))  # type: ignore[return-value]
+    def provenance(self) -> Provenance:
+        """The code and the seed that made it."""
+        return Provenance(self.study, (version(),), (self.seed,))
 
     def text(self, style: str = "simple") -> str:
         """The table, in one of tabulate's styles."""
@@ -61,29 +70,38 @@ class Comparison:
             "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"], "at": table["at"],
             "difference": [f"{d:.4e} ± {s:.0e}" for d, s in zip(table["difference"], table["stderr"], strict=True)],
             "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]],
-            "z": [f"{z:.3g}" for z in table["z"]], "z of the tables": [f"{z:.3g}" for z in table["z_tables"]],
+            **{name.replace("_", " of the "): [f"{z:.3g}" if np.isfinite(z) else "–" for z in table[name]]
+               for name in ("z", "z_tables", "sharper")},
             "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
         })
         title = f"{self.study}: {self.names[0]} against {self.names[1]}"
-        paired, apart = self.overall
         words = (f"difference = E[{self.names[0]}] − E[{self.names[1]}] ± standard error, both on the same noise. z is the "
-                 "difference in standard errors; z of the tables is the same from the two tables of "
-                 f"weak errors, as if they were independent. Over all rows √Σz² is {paired:.3g}, of the tables {apart:.3g}.")
-        return "\n\n".join([f"# {title}" if style == "github" else title, report.grid(shown, style), words])
+                 "difference over its standard error and integrator bias together, z of the tables the same from the two tables "
+                 "of weak errors, as if they were independent; sharper is how many times smaller the standard error is than that "
+                 "of the tables.")
+        return "\n\n".join([f"# {title}" if style == "github" else title, report.grid(shown, style), words, str(self.provenance)])
 
     def __str__(self) -> str:
         return self.text()
 
     def plot(self, path: str | Path) -> Path:
         """Draw the differences over `τ` to a file, in a format that its ending names."""
-        return comparison_picture.draw(f"{self.study}: {self.names[0]} − {self.names[1]}", self.table, Path(path))
+        return comparison_picture.draw(self.names, self.table, self.provenance, Path(path))
 
-    def save(self, folder: Path) -> None:
-        """Write `compare-….csv`, `.md` and `.png`."""
-        name = "compare-" + "-".join(name.replace("order ", "order").replace(", ", "-") for name in self.names)
-        write_text(folder / f"{name}.csv", self.table.to_csv(index=False, float_format="%.6g"))
-        write_text(folder / f"{name}.md", self.text("github") + "\n")
-        self.plot(folder / f"{name}.png")
+    def save(self, folder: Path) -> "Comparison":
+        """Write `compare-….csv`, `.md` and `.png`, with the step sizes of an earlier one of the same seed beside these."""
+        equations = "-".join(name.replace("order ", "order").replace(", ", "-") for name in self.names)
+        path = folder / f"compare-{equations}-seed{self.seed}.csv"
+        if path.exists():
+            earlier = pd.read_csv(path)
+            fresh = {f"{tau:.6g}" for tau in self.table["tau"]}
+            kept = earlier[~earlier["tau"].map("{:.6g}".format).isin(fresh)]
+            both = pd.concat([kept[COLUMNS], self.table]) if len(kept) else self.table
+            self.table = both.sort_values("tau", ascending=False, kind="stable", ignore_index=True)
+        write_text(path, self.table.assign(**self.provenance.columns).to_csv(index=False, float_format="%.6g"))
+        write_text(path.with_suffix(".md"), self.text("github") + "\n")
+        self.plot(path.with_suffix(".png"))
+        return self
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
@@ -107,16 +125,24 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
     folds: dict[int, list[list[Any]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
-    with tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False) as bar:
-        for steps, blocks in _compute(tasks, how):
-            for fold, block in zip(folds[steps], blocks, strict=True):
-                fold.append(block)
-            bar.update(steps)
+    complete, bar = True, tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False)
+    try:
+        with bar:
+            for steps, blocks in _compute(tasks, how):
+                for fold, block in zip(folds[steps], blocks, strict=True):
+                    fold.append(block)
+                bar.update(steps)
+    except KeyboardInterrupt:
+        shards = {steps: sum(duel.steps == steps for duel, _ in tasks) for steps in grid}
+        grid, complete = [steps for steps in grid if len(folds[steps][0]) == shards[steps]], False
+        if not grid:
+            raise
     rows = [row for steps in sorted(grid) for row in _rows(spec, steps, folds[steps])]
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "z_tables"])
-    by_hand = _by_hand(table, [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)])
-    table.insert(COLUMNS.index("z_tables"), "z_tables", by_hand)
-    return Comparison(spec.name, names, table, how.seed)  # type: ignore[arg-type]
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("z_tables", "sharper")])
+    errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]
+    for name, values in _by_hand(table, errors).items():
+        table.insert(COLUMNS.index(name), name, values)
+    return Comparison(spec.name, names, table, how.seed, complete)  # type: ignore[arg-type]
 
 
 def _check(one: Side, other: Side) -> None:
@@ -159,13 +185,18 @@ def _rows(spec: Specification, steps: int, folds: list[list[tuple[Moments, int]]
     paths = sum(len(fold) for fold in folds) * 2 * SHARD_PAIRS // BLOCKS
     lost = sum(lost for fold in folds for _, lost in fold) / paths
     for i, (label, time, name) in enumerate(rows):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = mean[i] / stderr[i]
-        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], mean[len(rows) + i], z, paths, lost
+        bias = mean[len(rows) + i]
+        z = mean[i] / np.hypot(stderr[i], bias) if stderr[i] > ROUNDING * abs(mean[i]) else np.nan
+        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], bias, z, paths, lost
 
 
-def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> list[float]:
-    """`z` of the difference of two error tables, as if they were independent."""
+def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> dict[str, pd.Series]:
+    """What two error tables say of their difference, as if they were independent, and how much larger its standard error is."""
     keys = ["tau", "observable", "at"]
-    merged = table[keys].merge(errors[0], on=keys, how="left").merge(errors[1], on=keys, how="left", suffixes=("", "_other"))
-    return list((merged["error_other"] - merged["error"]) / np.hypot(merged["stderr"], merged["stderr_other"]))
+    both = table[[*keys, "stderr"]].merge(errors[0], on=keys, how="left", suffixes=("_here", ""))
+    both = both.merge(errors[1], on=keys, how="left", suffixes=("", "_other"))
+    noise = np.hypot(both["stderr"], both["stderr_other"])
+    bias = np.hypot(both["integrator_bias"], both["integrator_bias_other"])
+    seen = table["z"].notna()
+    return {"z_tables": ((both["error_other"] - both["error"]) / np.hypot(noise, bias)).where(seen),
+            "sharper": (noise / both["stderr_here"]).where(seen)}

@@ -7,38 +7,43 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
-from sme.errors import choose
-from sme.files import replacing
+from sme.picture import frame, save
+from sme.provenance import Provenance
+
+FOOT = 0.36
+"""inches: a line of provenance, and the key"""
 
 
-def draw(title: str, table: pd.DataFrame, path: Path) -> Path:
-    """Draw |difference| over τ for every observable, bars of 95 %; filled circles are positive, open ones negative."""
+def draw(names: tuple[str, str], table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
+    """Draw |difference| over τ for every observable and checkpoint, with bars of 95 % and the integrator bias."""
     groups = list(table.groupby(["at", "observable"], sort=False))
     columns = min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
+    width, height = 2.9 * columns + 0.3, 2.4 * rows + 0.4 + FOOT
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(2.7 * columns + 0.3, 2.3 * rows + 0.5), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         colour = sns.color_palette("colorblind")[2]
         for axis, ((at, observable), group) in zip(axes, groups, strict=False):
-            tau, value, noise = (group[name].to_numpy(float) for name in ("tau", "difference", "stderr"))
-            size = np.abs(value)
-            axis.errorbar(tau, size, yerr=np.stack([np.minimum(1.96 * noise, 0.95 * size), 1.96 * noise]), fmt="-",
-                          color=colour, elinewidth=1, capsize=2, lw=1)
-            for sign, face, label in ((1, colour, "difference > 0"), (-1, "white", "difference < 0")):
+            tau, value, noise, bias = (group[name].to_numpy(float) for name in ("tau", "difference", "stderr", "integrator_bias"))
+            size, bar = np.abs(value), 1.96 * noise + np.abs(bias)
+            axis.errorbar(tau, size, yerr=np.stack([np.minimum(bar, 0.95 * size), bar]), fmt="-", color=colour, elinewidth=1,
+                          capsize=2, lw=1)
+            for sign, face in ((1, colour), (-1, "white")):
                 there = np.sign(value) == sign
-                if there.any():
-                    axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour, label=label)
-            name = observable if at == "end" else f"{observable}, {at}"
-            title_here = name.replace("theta", "θ").replace("^2", "²")
-            axis.set(yscale="log", title=title_here, xlabel="step size τ", ylabel="|difference|")
-            axis.set_xscale("log", base=2)
-            axis.legend(frameon=False, fontsize="x-small", loc="lower right")
+                axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
+            title = str(observable) if at == "end" else f"{observable}, {at}"
+            frame(axis, group["tau"], group["difference"], title, "|difference|")
         for axis in axes[len(groups):]:
             axis.remove()
-        figure.suptitle(title, fontsize="small")
-        choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format=path.suffix.lstrip("."))
-    return path
+        figure.suptitle(f"E[{names[0]}] − E[{names[1]}]", fontsize="small")
+        marks = [Line2D([], [], marker="o", color=colour, ls="none", ms=4, label="> 0"),
+                 Line2D([], [], marker="o", mfc="white", color=colour, ls="none", ms=4, label="< 0 (bars: 95 % and bias)"),
+                 Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
+                 Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2")]
+        figure.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=4 if columns > 1 else 2,
+                      frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0)
+        return save(figure, provenance, path)

@@ -46,8 +46,11 @@ class Effort:
             naming what was given, what is allowed and what to change.
         """
         limit, place = tolerance(relative), device(device_name)
-        return cls(whole("seed", seed, 0), place, processes(processes_given, place), choose("backend", backend, BACKENDS),
-                   limit if paths is None else None, budget(budget_s))
+        if limit is not None and paths is not None:
+            raise SMEError(f"tolerance = {relative} adds shards of its own, and paths = {paths} says how many there are: "
+                           "give one of them, on the command line with the other as null")
+        return cls(whole("seed", seed, 0), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
+                   budget(budget_s))
 
 
 def folder(results: Any) -> Path:

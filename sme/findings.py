@@ -5,12 +5,13 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from tabulate import tabulate_formats
 
 from sme import asked as requests
 from sme import picture, predicted, report, tables
 from sme import points as files
 from sme.asked import Asked
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.files import write_text
 from sme.outline import Outline
 from sme.points import Key, Point
@@ -77,8 +78,9 @@ class Findings:
         constants = self.predicted.constants if self.predicted else {}
         table = tables.slopes(self._table, self.outline.obstruction, {name: quote(*pair) for name, pair in constants.items()})
         if self.missing:
-            short = f"{len(self.missing)} of {len(self.asked.keys)} points missing"
-            table["note"] = [f"{note}; {short}" if note else short for note in table["note"]]
+            lacking = table["order"].isin({key.order for key in self.missing})
+            noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]
+            table["note"] = table["note"].where(~lacking, noted)
         return table
 
     @property
@@ -97,12 +99,19 @@ class Findings:
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
             parts.append(f"Not every standard error is within the tolerance {limit:g}.")
+        if len(self.outline.times) > 1 and len({point.key.shard % 2 for point in self.points}) < 2:
+            parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
         return " ".join(parts)
 
     @property
     def provenance(self) -> Provenance:
         """The code and the seeds that made the points."""
         return Provenance.of(self.points, self.outline)
+
+    @property
+    def published(self) -> bool:
+        """Whether tables are there without the points that they were made from."""
+        return not self.points and self.folder is not None and (self.folder / "slopes.md").exists()
 
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.
@@ -137,7 +146,9 @@ class Findings:
     def text(self, style: str = "simple") -> str:
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
         if self.errors.empty:
-            return f"{self.name}: no points. {self.remark}".strip()
+            kept = "Its tables, from points that are not here, are in slopes.md. " if self.published else ""
+            return f"{self.name}: no points. {kept}{self.remark}".strip()
+        choose("style", style, [*tabulate_formats, "latex"])
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
         physical = report.hyperparameters(self.points)

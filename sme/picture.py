@@ -44,17 +44,23 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
                 row = slopes.query("order == @order and observable == @observable and at == @at").iloc[0]
                 _errors(axis, data, row, colours[order])
             place = "largest over t" if at == MAX else at
-            _frame(axis, group, f"{observable}, {place}" if place != "end" or errors["at"].nunique() > 1 else observable)
+            title = f"{observable}, {place}" if place != "end" or errors["at"].nunique() > 1 else str(observable)
+            frame(axis, group["tau"], group["error"], title, "|weak error|")
         for axis in panels.ravel():
             if not axis.has_data():
                 axis.remove()
         figure.suptitle(provenance.study, fontsize="small")
         figure.legend(handles=_key(), loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=key, frameon=False,
                       fontsize="x-small", borderpad=0, borderaxespad=0)
-        figure.text(0.5, 0.04 / height, provenance.code, ha="center", fontsize=5, color="0.6")
-        kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
-        with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study}):
-            figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
+        return save(figure, provenance, path)
+
+
+def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
+    """Write a figure with the line that says where it comes from, in its foot and in the file's metadata."""
+    figure.text(0.5, 0.04 / figure.get_figheight(), provenance.code, ha="center", fontsize=5, color="0.6")
+    kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
+    with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study}):
+        figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
     return path
 
 
@@ -102,14 +108,16 @@ def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any) -> None:
     axis.plot([], [], "-o", ms=4, lw=1, color=colour, label=label)
 
 
-def _frame(axis: Any, group: pd.DataFrame, title: str) -> None:
-    tau = np.array([group["tau"].min(), group["tau"].max()])
-    top = group["error"].abs().max()
+def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str) -> None:
+    """Logarithmic axes with guides of slope 1 and 2."""
+    tau = np.array([taus.min(), taus.max()])
+    top = values.abs().max()
     for p, dash in ((1, ":"), (2, "--")):
         axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
     title = title.replace("theta", "θ").replace("^2", "²")
-    axis.set(yscale="log", title=title, xlabel="step size τ", ylabel="|weak error|")
+    axis.set(yscale="log", title=title, xlabel="step size τ", ylabel=label)
     axis.set_xscale("log", base=2)
     low, high = axis.get_ylim()
     axis.set_ylim(low * (low / high) ** 0.2, high)  # room for the legend below the data
-    axis.legend(frameon=False, fontsize="x-small", loc="lower right")
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend(frameon=False, fontsize="x-small", loc="lower right")

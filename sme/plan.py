@@ -20,6 +20,7 @@ from sme import pilot, predicted, stability
 from sme.backend import ready
 from sme.effort import SHARD_PATHS
 from sme.ensemble import LEVELS
+from sme.errors import SMEError
 from sme.job import Job
 from sme.measure import parts, weak_error
 from sme.optimizers.base import Optimizer
@@ -97,7 +98,10 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     given.apply_defaults()
     spec, asked = parts(**given.arguments)
     job = Job.of(spec, **asked)
-    folder = Path(results) / spec.name if (results := given.arguments["results"]) is not None else None
+    results = given.arguments["results"]
+    if not isinstance(results, str | Path | None):
+        raise SMEError(f"results must be a folder, got {results!r}: give its name, or None to look at no points")
+    folder = Path(results) / spec.name if results is not None else None
     study = Study.begin(spec, folder)
     there = {point.key for point in study.points}
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)

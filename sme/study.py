@@ -16,6 +16,7 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
 from sme.specification import Specification
+from sme.specification import orders as one_order
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -105,6 +106,7 @@ class Study(Findings):
         Interrupted
             on Ctrl-C; its `study` has what was finished.
         """
+        self.reload()  # other jobs may have added some
         spec, keys = self.specification(), [point.key for point in self.points]
         if not keys and (order is None or tau is None):
             raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed, "
@@ -118,7 +120,7 @@ class Study(Findings):
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
         runner = Runner(job, self.points, self.folder)
-        self.orders = job.orders
+        self.orders = tuple(sorted({*self.orders, *job.orders}))
         try:
             runner.run()
             if job.obstructed is not None:
@@ -146,10 +148,12 @@ class Study(Findings):
         other
             a study of the same optimizer on the same problem; default this one.
         orders
-            of this study's equation and of the other's. Default: the highest of this one, and the other's
-            lowest, or its highest if its Brownian motions are others.
+            of this study's equation and of the other's. Default: of one study 2 and 1; of two the highest of this one, and the
+            other's lowest, or its highest if its Brownian motions are others.
         tau, paths, seed, device, processes, backend
             as in `sme.weak_error`; default the step sizes that both have.
+
+        On Ctrl-C the step sizes that are finished are saved.
 
         Raises
         ------
@@ -164,11 +168,17 @@ class Study(Findings):
             raise SMEError(f"orders must be two, this study's and the other's, got {orders!r}: give such as orders=(2, 1)")
         one, two = self.specification(), there.specification()
         lowest = min if one.brownian == two.brownian else max
-        chosen = (max(self.orders), lowest(there.orders)) if orders is None else several(orders)
-        grid = ({key.steps for key in self.asked.keys} & {key.steps for key in there.asked.keys} if tau is None
-                else {one.steps(each) for each in several(tau)})
+        chosen = [number for each in (orders or ((2, 1) if other is None else (max(self.orders), lowest(there.orders))))
+                  for number in one_order(each)]
+        grid = self._steps & there._steps if tau is None else {one.steps(each) for each in several(tau)}
         how = Effort.of(seed, device, processes, backend, paths, None, None)
         found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))
         if self.folder is not None:
             found.save(self.folder)
+        if not found.complete:
+            raise KeyboardInterrupt
         return found
+
+    @property
+    def _steps(self) -> set[int]:
+        return {point.key.steps for point in self.points}

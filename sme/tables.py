@@ -85,7 +85,8 @@ def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
 
 def loose(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     """The rows whose standard error is above this share of the error; `max`, which has half of the paths, is not judged."""
-    return table[(table["stderr"] > tolerance * table["error"].abs()) & (table["at"] != MAX)]
+    within = table["stderr"] <= tolerance * table["error"].abs()  # a number that is none is not
+    return table[~within & (table["at"] != MAX)]
 
 
 def _sign(values: pd.Series) -> np.ndarray:
