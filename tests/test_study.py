@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import sme
-from sme import controls, duel, linear, paired
+from sme import controls, crossfit, duel, linear, paired
 from sme.comparison import _duel
 from sme.specification import Specification
 
@@ -150,6 +150,20 @@ def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch)
     assert (np.abs(both.mean[2 * rows :]) < 5 * spread).all()
     own, joint = np.diag(both.comoment), both.comoment[:rows, 2 * rows :].diagonal()
     assert (joint**2 > 0.9 * own[:rows] * own[2 * rows :]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()], ids=lambda each: each.name)
+def test_the_standard_error_of_a_comparison_is_its_spread_over_seeds(optimizer):
+    spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, START, None, None)
+    one = duel.prepared(_duel(spec.setup(2, 8), (spec, 1)))
+    rows = len(spec.observables)
+    found = [crossfit.estimate([part for part, _ in duel.run_shard(one, seed, 0)], 2 * rows) for seed in range(60)]
+    mean, stderr = (np.stack(part)[:, :rows] for part in zip(*found, strict=True))
+    z = (mean - np.average(mean, 0)) / stderr
+    print(z.std(0))
+    assert (z.std(0) > 0.7).all()
+    assert (z.std(0) < 1.35).all()
 
 
 def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monkeypatch):
