@@ -13,14 +13,15 @@ import pandas as pd
 import torch
 
 import sme
-from sme import linear
+from sme import linear, provenance
 from sme.files import write_text
 from sme.inputs import number, several
 from sme.specification import Specification
 from sme.version import version
 
 PATHS = 2_500_000
-COLUMNS = ["case", "optimizer", "order", "tau", "observable", "error", "stderr", "integrator_bias", "paths", "exact"]
+COLUMNS = ["case", "optimizer", "order", "tau", "observable", "error", "stderr", "integrator_bias", "paths", "exact",
+           *provenance.COLUMNS]
 Case = tuple[sme.Problem, dict[str, list[float]], list[str] | None, list[sme.Optimizer]]
 CASES: dict[str, Case] = {
     "quadratic": (sme.Quadratic(), {"theta": [1.0, 0.5], "m": [0.0, 0.0], "v": [1.0, 1.0]}, None, [sme.RMSProp(), sme.Adam()]),
@@ -69,8 +70,9 @@ def answers(name: str, ladder: list[float], paths: int, processes: int) -> pd.Da
     tables = []
     for optimizer in optimizers:
         start = {field: torch.tensor(value, dtype=torch.float64) for field, value in fields.items() if field in optimizer.fields}
-        table = sme.weak_error(problem, optimizer, order=(1, 2), tau=ladder, start=start, observables=observables, paths=paths,
-                               processes=processes).errors
+        study = sme.weak_error(problem, optimizer, order=(1, 2), tau=ladder, start=start, observables=observables, paths=paths,
+                               processes=processes)
+        table = study.errors.assign(**study.provenance.columns)
         spec = Specification.of(problem, optimizer, "ballistic", "independent", 1.0, start, observables, None)
         known = {(order, tau): closed(spec, order, tau) for order in (1, 2) for tau in ladder}
         table["exact"] = [known[row.order, row.tau].get(row.observable) for row in table.itertuples()]

@@ -12,6 +12,8 @@ from tabulate import tabulate
 
 from sme.catalogue import EQUATIONS
 from sme.files import replacing, write_text
+from sme.identity import NUMERICS
+from sme.version import version
 
 COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
 CODES = {0.0: 0, 0.5: 1, 1.0: 2, 2.0: 3}
@@ -32,8 +34,8 @@ def show(table: pd.DataFrame, style: str = "simple") -> str:
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Write `orders.csv`, `orders.md` and `orders.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "orders.csv", table.to_csv(index=False))
-    write_text(folder / "orders.md", show(table, "github") + "\n")
+    write_text(folder / "orders.csv", table.assign(version=version()).to_csv(index=False))
+    write_text(folder / "orders.md", f"{show(table, 'github')}\n\n{_made()}\n")
     draw(table, folder / "orders.png")
 
 
@@ -56,8 +58,14 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
             axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
         figure.suptitle("weak order proved by the one-step moment test (empty: no such equation)", fontsize="small")
+        figure.text(0.998, 0.002, _made(), ha="right", va="bottom", fontsize=5, color="0.6")
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format="png")
+            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": _made()})
+
+
+def _made() -> str:
+    """The code that proved them; there are no random numbers in it."""
+    return f"sme {version()}, numerics {NUMERICS}"
 
 
 def _order(order: float) -> str:
