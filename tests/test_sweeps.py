@@ -27,7 +27,7 @@ SUBMITIT = ["hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=4"]
 
 QUICK = {"optimizer": "sgd", "horizon": "0.5", "order": "1", "tau": "1/2,1/4", "shards": "0,1"}
 BY_SHARD = {**QUICK, "tau": "[1/2,1/4]"}
-MEDIUM = {"optimizer": "rmsprop", "order": "2", "tau": "[1/4,1/8],1/16", "shards": "0,1"}
+MEDIUM = {"optimizer": "sgd", "order": "2", "tau": "[1/4,1/8],1/16", "shards": "0,1"}
 FULL = {"optimizer": "adam", "order": "1,2", "tau": "1/4,1/8,1/16,1/32,1/64", "shards": "0,1,2,3"}
 """settings, and the values that a multirun makes jobs of"""
 
