@@ -26,7 +26,8 @@ from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
 from sme.study import Interrupted, Study
-from sme.trajectory import Trajectories, trajectories
+from sme.tracking import trajectories
+from sme.trajectory import Trajectories
 
 __all__ = [
     "SGD",

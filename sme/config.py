@@ -29,7 +29,8 @@ from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.study import Interrupted, Study
-from sme.trajectory import Trajectories, trajectories
+from sme.tracking import trajectories
+from sme.trajectory import Trajectories
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
@@ -169,7 +170,7 @@ def cli(task: Callable[[], Any]) -> None:
         print(f"\n{stop.study}")
         _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
     except KeyboardInterrupt:
-        _fail("interrupted before anything was computed", INTERRUPTED)
+        _fail("interrupted; what was finished is kept", INTERRUPTED)
     except MissingConfigException as fault:
         _fail(_unknown_option(fault))
     except OSError as fault:

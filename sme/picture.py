@@ -114,10 +114,14 @@ def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str)
     top = values.abs().max()
     for p, dash in ((1, ":"), (2, "--")):
         axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
-    title = title.replace("theta", "θ").replace("^2", "²")
-    axis.set(yscale="log", title=title, xlabel="step size τ", ylabel=label)
+    axis.set(yscale="log", title=pretty(title), xlabel="step size τ", ylabel=label)
     axis.set_xscale("log", base=2)
     low, high = axis.get_ylim()
     axis.set_ylim(low * (low / high) ** 0.2, high)  # room for the legend below the data
     if axis.get_legend_handles_labels()[1]:
         axis.legend(frameon=False, fontsize="x-small", loc="lower right")
+
+
+def pretty(name: str) -> str:
+    """An observable's name with its letters."""
+    return name.replace("theta", "θ").replace("^2", "²")

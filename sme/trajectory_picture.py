@@ -10,16 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sme.errors import choose
-from sme.files import replacing
+from sme.picture import pretty, save
+from sme.provenance import Provenance
 
 DISCRETE = "discrete"
 DENSE = 24
 """so many marks and more are drawn small"""
 GREY = "0.82"
+FOOT = 0.12
+"""inches: a line of provenance"""
 
 
-def curves(table: pd.DataFrame, band: str, provenance: str, path: Path) -> Path:
+def curves(table: pd.DataFrame, band: str, tau: float, provenance: Provenance, path: Path) -> Path:
     """Draw the means over time with bands, and below them the difference to the discrete run with bars of 95 %."""
     groups = list(table.groupby("observable", sort=False))
     columns = min(3, len(groups))
@@ -48,11 +50,11 @@ def curves(table: pd.DataFrame, band: str, provenance: str, path: Path) -> Path:
         bars = Line2D([], [], color="0.3", marker="|", ls="none", label="difference, 95 %")
         bands = [Line2D([], [], color="0.2", ls=":", lw=0.9, label=f"discrete: {width}"),
                  Patch(color="0.5", alpha=0.25, lw=0, label=f"equation: {width}")] if width else []
-        _finish(figure, [dots, *orders, bars, *bands], max(2, columns), provenance)
-        return _save(figure, path, provenance)
+        _finish(figure, [dots, *orders, bars, *bands], max(2, columns), tau, provenance)
+        return save(figure, provenance, path)
 
 
-def histograms(table: pd.DataFrame, provenance: str, path: Path) -> Path:
+def histograms(table: pd.DataFrame, tau: float, provenance: Provenance, path: Path) -> Path:
     """Draw a row of histograms for each variable, a column for each checkpoint."""
     variables, times = table["variable"].unique(), table["time"].unique()
     colours = _colours(table)
@@ -74,13 +76,8 @@ def histograms(table: pd.DataFrame, provenance: str, path: Path) -> Path:
         for row in axes:
             row[0].set_ylabel("density")
         lines = [Line2D([], [], color=colour, label=curve) for curve, colour in colours.items()]
-        _finish(figure, [Patch(color=GREY, label="discrete run"), *lines], 3, provenance)
-        return _save(figure, path, provenance)
-
-
-def pretty(name: str) -> str:
-    """An observable's name with its letters."""
-    return name.replace("theta", "θ").replace("^2", "²")
+        _finish(figure, [Patch(color=GREY, label="discrete run"), *lines], 3, tau, provenance)
+        return save(figure, provenance, path)
 
 
 def _colours(table: pd.DataFrame) -> dict[str, Any]:
@@ -119,16 +116,9 @@ def _differences(axis: Any, group: pd.DataFrame) -> None:
     axis.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
 
 
-def _finish(figure: Figure, handles: list[Any], columns: int, provenance: str) -> None:
-    figure.supxlabel(provenance, fontsize=4.5, color="0.6", x=0.995, ha="right")
+def _finish(figure: Figure, handles: list[Any], columns: int, tau: float, provenance: Provenance) -> None:
+    """Title and key; the foot is left free for the line of provenance."""
+    foot = FOOT / figure.get_figheight()
+    figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
+    figure.suptitle(f"{provenance.study}, τ = {tau:g}", fontsize="small")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="x-small")
-
-
-def _save(figure: Figure, path: Path, provenance: str) -> Path:
-    """Write the picture with its provenance, in the format that the ending names."""
-    kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
-    metadata = {"png": {"Title": provenance}, "pdf": {"Title": provenance, "CreationDate": None},
-                "svg": {"Title": provenance, "Date": None}}.get(kind)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=160, format=kind, metadata=metadata)
-    return path

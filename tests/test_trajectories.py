@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sme
-from sme import collect, paired, trajectory
+from sme import collect, paired, tracking
 from sme.sample import Sums
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "trajectories.py"
@@ -98,8 +98,8 @@ def test_every_path_is_in_a_histogram():
 
 def test_pieces_of_any_size_give_the_same_numbers(monkeypatch):
     whole = made(sme.Adam())
-    monkeypatch.setattr(trajectory, "HELD", 1)
-    monkeypatch.setattr(trajectory, "FEWEST", 16)
+    monkeypatch.setattr(tracking, "HELD", 1)
+    monkeypatch.setattr(tracking, "FEWEST", 16)
     parts = made(sme.Adam())
     same = ["mean", "stderr", "sd", "difference", "difference_stderr", "integrator_bias", "paths", "floored"]
     pd.testing.assert_frame_equal(whole.table[same], parts.table[same], rtol=1e-9)

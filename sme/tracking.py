@@ -1,0 +1,172 @@
+"""`trajectories`: the discrete run and its equations followed through time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sme import effort, paired
+from sme.backend import BACKENDS, compiled_setups
+from sme.errors import SMEError, choose
+from sme.inputs import number, several, whole
+from sme.observables import select
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.sample import Edges, Paths, Summary, edges, follow, summary
+from sme.setup import Setup
+from sme.specification import Observables, Specification, orders
+from sme.trajectory import DISCRETE, Trajectories, counted, tabled
+
+BANDS = ("sd", "quantiles", "none")
+DEFAULT_POINTS, MOST_POINTS = 64, 1000
+CHECKPOINTS = (0.25, 0.5, 1.0)
+"""the default times of the histograms, as shares of the horizon"""
+HELD, FEWEST = 2**24, 256
+"""numbers of the curves at a time, and the least number of pairs"""
+
+
+def trajectories(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    tau: float | str | Sequence[float | str],
+    start: Mapping[str, Tensor],
+    regime: str = "ballistic",
+    order: int | Sequence[int] = (1, 2),
+    brownian: str = "independent",
+    horizon: float = 1.0,
+    observables: Observables = None,
+    histogram: Sequence[str] | str = ("theta[0]",),
+    checkpoints: Sequence[float] | None = None,
+    points: int | None = None,
+    band: str = "sd",
+    paths: int = effort.SHARD_PATHS,
+    seed: int = 0,
+    device: str = "auto",
+    backend: str = "auto",
+    results: str | Path | None = None,
+) -> Trajectories:
+    """Follow the discrete run and the equations of the orders through time, on the same increments.
+
+    The discrete run is the one that `weak_error` has at this seed, and the same for each order.
+
+    Parameters
+    ----------
+    problem, optimizer, start, regime, brownian, horizon, seed, device, backend
+        as for `weak_error`.
+    tau
+        the step size `τ`; of several the coarsest, where the curves are furthest apart.
+    order
+        1, 2 or both.
+    observables
+        as for `weak_error`; a name may be that of a coordinate, such as `theta[0]`.
+    histogram
+        of which observables or coordinates there are histograms.
+    checkpoints
+        their times, multiples of `τ`; default a quarter, a half and the whole of the horizon, rounded to the grid.
+    points
+        at so many evenly spaced times after 0 (rounded to steps) the curves are taken; default at every step, 64 at most.
+    band
+        what is drawn around the means: `"sd"`, `"quantiles"` (5 % and 95 %), `"none"`.
+    paths
+        rounded up to whole shards of 32 768.
+    results
+        folder; tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input: what was given, what is allowed, what to change.
+    """
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None)
+    steps = _coarsest(spec, tau)
+    last = _checkpoints(spec, steps, checkpoints)
+    marks = _marks(steps, points, last)
+    choose("band", band, BANDS)
+    setups = _setups(spec, orders(order), steps, effort.device(device), marks, several(histogram), backend)
+    names = list(next(iter(setups.values())).observables)
+    where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
+    shards, seed = len(effort.shards(whole("paths", paths, 1), None, spec.horizon / steps)), whole("seed", seed, 0)
+    place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
+    found, bins = _run(setups, seed, shards, where)
+    times = np.array([0, *marks]) * (spec.horizon / steps)
+    made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
+                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place)
+    for table in (made.table, made.histograms):
+        table.insert(1, "tau", made.tau)
+    made.save()
+    return made
+
+
+def _coarsest(spec: Specification, tau: Any) -> int:
+    given = several(tau)
+    if not given:
+        raise SMEError("tau is empty: give a step size")
+    return min(spec.steps(each) for each in given)
+
+
+def _checkpoints(spec: Specification, steps: int, given: Any) -> list[int]:
+    """The steps of the histograms."""
+    if given is None:
+        return sorted({max(1, round(share * steps)) for share in CHECKPOINTS})
+    times = tuple(sorted({number("a checkpoint", time) for time in several(given)}))
+    if not times or not all(0 < time <= spec.horizon for time in times):
+        raise SMEError(f"checkpoints must lie in (0, horizon] = (0, {spec.horizon:g}], got {given!r}")
+    replace(spec, times=times).steps(spec.horizon / steps)  # on the grid, or says why not
+    return [round(time * steps / spec.horizon) for time in times]
+
+
+def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
+    """The steps at which the curves are taken."""
+    count = min(steps, DEFAULT_POINTS) if points is None else min(steps, whole("points", points, 1))
+    if count > MOST_POINTS:
+        raise SMEError(f"points = {count} are too many: {MOST_POINTS} at most")
+    return sorted({round(i * steps / count) for i in range(1, count + 1)} | set(checkpoints))
+
+
+def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, marks: Sequence[int],
+            histogram: Sequence[str], backend: str) -> dict[int, Setup]:
+    """A setup for each order, without control variates, with the histograms' observables behind the others."""
+    if not histogram:
+        raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
+    setups = {}
+    for order in wanted:
+        setup = spec.setup(order, steps, device)
+        further = select(setup.problem, setup.optimizer, [each for each in histogram if each not in setup.observables])
+        setups[order, steps] = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
+    if choose("backend", backend, BACKENDS) != "torchsde":
+        setups = compiled_setups(setups, must=backend == "compiled")
+    return {order: setup for (order, _), setup in setups.items()}
+
+
+def _run(setups: Mapping[int, Setup], seed: int, shards: int,
+         where: tuple[list[int], list[int]]) -> tuple[dict[str, Summary], Edges]:
+    """The summaries of all curves, and the edges of the histograms, which the first paths choose."""
+    setup, chunk = next(iter(setups.values())), min(paired.chunk(each) for each in setups.values())
+    held, size = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables), paired.BLOCK_PAIRS
+    while held * size > HELD and size > FEWEST:
+        size //= 2
+    found: dict[str, Summary] = {}
+    bins: Edges | None = None
+    bar = tqdm(total=shards * paired.BLOCKS * paired.BLOCK_PAIRS * len(setups) * setup.steps, unit="pair-step",
+               unit_scale=True, disable=None, leave=False)
+    pieces = [((seed, setup.steps, shard, block), range(first, min(first + size, paired.BLOCK_PAIRS)))
+              for shard in range(shards) for block in range(paired.BLOCKS) for first in range(0, paired.BLOCK_PAIRS, size)]
+    with bar, torch.no_grad():
+        for numbers, pairs in pieces:
+            curves: dict[str, Paths] = {}
+            for order, each in setups.items():
+                discrete, curve = follow(each, numbers, pairs, min(chunk, size), bar.update)
+                curves.setdefault(DISCRETE, discrete)
+                curves[f"order {order}"] = curve
+            bins = edges(list(curves.values()), where) if bins is None else bins
+            for name, curve in curves.items():
+                new = summary(curve, curves[DISCRETE], bins, where)
+                found[name] = found[name].merge(new) if name in found else new
+    assert bins is not None
+    return found, bins
