@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
+from sme.processes import spread
 from sme.regimes import REGIMES
 
 OPTIMIZERS: tuple[Optimizer, ...] = (
@@ -52,13 +52,8 @@ def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd
     """
     chosen = list(_variants(optimizers))
     work = [(optimizer, regime, noise) for optimizer in chosen for regime in REGIMES for noise in NOISES]
-    bar = tqdm(total=len(work), unit="row", disable=None, leave=False)
-    rows = []
-    with bar, parallel_config("loky" if processes > 1 else "sequential", n_jobs=processes):
-        for row in Parallel(return_as="generator")(delayed(_row)(*each) for each in work):
-            rows.append(row)
-            bar.update()
-    return pd.DataFrame(rows)
+    rows = tqdm(spread(_row, work, processes), total=len(work), unit="row", disable=None, leave=False)
+    return pd.DataFrame(list(rows))
 
 
 def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
@@ -73,7 +68,6 @@ def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
-    torch.set_num_threads(1)
     row: dict[str, object] = dict(zip(KEYS, (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise), strict=True))
     reasons = {}
     for name, (order, brownian) in EQUATIONS.items():

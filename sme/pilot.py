@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from joblib import Parallel, delayed, parallel_config
 
 from sme import paired
 from sme.paired import BLOCKS, Block, chunk, run_block
+from sme.processes import spread
 from sme.setup import Setup
 
 PILOT_S = 0.5
@@ -40,15 +40,7 @@ class Sample:
 
 def everywhere(processes: int, work: Callable[[Setups], T], setups: Setups) -> list[T]:
     """Have every process of a job do the same, at the same time; on one, the main process itself."""
-    if processes == 1:
-        return [work(setups)]
-    with parallel_config("loky", n_jobs=processes, inner_max_num_threads=1):
-        return list(Parallel(batch_size=1)(delayed(_alone)(work, setups) for _ in range(processes)))
-
-
-def _alone(work: Callable[[Setups], T], setups: Setups) -> T:
-    torch.set_num_threads(1)
-    return work(setups)
+    return list(spread(work, [(setups,)] * processes, processes))
 
 
 def begin(setups: Setups) -> None:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,6 +13,7 @@ from sme import paired
 from sme.equations.base import Equation
 from sme.equations.registry import equation
 from sme.files import write_text
+from sme.processes import spread
 from sme.setup import Setup
 from sme.simulate.increments import Increments
 from sme.tables import labels
@@ -23,8 +23,6 @@ STEPS = 32
 POWERS = 4
 """of time, that weigh the kicks in the control variates"""
 SEED = 20_311
-LIMIT = {"inner_max_num_threads": 1}
-"""of a worker process of ours"""
 FILE = "obstruction.json"
 BLOCKS = 64
 """of the prediction that tables quote: the same for every effort, so that all jobs find the same"""
@@ -51,9 +49,8 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     memory = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 2, "step_memory")
     steps = _grid(setup.horizon, times)
     work = [(setup, first, memory, times, steps, block) for block in range(blocks)]
-    with parallel_config("loky" if processes > 1 else "sequential", n_jobs=processes, **LIMIT if processes > 1 else {}):
-        done = Parallel(return_as="generator")(delayed(_block)(*each) for each in work)
-        parts = list(tqdm(done, total=blocks, unit="block", desc="obstruction", disable=None, leave=False))
+    done = spread(_block, work, processes)
+    parts = list(tqdm(done, total=blocks, unit="block", desc="obstruction", disable=None, leave=False))
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     names = [label(name, at) for at, _ in labels(times, setup.horizon) for name in setup.observables]
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})

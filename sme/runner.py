@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import torch
-from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from sme import tables
@@ -15,6 +13,7 @@ from sme.backend import ready
 from sme.effort import MOST_SHARDS
 from sme.job import Job
 from sme.points import Key, Point
+from sme.processes import spread
 from sme.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -89,11 +88,7 @@ class Runner:
                 print(f"stopped by budget_s with {len(tasks)} points left out")
                 return
             now, tasks = tasks[:size], tasks[size:]
-            if processes == 1:
-                yield from (_computed(*task) for task in now)
-            else:
-                with parallel_config("loky", n_jobs=processes, inner_max_num_threads=1):
-                    yield from Parallel(return_as="generator_unordered")(delayed(_work)(*task) for task in now)
+            yield from spread(_computed, now, processes, ordered=False)
 
 
 def _computed(setup: Setup, key: Key, study: str, folder: Path | None) -> Point:
@@ -102,8 +97,3 @@ def _computed(setup: Setup, key: Key, study: str, folder: Path | None) -> Point:
     if folder is not None:
         point.save(folder / "points")
     return point
-
-
-def _work(setup: Setup, key: Key, study: str, folder: Path | None) -> Point:
-    torch.set_num_threads(1)  # in a worker process of ours, never in the user's
-    return _computed(setup, key, study, folder)
