@@ -1,14 +1,12 @@
 """Two equations of one discrete run compared: how far their expectations are apart, from common noise."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from sme import comparison_picture, effort, report
@@ -19,9 +17,9 @@ from sme.effort import Effort
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.moments import Moments
-from sme.paired import BLOCKS, SHARD_PAIRS
+from sme.paired import BLOCKS
+from sme.processes import spread
 from sme.provenance import Provenance
-from sme.setup import Setup
 from sme.specification import Specification
 from sme.tables import labels
 from sme.version import version
@@ -57,11 +55,13 @@ class Comparison:
     table: pd.DataFrame
     seed: int
     complete: bool = True
+    versions: tuple[str, ...] = field(default_factory=lambda: (version(),))
+    """of the code that made it"""
 
     @property
     def provenance(self) -> Provenance:
         """The code and the seed that made it."""
-        return Provenance(self.study, (version(),), (self.seed,))
+        return Provenance(self.study, self.versions, (self.seed,))
 
     def text(self, style: str = "simple") -> str:
         """The table, in one of tabulate's styles."""
@@ -88,20 +88,21 @@ class Comparison:
         """Draw the differences over `τ` to a file, in a format that its ending names."""
         return comparison_picture.draw(self.names, self.table, self.provenance, Path(path))
 
-    def save(self, folder: Path) -> "Comparison":
+    def save(self, folder: Path) -> None:
         """Write `compare-….csv`, `.md` and `.png`, with the step sizes of an earlier one of the same seed beside these."""
         equations = "-".join(name.replace("order ", "order").replace(", ", "-") for name in self.names)
         path = folder / f"compare-{equations}-seed{self.seed}.csv"
+        rows = self.table.assign(**self.provenance.columns)
         if path.exists():
-            earlier = pd.read_csv(path)
-            fresh = {f"{tau:.6g}" for tau in self.table["tau"]}
-            kept = earlier[~earlier["tau"].map("{:.6g}".format).isin(fresh)]
-            both = pd.concat([kept[COLUMNS], self.table]) if len(kept) else self.table
-            self.table = both.sort_values("tau", ascending=False, kind="stable", ignore_index=True)
-        write_text(path, self.table.assign(**self.provenance.columns).to_csv(index=False, float_format="%.6g"))
-        write_text(path.with_suffix(".md"), self.text("github") + "\n")
-        self.plot(path.with_suffix(".png"))
-        return self
+            earlier, fresh = pd.read_csv(path), {f"{tau:.6g}" for tau in rows["tau"]}
+            earlier = earlier[~earlier["tau"].map("{:.6g}".format).isin(fresh)]
+            parts = [part for part in (earlier, rows) if len(part)]
+            rows = pd.concat(parts).sort_values("tau", ascending=False, kind="stable", ignore_index=True)
+        versions = {one for each in rows["version"] for one in each.split()}
+        whole = replace(self, table=rows[COLUMNS], versions=tuple(sorted(versions)))
+        write_text(path, rows.to_csv(index=False, float_format="%.6g"))
+        write_text(path.with_suffix(".md"), whole.text("github") + "\n")
+        whole.plot(path.with_suffix(".png"))
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
@@ -119,7 +120,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
         raise SMEError(f"the two studies have no step size in common (tau is {have}): give one or more, "
                        "compare(…, tau=[1/8, 1/16])")
     spec, names = one[0], tuple(f"order {order}, {each.brownian}" for each, order in (one, other))
-    duels = {(one[1], steps): _duel(spec.setup(one[1], steps, how.device), other) for steps in grid}
+    duels = {(one[1], steps): Duel.of(spec.setup(one[1], steps, how.device), other[1], other[0].brownian) for steps in grid}
     if how.backend != "torchsde":
         duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
@@ -155,39 +156,25 @@ def _check(one: Side, other: Side) -> None:
                        "orders=(2, 1), or another study")
 
 
-def _duel(setup: Setup, other: Side) -> Duel:
-    values = {each.name: getattr(setup, each.name) for each in fields(Setup)}
-    return Duel(**values, rival=(other[1], other[0].brownian))
-
-
 def _compute(tasks: list[tuple[Duel, int]], how: Effort) -> Iterator[tuple[int, list[tuple[Moments, int]]]]:
     ready = {}
     for duel, _ in tasks:
         if duel.steps not in ready:
             ready[duel.steps] = prepared(duel)
     work = [(ready[duel.steps], how.seed, shard) for duel, shard in sorted(tasks, key=lambda task: -task[0].steps)]
-    if how.processes == 1:
-        yield from ((duel.steps, run_shard(duel, seed, shard)) for duel, seed, shard in work)
-    else:
-        with parallel_config("loky", n_jobs=how.processes, inner_max_num_threads=1):
-            yield from Parallel(return_as="generator")(delayed(_work)(*each) for each in work)
-
-
-def _work(duel: Duel, seed: int, shard: int) -> tuple[int, list[tuple[Moments, int]]]:
-    torch.set_num_threads(1)  # in a worker process of ours, never in the user's
-    return duel.steps, run_shard(duel, seed, shard)
+    yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 
 
 def _rows(spec: Specification, steps: int, folds: list[list[tuple[Moments, int]]]) -> Iterator[tuple[Any, ...]]:
     rows = [(label, time, name) for label, time in labels(spec.times, spec.horizon) for name in spec.observables]
     moments = [Moments.merged(part for part, _ in fold) for fold in folds]
     mean, stderr = estimate(moments, 2 * len(rows))
-    paths = sum(len(fold) for fold in folds) * 2 * SHARD_PAIRS // BLOCKS
-    lost = sum(lost for fold in folds for _, lost in fold) / paths
+    lost = sum(lost for fold in folds for _, lost in fold)
+    paths = 2 * sum(each.count for each in moments) + lost
     for i, (label, time, name) in enumerate(rows):
         bias = mean[len(rows) + i]
         z = mean[i] / np.hypot(stderr[i], bias) if stderr[i] > ROUNDING * abs(mean[i]) else np.nan
-        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], bias, z, paths, lost
+        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], bias, z, paths, lost / paths
 
 
 def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> dict[str, pd.Series]:

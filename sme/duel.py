@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -19,9 +19,12 @@ from sme.moments import Moments
 from sme.paired import BLOCKS, DIVERGED, chunk
 from sme.setup import Setup
 from sme.simulate.increments import Increments, together
+from sme.simulate.schemes import Scheme, scheme
 
 VARIABLES = 256
 """most noise variables of the quadratic forms"""
+FINEST = 256
+"""substeps in a unit of time"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,18 @@ class Duel(Setup):
     rival: tuple[int, str] = (1, "independent")
     """order and Brownian motions of the second equation"""
     forms: "Forms | None" = None
+
+    @classmethod
+    def of(cls, setup: Setup, order: int, brownian: str) -> "Duel":
+        """A setup's own equation against this one."""
+        return cls(**{each.name: getattr(setup, each.name) for each in fields(Setup)}, rival=(order, brownian))
+
+    def substeps(self, scheme: Scheme) -> int:
+        """At least `FINEST` to a unit of time: so little noise is left that the integrator's bias would decide."""
+        count = super().substeps(scheme)
+        while count < FINEST * self.tau:
+            count *= 2
+        return count
 
     def equations(self) -> list[Equation]:
         """The equation under test and its rival."""
@@ -71,8 +86,7 @@ def forms(duel: Duel) -> Forms | None:
     if duel.marks[-1] > LONGEST:
         return None
     equations, (first, second) = duel.equations(), duel.motions
-    substeps = Ladder(equations[0], duel.whole(1)).scheme.substeps(duel.tau)
-    groups, motions = duel.groups(substeps), first + second
+    groups, motions = duel.groups(duel.substeps(scheme(equations[0]))), first + second
     if not groups or not motions:
         return None
     size = groups * motions

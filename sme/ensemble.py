@@ -58,7 +58,7 @@ class Ensemble(ABC):
         self.setup, self.paths, self.done = setup, 2 * pairs, 0
         self.device = setup.start["theta"].device
         self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
-        self.increments = Increments(numbers, pairs, self.ladders[0].scheme.substeps(setup.tau), setup.tau, self.device, offset)
+        self.increments = Increments(numbers, pairs, setup.substeps(self.ladders[0].scheme), setup.tau, self.device, offset)
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
         self.carry = self._zeros(self.controls.carried if self.controls else 0)

@@ -5,13 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-from tabulate import tabulate_formats
 
 from sme import asked as requests
 from sme import picture, predicted, report, tables
 from sme import points as files
 from sme.asked import Asked
-from sme.errors import SMEError, choose
+from sme.errors import SMEError
 from sme.files import write_text
 from sme.outline import Outline
 from sme.points import Key, Point
@@ -148,7 +147,6 @@ class Findings:
         if self.errors.empty:
             kept = "Its tables, from points that are not here, are in slopes.md. " if self.published else ""
             return f"{self.name}: no points. {kept}{self.remark}".strip()
-        choose("style", style, [*tabulate_formats, "latex"])
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
         physical = report.hyperparameters(self.points)

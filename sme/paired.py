@@ -50,7 +50,7 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
         return None
     if setup.marks[-1] > LONGEST:
         return _solved(setup)
-    substeps = scheme(setup.reference()).substeps(setup.tau)
+    substeps = setup.substeps(scheme(setup.reference()))
     ladder = Ladder(setup.reference(), setup.whole(1))
     values = []
     for k in range(setup.marks[-1]):

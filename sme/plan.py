@@ -138,7 +138,7 @@ def _compiled() -> float:
 
 
 def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float) -> dict[str, Any]:
-    substeps, steps = scheme(setup.equation()).substeps(setup.tau), setup.marks[-1]
+    substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
     levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
     return {"order": setup.order, "tau": setup.tau, "paths": shards * SHARD_PATHS, "shards": shards, "found": found,
             "left_out": left_out, "steps": steps, "substeps": substeps,

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
+from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
+from sme.errors import choose
 from sme.points import Point
 from sme.provenance import Provenance
 from sme.tables import MAX
@@ -65,7 +66,14 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid(table: pd.DataFrame, style: str) -> str:
-    """A table in one of tabulate's styles."""
+    """A table in one of tabulate's styles.
+
+    Raises
+    ------
+    SMEError
+        for a style that it has not.
+    """
+    choose("style", style, [*tabulate_formats, "latex"])
     if style == "github":  # a bar would end the cell
         table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
     return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]

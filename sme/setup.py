@@ -15,6 +15,7 @@ from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC, Regime
 from sme.simulate.chain import Chain
+from sme.simulate.schemes import Scheme
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Setup:
         """The order-1 equation whose error is the yardstick of order 2."""
         brownian = "none" if self.regime == BALLISTIC else "independent"
         return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
+
+    def substeps(self, scheme: Scheme) -> int:
+        """Substeps of the finest level in one optimizer step."""
+        return scheme.substeps(self.tau)
 
     def equations(self) -> list[Equation]:
         """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""

@@ -115,7 +115,7 @@ class Specification:
         setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
                       start, marks, observables)
         motions = max(problem.noise.motions, problem.noise.second_motions)
-        if steps * scheme(setup.equation()).substeps(tau) * motions >= COUNTER:
+        if steps * setup.substeps(scheme(setup.equation())) * motions >= COUNTER:
             raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
                            f"{COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
         return setup
