@@ -120,5 +120,5 @@ def _finish(figure: Figure, handles: list[Any], columns: int, tau: float, proven
     """Title and key; the foot is left free for the line of provenance."""
     foot = FOOT / figure.get_figheight()
     figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
-    figure.suptitle(f"{provenance.study}, τ = {tau:g}", fontsize="small")
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="x-small")
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="x-small",
+                  title=f"{provenance.study}, τ = {tau:g}", title_fontsize="small")
