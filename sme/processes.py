@@ -1,5 +1,6 @@
 """Work over processes."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -14,11 +15,12 @@ def spread(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], processes: 
     if processes == 1:
         yield from (work(*task) for task in tasks)
         return
-    with parallel_config("loky", n_jobs=processes, inner_max_num_threads=1):
+    with parallel_config("loky", n_jobs=processes, inner_max_num_threads=1, initializer=_ready):
         parallel = Parallel(return_as="generator" if ordered else "generator_unordered", batch_size=1)
-        yield from parallel(delayed(_alone)(work, task) for task in tasks)
+        yield from parallel(delayed(work)(*task) for task in tasks)
 
 
-def _alone(work: Callable[..., T], task: tuple[Any, ...]) -> T:
-    torch.set_num_threads(1)  # in a worker process of ours, never in the user's
-    return work(*task)
+def _ready() -> None:
+    """In a worker process of ours, never in the user's."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all processes: the first one ends the others

@@ -205,6 +205,7 @@ def run(script: str, words: list[str], patch: Patch) -> list[str]:
     if script.endswith(".py"):
         runpy.run_path(str(ROOT / script), run_name="__main__")
     else:
+        patch.delitem(sys.modules, script, raising=False)  # a benchmark may have imported it, which runpy warns of
         runpy.run_module(script, run_name="__main__")
     return given
 
