@@ -38,6 +38,8 @@ class Setup:
     """the weights of the control variates"""
     source: str = ""
     """the C source of the run; empty for the path through torchsde"""
+    finest: int | None = None
+    """substeps in one optimizer step, in place of the scheme's own number"""
     ordinary: Float[np.ndarray, "marks observables"] | None = None
     """the observables along the order-1 ODE, where that is the reference of order 2"""
 
@@ -62,7 +64,7 @@ class Setup:
 
     def substeps(self, scheme: Scheme) -> int:
         """Substeps of the finest level in one optimizer step."""
-        return scheme.substeps(self.tau)
+        return self.finest or scheme.substeps(self.tau)
 
     def equations(self) -> list[Equation]:
         """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""

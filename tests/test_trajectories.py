@@ -24,7 +24,7 @@ def _small(monkeypatch):
 
 
 def made(optimizer=None, problem=None, **changes):
-    arguments = {"tau": 1 / 4, "start": START, "paths": 1, **changes}
+    arguments = {"tau": 1 / 4, "start": START, "paths": 512, **changes}
     return sme.trajectories(problem or sme.Quadratic(), optimizer or sme.SGD(), **arguments)
 
 
@@ -183,7 +183,7 @@ def command(monkeypatch, *overrides):
     ["experiment=minibatch", "problem.examples=12", "observables=[loss]"],
 ], ids=" ".join)
 def test_the_experiments_have_trajectories(overrides, tmp_path, monkeypatch, capsys):
-    command(monkeypatch, *overrides, "paths=1", f"results={tmp_path}")
+    command(monkeypatch, *overrides, "paths=512", "processes=1", f"results={tmp_path}")
     assert "discrete − equation" in capsys.readouterr().out
     (folder,) = (tmp_path / "trajectories").iterdir()
     steps = {"obstruction": "-tau0.125", "minibatch": "-tau0.5"}
