@@ -119,9 +119,10 @@ def known_answers(words: list[str], patch: Patch) -> list[str]:
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
-    """One regime, one noise, one optimizer, which is named if any is."""
-    named = [each for each in catalogue.OPTIMIZERS if each.name in words]
-    patch.setattr(catalogue, "OPTIMIZERS", (named or catalogue.OPTIMIZERS)[:1])
+    """One regime, one noise, one optimizer: the first that is named, if any is."""
+    named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
+    words = [word for word in words if word not in {each.name for each in named[1:]}]
+    patch.setattr(catalogue, "OPTIMIZERS", named[:1])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
     return [*words, "--processes", "1"]

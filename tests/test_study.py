@@ -135,7 +135,8 @@ def test_the_difference_of_two_equations_is_the_exact_one(monkeypatch):
     assert (table["paths"] == 2 * 256 * paired.BLOCKS).all()
 
 
-@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.AdamW()], ids=lambda each: each.name)
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(), pytest.param(sme.AdamW(), marks=pytest.mark.slow)],
+                         ids=lambda each: each.name)
 def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 0.5, START, None, None)
@@ -186,7 +187,7 @@ def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monke
 
 def test_step_memory_against_independent_motions():
     common = {"problem": sme.Polynomial(noise=0.7), "optimizer": sme.RMSProp(c=2.0), "regime": "batch_equivalent",
-              "start": {"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])}, "tau": [1 / 8, 1 / 16], "horizon": 0.25}
+              "start": {"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])}, "tau": 1 / 8, "horizon": 0.25}
     memory = begun(None, brownian="step_memory", **common)
     found = memory.compare(begun(None, **common))
     assert found.names == ("order 2, step_memory", "order 2, independent")
