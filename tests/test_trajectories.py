@@ -97,10 +97,10 @@ def test_every_path_is_in_a_histogram():
 
 
 def test_pieces_of_any_size_give_the_same_numbers(monkeypatch):
-    whole = made(sme.Adam())
+    whole = made(sme.Adam(), tau=1 / 2)
     monkeypatch.setattr(tracking, "HELD", 1)
     monkeypatch.setattr(tracking, "FEWEST", 16)
-    parts = made(sme.Adam())
+    parts = made(sme.Adam(), tau=1 / 2)
     same = ["mean", "stderr", "sd", "difference", "difference_stderr", "integrator_bias", "paths", "floored"]
     pd.testing.assert_frame_equal(whole.table[same], parts.table[same], rtol=1e-9)
     assert (whole.table["low"] - parts.table["low"]).abs().max() < 0.3 * whole.table["sd"].max()
