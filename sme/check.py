@@ -4,12 +4,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from sme.equations.base import Equation
 from sme.equations.registry import assemble, by_signs, check_parts, equation
 from sme.errors import SMEError
 from sme.inputs import number, several
@@ -78,7 +80,7 @@ class OrderCheck:
 
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int = 2, brownian: str = "independent",
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None) -> OrderCheck:
+                tau: Sequence[float] | None = None, kind: type[Equation] | None = None) -> OrderCheck:
     """Prove the order of an equation by computation: no Monte Carlo, seconds for two parameters.
 
     The optimizer's expectation of test functions after one step, by quadrature over the noise or the
@@ -98,6 +100,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         linear functionals, which see every moment, and cubic monomials.
     tau
         two or more step sizes, each half of the one before; default 2⁻⁹ and 2⁻¹⁰.
+    kind
+        a class of equations, such as one of your own, in place of the one that `sme` has.
 
     Raises
     ------
@@ -108,7 +112,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     place = named(regime)
     skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
     # of skewed noise the equation of order ½ is checked too, which is refused elsewhere
-    build = assemble if skewed and order == 1 and brownian == "independent" and not by_signs(optimizer) else equation
+    half = skewed and order == 1 and brownian == "independent" and not by_signs(optimizer)
+    build = assemble if half and kind is None else partial(equation, kind=kind)
     tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
     if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
         raise SMEError(f"tau must hold two or more step sizes, each half of the one before, the first at most {LARGEST:g}, "
@@ -145,7 +150,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     # the residual is τ² T₃φ + O(τ³) then: its own ratio may be far from 4 where the two nearly cancel
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
-    title = f"{optimizer.name}, {place.name}, order {order}, {brownian}"
+    title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
     obstacle = _obstacle(order, proved, _proved(bare), sizes, skewed)
     return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
 
