@@ -1,5 +1,7 @@
 """The published equations: each differs from ours in its term alone, which breaks order 2, and costs what it costs directly."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,57 @@ def change(case, problem, optimizer):
 def test_a_difference_is_none_where_its_term_is_switched_off(name):
     assert change(CASES[name], *OFF[name]).abs().max() < 1e-12
     assert change(CASES[name], CASES[name].problem, CASES[name].optimizer).abs().max() > 1e-4
+
+
+def written_out(name, t=1.5, theta=0.6, m=0.3, v=0.8, tau=TAU, c=0.7, c1=1.3, c2=0.6, eps=0.1):
+    """What the scripts have for one parameter, `name` of their terms and the others as ours: by (function, field)."""
+    f1, f2, f3 = theta + 0.3 * theta**3, 1 + 0.9 * theta**2, 1.8 * theta
+    s, s1, s2 = (0.3 + 0.2 * math.sin(theta), 0.2 * math.cos(theta), -0.2 * math.sin(theta)) if name in STATE else (0.3, 0, 0)
+    var, var1, var2 = s * s, 2 * s * s1, 2 * (s1 * s1 + s * s2)
+    n1, n2 = (1, 0) if name == "EarlyAdam" else (2, 1)
+    l1, l2 = (math.log(1 - rate * tau) / tau for rate in (c1, c2))
+    g1, g2 = (1 - math.exp((t + n * tau) * rate) for n, rate in ((n1, l1), (n2, l2)))
+    slope1, slope2 = -l1 * (1 - g1), -l2 * (1 - g2)
+    gain = math.sqrt(g2) / g1
+    gain1 = (0.5 * slope2 * g1 / math.sqrt(g2) - math.sqrt(g2) * slope1) / g1**2
+    p, q = 1 / (math.sqrt(v) + eps), 1 / (math.sqrt(v) + eps * math.sqrt(g2))
+    in_time = (1 if name == "GrowingAdam" else -eps) * 0.5 * slope2 * q * q / math.sqrt(g2)
+    big = f1 * f1 + var - v
+    adam = -gain * q * m + tau / 2 * (c1 * gain * (m - f1) * q - c2 * gain / 2 * q * q / math.sqrt(v) * big * m
+                                      + (gain * in_time + gain1 * q) * m)
+    return {
+        "OneMotionRMSProp": {("diffuse", 1): math.sqrt(tau) * 2 * c * f1 * s},
+        "CubedRMSProp": {("drift", 0): -f1 * p - tau / 2 * (f2 * p * p * f1 + c / 2 * p**3 * big * f1)},
+        "FlatVarianceRMSProp": {("drift", 1): c * big + tau / 2 * (2 * c * f1 * f2 * f1 * p + c * c * big)},
+        "BentRMSProp": {("drift", 0): -f1 * p - tau / 2 * (f2 * p * p * f1 + c / 2 * p * p / math.sqrt(v) * (var - v) * f1
+                                                           + 2 * var * f3 * p**3)},
+        "ScaledHessianRMSProp": {("diffuse", 0): -(p * s + tau * (c * f2 * p * p * s / 2
+                                                                 + c / 4 * p * p / math.sqrt(v) * (var - v) * s))},
+        "SwayedRMSProp": {("drift", 1): c * (var - v) + tau * (c * f1 * f1 + c * c / 2 * (var - v) - var1 * f1 * p / 2
+                                                              - tau / 2 * p * p * var * var2)},
+        "OpposedAdam": {("diffuse", 1): math.sqrt(tau) * c1 * s, ("diffuse", 2): -math.sqrt(tau) * 2 * c2 * f1 * s},
+        "GradientAdam": {("drift", 2): c2 * big + tau / 2 * (2 * c2 * f1 * f2 * f1 * q * gain + c2 * c2 * big)},
+        "GrowingAdam": {("drift", 0): adam}, "EarlyAdam": {("drift", 0): adam},
+        "LeadingAdam": {("diffuse", 1): c1 * s},
+        "UnscaledAdam": {("diffuse", 0): -tau / 2 * gain * q * s},
+    }[name]
+
+
+STATE = ("FlatVarianceRMSProp", "SwayedRMSProp")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_term_is_that_of_the_scripts(name):
+    case, problem = CASES[name], VARYING if name in STATE else CONSTANT
+    optimizer = (sme.RMSProp(c=0.7, eps=0.1) if "m" not in case.optimizer.fields else
+                 sme.Adam(c1=1.3, c2=0.6, eps=0.1, bias_correction=True, t0=1.0, clock=(2, 1)))
+    one = equation(problem, optimizer, regime(case.regime), TAU, 2, case.brownian, case.kind)
+    x = torch.tensor([[0.6, *([0.3] if "m" in optimizer.fields else []), 0.8]], dtype=torch.float64)
+    dW = torch.zeros(1, one.motions, dtype=torch.float64)
+    dW[:, 0] = 1.0
+    found = {"drift": one.drift(1.5, x)[0], "diffuse": one.diffuse(1.5, x, dW)[0]}
+    for (function, field), value in written_out(name).items():
+        assert float(found[function][field]) == pytest.approx(value, rel=1e-10)
 
 
 def test_a_momentum_that_is_the_gradient_is_no_difference():
