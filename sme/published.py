@@ -105,7 +105,7 @@ DIFFERENCES = (
                "+½ c ∂σ(P∘g) − ¼ c D_θθ:∇²σ", "noise that depends on θ (Poly)", "none: Σ constant",
                VARYING, RMSProp(), BATCH, "mean v", {"theta": [0.8]}),
     Difference(terms.OpposedAdam, "Adam, both regimes", "noise on v: −√τ 2c₂ g∘S dW¹", "+√τ 2c₂ g∘S dW¹", "any noise", "active",
-               QUADRATIC, ADAM, BALLISTIC),
+               QUADRATIC, ADAM, BALLISTIC, "|v|^2"),
     Difference(terms.GradientAdam, "Adam, ballistic", "b₁_v: c₂ Γ g∘H(P∘g)", "c₂ Γ g∘H(P∘m)", "m ≠ g", "active", QUADRATIC, ADAM,
                BALLISTIC, "mean v"),
     Difference(terms.GrowingAdam, "Adam, both regimes", "b₁_θ: ∂_t P = +P² ∂_t √γ₂", "−ε P² ∂_t √γ₂", "bias correction", "active",

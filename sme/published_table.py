@@ -54,7 +54,7 @@ def text(table: pd.DataFrame, style: str = "simple") -> str:
                                    ("error of theirs", ["error_published", "stderr_published", "bias_published"]),
                                    ("cost", ["cost", "cost_stderr", "cost_bias"]))}
     rates = {words: slopes(table, name)[shown.index].map("{:.2f}".format).replace("nan", "–")
-             for words, name in (("slope of ours", "error"), ("of theirs", "error_published"))}
+             for words, name in (("slope of ours", "error"), ("of theirs", "error_published"), ("of the cost", "cost"))}
     measured = pd.DataFrame({"": shown["difference"].map(numbers), "loss": shown["problem"], "observable": shown["observable"],
                              "tau": shown["tau"].map("{:g}".format), **errors, **rates})
     title = f"# {TITLE}" if style == "github" else TITLE
