@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sme import effort, paired
+from sme import closer, effort, paired
 from sme.backend import BACKENDS, compiled_setups
 from sme.controls import responses
 from sme.ensemble import LEVELS
@@ -20,7 +20,7 @@ from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.processes import spread
-from sme.sample import Edges, Paths, Summary, edges, follow, summary
+from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
 from sme.specification import Observables, Specification, orders
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
@@ -109,11 +109,12 @@ def trajectories(
     if numbers >= effort.SHARD_PATHS:
         numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
-    found, bins = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
+    found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
-                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place)
-    for table in (made.table, made.histograms):
+                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times))
+    for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.save()
     return made
@@ -167,23 +168,24 @@ def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str,
 
 
 def _run(setups: Mapping[int, Setup], numbers: Iterable[tuple[tuple[int, ...], range]], where: Where,
-         processes: int) -> tuple[dict[str, Summary], Edges]:
-    """The summaries of all curves, and the edges of the histograms, which the first paths choose."""
+         processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
     (first, pairs), *rest = numbers
     total = (len(pairs) + sum(len(each) for _, each in rest)) * len(setups) * next(iter(setups.values())).steps
     with tqdm(total=total, unit="pair-step", unit_scale=True, disable=None, leave=False) as bar:
-        found, bins = _piece(setups, first, pairs, where, None, bar.update)
+        found, bins, both = _piece(setups, first, pairs, where, None, bar.update)
         tasks = [(setups, shard, each, where, bins, bar.update if processes == 1 else None) for shard, each in rest]
-        for (new, _), (_, each) in zip(spread(_piece, tasks, processes), rest, strict=True):
+        for (new, _, more), (_, each) in zip(spread(_piece, tasks, processes), rest, strict=True):
             found = {name: found[name].merge(summary) for name, summary in new.items()}
+            both = both.merge(more) if both is not None and more is not None else None
             if processes > 1:
                 bar.update(len(each) * len(setups) * next(iter(setups.values())).steps)
-    return found, bins
+    return found, bins, both
 
 
 def _piece(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, where: Where, bins: Edges | None,
-           progress: Callable[[int], object] | None) -> tuple[dict[str, Summary], Edges]:
-    """The summaries of some pairs, with edges of their own if none are given."""
+           progress: Callable[[int], object] | None) -> tuple[dict[str, Summary], Edges, Sums | None]:
+    """The summaries of some pairs, with edges of their own if none are given; of two orders also how close both are."""
     curves: dict[str, Paths] = {}
     with torch.no_grad():
         for order, setup in setups.items():
@@ -191,7 +193,8 @@ def _piece(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, 
             curves.setdefault(DISCRETE, discrete)
             curves[f"order {order}"] = curve
     found = edges(list(curves.values()), where) if bins is None else bins
-    return {name: summary(curve, curves[DISCRETE], found, where) for name, curve in curves.items()}, found
+    both = closer.sums(*curves.values()) if len(curves) > 2 else None
+    return {name: summary(curve, curves[DISCRETE], found, where) for name, curve in curves.items()}, found, both
 
 
 def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tuple[int, ...], range]]:

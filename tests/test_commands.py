@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture
+from sme import catalogue, controls, paired, picture, published
 from sme.simulate import library
 
 ROOT = Path(__file__).parent.parent
@@ -118,6 +118,14 @@ def known_answers(words: list[str], patch: Patch) -> list[str]:
     return [*words, "--tau=1/4", "--paths=1", "--processes=1"]
 
 
+def differences(words: list[str], patch: Patch) -> list[str]:
+    """One difference, a short horizon, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    patch.setattr(published, "HORIZON", 0.25)
+    patch.setattr(published, "DIFFERENCES", published.DIFFERENCES[:1])
+    return [*words, "--tau=1/8,1/16", "--paths=1", "--processes=1"]
+
+
 def check_order(words: list[str], patch: Patch) -> list[str]:
     """One regime, one noise, one optimizer: the first that is named, if any is."""
     named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
@@ -187,6 +195,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/trajectories.py": (trajectories, "discrete − equation"),
     "scripts/study.py": (study, "verdict|z of the tables"),
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
+    "scripts/published.py": (differences, "error of theirs"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
