@@ -4,6 +4,7 @@ from sme.check import OrderCheck, check_order
 from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
+from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.measure import load, weak_error
@@ -26,6 +27,7 @@ from sme.problems.logistic import Logistic
 from sme.problems.network import Network
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
+from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
 from sme.study import Interrupted, Study
 from sme.tracking import trajectories
@@ -37,7 +39,10 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "BreastCancer",
     "Comparison",
+    "Diabetes",
+    "DiagonalNoise",
     "Digits",
     "GaussianNoise",
     "Interrupted",

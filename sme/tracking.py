@@ -31,8 +31,8 @@ CHECKPOINTS = (0.25, 0.5, 1.0)
 """the default times of the histograms, as shares of the horizon"""
 Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
-HELD, FEWEST = 2**24, 256
-"""numbers of the curves at a time, and the least number of pairs"""
+HELD, FEWEST, LEAST = 2**24, 256, 16
+"""numbers of the curves at a time; the least number of pairs, and where there are few"""
 
 
 def trajectories(
@@ -204,6 +204,8 @@ def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tu
     while held * size > HELD and size > FEWEST:
         size //= 2
     pairs, pieces = (paths + 1) // 2, list[tuple[tuple[int, ...], range]]()
+    if pairs < paired.BLOCKS * paired.BLOCK_PAIRS:  # less than a shard: enough pieces for a few processes
+        size = min(size, max(LEAST, -(-pairs // paired.BLOCKS)))
     for which in range(-(-pairs // paired.BLOCK_PAIRS)):
         block = (seed, setup.steps, which // paired.BLOCKS, which % paired.BLOCKS)
         last = min(pairs - which * paired.BLOCK_PAIRS, paired.BLOCK_PAIRS)
