@@ -124,7 +124,7 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
-    ["experiment=published_quadratic", "tau=[1/3,1/4]", "horizon=1", "order=2"],
+    ["experiment=published_quadratic", "tau=[1/4,1/8]", "horizon=1", "times=[0.5,1]", "order=2"],
     ["tau=1/8"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
     ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
 ]
