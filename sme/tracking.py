@@ -76,7 +76,7 @@ def trajectories(
     paths
         rounded up to whole shards of 32 768.
     results
-        folder; tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+        folder; `spec.json`, tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
 
     Raises
     ------
@@ -94,6 +94,8 @@ def trajectories(
     shards, seed = len(effort.shards(whole("paths", paths, 1), None, spec.horizon / steps)), whole("seed", seed, 0)
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
     found, bins = _run(setups, seed, shards, where)
+    if place is not None:
+        spec.outline().write(place, spec.describe(), spec.recipe())
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place)

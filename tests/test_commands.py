@@ -126,6 +126,12 @@ def collect(words: list[str], patch: Patch) -> list[str]:
     return words
 
 
+def panels(words: list[str], patch: Patch) -> list[str]:
+    """On the results of this repository, as its pictures are made."""
+    shutil.copytree(ROOT / "results", "results", ignore=shutil.ignore_patterns("points", "*.png"))
+    return words
+
+
 def benchmark(*options: str) -> Tiny:
     """With these options; what it would write goes into a copy of the page."""
 
@@ -180,6 +186,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),
     "benchmarks/precision.py": (benchmark("--most=256", "--pairs=64", "--paths=512", "--repeats=1"), "The usual way"),
