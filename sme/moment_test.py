@@ -22,6 +22,8 @@ from sme.simulate.chain import Chain
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
 
+NODES = 2**14
+"""of the quadrature at a time"""
 SETTLED = 1e-13
 """relative change of the chain's expectation below which its quadrature is taken as exact"""
 STEP = 1e-2
@@ -44,9 +46,11 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
         return _over_signs(chain, x, phi, t)
     last = None
     for z, weights in rules(chain.problem.noise):
-        start = {name: part.expand(len(z), -1) for name, part in zip(fields, x.split(dim), strict=True)}
-        state, _ = chain.step_at(start, z, t)
-        value: Tensor = weights @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
+        value = x.new_zeros(())
+        for nodes, shares in zip(z.split(NODES), weights.split(NODES), strict=True):
+            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
+            state, _ = chain.step_at(start, nodes, t)
+            value = value + shares @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
         if not bool(torch.isfinite(value).all()):
             raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
                            "change the state or the test functions, or name the fields that are never negative in `nonnegative`")
@@ -108,14 +112,15 @@ class Generator:
         return torch.cat((b, torch.zeros_like(z[:, self.size :])), -1)
 
     def noise(self, t: float, z: X) -> Float[Tensor, "columns points system"]:
-        """The columns at many points."""
+        """The columns at many points, of more than the system has numbers as many others with the same covariance."""
         count = len(self.motions)
         x, y = z[:, : self.size].repeat(count, 1), z[:, self.size :].repeat(count, 1)
         dW = self.motions.repeat_interleave(len(z), 0)
         g = self.equation.diffuse(t, x, dW)
         if self.equation.remembers:
             g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
-        return g.reshape(count, *z.shape)
+        g = g.reshape(count, *z.shape)
+        return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
 
     def _autonomous(self, t: float, point: X) -> bool:
         here, later = ((self.drift(at, point), self.noise(at, point)) for at in (t, t + 0.37))
