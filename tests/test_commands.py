@@ -70,13 +70,20 @@ def weak_error(words: list[str], patch: Patch) -> list[str]:
         patch.setattr(controls, "LONGEST", 0)
     swept = any(re.match(r"tau=[^[]*,", word) for word in words)
     kept = [word for word in words if not word.startswith(("tau=", "horizon=", "paths="))]
-    horizon = "1" if any(word.startswith("times=") for word in words) else "0.125"
+    if "experiment=published_quadratic" in words:
+        kept = [*firsts(kept), "times=[0.5,1]"]
+    horizon = "1" if any(word.startswith("times=") for word in kept) else "0.125"
     added = ["tau=1/8,1/16" if swept else "tau=[1/8,1/16]", f"horizon={horizon}", "processes=1"]
     if not any(word.startswith("shards=") for word in words):
         added.append("paths=1")
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
     return [*own(kept, patch), *added]
+
+
+def firsts(words: list[str]) -> list[str]:
+    """The first of the values that a sweep gives each setting."""
+    return [word if "[" in word else word.partition(",")[0] for word in words]
 
 
 def own(words: list[str], patch: Patch) -> list[str]:
@@ -87,8 +94,11 @@ def own(words: list[str], patch: Patch) -> list[str]:
 
 
 def trajectories(words: list[str], patch: Patch) -> list[str]:
-    """A short horizon and one shard."""
-    added = ["horizon=0.25", "paths=1"]
+    """A short horizon and one shard; of a sweep two runs."""
+    words = [word for word in words if not word.startswith(("horizon=", "checkpoints="))]
+    added = ["horizon=0.5", "checkpoints=[0.5]", "paths=1"]
+    if "-m" in words:
+        words = [*firsts(words), "seed=0,1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
     return [*own(words, patch), *added]
