@@ -12,6 +12,7 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.provenance import COLUMNS, Provenance
 from sme.selection import Settings, label, select, settings, telling
+from sme.tables import MAX
 from sme.trajectory import DISCRETE
 
 EQUATIONS = {"independent": "", "none": ", ODE", "step_memory": ", step memory"}
@@ -23,7 +24,8 @@ LEVEL = 1.358
 def errors(results: Path, name: str, conditions: Sequence[str], observables: Sequence[str] = ()) -> str:
     """Join the weak errors of all studies that meet the conditions; a panel for each setting, a curve for each equation.
 
-    Writes `panels/<name>.csv`, `.md` and `.png` in the results folder, and returns the table of slopes as text.
+    Writes `panels/<name>.csv`, the errors, `.md`, the slopes at the end and of the largest errors, and `.png` in the results
+    folder, and returns the table of slopes as text.
 
     Raises
     ------
@@ -33,6 +35,7 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     chosen = select({folder: settings(folder) for folder in studies(results)}, conditions)
     apart = telling(chosen.values(), apart=["brownian"])
     errors, slopes = (_joined(chosen, table, apart) for table in ("errors", "slopes"))
+    slopes = slopes[slopes["at"].isin(["end", MAX])].fillna({"note": ""})
     if observables:
         errors, slopes = (table[table["observable"].isin(observables)] for table in (errors, slopes))
     if errors.empty:
@@ -82,14 +85,15 @@ def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd
     parts = []
     for folder, each in chosen.items():
         try:
-            table = pd.read_csv(folder / f"{file}.csv", dtype=dict.fromkeys(COLUMNS, str))
+            table = pd.read_csv(folder / f"{file}.csv", dtype=dict.fromkeys((*COLUMNS, "note"), str))
         except (OSError, ValueError) as fault:
             raise SMEError(f"{folder / file}.csv is no table ({fault}): run scripts/collect.py, or the command that made it, "
                            "again") from fault
         table.insert(0, "study", folder.name)
         table.insert(1, "setting", label(each, apart))
         if "order" in table:
-            table.insert(2, "equation", [f"order {order}{EQUATIONS[each['brownian']]}" for order in table["order"]])
+            name = EQUATIONS.get(each["brownian"], f", {each['brownian']}")
+            table.insert(2, "equation", [f"order {order}{name}" for order in table["order"]])
         parts.append((tuple(_rank(each.get(name)) for name in apart), table))
     return pd.concat([table for _, table in sorted(parts, key=lambda part: part[0])], ignore_index=True)
 

@@ -1,5 +1,6 @@
 """The pictures of several studies, or of several trajectories, side by side."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -17,9 +17,8 @@ from sme.tables import MAX
 from sme.trajectory_picture import DISCRETE, GREY
 
 CURVES = {"order 1": 0, "order 2": 1, "order 1, ODE": 2, "order 1, step memory": 4, "order 2, step memory": 4}
-"""colours of the equations, by their number in the palette"""
-KEY = 0.42
-"""inches: a line of provenance, and the key"""
+OTHER = 7
+"""colours of the equations, by their number in the palette; and of any other"""
 
 
 def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
@@ -35,20 +34,22 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
             axis = axes[rows.index((observable, at)), columns.index(setting)]
             for curve, data in group.groupby("equation", sort=False):
                 tau, error, noise, bias = (data[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
-                signed(axis, tau, error, 1.96 * noise + np.abs(bias), palette[CURVES[curve]], "-")
+                signed(axis, tau, error, 1.96 * noise + np.abs(bias), palette[CURVES.get(curve, OTHER)],
+                       "-." if "ODE" in str(curve) else "-")
             place = "largest over t" if at == MAX else f"t = {last:g}"
-            frame(axis, group["tau"], group["error"], str(setting), f"|error| in {pretty(observable)}, {place}")
+            frame(axis, group["tau"], group["error"], str(setting), f"|error| in {pretty(observable)},\n{place}")
         _outer(axes)
         for column in range(len(columns)):
             for axis in axes[1:, column]:
                 axis.set_title("")
-        curves = [Line2D([], [], color=palette[CURVES[curve]], label=curve) for curve in shown["equation"].unique()]
+        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], ls="-." if "ODE" in curve else "-", label=curve)
+                  for curve in sorted(shown["equation"].unique())]
         marks = [Line2D([], [], marker="o", color="0.3", ls="none", ms=4, label="error > 0"),
-                 Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4,
-                        label="error < 0 (bars: 95 % and integrator bias)"),
+                 Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="error < 0"),
+                 Line2D([], [], marker="|", color="0.3", ls="none", ms=7, label="95 % and bias"),
                  Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
                  Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2")]
-        _finish(figure, [*curves, *marks], 4 if len(columns) < 4 else 7)
+        _finish(figure, [*curves, *marks])
         return save(figure, provenance, path)
 
 
@@ -70,7 +71,7 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
                 inner = part.iloc[1:-1]
                 edges = [*inner["low"], inner["high"].iloc[-1]]
                 if curve != DISCRETE and (run == runs[-1] or not several):
-                    axis.stairs(inner["density"], edges, color=palette[CURVES[curve]], lw=1.1, zorder=2)
+                    axis.stairs(inner["density"], edges, color=palette[CURVES.get(curve, OTHER)], lw=1.1, zorder=2)
                 elif curve == DISCRETE and several:
                     axis.stairs(inner["density"], edges, color=shades[runs.index(run)], lw=0.9)
                 elif curve == DISCRETE:
@@ -83,18 +84,16 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
             if column == 0:
                 axis.set_ylabel(f"{setting}\ndensity" if setting else "density")
         _outer(axes)
-        curves = [Line2D([], [], color=palette[CURVES[curve]], label=curve if not several else f"{curve}, {runs[-1]}")
+        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve if not several else f"{curve}, {runs[-1]}")
                   for curve in table["curve"].unique() if curve != DISCRETE]
         discrete = ([Line2D([], [], color=shade, label=f"discrete, {run}") for shade, run in zip(shades, runs, strict=True)]
                     if several else [Patch(color=GREY, label="discrete run")])
-        _finish(figure, [*discrete, *curves], 6)
+        _finish(figure, [*discrete, *curves])
         return save(figure, provenance, path)
 
 
 def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
-    size = (max(width * columns, 4.2) + 0.3, height * rows + 0.3 + KEY)
-    foot = KEY / size[1]
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))
+    figure = Figure(figsize=(max(width * columns, 4.2) + 0.3, height * rows + 0.8), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -110,6 +109,14 @@ def _outer(axes: Any) -> None:
         axis.set_xlabel("")
 
 
-def _finish(figure: Figure, handles: list[Any], columns: int) -> None:
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / figure.get_figheight()), ncols=columns,
-                  frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0)
+def _finish(figure: Figure, handles: list[Any]) -> None:
+    """The key, in one line or two above the line of provenance."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    across = max(2, int(figure.get_figwidth() / (0.45 + 0.062 * longest)))
+    lines = math.ceil(len(handles) / across)
+    across = math.ceil(len(handles) / lines)
+    height = figure.get_figheight()
+    foot = (0.2 + 0.17 * lines) / height
+    figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=across, frameon=False,
+                  fontsize="x-small", borderpad=0, borderaxespad=0)

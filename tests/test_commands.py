@@ -94,11 +94,11 @@ def own(words: list[str], patch: Patch) -> list[str]:
 
 
 def trajectories(words: list[str], patch: Patch) -> list[str]:
-    """A short horizon and one shard; of a sweep two runs."""
-    words = [word for word in words if not word.startswith(("horizon=", "checkpoints="))]
-    added = ["horizon=0.5", "checkpoints=[0.5]", "paths=1"]
+    """A short horizon and one shard; of a sweep, which is at τ = 1/50, the first run over four steps."""
     if "-m" in words:
-        words = [*firsts(words), "seed=0,1"]
+        kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
+        return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=1", "backend=torchsde"]
+    added = ["horizon=0.25", "paths=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
     return [*own(words, patch), *added]
