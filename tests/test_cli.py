@@ -118,7 +118,7 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
     ["problem=polynomial"], ["problem=logistic", "problem.examples=12"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
-    ["problem=wells", "problem.noise=gaussian", "regime=batch_equivalent", "order=1"],
+    ["problem=wells", "problem.noise=gaussian", "problem.scale=0.5", "regime=batch_equivalent", "order=1"],
     ["regime=batch_equivalent"],
     ["brownian=none", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
