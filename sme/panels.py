@@ -8,10 +8,10 @@ import pandas as pd
 
 from sme import panels_picture, report
 from sme.collect import studies
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.files import write_text
 from sme.provenance import COLUMNS, Provenance
-from sme.selection import Settings, label, select, settings, telling
+from sme.selection import Settings, following, label, select, settings, telling
 from sme.tables import MAX
 from sme.trajectory import DISCRETE
 
@@ -33,7 +33,7 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
         if no study meets the conditions, or one has no tables.
     """
     chosen = select({folder: settings(folder) for folder in studies(results)}, conditions)
-    apart = telling(chosen.values(), apart=["brownian"])
+    apart = telling(chosen.values(), apart=["brownian"]) or ["optimizer.name", "regime"]
     errors, slopes = (_joined(chosen, table, apart) for table in ("errors", "slopes"))
     slopes = slopes[slopes["at"].isin(["end", MAX])].fillna({"note": ""})
     if observables:
@@ -53,19 +53,23 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
 def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = ()) -> str:
     """Join the histograms of all trajectories that meet the conditions; a row for each setting, a column for each checkpoint.
 
-    Trajectories that differ only in the settings `over`, as in the step size `tau`, share a row. Writes `panels/<name>.csv`,
-    `.md` and `.png` in the results folder, and returns the table of distances as text.
+    Trajectories that differ only in the settings `over`, as in the step size `tau`, and in what follows these, share a row.
+    Writes `panels/<name>.csv`, `.md` and `.png` in the results folder, and returns the table of distances as text.
 
     Raises
     ------
     SMEError
-        if no trajectories meet the conditions.
+        if no trajectories meet the conditions, or they have no such setting.
     """
     there = {}
     for folder in sorted(path.parent for path in results.glob("trajectories/*/spec.json")):
         there[folder] = {**settings(folder), "tau": float(folder.name.rpartition("-tau")[2])}
     chosen = select(there, conditions)
-    table = _joined(chosen, "histograms", telling(chosen.values(), apart=over))
+    for other in over:
+        choose("setting", other, next(iter(chosen.values())))
+    chosen = dict(sorted(chosen.items(), key=lambda item: [_rank(item[1][each]) for each in over], reverse=True))
+    apart = telling(chosen.values(), apart=following(chosen.values(), over) if over else ())
+    table = _joined(chosen, "histograms", apart)
     table["over"] = table["study"].map({folder.name: label(each, over) for folder, each in chosen.items()})
     made = _provenance(name, table)
     distances = _distances(table)

@@ -20,6 +20,8 @@ CURVES = {"order 1": 0, "order 2": 1, "order 1, ODE": 2, "order 1, step memory":
 OTHER = 7
 """colours of the equations, by their number in the palette; and of any other"""
 
+WIDE: dict[str, Any] = {"lw": 5, "alpha": 0.45, "zorder": 1}
+
 
 def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """Draw |error| over τ, a column for each setting, a row for each observable at the end and for its largest error."""
@@ -34,15 +36,19 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
             axis = axes[rows.index((observable, at)), columns.index(setting)]
             for curve, data in group.groupby("equation", sort=False):
                 tau, error, noise, bias = (data[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
-                signed(axis, tau, error, 1.96 * noise + np.abs(bias), palette[CURVES.get(curve, OTHER)],
-                       "-." if "ODE" in str(curve) else "-")
+                colour, bar = palette[CURVES.get(str(curve), OTHER)], 1.96 * noise + np.abs(bias)
+                if "ODE" in str(curve):  # wide, since it may lie under that of an equation with noise
+                    axis.errorbar(tau, np.abs(error), yerr=np.minimum(bar, 0.95 * np.abs(error)), color=colour, elinewidth=1,
+                                  **WIDE)
+                else:
+                    signed(axis, tau, error, bar, colour, "-")
             place = "largest over t" if at == MAX else f"t = {last:g}"
             frame(axis, group["tau"], group["error"], str(setting), f"|error| in {pretty(observable)},\n{place}")
         _outer(axes)
         for column in range(len(columns)):
             for axis in axes[1:, column]:
                 axis.set_title("")
-        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], ls="-." if "ODE" in curve else "-", label=curve)
+        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve, **(WIDE if "ODE" in curve else {}))
                   for curve in sorted(shown["equation"].unique())]
         marks = [Line2D([], [], marker="o", color="0.3", ls="none", ms=4, label="error > 0"),
                  Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="error < 0"),
@@ -56,11 +62,11 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
 def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """Draw the discrete run's and the equations' densities, a row for each setting and variable, a column for each checkpoint.
 
-    Where a row has several runs, each discrete run has its colour, and the equation is that of the last.
+    Where a row has several runs, each discrete run has its colour, and the equation is that of the finest.
     """
     rows = list(table[["setting", "variable"]].drop_duplicates().itertuples(index=False, name=None))
     times, runs = sorted(table["time"].unique()), list(table["over"].unique())
-    palette, shades = sns.color_palette("colorblind"), sns.color_palette("viridis", len(runs))
+    palette, shades = sns.color_palette("colorblind"), sns.color_palette("flare", len(runs))
     several = len(runs) > 1
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure, axes = _grid(len(rows), len(times), 2.1, 1.6)
@@ -82,7 +88,7 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
             if row == 0:
                 axis.set_title(f"t = {time:g}")
             if column == 0:
-                axis.set_ylabel(f"{setting}\ndensity" if setting else "density")
+                axis.set_ylabel("\n".join([*str(setting).split(", "), "density"]).strip())
         _outer(axes)
         curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve if not several else f"{curve}, {runs[-1]}")
                   for curve in table["curve"].unique() if curve != DISCRETE]

@@ -96,6 +96,16 @@ def telling(chosen: Iterable[Settings], apart: Iterable[str] = ()) -> list[str]:
     return differ
 
 
+def following(chosen: Iterable[Settings], leading: Sequence[str]) -> list[str]:
+    """The names of the settings that the `leading` ones fix, themselves too: batch and noise that follow the step size."""
+    each = list(chosen)
+    groups: dict[str, list[Settings]] = {}
+    for one in each:
+        groups.setdefault(repr([one.get(name) for name in leading]), []).append(one)
+    return [name for name in each[0]
+            if all(one.get(name) == group[0].get(name) for group in groups.values() for one in group)]
+
+
 def label(one: Settings, names: Iterable[str]) -> str:
     """The settings of these names in words: `adam, ballistic, d = 6`."""
     return ", ".join(_words(name.rpartition(".")[2], one[name]) for name in names)

@@ -98,7 +98,7 @@ def test_histograms_that_differ_in_the_step_size_share_a_row(results, monkeypatc
     said = panels.histograms(results, "shared", ["problem.problem=quadratic"], ["tau"])
     table = read(results, "shared")
     assert list(table["setting"].unique()) == ["noise = 0.25", "noise = 0.5"]
-    assert list(table["over"].unique()) == ["τ = 0.25", "τ = 0.5"]
+    assert list(table["over"].unique()) == ["τ = 0.5", "τ = 0.25"]  # the finest last, whose equation is drawn
     assert len(table) == 3 * 2
     assert (table["chance"] > 0).all()
     assert "sme " in said
@@ -129,12 +129,15 @@ def test_labels_say_what_differs_and_no_more():
     assert selection.telling(each) == ["optimizer.name", "problem.level"]
     assert selection.telling(each, ["problem.level"]) == ["optimizer.name"]
     assert selection.label(each[0], ["optimizer.name", "problem.level"]) == "adam, noise level = 0.5"
+    scaled = [{"tau": tau, "problem.batch_size": 4 * tau, "problem.level": level} for tau in (1, 2) for level in (0, 1)]
+    assert selection.following(scaled, ["tau"]) == ["tau", "problem.batch_size"]
     assert selection.label({"start.theta": [1.5]}, ["start.theta"]) == "start θ = 1.5"
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["errors", "x", "horizn=1"], "did you mean 'horizon'"), (["errors", "x", "horizon"], "write name=value"),
     (["errors", "x", "horizon=7"], "horizon is 1.0 there"), (["histograms", "x", "tau=3"], "none of the 3 results"),
+    (["histograms", "x", "--over=taw"], "did you mean 'tau'"),
     (["errors", "x", "--observables=loss,|phi|"], ""), (["errors", "x", "--observables=|phi|"], "none of these studies has"),
 ])
 def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypatch, capsys):
