@@ -21,7 +21,9 @@ from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
+from sme.problems.digits import Digits
 from sme.problems.logistic import Logistic
+from sme.problems.network import Network
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
@@ -36,12 +38,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Comparison",
+    "Digits",
     "GaussianNoise",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
     "Momentum",
     "Nesterov",
+    "Network",
     "Optimizer",
     "OrderCheck",
     "Plan",

@@ -52,8 +52,8 @@ def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
 
 
 def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int,
-             brownian: str = "independent") -> Equation:
-    """The equation of `optimizer` in `regime`, in closed form if one is known.
+             brownian: str = "independent", kind: type[Equation] | None = None) -> Equation:
+    """The equation of `optimizer` in `regime`, in closed form if one is known; or one of this `kind` in its place.
 
     Raises
     ------
@@ -61,6 +61,8 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, optimizer, regime, order, brownian)
+    if kind is not None:
+        return kind(problem, optimizer, tau, order, brownian)
     return assemble(problem, optimizer, regime, tau, order, brownian)
 
 
@@ -142,6 +144,9 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     if order not in ORDERS or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
     law = problem.noise
+    if order == 2 and problem.kinks:
+        raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
+                       "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
     if brownian == "none" and order == 2:
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
     if brownian == "step_memory" and not law.paired:
