@@ -86,7 +86,7 @@ def trajectories(
         of the finest of three levels in one optimizer step, a multiple of 4; default the scheme's own number. What it
         costs is seen in the integrator bias.
     results
-        folder; tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+        folder; `spec.json`, tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
 
     Raises
     ------
@@ -110,6 +110,8 @@ def trajectories(
         numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
+    if place is not None:
+        spec.outline().write(place, spec.describe(), spec.recipe())
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
