@@ -15,7 +15,7 @@ from sme.laws.examples import LossExamples
 from sme.laws.layered import LayeredExamples
 from sme.laws.linear_examples import LinearExamples
 from sme.quadrature import rules
-from sme.regimes import BALLISTIC, regime
+from sme.regimes import BALLISTIC
 from sme.simulate.chain import Chain
 
 
@@ -32,7 +32,8 @@ def perceptron(activation=nn.Tanh):
 
 def convolution():
     torch.manual_seed(1)
-    return nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 2, 3), nn.Tanh(), nn.GroupNorm(1, 2), nn.Flatten(), nn.Linear(6, 3))
+    parts = nn.Conv1d(1, 2, 3), nn.Tanh(), nn.GroupNorm(1, 2), nn.Flatten(), nn.Linear(6, 3)
+    return nn.Sequential(nn.Unflatten(1, (1, 5)), *parts)
 
 
 def points(problem, paths=4):
@@ -83,8 +84,9 @@ def test_per_example_gradients_in_pieces_are_the_same(monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()])
-@pytest.mark.parametrize(("sampling", "batch_size"), list(itertools.product(("with_replacement", "without_replacement"), (1, 4))))
+@pytest.mark.parametrize(("optimizer", "sampling", "batch_size"), [
+    *itertools.product([sme.RMSProp()], ("with_replacement", "without_replacement"), (1, 4)),
+    (sme.Adam(), "with_replacement", 1), pytest.param(sme.Adam(), "without_replacement", 4, marks=pytest.mark.slow)])
 def test_the_noise_has_every_entry_of_the_exact_covariance(optimizer, sampling, batch_size):
     """`Cov(δ₂)` of fifty examples and six parameters by enumeration against draws of the equation's noise."""
     torch.manual_seed(3)
@@ -103,7 +105,7 @@ def test_the_noise_has_every_entry_of_the_exact_covariance(optimizer, sampling, 
     move = move - chance @ move
     exact = move.T @ (chance.unsqueeze(1) * move)
 
-    modelled, paths = equation(problem, optimizer, regime("ballistic"), 1.0, 2), 100_000
+    modelled, paths = equation(problem, optimizer, BALLISTIC, 1.0, 2), 40_000
     here = torch.cat([state[name] for name in optimizer.fields]).expand(paths, -1)
     noise = modelled.diffuse(0.0, here, torch.randn(paths, modelled.motions, dtype=torch.float64))
     products = noise.unsqueeze(2) * noise.unsqueeze(1)
@@ -173,38 +175,41 @@ def test_its_observables_have_names_and_the_start_is_the_modules():
     torch.testing.assert_close(found["accuracy"], (outputs.argmax(-1) == problem.targets).double().mean(1))
     torch.testing.assert_close(problem.loss(theta), torch.stack([problem._whole(point) for point in theta]))
     values = torch.linalg.eigvalsh(torch.stack([hessian(problem._whole)(point) for point in theta]))
-    largest = values.gather(1, values.abs().argmax(1, keepdim=True))[:, 0]
-    torch.testing.assert_close(found["sharpness"], largest, rtol=1e-2, atol=1e-3)
+    values = values.gather(1, values.abs().argsort(1, descending=True))
+    apart = values[:, 1].abs() < 0.8 * values[:, 0].abs()  # where the power iteration has converged
+    assert apart.any()
+    torch.testing.assert_close(found["sharpness"][apart], values[apart, 0], rtol=1e-2, atol=1e-3)
     made = sme.trajectories(problem, sme.RMSProp(), tau=1 / 4, start={}, horizon=0.5, paths=16, substeps=4, backend="torchsde",
                             observables=["loss", "test accuracy"], histogram="loss")
     start = made.table[(made.table["time"] == 0) & (made.table["observable"] == "loss")]["mean"]
-    assert (start == problem.loss(problem.model.start.unsqueeze(0)).item()).all()
+    assert start.tolist() == pytest.approx([problem.loss(problem.model.start.unsqueeze(0)).item()] * 3, rel=1e-12)
 
 
 def followed(problem, **changes):
-    asked = {"tau": 1 / 4, "start": {"v": torch.full((problem.dim,), 0.2)}, "horizon": 1.0, "paths": 256, "substeps": 4,
+    asked = {"tau": 1 / 8, "start": {"v": torch.ones(problem.dim)}, "horizon": 0.5, "paths": 64, "substeps": 4, "points": 1,
              "backend": "torchsde", "observables": ["loss", "|theta|^2"], "histogram": "loss", **changes}
     return sme.trajectories(problem, sme.RMSProp(), **asked)
 
 
 def test_its_response_to_the_noise_leaves_the_means_and_takes_most_of_the_spread(monkeypatch):
     problem = sme.Network(perceptron(), data(), batch_size=4)
-    centred = followed(problem).table
+    centred = followed(problem, order=1).table
     monkeypatch.setattr("sme.controls.LONGEST", 0)
-    plain = followed(problem).table
-    ends = [table[(table["time"] == 1) & (table["curve"] != "discrete")] for table in (centred, plain)]
+    plain = followed(problem, order=1).table
+    ends = [table[(table["time"] == 0.5) & (table["curve"] != "discrete")] for table in (centred, plain)]
     assert (ends[0]["difference_stderr"].to_numpy() < 0.5 * ends[1]["difference_stderr"].to_numpy()).all()
     assert (abs(ends[0]["difference"] - ends[1]["difference"]) < 5 * ends[1]["difference_stderr"]).all()
-    assert (centred["sd"] == plain["sd"]).all()  # bands are those of the runs as they are
+    assert centred["sd"].to_numpy() == pytest.approx(plain["sd"].to_numpy(), rel=1e-9)  # bands are those of the runs as they are
 
 
 def test_order_two_is_closer_by_a_factor_with_its_interval():
-    made = followed(sme.Network(perceptron(), data(), batch_size=6, sampling="without_replacement"), processes=1)
+    made = sme.trajectories(sme.Quadratic(), sme.RMSProp(), tau=1 / 4, start={"theta": torch.tensor([1.0, 0.5])}, paths=64,
+                            observables=["loss"], histogram="loss", substeps=4)
     end = made.closer[made.closer["time"] == 1]
     assert (end["low"] > 1).all()
     assert "order 2 is closer by" in str(made)
-    again = followed(sme.Network(perceptron(), data(), batch_size=6, sampling="without_replacement"), order=1)
-    assert again.closer is None
+    differences = made.table[(made.table["curve"] == "order 1") & (made.table["time"] > 0)]["difference"]
+    assert made.closer["error_1"].tolist() == pytest.approx(differences.tolist(), rel=1e-12)
 
 
 def test_fiellers_interval_covers_and_says_where_it_is_open():
