@@ -219,6 +219,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),
     "benchmarks/precision.py": (benchmark("--most=256", "--pairs=64", "--paths=512", "--repeats=1"), "The usual way"),
+    "benchmarks/minibatch.py": (benchmark("--examples=8", "--paths=4", "--repeats=1"), "full gradient"),
     "benchmarks/scaling.py": (scaling, "products"),
     "benchmarks/throughput.py": (throughput, "sme compiled"),
 }
