@@ -14,6 +14,7 @@ from sme.equations.registry import equation
 from sme.laws.examples import LossExamples
 from sme.laws.layered import LayeredExamples
 from sme.laws.linear_examples import LinearExamples
+from sme.problems.network import Single
 from sme.quadrature import rules
 from sme.regimes import BALLISTIC
 from sme.simulate.chain import Chain
@@ -44,13 +45,14 @@ def points(problem, paths=4):
 @pytest.mark.parametrize("module", [perceptron, convolution])
 def test_sums_over_the_examples_are_those_of_their_gradients(module):
     problem = sme.Network(module(), data(), batch_size=3)
-    examples, theta = problem.examples, points(problem)
+    examples, theta, single = problem.examples, points(problem), Single(problem.model, problem.losses)
+    assert problem.describe() == sme.Network(module(), data(), batch_size=3).describe()
     assert isinstance(examples, LayeredExamples if module is perceptron else LossExamples)
-    each = vmap(vmap(grad(problem._single), (None, 0, 0)), (0, None, None))(theta, problem.inputs, problem.targets)
+    each = vmap(vmap(grad(single), (None, 0, 0)), (0, None, None))(theta, problem.inputs, problem.targets)
     weights, squares = torch.randn(2, 4, 12, dtype=torch.float64)
     u, z = torch.randn_like(theta), torch.randint(12, (4, 3))
     whole = lambda point: vmap(grad(problem._whole))(point)  # noqa: E731
-    slopes = torch.func.jvp(lambda point: vmap(vmap(grad(problem._single), (None, 0, 0)), (0, None, None))(
+    slopes = torch.func.jvp(lambda point: vmap(vmap(grad(single), (None, 0, 0)), (0, None, None))(
         point, problem.inputs, problem.targets).square().mean(1), (theta,), (u,))[1]
     for mine, expected in [
         (examples.gradient(theta), each.mean(1)), (examples.averages(theta)[1], each.square().mean(1)),

@@ -183,7 +183,8 @@ class LossExamples(Examples):
                            f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}")
 
     def to(self, device: torch.device) -> "LossExamples":
-        return LossExamples(self._loss, [part.to(device) for part in self.data])
+        loss = self._loss.to(device) if hasattr(self._loss, "to") else self._loss
+        return LossExamples(loss, [part.to(device) for part in self.data])
 
     def describe(self) -> dict[str, object]:
         return {"loss": fingerprint(self._loss), "data": fingerprint(self.data)}

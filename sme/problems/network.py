@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from sme.errors import SMEError, choose
 from sme.flat import FlatModule
+from sme.identity import fingerprint
 from sme.laws.base import GradientLaw
 from sme.laws.examples import Examples, LossExamples
 from sme.laws.layered import LayeredExamples, Losses
@@ -32,6 +33,24 @@ def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
+
+
+class Single:
+    """The loss of one example, `(θ, x, y)` to a scalar."""
+
+    def __init__(self, model: FlatModule, losses: Losses) -> None:
+        self.model, self.losses = model, losses
+
+    def __call__(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return self.losses(self.model(theta, x.unsqueeze(0)), y.unsqueeze(0))[0]
+
+    def to(self, device: torch.device) -> "Single":
+        """The same on `device`."""
+        return Single(self.model.to(device), self.losses)
+
+    def describe(self) -> dict[str, object]:
+        """What identifies it."""
+        return {"module": fingerprint(self.model.module), "losses": fingerprint(self.losses)}
 
 
 class Network(Problem):
@@ -79,16 +98,13 @@ class Network(Problem):
         self._check_losses()
         self.examples: Examples = (
             LayeredExamples(self.model, self.losses, self.inputs, self.targets) if LayeredExamples.fits(self.model, self.inputs)
-            else LossExamples(self._single, (self.inputs, self.targets)))
+            else LossExamples(Single(self.model, self.losses), (self.inputs, self.targets)))
         self._drawn = noise is None
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks = self.model.kinks(self.inputs)
         super().__init__(self._whole, self.model.dim, law, name)
         self.start = {"theta": self.model.start}
-
-    def _single(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return self.losses(self.model(theta, x.unsqueeze(0)), y.unsqueeze(0))[0]
 
     def _whole(self, theta: Tensor) -> Tensor:
         return self.losses(self.model(theta, self.inputs), self.targets).mean()
@@ -143,7 +159,8 @@ class Network(Problem):
     def to(self, device: torch.device) -> "Network":
         moved = super().to(device)
         assert isinstance(moved, Network)
-        moved.model, moved.examples = self.model.to(device), self.examples.to(device)
+        moved.model = self.model.to(device)
+        moved.examples = moved.noise.examples if isinstance(moved.noise, MinibatchNoise) else self.examples.to(device)
         moved.start = {"theta": moved.model.start}
         moved.test = None if self.test is None else (self.test[0].to(device), self.test[1].to(device))
         moved._loss = moved._whole
