@@ -4,8 +4,10 @@ from sme.check import OrderCheck, check_order
 from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
+from sme.hyperparameters import Hyperparameters
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.laws.svag import SVAGNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
@@ -25,6 +27,7 @@ from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
+from sme.scaling import scale, svag
 from sme.study import Interrupted, Study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
@@ -37,6 +40,7 @@ __all__ = [
     "AdamW",
     "Comparison",
     "GaussianNoise",
+    "Hyperparameters",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
@@ -51,6 +55,7 @@ __all__ = [
     "RMSProp",
     "RMSPropW",
     "SMEError",
+    "SVAGNoise",
     "SignSGD",
     "Signum",
     "Study",
@@ -60,6 +65,8 @@ __all__ = [
     "derive",
     "load",
     "plan",
+    "scale",
+    "svag",
     "trajectories",
     "weak_error",
 ]

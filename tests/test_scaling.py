@@ -1,0 +1,251 @@
+"""Hyperparameters, scaling rules and SVAG: against torch, worked numbers, `physical`, and enumeration."""
+
+import itertools
+import math
+import warnings
+
+import pytest
+import torch
+
+import sme
+from sme.hyperparameters import Hyperparameters
+from sme.laws.svag import SVAGNoise
+from sme.regimes import regime
+from sme.scaling import largest
+from sme.simulate.chain import Chain
+from sme.simulate.increments import Draws, Increments
+from tests import models
+
+GIVEN = {
+    "sgd": Hyperparameters("sgd", 0.02, batch_size=32, steps=640),
+    "rmsprop": Hyperparameters("rmsprop", 0.01, beta2=0.98, eps=1e-4, batch_size=32, steps=640),
+    "adam": Hyperparameters("adam", 0.01, 0.96, 0.98, 1e-4, batch_size=32, steps=640),
+    "adamw": Hyperparameters("adamw", 0.01, 0.96, 0.98, 1e-4, 0.05, batch_size=32, steps=640),
+}
+CASES = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+REGIMES = pytest.mark.parametrize("place", ["ballistic", "batch_equivalent"])
+
+
+def values(given):
+    return {name: value for name, value in vars(given).items() if isinstance(value, int | float)}
+
+
+@CASES
+@REGIMES
+def test_scaled_hyperparameters_are_those_that_physical_takes_back(given, place):
+    optimizer, tau, *_ = given.scaled(place)
+    again = Hyperparameters.physical(optimizer, place, tau, given.batch_size, given.steps)
+    assert again.optimizer == given.optimizer
+    assert values(again) == pytest.approx(values(given) | ({"eps": 1e-8} if given.optimizer == "sgd" else {}), rel=1e-12)
+
+
+@CASES
+def test_hyperparameters_are_read_off_torch_and_make_it_again(given):
+    made = given.torch([torch.nn.Parameter(torch.ones(2))])
+    if given.optimizer == "sgd":
+        given = Hyperparameters("sgd", given.lr, batch_size=32, steps=640)
+    assert Hyperparameters.of(made, 32, 640) == given
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+@REGIMES
+def test_a_chain_in_scaled_variables_takes_the_steps_of_torch(name, place):
+    given, problem, steps = GIVEN[name], models.minibatch(2), 12
+    options = {"bias_correction": True, "t0": 1.0} if name == "adamw" else {}
+    optimizer, tau, noise, square = given.scaled(place, **options)
+    chain = Chain(problem, optimizer, regime(place), tau)
+    state = {field: models.STATES["theta"][None] if field == "theta" else torch.zeros(1, 2, dtype=torch.float64)
+             for field in optimizer.fields}
+    theta = torch.nn.Parameter(models.STATES["theta"].clone())
+    torch_optimizer, law = given.torch([theta]), problem.noise
+    for k in range(steps):
+        z = torch.tensor([[k % 3, (k * k) % 3]])
+        theta.grad = law.examples.batch(theta.detach()[None], z)[0]
+        torch_optimizer.step()
+        at = state["theta"]
+        scaled = regime(place).gradient(problem.gradient(at), noise * law.sample(at, z), tau)
+        state = chain.optimizer.update(state, scaled, tau, k * tau)
+        torch.testing.assert_close(state["theta"][0], theta.detach(), rtol=1e-12, atol=1e-14)
+    if name == "rmsprop":
+        torch.testing.assert_close(state["v"][0] / square, torch_optimizer.state[theta]["square_avg"], rtol=1e-12, atol=0)
+
+
+def test_the_square_root_rule_gives_the_worked_numbers():
+    new = sme.scale(Hyperparameters("adamw", 1e-4, 0.9, 0.96, 1e-8, 0.03, 448, 500), "3200/448")
+    assert new.batch_size == 3200
+    assert new.steps == 70
+    for name, known in {"lr": 2.6726124e-4, "beta1": 0.28571429, "beta2": 0.71428571, "eps": 3.7416574e-9,
+                        "weight_decay": 0.0801784}.items():
+        digits = 6 if name == "weight_decay" else 8
+        assert float(f"{getattr(new, name):.{digits - 1}e}") == known
+
+
+@CASES
+@pytest.mark.parametrize("kappa", [0.5, 2, 8])
+def test_a_rule_is_tau_times_kappa_with_the_same_rates_and_eps(given, kappa):
+    for rule, place in [("linear", "ballistic")] + [("square_root", "batch_equivalent")] * (given.optimizer != "sgd"):
+        (old, tau, *_), new = given.scaled(place), sme.scale(given, kappa, rule)
+        assert (new.batch_size, new.steps) == (32 * kappa, 640 / kappa)
+        optimizer, stretched, noise, _ = new.scaled(place)
+        assert stretched == pytest.approx(kappa * tau, rel=1e-12)
+        assert {k: v for k, v in vars(optimizer).items() if isinstance(v, float)} == pytest.approx(
+            {k: v for k, v in vars(old).items() if isinstance(v, float)}, rel=1e-10)
+        if place == "batch_equivalent":  # the scaled covariance, noise² Σ¹/B, too
+            assert noise**2 / new.batch_size == pytest.approx(given.scaled(place).noise ** 2 / given.batch_size, rel=1e-12)
+
+
+def test_the_default_rule_is_linear_for_sgd_alone():
+    assert sme.scale(GIVEN["sgd"], 4) == sme.scale(GIVEN["sgd"], 4, "linear")
+    assert sme.scale(GIVEN["rmsprop"], 4) == sme.scale(GIVEN["rmsprop"], 4, "square_root")
+
+
+def test_steps_that_are_not_whole_are_rounded_with_a_warning():
+    with pytest.warns(UserWarning, match=r"640 steps over kappa = 3 are 213.333: rounded to 213"):
+        assert sme.scale(GIVEN["adam"], 3).steps == 213
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sme.scale(GIVEN["adam"], "1/4")
+
+
+def of(made):
+    return Hyperparameters.of(made)
+
+
+ONE, TWO = (torch.nn.Parameter(torch.ones(n)) for n in (1, 2))
+BAD = [
+    (lambda: sme.scale(GIVEN["adam"], 25), ["1 − beta1 = 0.04", "kappa < 25"]),
+    (lambda: sme.scale(GIVEN["rmsprop"], 60), ["beta2", "kappa < 50"]),
+    (lambda: sme.scale(GIVEN["adam"], 0), ["kappa", "positive", "0"]),
+    (lambda: sme.scale(GIVEN["adam"], -2), ["kappa", "-2"]),
+    (lambda: sme.scale(GIVEN["adam"], math.nan), ["kappa", "nan"]),
+    (lambda: sme.scale(GIVEN["adam"], 1.3), ["41.6", "whole", "42/32"]),
+    (lambda: sme.scale(GIVEN["adam"], 0.001), ["0.032", "1/32"]),
+    (lambda: sme.scale(GIVEN["sgd"], 2, "square_root"), ["square-root", "linear"]),
+    (lambda: sme.scale(GIVEN["adam"], 2, "root"), ["root", "square_root", "linear"]),
+    (lambda: sme.scale(sme.Adam(), 2), ["Hyperparameters", "torch.optim"]),
+    (lambda: sme.scale(GIVEN["adam"], 2, batch_size=0), ["batch_size", "0"]),
+    (lambda: sme.svag(GIVEN["adam"], 0), ["ell", "0"]),
+    (lambda: sme.svag(GIVEN["adam"], 1.5), ["ell", "1.5"]),
+    (lambda: SVAGNoise(sme.Adam(), 2), ["law"]),
+    (lambda: SVAGNoise(SVAGNoise(models.gaussian(False).noise, 2), 2), ["SVAG"]),
+    (lambda: SVAGNoise(models.gaussian(False).noise, 2, "adam"), ["adam", "adaptive"]),
+    (lambda: Hyperparameters("lion", 1), ["lion", "adamw"]),
+    (lambda: Hyperparameters("adam", 1e-3, 0.9), ["beta2", "None"]),
+    (lambda: Hyperparameters("rmsprop", 1e-3, 0.9, 0.9), ["beta1", "0.9"]),
+    (lambda: Hyperparameters("rmsprop", 1e-3, beta2=1.0), ["beta2", "[0, 1)"]),
+    (lambda: Hyperparameters("sgd", 0), ["lr", "> 0"]),
+    (lambda: Hyperparameters("sgd", 1, weight_decay=0.1), ["weight_decay", "loss"]),
+    (lambda: Hyperparameters("adam", 1, 0.0, 0.9).scaled(), ["c1", "β"]),
+    (lambda: Hyperparameters.physical(sme.Momentum(), "ballistic", 0.1), ["momentum", "sme.Adam"]),
+    (lambda: Hyperparameters.physical(sme.RMSProp(eps_mode="inside"), "ballistic", 0.1), ["rmsprop_inside", "outside"]),
+    (lambda: of(torch.optim.SGD([ONE], 0.1, momentum=0.9)), ["momentum", "0.9"]),
+    (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad"]),
+    (lambda: of(torch.optim.Adam([ONE], weight_decay=0.1)), ["weight_decay", "adamw"]),
+    (lambda: of(torch.optim.Adagrad([ONE])), ["Adagrad", "RMSprop"]),
+    (lambda: of(torch.optim.SGD([{"params": [ONE]}, {"params": [TWO], "lr": 1.0}], 0.1)), ["groups"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD)
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(sme.SMEError) as caught:
+        wrong()
+    for word in said:
+        assert word in str(caught.value)
+
+
+@CASES
+@pytest.mark.parametrize("ell", [1, 2, 5])
+def test_svag_keeps_the_batch_equivalent_equation(given, ell):
+    (old, tau, noise, _), made = given.scaled("batch_equivalent"), sme.svag(given, ell)
+    new, smaller, factor, _ = made.hyperparameters.scaled("batch_equivalent")
+    gain = ell if given.optimizer == "sgd" else ell**2
+    assert made.hyperparameters.steps == 640 * gain
+    assert made.hyperparameters.lr == pytest.approx(given.lr / ell)
+    assert smaller == pytest.approx(tau / gain, rel=1e-12)
+    assert {k: v for k, v in vars(new).items() if isinstance(v, float)} == pytest.approx(
+        {k: v for k, v in vars(old).items() if isinstance(v, float)}, rel=1e-10)
+    assert sum(made.weights) == pytest.approx(1)  # the mean is ∇f
+    assert factor**2 * sum(w * w for w in made.weights) == pytest.approx(noise**2, rel=1e-12)
+    if ell == 1:
+        assert made.weights == (1.0, 0.0)
+        assert values(made.hyperparameters) == pytest.approx(values(given))
+
+
+def second_columns(law, theta):
+    """`second` column by column: one for each motion, and for each pair of those whose product it takes."""
+    n, own = law.motions, law.second_motions
+    linear = own - 2 * n - 1
+    lines = torch.zeros(linear + n * n, own, dtype=torch.float64)
+    lines[range(linear), range(linear)] = 1
+    for row, (j, k) in enumerate(itertools.product(range(n), repeat=2)):
+        lines[linear + row, linear + j] = lines[linear + row, linear + n + k] = lines[linear + row, -1] = 1
+    return law.second(theta.expand(len(lines), -1), lines)
+
+
+@pytest.mark.parametrize(("ell", "kind"), [(1, "adaptive"), (2, "adaptive"), (3, "sgd")])
+def test_svag_noise_has_the_moments_of_its_enumeration_and_the_exact_covariance_of_its_square(ell, kind):
+    problem = models.minibatch(1)
+    law, theta = SVAGNoise(problem.noise, ell, kind), models.STATES["theta"][None]
+    z = torch.tensor(list(itertools.product(range(3), repeat=2))).unsqueeze(-1)
+    noise, g = law.sample(theta.expand(len(z), -1), z), problem.gradient(theta)
+    for name, power in {"variance": 2, "third": 3, "fourth": 4}.items():
+        torch.testing.assert_close(getattr(law, name)(theta)[0], noise.pow(power).mean(0), rtol=1e-10, atol=1e-14)
+    gain = ell if kind == "sgd" else ell**2
+    torch.testing.assert_close(law.third(theta), (3 * gain - 1) / (2 * gain**1.5) * problem.noise.third(theta))
+    both = torch.cat((noise, (g + noise) ** 2), -1)
+    exact = (both - both.mean(0)).T @ (both - both.mean(0)) / len(both)
+    first, skew = law.diffuse_square(theta.expand(law.motions, -1), torch.eye(law.motions, dtype=torch.float64))
+    first = torch.cat((first, 2 * g * first + skew), -1)
+    square = second_columns(law, theta)
+    second = torch.cat((torch.zeros_like(square), square), -1)
+    torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-10, atol=1e-14)
+
+
+def test_svag_of_gaussian_noise_is_gaussian_and_turns_on_an_antithetic_path():
+    inner = models.gaussian(state_dependent=True).noise
+    law, theta = SVAGNoise(inner, 3), models.STATES["theta"].expand(5, -1)
+    law.check(2)
+    torch.testing.assert_close(law.fourth(theta), inner.fourth(theta))
+    assert not law.skewed
+    columns, sigma = second_columns(law, theta[:1]), models.varying(theta[0]) @ models.varying(theta[0]).T
+    torch.testing.assert_close(columns.T @ columns, 2 * sigma * sigma, rtol=1e-12, atol=1e-15)
+    dW = torch.randn(5, law.second_motions, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(law.second(theta, -dW), -law.second(theta, dW))
+
+
+def test_svag_draws_two_independent_minibatches_with_the_covariance_of_the_law():
+    problem, paths = models.minibatch(2), 60_000
+    law, theta = SVAGNoise(problem.noise, 4), models.STATES["theta"].expand(60_000, -1)
+    z = law.draw(None, 0.1, Draws((0,), 0, paths // 2, torch.device("cpu")), paths)
+    assert z.shape == (paths, 2, 2)
+    assert (z[:, 0] == z[:, 1]).double().mean() == pytest.approx(1 / 3, abs=0.01)
+    noise = law.sample(theta, z)
+    error = noise.square().var(0) ** 0.5 / paths**0.5
+    assert ((noise.square().mean(0) - law.variance(theta[:1])[0]).abs() < 5 * error).all()
+
+
+def test_svag_noise_drives_a_chain_in_its_scaled_variables():
+    """ℓ minibatch pairs of one seed: the same steps as the weighted physical gradients through torch."""
+    problem, ell = models.minibatch(2), 2
+    made = sme.svag(Hyperparameters("rmsprop", 0.1, beta2=0.9, eps=1e-2, batch_size=2), ell)
+    optimizer, tau, factor, _ = made.hyperparameters.scaled("batch_equivalent")
+    law, theta = SVAGNoise(problem.noise, ell), torch.nn.Parameter(models.STATES["theta"].clone())
+    torch_optimizer = made.hyperparameters.torch([theta])
+    state = {"theta": models.STATES["theta"][None], "v": torch.zeros(1, 2, dtype=torch.float64)}
+    increments = Increments((0,), 1, 1, tau, torch.device("cpu"))
+    for k in range(8):
+        z = law.draw(None, tau, increments.draws(k), 2)[:1]
+        point = theta.detach()[None]
+        theta.grad = sum(w * problem.noise.examples.batch(point, z[:, i])[0] for i, w in enumerate(made.weights))
+        torch_optimizer.step()
+        # the law of the batch-equivalent problem is that of the first optimizer's: factor·ℓ its S, whatever ℓ is
+        noise = factor * ell * law.sample(state["theta"], z)
+        seen = regime("batch_equivalent").gradient(problem.gradient(state["theta"]), noise, tau)
+        state = optimizer.update(state, seen, tau, 0.0)
+        torch.testing.assert_close(state["theta"][0], theta.detach(), rtol=1e-11, atol=1e-13)
+
+
+def test_the_largest_kappa_is_that_of_the_shortest_memory():
+    assert largest(GIVEN["adam"]) == pytest.approx(25)
+    assert largest(GIVEN["sgd"]) == math.inf
