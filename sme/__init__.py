@@ -27,6 +27,7 @@ from sme.problems.logistic import Logistic
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
+from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
 from sme.study import Interrupted, Study
 from sme.tracking import trajectories
@@ -54,6 +55,7 @@ __all__ = [
     "Quadratic",
     "RMSProp",
     "RMSPropW",
+    "RegimeReport",
     "SMEError",
     "SVAGNoise",
     "SignSGD",
@@ -65,6 +67,7 @@ __all__ = [
     "derive",
     "load",
     "plan",
+    "regime_report",
     "scale",
     "svag",
     "trajectories",

@@ -23,11 +23,13 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sme import recipe
 from sme.errors import SMEError, choose, plain_warnings
-from sme.inputs import number, several
+from sme.hyperparameters import BETAS, Hyperparameters
+from sme.inputs import number, several, whole
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
+from sme.regime_report import RegimeReport, regime_report
 from sme.study import Interrupted, Study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
@@ -67,6 +69,31 @@ def draw(config: DictConfig) -> Trajectories:
         for bad input.
     """
     return trajectories(**_parts(_values(config), trajectories))
+
+
+def examine(config: DictConfig) -> RegimeReport:
+    """The regime report that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = _values(config)
+    batch = values.pop("batch")
+    if batch is not None:
+        if "batch_size" not in values["problem"]:
+            raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
+        values["problem"]["batch_size"] = whole("batch", batch, 1)
+    theta = values.pop("start")["theta"]
+    problem = _build("problem", values.pop("problem"), Problem)
+    name = choose("optimizer of torch", values.pop("torch"), BETAS)
+    given = {each: values.pop(each) for each in ("lr", "beta1", "beta2", "eps", "weight_decay")}
+    defaults = {"beta1": 0.9, "beta2": 0.99 if name == "rmsprop" else 0.999}  # torch's
+    given |= {beta: defaults[beta] for beta in BETAS[name] if given[beta] is None}
+    torch.set_num_threads(1)  # one path: threads only get in each other's way
+    hyperparameters = Hyperparameters(name, **given, batch_size=batch)
+    return regime_report(problem, hyperparameters, _repeated("theta", theta, problem.dim), **values)
 
 
 def _values(config: DictConfig) -> dict[str, Any]:
