@@ -10,7 +10,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sme.equations.registry import assemble, by_signs, check_parts, equation
+from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
 from sme.inputs import number, several
 from sme.moment_test import Test, residual
@@ -107,8 +107,6 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     check_parts(problem, optimizer)
     place = named(regime)
     skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
-    # of skewed noise the equation of order ½ is checked too, which is refused elsewhere
-    build = assemble if skewed and order == 1 and brownian == "independent" and not by_signs(optimizer) else equation
     tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
     if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
         raise SMEError(f"tau must hold two or more step sizes, each half of the one before, the first at most {LARGEST:g}, "
@@ -127,7 +125,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     for index, x in enumerate(points):
         size = 1 + _values(asked, x).abs()
         third = obstruction.third(x, phi, t) if brownian == "independent" else torch.zeros_like(size)
-        left = [residual(Chain(problem, optimizer, place, h), build(problem, optimizer, place, h, order, brownian), x, phi, t)
+        left = [residual(Chain(problem, optimizer, place, h), equation(problem, optimizer, place, h, order, brownian), x, phi, t)
                 for h in tau]
         for h, value, finer in zip(tau, left, [*left[1:], None], strict=True):
             rest, ratio, rest_ratio = value - h * h * third, torch.full_like(value, math.nan), torch.full_like(value, math.nan)

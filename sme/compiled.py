@@ -10,7 +10,7 @@ from torch import Tensor
 from sme.ensemble import Ensemble, TorchEnsemble, has_floor
 from sme.equations.base import join
 from sme.setup import Setup
-from sme.simulate.increments import FIRST, SECOND, Increments
+from sme.simulate.increments import FIRST, SECOND, Increments, coarsen
 from sme.simulate.library import load
 
 PROBED, ROUNDING = 64, 1e-9
@@ -36,7 +36,8 @@ class CompiledEnsemble(Ensemble):
             self.state = setup.fields(state.T)
         else:
             for k in range(self.done, to):
-                self.discrete(k, None)
+                dW = self.increments.first(k, law.motions) if law.coupled else None
+                self.discrete(k, coarsen(dW, len(dW))[0] if dW is not None else None)
         self.done = to
 
 

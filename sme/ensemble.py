@@ -82,8 +82,10 @@ class Ensemble(ABC):
         setup = self.setup
         law, chain, before = setup.problem.noise, setup.chain, self.state
         z = law.draw(dW, setup.tau, self.increments.draws(k), self.paths)
-        self.state, noise = chain.step(before, z, k)
-        if self.controls:
+        if self.controls is None:
+            self.state = chain.run(before, z, k)
+        else:
+            self.state, noise = chain.step(before, z, k)
             theta, x = before["theta"], join(*(before[name] for name in setup.optimizer.fields))
             centred, variance = chain.centred(theta, noise), law.variance(theta)
             self.carry = self.controls.chain(self.carry, self.controls.shared[k], x, centred, variance)
@@ -98,9 +100,10 @@ class TorchEnsemble(Ensemble):
         equations = [ladder.equation for ladder in self.ladders]
         second = max(each.second for each in equations)
         for k in range(self.done, to):
-            dW = self.increments.first(k, law.motions) if law.paired or any(each.motions for each in equations) else None
+            shared = law.paired or law.coupled
+            dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
             dW2 = self.increments.second(k, second) if second else None
-            self.discrete(k, coarsen(dW, len(dW))[0] if law.paired and dW is not None else None)
+            self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
             self.follow(k, self._share(equations[0], dW, dW2))
             for ladder in self.ladders:
                 ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))

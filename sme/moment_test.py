@@ -22,6 +22,8 @@ from sme.simulate.chain import Chain
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
 
+NODES = 2**14
+"""of the quadrature at a time"""
 SETTLED = 1e-13
 """relative change of the chain's expectation below which its quadrature is taken as exact"""
 STEP = 1e-2
@@ -44,9 +46,11 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
         return _over_signs(chain, x, phi, t)
     last = None
     for z, weights in rules(chain.problem.noise):
-        start = {name: part.expand(len(z), -1) for name, part in zip(fields, x.split(dim), strict=True)}
-        state, _ = chain.step_at(start, z, t)
-        value: Tensor = weights @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
+        value = x.new_zeros(())
+        for nodes, shares in zip(z.split(NODES), weights.split(NODES), strict=True):
+            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
+            state, _ = chain.step_at(start, nodes, t)
+            value = value + shares @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
         if not bool(torch.isfinite(value).all()):
             raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
                            "change the state or the test functions, or name the fields that are never negative in `nonnegative`")

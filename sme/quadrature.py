@@ -13,7 +13,7 @@ from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 from sme.laws.minibatch import MinibatchNoise
 
-MOST_BATCHES = 100_000
+MOST_BATCHES = 300_000
 MOST_NODES = 200_000
 
 Rule = tuple[Tensor, Float[Tensor, " nodes"]]
@@ -23,7 +23,7 @@ Rule = tuple[Tensor, Float[Tensor, " nodes"]]
 def rules(law: GradientLaw) -> Iterator[Rule]:
     """Finer and finer rules for the draw `z` of one step; one alone, and exact, for a minibatch.
 
-    A minibatch is the sum over all `n^B` batches. Gaussian `z` of at most two motions has tensor
+    A minibatch is the sum over all batches, equal up to their order taken once. Gaussian `z` of at most two motions has tensor
     Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more motions Smolyak's sparse rules, exact for
     polynomials of total degree 7, 9, 11 …
 
@@ -33,11 +33,7 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
         if there are too many batches to sum over.
     """
     if isinstance(law, MinibatchNoise):
-        if law.motions**law.batch_size > MOST_BATCHES:
-            raise SMEError(f"{law.motions}^{law.batch_size} batches are too many to sum over: check the order with fewer "
-                           "examples or a smaller batch, the equation is the same")
-        grid = torch.tensor(list(itertools.product(range(law.motions), repeat=law.batch_size)))
-        yield grid, torch.full((len(grid),), 1 / len(grid), dtype=torch.float64)
+        yield _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
         return
     if law.motions <= 2:
         for count in (8, 16, 32, 64):
@@ -48,6 +44,19 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
         if len(points) > MOST_NODES:
             return
         yield points, weights
+
+
+def _batches(count: int, size: int, replacement: bool) -> Rule:
+    """All batches, with the number of orders in which each can be drawn."""
+    many = math.comb(count + size - 1 if replacement else count, size)
+    if many > MOST_BATCHES:
+        raise SMEError(f"{many} batches of {size} of {count} examples are too many to sum over: check the order with fewer "
+                       "examples or a smaller batch, the equation is the same")
+    each = itertools.combinations_with_replacement if replacement else itertools.combinations
+    grid = torch.tensor(list(each(range(count), size)))
+    repeats = torch.nn.functional.one_hot(grid, count).sum(1).to(torch.float64) if replacement else torch.ones(many, 1)
+    weights = torch.exp(-torch.lgamma(repeats.to(torch.float64) + 1).sum(1))
+    return grid, weights / weights.sum()
 
 
 def _tensor(counts: list[int]) -> Rule:

@@ -34,7 +34,11 @@ class Regime:
 
     def gradient(self, mean: Tensor, noise: Tensor, tau: float, sign: bool = False) -> Gradient:
         """The scaled gradient from the mean gradient `∇f` and the noise `S z`; with its sign if `sign`."""
-        scaled, step = tau ** (self.mean_power / 2) * mean + noise, tau ** (self.step_power / 2)
+        return self.seen(tau ** (self.mean_power / 2) * mean + noise, tau, sign)
+
+    def seen(self, scaled: Tensor, tau: float, sign: bool = False) -> Gradient:
+        """The scaled gradient `ĝ` as an update rule sees it."""
+        step = tau ** (self.step_power / 2)
         return Gradient(step * scaled, scaled * scaled, step * scaled.sign() if sign else None)
 
     def expected(self, mean: Tensor, variance: Tensor, tau: float) -> Gradient:

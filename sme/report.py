@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
+from sme.equations.registry import SKEWNESS
 from sme.errors import choose
 from sme.points import Point
 from sme.provenance import Provenance
@@ -104,7 +105,10 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
     if slopes["at"].eq(MAX).any():
         lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
                      "ones measure the error there, so that the choice does not bias it; its slope and C1 are those of |error|.")
-    if slopes["note"].str.contains("obstructed").any():
+    if slopes["note"].str.contains(SKEWNESS).any():
+        lines.append("Obstructed: the noise of a minibatch is skewed, and one step's third moment is of order τ^(3/2), which no "
+                     "Itô equation has: every equation is of order 1/2 in general, though not for every observable.")
+    elif slopes["note"].str.contains("obstructed").any():
         lines.append("Obstructed: the noise that moves the parameters (or the momentum) moves the second moment too, and no "
                      "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "
                      "general, though not for every observable: the predicted C1 = ∫ E[T₃ u] dt (± standard error) stands in the "

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sme.crossfit import estimate
+from sme.equations.registry import SKEWNESS
 from sme.moments import Moments
 from sme.outline import Outline
 from sme.paired import BLOCKS
@@ -110,7 +111,7 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] |
                    else judge_second(constant, wide, free, noiseless, order1, slope))
         constant_note = (predicted or {}).get(f"{observable} at {at}", "")
         reason = obstruction + (f", predicted C1 {constant_note}" if constant_note else "")
-        verdict = _qualified(verdict, group, reason if order == 2 and obstruction else "")
+        verdict = _qualified(verdict, group, reason if obstruction and (order == 2 or obstruction == SKEWNESS) else "")
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
                      constant.high, order1.value, seen, verdict.word, verdict.note))

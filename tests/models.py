@@ -30,11 +30,11 @@ def gaussian(state_dependent: bool) -> sme.Problem:
     return sme.Problem(bent, 2, sme.GaussianNoise(varying if state_dependent else FACTOR))
 
 
-def minibatch(batch_size: int, examples: int = 3) -> sme.Problem:
+def minibatch(batch_size: int, examples: int = 3, **options: object) -> sme.Problem:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(examples, 2, generator=generator, dtype=torch.float64)
     y = torch.randn(examples, generator=generator, dtype=torch.float64)
-    noise = sme.MinibatchNoise(example_loss, (x, y), batch_size)
+    noise = sme.MinibatchNoise(example_loss, (x, y), batch_size, **options)
     return sme.Problem(lambda theta: torch.stack([example_loss(theta, a, b) for a, b in zip(x, y, strict=True)]).mean(), 2, noise)
 
 

@@ -144,4 +144,4 @@ def test_sparse_rules_are_exact_for_their_degree():
 
 def test_many_batches_are_refused():
     with pytest.raises(sme.SMEError, match="too many"):
-        next(rules(models.minibatch(20).noise))
+        next(rules(models.minibatch(10, 30).noise))

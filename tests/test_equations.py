@@ -74,7 +74,7 @@ def test_the_obstruction_is_all_that_keeps_batch_equivalent_equations_from_order
 
 def test_equations_refuse_what_has_no_order():
     for optimizer, problem, scaling, order, brownian, word in [
-        (RMS, PROBLEMS["batch-of-2"], "batch_equivalent", 1, "independent", "skewed"),
+        (RMS, PROBLEMS["batch-of-2"], "batch_equivalent", 2, "independent", "skewed"),
         (RMS, PROBLEMS["varying"], "batch_equivalent", 2, "independent", "step_memory"),
         (RMS, PROBLEMS["constant"], "batch_equivalent", 1, "none", "no order"),
         (RMS, PROBLEMS["constant"], "ballistic", 2, "none", "order 1 only"),

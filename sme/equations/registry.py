@@ -24,6 +24,7 @@ from sme.regimes import regime as named
 
 BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
+SKEWNESS = "skewness, order 1/2"
 
 _CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
     (SGD, "ballistic"): BallisticSGD,
@@ -39,7 +40,11 @@ _SIGNS = (SignSGD, Signum)
 
 
 def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
-    """The symbol of what keeps the order-2 equation from order 2; empty if nothing does, or there is no such equation."""
+    """The symbol of what keeps the order-2 equation from order 2, or of skewed noise every equation from order 1; empty
+    if nothing does, or there is no such equation.
+    """
+    if problem.noise.skewed and regime == BATCH_EQUIVALENT:
+        return SKEWNESS
     try:
         return equation(problem, optimizer, regime, 2.0**-10, 2, brownian).obstructed
     except SMEError:
@@ -149,6 +154,7 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
         if brownian == "none":
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use brownian='independent' or regime='ballistic'")
-        if law.skewed:
-            raise SMEError("the noise of a minibatch is skewed, and in the batch-equivalent regime no equation is "
-                           "better than order 1/2 for skewed noise: use regime='ballistic' or sme.GaussianNoise")
+        if order == 2 and not law.paired:
+            raise SMEError("the noise of a minibatch is not Gaussian, and in the batch-equivalent regime no equation is of "
+                           "order 2 for it, nor better than 1/2 where it is skewed: use order=1, regime='ballistic' "
+                           "or sme.GaussianNoise")

@@ -1,6 +1,7 @@
 """What every law of the gradient noise can be asked."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -15,11 +16,18 @@ Paths = Float[Tensor, "paths d"]
 
 
 class Stream(Protocol):
-    """A source of random numbers."""
+    """A source of random numbers at one step of a run."""
+
+    @property
+    def number(self) -> int:
+        """of the step"""
 
     def normal(self, *shape: int) -> Tensor: ...
 
     def integers(self, high: int, *shape: int) -> Int[Tensor, "..."]: ...
+
+    def before(self, steps: int) -> "Stream":
+        """The source so many steps earlier, as it was at first."""
 
 
 class GradientLaw(ABC):
@@ -36,7 +44,9 @@ class GradientLaw(ABC):
     constant: bool
     """whether `S` is the same at every θ."""
     paired: bool
-    """whether the discrete draw is a function of the equation's increment."""
+    """whether the discrete draw is the equation's increment itself."""
+    coupled = False
+    """whether the discrete draw sees the equation's increment though it is not that."""
     skewed = False
     """whether `E z⊗³` is not 0."""
 
@@ -50,11 +60,15 @@ class GradientLaw(ABC):
     @abstractmethod
     def draw(self, increment: Float[Tensor, "paths motions"] | None, tau: float,
              stream: Stream, paths: int) -> Tensor:
-        """The discrete run's draw `z`, given the equation's increment over the step if paired."""
+        """The discrete run's draw `z`, given the equation's increment over the step if paired or coupled."""
 
     @abstractmethod
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         """`S(θ) z`, the gradient noise of one discrete step."""
+
+    def noisy(self, theta: Paths, z: Tensor, mean: Callable[[Paths], Paths], share: float) -> Paths:
+        """`share ∇f(θ) + S(θ) z` with `mean` for `∇f`, where a law has a shorter way to it."""
+        return share * mean(theta) + self.sample(theta, z)
 
     @abstractmethod
     def diffuse(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:

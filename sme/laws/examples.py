@@ -14,6 +14,7 @@ from sme.identity import fingerprint
 Paths = Float[Tensor, "paths d"]
 Weights = Float[Tensor, "paths n"]
 
+Reduce = Callable[[Float[Tensor, "paths n d"], slice, slice], tuple[Tensor, ...]]
 CHUNK = 2**22
 """numbers held at once by per-example gradients"""
 
@@ -27,6 +28,10 @@ class Examples(ABC):
     @abstractmethod
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:
         """`ḡ = Σ_i g_i / n` and `Σ_i g_i∘g_i / n`."""
+
+    def gradient(self, theta: Paths) -> Paths:
+        """`ḡ`."""
+        return self.averages(theta)[0]
 
     @abstractmethod
     def weigh(self, theta: Paths, weights: Weights, squares: Weights | None = None) -> tuple[Paths, Paths]:
@@ -58,7 +63,9 @@ class Examples(ABC):
 
 
 class LossExamples(Examples):
-    """Gradients of a per-example loss by automatic differentiation, in chunks of paths.
+    """Gradients of a per-example loss by automatic differentiation, `CHUNK` numbers of them at a time.
+
+    No sum needs more memory than that and a few times what it returns, however many examples or parameters.
 
     Parameters
     ----------
@@ -85,30 +92,66 @@ class LossExamples(Examples):
             raise SMEError(f"the data tensors must have one length ≥ 1, got {[len(part) for part in data]}")
         self._loss, self.count = loss, lengths.pop()
         self.data = tuple(part.to(torch.float64) if part.is_floating_point() else part for part in data)
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def _gradients(self, theta: Paths, data: Sequence[Tensor], own: bool) -> Float[Tensor, "paths n d"]:
-        axes = (None, *[0] * len(data))
-        each = vmap(grad(self._loss), in_dims=axes)
-        chunk = max(1, CHUNK // (data[0].shape[1 if own else 0] * theta.shape[1]))
-        whole = vmap(each, in_dims=(0, *[0 if own else None] * len(data)), chunk_size=chunk)
-        return whole(theta, *data)
+    def _gradients(self, theta: Paths, data: Sequence[Tensor]) -> Float[Tensor, "paths n d"]:
+        each = vmap(grad(self._loss), in_dims=(None, *[0] * len(data)))
+        return vmap(each, in_dims=(0, *[None] * len(data)))(theta, *data)
+
+    def _sums(self, theta: Paths, reduce: Reduce) -> list[Tensor]:
+        """`reduce(gradients, paths, examples)` summed over the examples, of so few at a time that they fit."""
+        d = theta.shape[1]
+        many = min(self.count, max(1, CHUNK // d))
+        some, rows = max(1, CHUNK // (d * many)), []
+        for first in range(0, len(theta), some):
+            paths = slice(first, first + some)
+            total: list[Tensor] = []
+            for begin in range(0, self.count, many):
+                examples = slice(begin, begin + many)
+                parts = reduce(self._gradients(theta[paths], [part[examples] for part in self.data]), paths, examples)
+                total = [a + b for a, b in zip(total, parts, strict=True)] if total else list(parts)
+            rows.append(total)
+        return [torch.cat(column) for column in zip(*rows, strict=True)]
+
+    def _weighted(self, theta: Paths, weights: Weights, data: Sequence[Tensor], own: bool) -> Paths:
+        """The gradient of the reweighted loss: one backward pass, no gradient of a single example."""
+
+        def total(point: Tensor, weight: Tensor, *examples: Tensor) -> Tensor:
+            return weight @ vmap(self._loss, in_dims=(None, *[0] * len(examples)))(point, *examples)
+
+        numbers = weights.shape[1] * (theta.shape[1] + data[0][0].numel())
+        axes = (0, 0, *[0 if own else None] * len(data))
+        gradient: Paths = vmap(grad(total), in_dims=axes, chunk_size=max(1, CHUNK // numbers))(theta, weights, *data)
+        return gradient
 
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:
-        g = self._gradients(theta, self.data, own=False)
-        return g.mean(1), (g * g).mean(1)
+        if self._last is None or self._last[0] is not theta:  # drift and diffusion ask for them several times at a θ
+            g, squares = self._sums(theta, lambda g, paths, examples: (g.sum(1), (g * g).sum(1)))
+            self._last = (theta, g / self.count, squares / self.count)
+        return self._last[1:]
+
+    def gradient(self, theta: Paths) -> Paths:
+        if self._last is not None and self._last[0] is theta:
+            return self._last[1]
+        return self._weighted(theta, theta.new_full((1, self.count), 1 / self.count).expand(len(theta), -1), self.data, own=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_last": None}
 
     def weigh(self, theta: Paths, weights: Weights, squares: Weights | None = None) -> tuple[Paths, Paths]:
-        g = self._gradients(theta, self.data, own=False)
-        linear = torch.einsum("pn,pnd->pd", weights, g)
         if squares is None:
+            linear = self._weighted(theta, weights, self.data, own=False)
             return linear, torch.zeros_like(linear)
-        return linear, torch.einsum("pn,pnd->pd", squares, g * g)
+        linear, square = self._sums(theta, lambda g, paths, examples: (
+            torch.einsum("pn,pnd->pd", weights[paths, examples], g), torch.einsum("pn,pnd->pd", squares[paths, examples], g * g)))
+        return linear, square
 
     def power(self, theta: Paths, exponent: int) -> Paths:
-        return self._gradients(theta, self.data, own=False).pow(exponent).mean(1)
+        return self._sums(theta, lambda g, paths, examples: (g.pow(exponent).sum(1),))[0] / self.count
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-        return self._gradients(theta, [part[indices] for part in self.data], own=True).mean(1)
+        equal = theta.new_full((1, indices.shape[1]), 1 / indices.shape[1]).expand(len(theta), -1)
+        return self._weighted(theta, equal, [part[indices] for part in self.data], own=True)
 
     def check(self, dim: int) -> None:
         theta = torch.zeros(dim, dtype=torch.float64)
@@ -125,71 +168,3 @@ class LossExamples(Examples):
 
     def describe(self) -> dict[str, object]:
         return {"loss": fingerprint(self._loss), "data": fingerprint(self.data)}
-
-
-class LinearExamples(Examples):
-    """`g_i(θ) = r(x_i·θ, y_i) x_i`, the gradients of a generalised linear model.
-
-    Parameters
-    ----------
-    features, targets
-        `x` of shape `(n, d)`, `y` of shape `(n,)`.
-    residual
-        `r(prediction, target)`, elementwise: the derivative of the example's loss by `x·θ`.
-    curvature
-        the derivative of `r` by `x·θ` as a function of `r` and the target, elementwise.
-    """
-
-    def __init__(self, features: Float[Tensor, "n d"], targets: Float[Tensor, " n"],
-                 residual: Callable[[Tensor, Tensor], Tensor],
-                 curvature: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.features, self.targets = features, targets
-        self.residual, self.curvature = residual, curvature
-        self.count = len(features)
-        self._squares = features * features
-        self._last: tuple[Tensor, ...] = ()
-
-    def _at(self, theta: Paths) -> tuple[Tensor, ...]:
-        """θ, the residuals `(n, paths)`, and both averages."""
-        # one evaluation of an equation at a θ asks for these several times: keep the last ones
-        if not self._last or self._last[0] is not theta:
-            r = self.residual(self.features @ theta.T, self.targets.unsqueeze(1))
-            mean, square = (self.features.T @ r).T / self.count, (self._squares.T @ (r * r)).T / self.count
-            self._last = (theta, r, mean, square)
-        return self._last
-
-    def averages(self, theta: Paths) -> tuple[Paths, Paths]:
-        return self._at(theta)[2], self._at(theta)[3]
-
-    def slope(self, theta: Paths, u: Paths) -> tuple[Paths, Paths]:
-        r = self._at(theta)[1]
-        change = self.curvature(r, self.targets.unsqueeze(1)) * (self.features @ u.T)
-        linear = (self.features.T @ change).T / self.count
-        return linear, (self._squares.T @ (r * change)).T * (2 / self.count)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_last": ()}
-
-    def weigh(self, theta: Paths, weights: Weights, squares: Weights | None = None) -> tuple[Paths, Paths]:
-        r = self._at(theta)[1]
-        weighted = weights.T * r
-        linear = (self.features.T @ weighted).T
-        if squares is None:
-            return linear, torch.zeros_like(linear)
-        return linear, (self._squares.T @ (weighted * r if squares is weights else squares.T * r * r)).T
-
-    def power(self, theta: Paths, exponent: int) -> Paths:
-        r = self._at(theta)[1]
-        return (self.features.pow(exponent).T @ r.pow(exponent)).T / self.count
-
-    def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-        x = self.features[indices]
-        r = self.residual((x @ theta.unsqueeze(-1)).squeeze(-1), self.targets[indices])
-        return (r.unsqueeze(-1) * x).mean(1)
-
-    def to(self, device: torch.device) -> "LinearExamples":
-        return LinearExamples(self.features.to(device), self.targets.to(device), self.residual, self.curvature)
-
-    def describe(self) -> dict[str, object]:
-        return {"features": fingerprint(self.features), "targets": fingerprint(self.targets),
-                "residual": fingerprint(self.residual)}

@@ -6,7 +6,8 @@ from torch.nn.functional import softplus
 
 from sme.errors import SMEError
 from sme.inputs import whole
-from sme.laws.examples import Examples, LinearExamples
+from sme.laws.examples import Examples
+from sme.laws.linear_examples import LinearExamples
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Paths, Problem
 from sme.problems.datasets import breast_cancer

@@ -33,6 +33,13 @@ class Chain:
         seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
         return self._update(t)(state, *seen), noise
 
+    def run(self, state: State, z: Tensor, k: int) -> State:
+        """`step` alone, where nobody asks for the noise: a law may know a shorter way to the noisy gradient."""
+        scale = self.tau ** (self.regime.mean_power / 2)
+        noisy = self.problem.noise.noisy(state["theta"], z, self.problem.gradient, scale)
+        seen = self.regime.seen(noisy, self.tau, self.optimizer.signed)
+        return self._update(self.time(k))(state, *(part for part in seen if part is not None))
+
     def expected(self, theta: Float[Tensor, " d"], mean: Float[Tensor, " d"]) -> Gradient:
         """`E[gradient]` of one path at `θ` with `∇f(θ) = mean`; with `E[gradient.sign]` for a rule of signs."""
         law, regime, tau, point = self.problem.noise, self.regime, self.tau, theta.unsqueeze(0)

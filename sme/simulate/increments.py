@@ -18,6 +18,15 @@ class Draws:
     def __init__(self, numbers: tuple[int, ...], offset: int, pairs: int, device: torch.device) -> None:
         self.numbers, self.offset, self.pairs, self.device, self.drawn = numbers, offset, pairs, device, 0
 
+    @property
+    def number(self) -> int:
+        """of the step"""
+        return self.numbers[-1]
+
+    def before(self, steps: int) -> "Draws":
+        """The numbers of the step so many before this one, from the first on."""
+        return Draws((*self.numbers[:-1], self.number - steps), self.offset, self.pairs, self.device)
+
     def _call(self, each: int) -> tuple[Key, int, int, int, int, torch.device]:
         self.drawn += 1
         calls = 2 * ((each + 1) // 2)  # half of them for the paths, half for their antithetic partners
