@@ -112,14 +112,15 @@ class Generator:
         return torch.cat((b, torch.zeros_like(z[:, self.size :])), -1)
 
     def noise(self, t: float, z: X) -> Float[Tensor, "columns points system"]:
-        """The columns at many points."""
+        """The columns at many points, of more than the system has numbers as many others with the same covariance."""
         count = len(self.motions)
         x, y = z[:, : self.size].repeat(count, 1), z[:, self.size :].repeat(count, 1)
         dW = self.motions.repeat_interleave(len(z), 0)
         g = self.equation.diffuse(t, x, dW)
         if self.equation.remembers:
             g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
-        return g.reshape(count, *z.shape)
+        g = g.reshape(count, *z.shape)
+        return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
 
     def _autonomous(self, t: float, point: X) -> bool:
         here, later = ((self.drift(at, point), self.noise(at, point)) for at in (t, t + 0.37))
