@@ -31,6 +31,7 @@ from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.regime_report import RegimeReport, regime_report
 from sme.study import Interrupted, Study
+from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
@@ -79,6 +80,25 @@ def examine(config: DictConfig) -> RegimeReport:
     SMEError
         for bad input.
     """
+    problem, hyperparameters, theta, values = _physical(config)
+    torch.set_num_threads(1)  # one path: threads only get in each other's way
+    return regime_report(problem, hyperparameters, theta, **values)
+
+
+def approach(config: DictConfig) -> SVAGStudy:
+    """The study of SVAG that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problem, hyperparameters, theta, values = _physical(config)
+    return svag_study(problem, hyperparameters, theta, **values)
+
+
+def _physical(config: DictConfig) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
+    """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
     values = _values(config)
     batch = values.pop("batch")
     if batch is not None:
@@ -91,9 +111,8 @@ def examine(config: DictConfig) -> RegimeReport:
     given = {each: values.pop(each) for each in ("lr", "beta1", "beta2", "eps", "weight_decay")}
     defaults = {"beta1": 0.9, "beta2": 0.99 if name == "rmsprop" else 0.999}  # torch's
     given |= {beta: defaults[beta] for beta in BETAS[name] if given[beta] is None}
-    torch.set_num_threads(1)  # one path: threads only get in each other's way
-    hyperparameters = Hyperparameters(name, **given, batch_size=batch)
-    return regime_report(problem, hyperparameters, _repeated("theta", theta, problem.dim), **values)
+    hyperparameters = Hyperparameters(name, **given, batch_size=getattr(problem.noise, "batch_size", None))
+    return problem, hyperparameters, _repeated("theta", theta, problem.dim), values
 
 
 def _values(config: DictConfig) -> dict[str, Any]:

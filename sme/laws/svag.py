@@ -1,6 +1,7 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -59,7 +60,7 @@ class SVAGNoise(GradientLaw):
         a = amplification(self.ell, kind)
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
-        self.constant, self.skewed, self.motions = law.constant, law.skewed, law.motions
+        self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
@@ -74,10 +75,16 @@ class SVAGNoise(GradientLaw):
         self.law.check_mean(theta, gradient)
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
-        return torch.stack([self.law.draw(None, tau, stream, paths) for _ in self._weights], 1)
+        seen = increment if self.coupled else None  # by the first batch alone: the two are independent
+        return torch.stack([self.law.draw(each, tau, stream, paths) for each in (seen, None)], 1)
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         one, two = (weight * self.law.sample(theta, z[:, i]) for i, weight in enumerate(self._weights))
+        return one + two
+
+    def noisy(self, theta: Paths, z: Tensor, mean: Callable[[Paths], Paths], share: float) -> Paths:
+        whole = share / sum(self._weights)
+        one, two = (weight * self.law.noisy(theta, z[:, i], mean, whole) for i, weight in enumerate(self._weights))
         return one + two
 
     def diffuse(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:
