@@ -23,7 +23,9 @@ from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
+from sme.problems.digits import Digits
 from sme.problems.logistic import Logistic
+from sme.problems.network import Network
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.wells import Wells
@@ -40,6 +42,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Comparison",
+    "Digits",
     "GaussianNoise",
     "Hyperparameters",
     "Interrupted",
@@ -47,6 +50,7 @@ __all__ = [
     "MinibatchNoise",
     "Momentum",
     "Nesterov",
+    "Network",
     "Optimizer",
     "OrderCheck",
     "Plan",

@@ -15,19 +15,22 @@ Observable = Callable[[State], Float[Tensor, " paths"]]
 
 
 def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
-    """The observables that have a name: `|field|²` and mean of every field, and the loss."""
+    """The observables that have a name: `|field|²` and mean of every field, the loss, and the problem's own."""
     named: dict[str, Observable] = {}
     for field in optimizer.fields:
         named[f"|{field}|^2"] = lambda s, field=field: s[field].square().sum(-1)  # type: ignore[misc]
     for field in optimizer.fields:
         named[f"mean {field}"] = lambda s, field=field: s[field].mean(-1)  # type: ignore[misc]
     named["loss"] = lambda s: problem.loss(s["theta"])
+    for name, function in problem.functions().items():
+        named[name] = lambda s, function=function: function(s["theta"])  # type: ignore[misc]
     return named
 
 
 def default(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
     """`|θ|²`, `|m|²`, `|v|²`, mean `θ`, mean `v`, loss, as far as the optimizer has the fields."""
-    return {name: function for name, function in available(problem, optimizer).items() if name != "mean m"}
+    left_out = {"mean m", *problem.functions()}
+    return {name: function for name, function in available(problem, optimizer).items() if name not in left_out}
 
 
 def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[str, Observable]:

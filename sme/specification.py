@@ -60,7 +60,8 @@ class Specification:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
         if not isinstance(start, Mapping):
             raise SMEError(f"start must map field names to tensors, got {start!r}: give start={{'theta': tensor, …}}")
-        checked = initial(optimizer, start, problem.dim)
+        own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
+        checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])
         if observables is None:
             observables = default(problem, optimizer)

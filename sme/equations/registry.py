@@ -142,6 +142,9 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     if order not in ORDERS or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
     law = problem.noise
+    if order == 2 and problem.kinks:
+        raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
+                       "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
     if brownian == "none" and order == 2:
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
     if brownian == "step_memory" and not law.paired:

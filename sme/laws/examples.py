@@ -10,6 +10,7 @@ from torch.func import grad, jvp, vmap
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.tracing import traced
 
 Paths = Float[Tensor, "paths d"]
 Weights = Float[Tensor, "paths n"]
@@ -17,6 +18,24 @@ Weights = Float[Tensor, "paths n"]
 Reduce = Callable[[Float[Tensor, "paths n d"], slice, slice], tuple[Tensor, ...]]
 CHUNK = 2**22
 """numbers held at once by per-example gradients"""
+
+
+class Seen:
+    """A tensor that something was computed from; `Seen(a).is_(b)` says whether `b` is still that tensor, or a view like it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.place = tensor, _place(tensor)
+
+    def is_(self, other: Tensor) -> bool:
+        """Whether the numbers are the same because the memory is."""
+        return self.tensor is other or (self.place is not None and self.place == _place(other))
+
+
+def _place(tensor: Tensor) -> tuple[object, ...] | None:
+    """Where its numbers lie, and how often they were written over; None for a tensor that stands for many, or for none yet."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or tensor.requires_grad or traced():
+        return None
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version, tensor.device
 
 
 class Examples(ABC):
@@ -92,7 +111,7 @@ class LossExamples(Examples):
             raise SMEError(f"the data tensors must have one length ≥ 1, got {[len(part) for part in data]}")
         self._loss, self.count = loss, lengths.pop()
         self.data = tuple(part.to(torch.float64) if part.is_floating_point() else part for part in data)
-        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+        self._last: tuple[Seen, Tensor, Tensor] | None = None
 
     def _gradients(self, theta: Paths, data: Sequence[Tensor]) -> Float[Tensor, "paths n d"]:
         each = vmap(grad(self._loss), in_dims=(None, *[0] * len(data)))
@@ -125,13 +144,13 @@ class LossExamples(Examples):
         return gradient
 
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:
-        if self._last is None or self._last[0] is not theta:  # drift and diffusion ask for them several times at a θ
+        if self._last is None or not self._last[0].is_(theta):  # drift and diffusion ask for them several times at a θ
             g, squares = self._sums(theta, lambda g, paths, examples: (g.sum(1), (g * g).sum(1)))
-            self._last = (theta, g / self.count, squares / self.count)
+            self._last = (Seen(theta), g / self.count, squares / self.count)
         return self._last[1:]
 
     def gradient(self, theta: Paths) -> Paths:
-        if self._last is not None and self._last[0] is theta:
+        if self._last is not None and self._last[0].is_(theta):
             return self._last[1]
         return self._weighted(theta, theta.new_full((1, self.count), 1 / self.count).expand(len(theta), -1), self.data, own=False)
 

@@ -1,13 +1,14 @@
 """Per-example gradients of generalised linear models."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sme.identity import fingerprint
-from sme.laws.examples import Examples, Paths, Weights
+from sme.laws.examples import Examples, Paths, Seen, Weights
 
 
 class LinearExamples(Examples):
@@ -30,15 +31,15 @@ class LinearExamples(Examples):
         self.residual, self.curvature = residual, curvature
         self.count = len(features)
         self._squares = features * features
-        self._last: tuple[Tensor, ...] = ()
+        self._last: tuple[Any, ...] = ()
 
-    def _at(self, theta: Paths) -> tuple[Tensor, ...]:
-        """θ, the residuals `(n, paths)`, and both averages."""
+    def _at(self, theta: Paths) -> tuple[Any, ...]:
+        """Which θ, the residuals `(n, paths)`, and both averages."""
         # one evaluation of an equation at a θ asks for these several times: keep the last ones
-        if not self._last or self._last[0] is not theta:
+        if not self._last or not self._last[0].is_(theta):
             r = self.residual(self.features @ theta.T, self.targets.unsqueeze(1))
             mean, square = (self.features.T @ r).T / self.count, (self._squares.T @ (r * r)).T / self.count
-            self._last = (theta, r, mean, square)
+            self._last = (Seen(theta), r, mean, square)
         return self._last
 
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:

@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from sme.identity import fingerprint
 from sme.laws.base import GradientLaw
 
 Paths = Float[Tensor, "paths d"]
+Function = Callable[[Paths], Float[Tensor, " paths"]]
 
 
 class Problem:
@@ -44,6 +46,10 @@ class Problem:
 
     made_with: tuple[tuple[Any, ...], dict[str, Any]]
     """the arguments that it was made with"""
+    start: Mapping[str, Tensor] = MappingProxyType({})
+    """fields `(d,)` that a run starts from where none are given"""
+    kinks: tuple[str, ...] = ()
+    """what keeps the loss from being smooth, in words"""
     recipe: dict[str, Any] | None = None
     """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
 
@@ -87,6 +93,10 @@ class Problem:
     def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
         """`∇³f(θ)[u, w]`, the derivative of `∇²f(θ) u` along `w`, for every path."""
         return jvp(lambda point: self.hessian(point, u), (theta,), (w,))[1]
+
+    def functions(self) -> dict[str, Function]:
+        """Functions of `θ` beside the loss that are observables by name."""
+        return {}
 
     def check(self, theta: Float[Tensor, " d"]) -> None:
         """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`."""

@@ -1,10 +1,26 @@
 """Real data that ship with scikit-learn."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sme.errors import SMEError
+
+
+def digits() -> tuple[Float[Tensor, "1797 64"], Int[Tensor, "1797"]]:
+    """The grey values in [0, 1] of 8 × 8 pixels, and the digits.
+
+    Raises
+    ------
+    SMEError
+        if scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as fault:
+        raise SMEError("the digits come with scikit-learn: pip install scikit-learn") from fault
+    x, y = load_digits(return_X_y=True)
+    return torch.from_numpy(x) / 16, torch.from_numpy(y)
 
 
 def breast_cancer() -> tuple[Float[Tensor, "569 30"], Float[Tensor, "569"]]:

@@ -1,0 +1,83 @@
+"""A torch module as a function of one vector of parameters."""
+
+import copy
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sme.errors import SMEError
+
+KINKED = frozenset((
+    "relu", "relu6", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "elu", "hardtanh", "hardswish",
+    "hardsigmoid", "hardshrink", "softshrink", "threshold", "clamp", "clamp_min", "clamp_max", "abs", "sign", "max", "min",
+    "amax", "amin", "maximum", "minimum", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "adaptive_max_pool2d", "huber_loss", "smooth_l1_loss"))
+"""ATen operations that are not twice differentiable everywhere"""
+RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
+
+
+class FlatModule:
+    """`outputs = module(θ, inputs)` with all trainable parameters side by side in `θ`, in float64.
+
+    Parameters
+    ----------
+    module
+        any `torch.nn.Module` whose output for an example does not depend on the others, without random layers. A copy is
+        kept; its parameters are the start.
+
+    Raises
+    ------
+    SMEError
+        for what is no module, or one without parameters, with batch statistics or with random layers.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        if not isinstance(module, nn.Module):
+            raise SMEError(f"module must be a torch.nn.Module, got {module!r}")
+        self.module = copy.deepcopy(module).to(torch.float64)
+        for name, part in self.module.named_modules():
+            if isinstance(part, nn.modules.batchnorm._NormBase) and (
+                    isinstance(part, nn.modules.batchnorm._BatchNorm) or part.track_running_stats):
+                raise SMEError(f"{name or 'the module'} is a {type(part).__name__}: with statistics of a batch the loss of an "
+                               "example depends on the others, and a minibatch gradient is no mean over examples: use GroupNorm "
+                               "or LayerNorm")
+            if isinstance(part, RANDOM) and getattr(part, "p", 1) > 0:
+                raise SMEError(f"{name or 'the module'} is a {type(part).__name__}: the only noise may be that of the minibatch: "
+                               "leave it out, or set its p to 0")
+        named = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
+        self.shapes = {name: tuple(each.shape) for name, each in named.items()}
+        if not self.shapes:
+            raise SMEError("the module has no parameters that require a gradient: there is nothing to optimise")
+        self.start: Float[Tensor, " d"] = torch.cat([each.detach().reshape(-1) for each in named.values()])
+        self.module.requires_grad_(False)
+
+    @property
+    def dim(self) -> int:
+        """`d`"""
+        return len(self.start)
+
+    def parameters(self, theta: Float[Tensor, " d"]) -> dict[str, Tensor]:
+        """The named parameters that `theta` holds, as views."""
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        return {name: part.reshape(shape) for (name, shape), part in zip(self.shapes.items(), theta.split(sizes), strict=True)}
+
+    def __call__(self, theta: Float[Tensor, " d"], inputs: Tensor) -> Tensor:
+        """The outputs for a batch of inputs, of one path."""
+        outputs: Tensor = functional_call(self.module, self.parameters(theta), (inputs,))
+        return outputs
+
+    def kinks(self, inputs: Tensor) -> tuple[str, ...]:
+        """The operations in it that are not smooth, found by tracing it."""
+        graph = make_fx(self)(self.start, inputs[:1])
+        used = {str(node.target).split(".")[1] for node in graph.graph.nodes if str(node.target).startswith("aten.")}
+        return tuple(sorted(used & KINKED))
+
+    def to(self, device: torch.device) -> "FlatModule":
+        """The same on `device`."""
+        moved = copy.copy(self)
+        moved.module, moved.start = copy.deepcopy(self.module).to(device), self.start.to(device)
+        return moved

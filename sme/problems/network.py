@@ -1,0 +1,171 @@
+"""A neural network on a finite data set."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn.functional import cross_entropy
+
+from sme.errors import SMEError, choose
+from sme.flat import FlatModule
+from sme.laws.base import GradientLaw
+from sme.laws.examples import Examples, LossExamples
+from sme.laws.layered import LayeredExamples, Losses
+from sme.laws.minibatch import MinibatchNoise
+from sme.problems.base import Function, Paths, Problem
+
+ITERATIONS = 30
+"""of the power iteration behind the sharpness"""
+HELD = 2**23
+"""numbers of outputs and hidden units at a time where a loss is evaluated"""
+
+
+def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean over an example's outputs."""
+    return (outputs.flatten(1) - targets.flatten(1)).square().mean(1)
+
+
+def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(outputs, targets, reduction="none")
+
+
+LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
+
+
+class Network(Problem):
+    """`f(θ) = mean_i ℓ(module(θ, x_i), y_i)`, `θ` all trainable parameters of a module, with the noise of its minibatches.
+
+    The ensemble of paths is vectorised. Where all parameters belong to linear layers, per-example gradients are
+    matrix products (`LayeredExamples`); otherwise they are differentiated, some at a time (`LossExamples`).
+    `Σ` is never formed.
+
+    Parameters
+    ----------
+    module
+        any `torch.nn.Module` without batch statistics and random layers. The loss must be smooth in its parameters for
+        order 2: with ReLU, max-pooling and the like only order 1 is offered.
+    data
+        `(inputs, targets)`, examples first.
+    loss
+        `"cross_entropy"`, `"mse"`, or a function of outputs and targets of a batch to a loss for each example.
+    batch_size, sampling, scale, coupling
+        of `sme.MinibatchNoise`.
+    noise
+        a gradient law in place of the minibatch's, such as `sme.DiagonalNoise`.
+    test
+        `(inputs, targets)` for the observables `test loss` and `test accuracy`.
+    name
+        what tables and folders call it.
+
+    Observables by name: `loss` (train), `accuracy`, `test loss`, `test accuracy`, and `sharpness`, the largest eigenvalue
+    in size of `∇²f`. The start `θ` is that of the module, unless another is given.
+
+    Raises
+    ------
+    SMEError
+        for a module, data or loss that do not fit.
+    """
+
+    def __init__(self, module: nn.Module, data: Sequence[Tensor], loss: str | Losses = "cross_entropy", batch_size: int = 32,
+                 sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
+                 noise: GradientLaw | None = None, test: Sequence[Tensor] | None = None, name: str = "network") -> None:
+        self.model = FlatModule(module)
+        self.losses = loss if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
+        self.inputs, self.targets = _data("data", data)
+        self.test = None if test is None else _data("test", test)
+        self._classes = loss == "cross_entropy"
+        self._check_losses()
+        self.examples: Examples = (
+            LayeredExamples(self.model, self.losses, self.inputs, self.targets) if LayeredExamples.fits(self.model, self.inputs)
+            else LossExamples(self._single, (self.inputs, self.targets)))
+        self._drawn = noise is None
+        law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
+                                      coupling=coupling)
+        self.kinks = self.model.kinks(self.inputs)
+        super().__init__(self._whole, self.model.dim, law, name)
+        self.start = {"theta": self.model.start}
+
+    def _single(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return self.losses(self.model(theta, x.unsqueeze(0)), y.unsqueeze(0))[0]
+
+    def _whole(self, theta: Tensor) -> Tensor:
+        return self.losses(self.model(theta, self.inputs), self.targets).mean()
+
+    def _check_losses(self) -> None:
+        try:
+            value = self.losses(self.model(self.model.start, self.inputs[:3]), self.targets[:3])
+        except Exception as fault:
+            raise SMEError(f"the loss of the module's outputs fails on the first examples: {fault}; the module takes inputs "
+                           f"{tuple(self.inputs.shape)}, and float data are float64") from fault
+        if not isinstance(value, Tensor) or value.shape != self.inputs[:3].shape[:1]:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise SMEError(f"the loss must return one number for each example, got {got} for {len(self.inputs[:3])} examples: "
+                           "do not average over them (reduction='none')")
+
+    def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
+        return self._means(theta, self.inputs, self.targets, self.losses)
+
+    def gradient(self, theta: Paths) -> Paths:
+        return self.examples.gradient(theta)
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        # with minibatches the slope of diag Σ along the same u is asked for next, and comes out of the same pass
+        return self.examples.slope(theta, u)[0] if self._drawn else super().hessian(theta, u)
+
+    def _means(self, theta: Paths, inputs: Tensor, targets: Tensor, of: Losses) -> Float[Tensor, " paths"]:
+        """The mean over the examples of a function of outputs and targets."""
+        size = len(inputs) * (inputs[0].numel() + self.model(self.model.start, inputs[:1]).numel())
+        means: Tensor = vmap(lambda point: of(self.model(point, inputs), targets).mean(), chunk_size=max(1, HELD // size))(theta)
+        return means
+
+    def functions(self) -> dict[str, Function]:
+        named: dict[str, Function] = {}
+        places = {"": (self.inputs, self.targets), **({"test ": self.test} if self.test is not None else {})}
+        for place, (x, y) in places.items():
+            if place:
+                named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
+            if self._classes:
+                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, _right)  # type: ignore[misc]
+        return {**named, "sharpness": self.sharpness}
+
+    def sharpness(self, theta: Paths) -> Float[Tensor, " paths"]:
+        """The eigenvalue of `∇²f` largest in size, by `ITERATIONS` steps of the power iteration from one fixed vector."""
+        u = torch.randn(self.dim, generator=torch.Generator().manual_seed(0), dtype=theta.dtype).to(theta.device)
+        u = (u / u.norm()).expand_as(theta)
+        for _ in range(ITERATIONS):
+            image = super().hessian(theta, u)
+            value = (u * image).sum(-1)
+            u = image / image.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+        return value
+
+    def to(self, device: torch.device) -> "Network":
+        moved = super().to(device)
+        assert isinstance(moved, Network)
+        moved.model, moved.examples = self.model.to(device), self.examples.to(device)
+        moved.start = {"theta": moved.model.start}
+        moved.test = None if self.test is None else (self.test[0].to(device), self.test[1].to(device))
+        moved._loss = moved._whole
+        return moved
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name, "dim": self.dim, "examples": self.examples.describe(), "noise": self.noise.describe()}
+
+
+def _right(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(-1) == targets).to(outputs.dtype)
+
+
+def _data(what: str, given: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    if isinstance(given, Tensor) or not isinstance(given, Sequence) or len(given) != 2 or not all(
+            isinstance(part, Tensor) and part.dim() for part in given):
+        raise SMEError(f"{what} must be two tensors (inputs, targets) whose first axis counts the examples, got "
+                       f"{type(given).__name__}")
+    inputs, targets = (part.to(torch.float64) if part.is_floating_point() else part for part in given)
+    if len(inputs) != len(targets) or not len(inputs):
+        raise SMEError(f"{what} has {len(inputs)} inputs and {len(targets)} targets: give as many of one as of the other, "
+                       "at least one")
+    return inputs, targets
+
+
