@@ -1,6 +1,7 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
 from sme.check import OrderCheck, check_order
+from sme.collapse import Collapse, collapse
 from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
@@ -32,6 +33,7 @@ from sme.problems.wells import Wells
 from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
 from sme.study import Interrupted, Study
+from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
@@ -41,6 +43,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Collapse",
     "Comparison",
     "Digits",
     "GaussianNoise",
@@ -62,18 +65,21 @@ __all__ = [
     "RegimeReport",
     "SMEError",
     "SVAGNoise",
+    "SVAGStudy",
     "SignSGD",
     "Signum",
     "Study",
     "Trajectories",
     "Wells",
     "check_order",
+    "collapse",
     "derive",
     "load",
     "plan",
     "regime_report",
     "scale",
     "svag",
+    "svag_study",
     "trajectories",
     "weak_error",
 ]

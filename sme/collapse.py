@@ -28,6 +28,7 @@ from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
 from sme.version import version
 
+TEST = "test loss"
 BAND = (0.1, 0.9)
 """quantiles over runs"""
 
@@ -49,6 +50,8 @@ class Collapse:
     name: str
     seed: int
     runs: int
+    noise: float
+    """`tr Σ/|∇f|²` at the start, for `κ = 1`"""
     given: tuple[Hyperparameters, ...]
     table: pd.DataFrame
     distances: pd.DataFrame
@@ -61,14 +64,12 @@ class Collapse:
 
     def text(self, style: str = "simple") -> str:
         """Hyperparameters and distances, in one of tabulate's styles."""
-        first, *others = [each.split("[")[0] for each in self.distances["observable"].unique()]
         part = self.distances.assign(distance=[f"{d:.3f} ± {s:.3f}" if math.isfinite(d) else "not finite" for d, s in zip(
             self.distances["distance"], self.distances["stderr"], strict=True)], kappa=self.distances["kappa"].map("{:g}".format))
         wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
                                 sort=False).fillna("–").reset_index()
-        said = [f"κ = 1, {self.runs} runs each:", *map(str, self.given),
-                f"Largest |log(mean {first} at κ / mean {first} at κ = 1)| over the epochs{', and of ' if others else ''}"
-                f"{', '.join(others)}, by κ (–: κ(1 − β) ≥ 1):", grid(wide, style)]
+        said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
+                "Largest |log(mean loss at κ / that at κ = 1)| over the epochs, by κ (–: κ(1 − β) ≥ 1):", grid(wide, style)]
         return "\n\n".join([*said, str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
@@ -101,7 +102,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     Parameters
     ----------
     problem
-        with minibatch noise; its `test_loss`, if it has one, is followed too.
+        with minibatch noise; its `test loss`, if it has one, is followed too.
     hyperparameters
         physical ones for `κ = 1`, with their steps; the batch size is the problem's.
     theta
@@ -135,7 +136,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     if not given or any(each.steps is None for each in given):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
     points, runs = whole("points", points, 1), whole("runs", runs, 2)
-    curves: dict[tuple[str, str, float], tuple[pd.DataFrame, np.ndarray]] = {}
+    curves: dict[tuple[str, str, float], pd.DataFrame] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)
         for rule in rules:
@@ -145,20 +146,23 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                 if 0 < factor < largest(each) * (1 - 1e-9):
                     found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
                     curves[each.optimizer, rule, factor] = found
-    table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
+    table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, part in curves.items()],
                       ignore_index=True)
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), [vars(each) for each in given], theta, factors,
                                                             list(rules), points, runs, seed])})
-    made = Collapse(name, seed, runs, tuple(given), table, _distances(table, {each.optimizer: largest(each) for each in given}),
+    at = theta.to(torch.float64)[None]
+    noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
+    limits = {each.optimizer: largest(each) for each in given}
+    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(table, limits),
                     effort.folder(results) / "scaling" / name if results is not None else None)
     made.save()
     return made
 
 
 def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
-            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+            seed: int) -> pd.DataFrame:
     """The losses of the runs with these hyperparameters."""
     assert given.steps is not None
     assert given.batch_size is not None
@@ -170,9 +174,7 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     start = {"theta": point, "m": torch.zeros_like(point), "v": torch.zeros_like(point)}
     if not corrects:
         start["v"] = (here.gradient(point[None]).square() + here.noise.variance(point[None]))[0]
-    measured = {"train loss": problem.loss}
-    if hasattr(problem, "test_loss"):
-        measured["test loss"] = problem.test_loss
+    measured = {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
     marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
     values = _runs(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, marks,
                    lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given))
@@ -184,7 +186,7 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
         parts.append(pd.DataFrame({"batch_size": given.batch_size, "steps": given.steps, "epoch": epochs, "observable": name,
                                    "mean": some.mean(1), "stderr": some.std(1, ddof=1) / some.shape[1] ** 0.5, "low": low,
                                    "high": high}))
-    return pd.concat(parts), values.numpy()
+    return pd.concat(parts)
 
 
 def _distances(table: pd.DataFrame, limits: Mapping[str, float]) -> pd.DataFrame:

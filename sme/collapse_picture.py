@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from sme.picture import save
 from sme.provenance import Provenance
@@ -25,8 +26,7 @@ def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, floa
     kappas = sorted(table["kappa"].unique())
     colours = dict(zip(kappas, sns.color_palette("viridis_r", len(kappas) + 1)[1:], strict=True))
     optimizers, observables = list(table["optimizer"].unique()), list(table["observable"].unique())
-    panels = [(rule, observable) for rule in MARKS for observable in observables
-              if rule in set(table["rule"]) and (rule == "square_root" or observable == observables[0] or len(observables) == 1)]
+    panels = [(True, observable) for observable in observables] + [(False, observables[0])] * (table["rule"].nunique() > 1)
     columns = len(panels) + 1
     width, height = 2.5 * columns + 0.4, 2.1 * len(optimizers) + 0.3 + FOOT
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
@@ -34,7 +34,9 @@ def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, floa
         axes = figure.subplots(len(optimizers), columns, squeeze=False)
         for row, optimizer in zip(axes, optimizers, strict=True):
             mine = table[table["optimizer"] == optimizer]
-            for axis, (rule, observable) in zip(row, panels, strict=False):
+            own, other = list(MARKS) if "square_root" in set(mine["rule"]) else list(MARKS)[::-1]
+            for axis, (first, observable) in zip(row, panels, strict=False):
+                rule = own if first else other
                 part = mine[(mine["rule"] == rule) & (mine["observable"] == observable)]
                 if part.empty:
                     axis.remove()
@@ -60,18 +62,28 @@ def _curves(axis: Any, part: pd.DataFrame, colours: Mapping[float, Any]) -> None
             axis.fill_between(data["epoch"], data["low"], data["high"], color=colours[float(kappa)], alpha=0.2, lw=0)
     base = part[part["kappa"] == 1]
     axis.set(yscale="log", ylim=(0.7 * base["low"].min(), 1.6 * base["high"].max()))
+    _plain(axis)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers without powers of ten."""
+    axis.yaxis.set_major_formatter(LogFormatter())
+    axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
 
 
 def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[float, Any]) -> None:
     for rule, data in part.groupby("rule", sort=False):
         mark, dash = MARKS[str(rule)]
-        axis.errorbar(data["kappa"], data["distance"], yerr=1.96 * data["stderr"], color="0.4", ls=dash, lw=0.8, elinewidth=0.8)
+        bar = 1.96 * data["stderr"]
+        axis.errorbar(data["kappa"], data["distance"], yerr=[bar.clip(upper=0.9 * data["distance"]), bar], color="0.4", ls=dash,
+                      lw=0.8, elinewidth=0.8)
         for row in data.itertuples():
             axis.plot(row.kappa, row.distance, mark, color=colours[row.kappa], ms=4, zorder=3)
     if math.isfinite(limit):
         axis.axvline(limit, color="0.6", lw=0.8, ls=":")
-        axis.annotate("κ(1 − β) = 1", (limit, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
-                      color="0.4", ha="right", va="bottom")
+        axis.annotate("κ(1 − β) = 1", (limit, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
+                      color="0.4", ha="right", va="top")
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(colours)[1:], [f"{kappa:g}" for kappa in list(colours)[1:]])
-    axis.set(ylim=(0, None), xlabel="κ", ylabel="largest |log ratio to κ = 1|", title="distance of train loss")
+    axis.set(yscale="log", xlabel="κ", ylabel="largest |log ratio|", title=f"{part['observable'].iloc[0]} against κ = 1")
+    _plain(axis)

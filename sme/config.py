@@ -131,8 +131,10 @@ def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
         if "batch_size" not in values["problem"]:
             raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
         values["problem"]["batch_size"] = whole("batch", batch, 1)
-    theta, problem = values.pop("start")["theta"], _build("problem", values.pop("problem"), Problem)
-    return problem, _repeated("theta", theta, problem.dim)
+    theta, problem = values.pop("start").get("theta"), _build("problem", values.pop("problem"), Problem)
+    if theta is None and "theta" not in problem.start:
+        raise SMEError("start.theta is missing: say where the parameters start")
+    return problem, problem.start["theta"] if theta is None else _repeated("theta", theta, problem.dim)
 
 
 def _read(name: str, given: dict[str, Any]) -> Hyperparameters:

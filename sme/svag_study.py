@@ -57,9 +57,10 @@ class SVAGStudy:
         shown = table.drop(columns=["error", "stderr", "integrator_bias"]).assign(
             tau=table["tau"].map("{:.6g}".format), error=error, bias=table["integrator_bias"].map("{:.0e}".format))
         said = (f"{self.hyperparameters}: discrete runs less the order-1 equation of the batch-equivalent regime, at the end. "
-                "SVAG: two weighted minibatches a step; minibatch: the same steps with one, whose noise is multiplied, so that "
-                "its skewness stays:")
-        return "\n\n".join([said, grid(shown, style), str(self.provenance)])
+                "SVAG takes two weighted minibatches a step")
+        if self.table["noise"].nunique() > 1:
+            said += "; minibatch: the same steps with one, whose noise is multiplied, so that its skewness stays"
+        return "\n\n".join([f"{said}:", grid(shown, style), str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
         """Draw |error| over ℓ to a file, in a format that its ending names."""
@@ -80,11 +81,11 @@ class SVAGStudy:
 
 def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tensor, " d"], *, ell: Sequence[int] = (1, 2, 4),
                steps: int = 16, observables: Sequence[str] | None = None, paths: int = effort.SHARD_PATHS, seed: int = 0,
-               processes: int | str = 1, results: str | Path | None = None) -> SVAGStudy:
+               processes: int | str = 1, backend: str = "auto", plain: bool = False,
+               results: str | Path | None = None) -> SVAGStudy:
     """Measure how far the runs of the SVAG family are from the order-1 equation of the batch-equivalent regime.
 
-    Beside them the runs that have the same hyperparameters, and a single minibatch whose noise is multiplied by `ℓ` (SGD: `√ℓ`):
-    their noise has the same covariance, but its skewness does not fall with `τ`, so that they are of order ½.
+    SVAG's skewness falls with `τ`, so that the error falls like `1/ℓ²` (SGD: `1/ℓ`); that of a minibatch alone does not.
 
     Parameters
     ----------
@@ -98,8 +99,11 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
         the `ℓ ≥ 1`.
     steps
         of the run with `ℓ = 1`; the others take `ℓ²` times as many (SGD: `ℓ`).
-    observables, paths, seed, processes
+    observables, paths, seed, processes, backend
         as for `weak_error`.
+    plain
+        follow also the runs that have the same hyperparameters and a single minibatch, whose noise is multiplied by `ℓ`
+        (SGD: `√ℓ`): of the same covariance, but of order ½ where it is skewed.
     results
         folder; a table and a picture go to `svag/<name>` in it. None: in memory.
 
@@ -120,11 +124,11 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     for each in ells:
         made = svag(given, each).hyperparameters
         optimizer = made.scaled(BATCH_EQUIVALENT).optimizer
-        for noise, driven in zip(NOISES, (SVAGNoise(inner, each, kind), inner), strict=True):
+        for noise, driven in zip(NOISES[: 1 + plain], (SVAGNoise(inner, each, kind), inner), strict=False):
             study = weak_error(Renoised(problem, driven), optimizer, regime=BATCH_EQUIVALENT.name, order=1,
                                tau=given.steps * first.tau / made.steps, horizon=given.steps * first.tau,  # type: ignore[operator]
                                start={field: start[field] for field in optimizer.fields}, observables=observables, paths=paths,
-                               seed=seed, processes=processes)
+                               seed=seed, processes=processes, backend=backend)
             rows.append(study.errors.assign(noise=noise, ell=each, steps=made.steps))
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]

@@ -2,18 +2,23 @@
 
 import itertools
 import math
+import runpy
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 import sme
+from sme import paired
 from sme.hyperparameters import Hyperparameters
 from sme.laws.svag import SVAGNoise
 from sme.regimes import regime
 from sme.scaling import largest
 from sme.simulate.chain import Chain
 from sme.simulate.increments import Draws, Increments
+from sme.simulate.runs import runs
 from tests import models
 
 GIVEN = {
@@ -249,3 +254,102 @@ def test_svag_noise_drives_a_chain_in_its_scaled_variables():
 def test_the_largest_kappa_is_that_of_the_shortest_memory():
     assert largest(GIVEN["adam"]) == pytest.approx(25)
     assert largest(GIVEN["sgd"]) == math.inf
+
+
+def line(noise_batch=2):
+    """Six examples on a line, whose gradients are closed forms."""
+    return sme.Logistic(features=1, batch_size=noise_batch, examples=6)
+
+
+START = torch.full((2,), 0.5, dtype=torch.float64)
+
+
+def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tmp_path):
+    given = [Hyperparameters("adam", 0.01, 0.9, 0.99, steps=16), Hyperparameters("sgd", 0.1, steps=16)]
+    found = sme.collapse(line(), given, START, kappa=(1, 4, 16), points=2, runs=6, results=tmp_path)
+    assert set(zip(found.table["optimizer"], found.table["rule"], found.table["kappa"], strict=True)) == {
+        ("adam", "square_root", 1), ("adam", "square_root", 4), ("adam", "linear", 1), ("adam", "linear", 4),
+        ("sgd", "linear", 1), ("sgd", "linear", 4), ("sgd", "linear", 16)}  # κ (1 − β₁) = 1.6 is left out
+    ends = found.table.groupby(["optimizer", "rule", "kappa"])["epoch"].max()
+    assert (ends == 16 * 2 / 6).all()
+    row = found.distances.query("optimizer == 'sgd' and kappa == 4").iloc[0]
+    there = found.table.query("optimizer == 'sgd'")
+    curves = there[there["epoch"] == row["epoch"]].set_index("kappa")["mean"]
+    assert row["distance"] == pytest.approx(abs(math.log(curves[4] / curves[1])))
+    assert {path.name for path in found.folder.iterdir()} == {"scaling.csv", "distances.csv", "scaling.md", "scaling.png"}
+    g, law = line().gradient(START[None]), line().noise
+    assert found.noise == pytest.approx(float(law.variance(START[None]).sum() / g.square().sum()))
+    assert "adam" in str(found)
+
+
+def test_the_discrete_run_of_adam_is_torchs_from_a_fresh_start():
+    problem, given = line(), Hyperparameters("adam", 0.05, 0.8, 0.9, 1e-3)
+    optimizer, tau, *_ = given.scaled("ballistic", bias_correction=True, t0=given.lr, clock=(0, 0))
+    zero = torch.zeros(2, dtype=torch.float64)
+    found = runs(Chain(problem, optimizer, regime("ballistic"), tau), {"theta": START, "m": zero, "v": zero}, [0, 3, 6],
+                 lambda state: state["theta"], 4, 7)
+    assert found.shape == (3, 4, 2)
+    assert (found[0] == START).all()
+    theta = torch.nn.Parameter(START.clone())
+    torch_optimizer, increments = given.torch([theta]), Increments((7, 6, 0, 0), 2, 1, tau, torch.device("cpu"))
+    for k in range(6):
+        z = problem.noise.draw(None, tau, increments.draws(k), 4)[:1]
+        theta.grad = problem.noise.examples.batch(theta.detach()[None], z)[0]
+        torch_optimizer.step()
+        if k == 2:
+            torch.testing.assert_close(found[1, 0], theta.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found[2, 0], theta.detach(), rtol=1e-12, atol=0)
+
+
+def test_the_collapse_of_the_right_rule_is_exact_where_the_equation_is():
+    """SGD without noise to speak of and a tiny step: the linear rule changes nothing that can be seen, half the rate does."""
+    problem = line(noise_batch=64)
+    found = sme.collapse(problem, [Hyperparameters("sgd", 1e-3, steps=64)], START, kappa=(1, 8), points=4, runs=4)
+    assert found.distances["distance"].item() < 1e-3
+    half = sme.collapse(problem, [Hyperparameters("sgd", 1e-3, steps=32)], START, kappa=(1, 8), points=4, runs=4)
+    ends = [each.table.query("kappa == 1")["mean"].iloc[-1] for each in (found, half)]
+    assert abs(math.log(ends[0] / ends[1])) > 3e-3
+
+
+def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    given = Hyperparameters("rmsprop", 0.25, beta2=0.97, eps=0.4)
+    found = sme.svag_study(line(1), given, START, ell=(1, 2), steps=2, observables=["mean v"], paths=1,
+                           backend="torchsde", plain=True, results=tmp_path)
+    assert found.table["steps"].tolist() == [2, 2, 8, 8]
+    assert found.table["tau"].tolist() == pytest.approx([1 / 16, 1 / 16, 1 / 64, 1 / 64])
+    errors = found.table.set_index(["noise", "ell"])["error"]
+    assert errors["SVAG", 1] == pytest.approx(errors["minibatch", 1], rel=1e-9)  # ℓ = 1 is the optimizer itself
+    assert abs(errors["SVAG", 2]) < 0.5 * abs(errors["SVAG", 1])
+    assert {path.name for path in found.folder.iterdir()} == {"svag.csv", "svag.md", "svag.png"}
+
+
+STUDIES = [
+    (lambda: sme.collapse(models.gaussian(False), [GIVEN["sgd"]], START), ["minibatch"]),
+    (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, kappa=(2, 4)), ["kappa", "1"]),
+    (lambda: sme.collapse(line(), [Hyperparameters("sgd", 0.1)], START), ["steps"]),
+    (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, rules=["root"]), ["root", "linear"]),
+    (lambda: sme.svag_study(models.gaussian(False), GIVEN["sgd"], START), ["minibatch"]),
+    (lambda: sme.svag_study(line(), GIVEN["sgd"], START, ell=(0,)), ["ell", "0"]),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), STUDIES)
+def test_bad_input_of_the_studies_is_named(wrong, said):
+    with pytest.raises(sme.SMEError) as caught:
+        wrong()
+    for word in said:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("script", "words", "said"), [
+    ("scaling.py", ["problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=2"], "square_root"),
+    ("svag.py", ["steps=2", "ell=[1]", "paths=1", "processes=1", "observables=[loss]", "backend=torchsde"], "SVAG"),
+])
+def test_the_command_lines_run(script, words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    path = Path(__file__).parent.parent / "scripts" / script
+    monkeypatch.setattr(sys, "argv", [str(path), *words, f"results={tmp_path}"])
+    runpy.run_path(str(path), run_name="__main__")
+    assert said in capsys.readouterr().out
+    assert list(tmp_path.glob(f"{path.stem}/*/{path.stem}.png"))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sme.laws.base import GradientLaw
-from sme.problems.base import Paths, Problem
+from sme.problems.base import Function, Paths, Problem
 
 
 class Renoised(Problem):
@@ -19,6 +19,7 @@ class Renoised(Problem):
     def __init__(self, problem: Problem, noise: GradientLaw) -> None:
         self.problem = problem
         super().__init__(problem._loss, problem.dim, noise, problem.name)
+        self.start, self.kinks = problem.start, problem.kinks
 
     def loss(self, theta: Paths) -> Tensor:
         return self.problem.loss(theta)
@@ -31,6 +32,9 @@ class Renoised(Problem):
 
     def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
         return self.problem.third(theta, u, w)
+
+    def functions(self) -> dict[str, Function]:
+        return self.problem.functions()
 
     def to(self, device: torch.device) -> "Renoised":
         return Renoised(self.problem.to(device), self.noise.to(device))
