@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sme.picture import save
 from sme.provenance import Provenance
@@ -67,8 +67,9 @@ def _curves(axis: Any, part: pd.DataFrame, colours: Mapping[float, Any]) -> None
 
 def _plain(axis: Any) -> None:
     """Numbers without powers of ten."""
-    axis.yaxis.set_major_formatter(LogFormatter())
-    axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[float, Any]) -> None:
