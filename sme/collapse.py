@@ -29,6 +29,8 @@ from sme.simulate.runs import runs as _runs
 from sme.version import version
 
 TEST = "test loss"
+Key = tuple[str, str, float]
+"""optimizer, rule, `κ`"""
 BAND = (0.1, 0.9)
 """quantiles over runs"""
 
@@ -43,8 +45,9 @@ class Collapse:
         `optimizer rule kappa batch_size steps epoch observable mean stderr low high`: mean, standard error and 10 % and 90 %
         quantiles over runs.
     distances
-        `optimizer rule kappa share observable distance stderr epoch`: the largest `|log(mean_κ/mean_1)|` over the epochs, its
-        standard error and place; `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
+        `optimizer rule kappa share observable distance stderr`: the root mean square over the epochs of the difference of the
+        runs' mean logarithms to those of `κ = 1`, less what their own spread adds to it, with its standard error (jackknife);
+        `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
     """
 
     name: str
@@ -69,7 +72,8 @@ class Collapse:
         wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
                                 sort=False).fillna("–").reset_index()
         said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
-                "Largest |log(mean loss at κ / that at κ = 1)| over the epochs, by κ (–: κ(1 − β) ≥ 1):", grid(wide, style)]
+                "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
+                grid(wide, style)]
         return "\n\n".join([*said, str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
@@ -114,7 +118,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     points
         so many evenly spaced times, at most the steps of the largest `κ`.
     runs
-        for each curve, rounded up to an even number.
+        for each curve, at least 4, rounded up to an even number.
     results
         folder; tables and a picture go to `scaling/<name>` in it. None: in memory.
 
@@ -135,8 +139,8 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     given = [replace(each, batch_size=law.batch_size) for each in hyperparameters]
     if not given or any(each.steps is None for each in given):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
-    points, runs = whole("points", points, 1), whole("runs", runs, 2)
-    curves: dict[tuple[str, str, float], pd.DataFrame] = {}
+    points, runs = whole("points", points, 1), 2 * math.ceil(whole("runs", runs, 4) / 2)
+    curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)
         for rule in rules:
@@ -146,7 +150,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                 if 0 < factor < largest(each) * (1 - 1e-9):
                     found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
                     curves[each.optimizer, rule, factor] = found
-    table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, part in curves.items()],
+    table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
                       ignore_index=True)
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
@@ -155,14 +159,15 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     at = theta.to(torch.float64)[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}
-    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(table, limits),
+    values = {key: found for key, (_, found) in curves.items()}
+    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
                     effort.folder(results) / "scaling" / name if results is not None else None)
     made.save()
     return made
 
 
 def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
-            seed: int) -> pd.DataFrame:
+            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """The losses of the runs with these hyperparameters."""
     assert given.steps is not None
     assert given.batch_size is not None
@@ -186,21 +191,32 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
         parts.append(pd.DataFrame({"batch_size": given.batch_size, "steps": given.steps, "epoch": epochs, "observable": name,
                                    "mean": some.mean(1), "stderr": some.std(1, ddof=1) / some.shape[1] ** 0.5, "low": low,
                                    "high": high}))
-    return pd.concat(parts)
+    return pd.concat(parts), values.numpy()
 
 
-def _distances(table: pd.DataFrame, limits: Mapping[str, float]) -> pd.DataFrame:
+def _distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]], observables: Sequence[str],
+               limits: Mapping[str, float]) -> pd.DataFrame:
     rows = []
-    for (optimizer, rule, observable), group in table.groupby(["optimizer", "rule", "observable"], sort=False):
-        base = group[group["kappa"] == 1]
-        for kappa, part in group[group["kappa"] != 1].groupby("kappa"):
-            at = part["epoch"].to_numpy()
-            mean, error = (np.interp(at, base["epoch"], base[name]) for name in ("mean", "stderr"))
-            away = np.abs(np.log(part["mean"].to_numpy() / mean))
-            spread = np.hypot(part["stderr"].to_numpy() / part["mean"].to_numpy(), error / mean)
-            finite = bool(np.isfinite(away).all())
-            i = int(np.argmax(away)) if finite else -1
-            rows.append({"optimizer": optimizer, "rule": rule, "kappa": kappa, "share": kappa / limits[str(optimizer)],
-                         "observable": observable, "distance": away[i] if finite else math.nan,
-                         "stderr": spread[i] if finite else math.nan, "epoch": at[i]})
-    return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr", "epoch"])
+    for i, observable in enumerate(observables):
+        for (optimizer, rule, kappa), found in values.items():
+            if kappa != 1:
+                mine, base = (np.log(each[1:, :, i]) for each in (found, values[optimizer, rule, 1.0]))
+                distance, stderr = _jackknifed(mine, base) if np.isfinite(mine).all() else (math.nan, math.nan)
+                rows.append({"optimizer": optimizer, "rule": rule, "kappa": kappa, "share": kappa / limits[optimizer],
+                             "observable": observable, "distance": distance, "stderr": stderr})
+    return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr"])
+
+
+def _distance(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
+    """The root mean square over marks of the difference of the means over runs, less what chance adds to its square."""
+    apart = mine.mean(1) - base.mean(1)
+    chance = sum(each.var(1, ddof=1) / each.shape[1] for each in (mine, base))
+    return math.sqrt(max(0.0, float((apart**2 - chance).mean())))
+
+
+def _jackknifed(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> tuple[float, float]:
+    """The distance and its standard error."""
+    count = mine.shape[1]
+    without = [[_distance(np.delete(mine, r, 1), base) for r in range(count)],
+               [_distance(mine, np.delete(base, r, 1)) for r in range(count)]]
+    return _distance(mine, base), math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))

@@ -82,9 +82,10 @@ def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[flo
             axis.plot(row.kappa, row.distance, mark, color=colours[row.kappa], ms=4, zorder=3)
     if math.isfinite(limit):
         axis.axvline(limit, color="0.6", lw=0.8, ls=":")
-        axis.annotate("κ(1 − β) = 1", (limit, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
-                      color="0.4", ha="right", va="top")
+        axis.annotate("κ(1 − β) = 1", (limit, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
+                      color="0.4", ha="right", va="bottom")
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(colours)[1:], [f"{kappa:g}" for kappa in list(colours)[1:]])
-    axis.set(yscale="log", xlabel="κ", ylabel="largest |log ratio|", title=f"{part['observable'].iloc[0]} against κ = 1")
+    axis.set(yscale="log", xlabel="κ", ylabel="distance of log loss, rms",
+             title=f"{part['observable'].iloc[0]} against κ = 1")
     _plain(axis)

@@ -204,7 +204,8 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
 
 def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) -> Setup:
     """The ballistic run, whose variables are the physical ones, with averages at their means."""
-    optimizer, tau, *_ = given.scaled(BALLISTIC)
+    # a floor where ε is all that is left, for parameters whose gradient is always 0
+    optimizer, tau, *_ = given.scaled(BALLISTIC, **({} if given.optimizer == "sgd" else {"v_floor": given.eps**2}))
     at = initial(optimizer, {"theta": theta}, problem.dim)["theta"]
     problem.check(at)
     point = at[None]

@@ -7,11 +7,13 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import sme
 from sme import paired
+from sme.collapse import _jackknifed
 from sme.hyperparameters import Hyperparameters
 from sme.laws.svag import SVAGNoise
 from sme.regimes import regime
@@ -272,14 +274,22 @@ def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tm
         ("sgd", "linear", 1), ("sgd", "linear", 4), ("sgd", "linear", 16)}  # κ (1 − β₁) = 1.6 is left out
     ends = found.table.groupby(["optimizer", "rule", "kappa"])["epoch"].max()
     assert (ends == 16 * 2 / 6).all()
-    row = found.distances.query("optimizer == 'sgd' and kappa == 4").iloc[0]
-    there = found.table.query("optimizer == 'sgd'")
-    curves = there[there["epoch"] == row["epoch"]].set_index("kappa")["mean"]
-    assert row["distance"] == pytest.approx(abs(math.log(curves[4] / curves[1])))
+    assert (found.distances["stderr"] > 0).all()
+    assert found.distances.set_index(["optimizer", "rule", "kappa"])["share"]["adam", "linear", 4] == pytest.approx(0.4)
     assert {path.name for path in found.folder.iterdir()} == {"scaling.csv", "distances.csv", "scaling.md", "scaling.png"}
     g, law = line().gradient(START[None]), line().noise
     assert found.noise == pytest.approx(float(law.variance(START[None]).sum() / g.square().sum()))
     assert "adam" in str(found)
+
+
+def test_the_distance_is_that_of_the_means_with_the_chance_taken_off():
+    generator = np.random.default_rng(0)
+    shift, count, draws = np.linspace(0.2, 0.4, 9)[:, None], 12, 300
+    noise = 0.3 * generator.standard_normal((draws, 2, 9, count))
+    found = np.array([_jackknifed(shift + one, other) for one, other in noise])
+    true = math.sqrt((shift**2).mean())
+    assert found[:, 0].mean() == pytest.approx(true, abs=0.01)  # with the chance left in 0.33 in place of 0.307
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.15)
 
 
 def test_the_discrete_run_of_adam_is_torchs_from_a_fresh_start():
@@ -343,7 +353,7 @@ def test_bad_input_of_the_studies_is_named(wrong, said):
 
 
 @pytest.mark.parametrize(("script", "words", "said"), [
-    ("scaling.py", ["problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=2"], "square_root"),
+    ("scaling.py", ["problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"], "square_root"),
     ("svag.py", ["steps=2", "ell=[1]", "paths=1", "processes=1", "observables=[loss]", "backend=torchsde"], "SVAG"),
 ])
 def test_the_command_lines_run(script, words, said, tmp_path, monkeypatch, capsys):
