@@ -10,6 +10,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from sme.equations.base import Equation
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
 from sme.inputs import number, several
@@ -78,7 +79,7 @@ class OrderCheck:
 
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int = 2, brownian: str = "independent",
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None) -> OrderCheck:
+                tau: Sequence[float] | None = None, kind: type[Equation] | None = None) -> OrderCheck:
     """Prove the order of an equation by computation: no Monte Carlo, seconds for two parameters.
 
     The optimizer's expectation of test functions after one step, by quadrature over the noise or the
@@ -98,6 +99,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         linear functionals, which see every moment, and cubic monomials.
     tau
         two or more step sizes, each half of the one before; default 2⁻⁹ and 2⁻¹⁰.
+    kind
+        a class of equations, such as one of your own, in place of the one that `sme` has.
 
     Raises
     ------
@@ -125,8 +128,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     for index, x in enumerate(points):
         size = 1 + _values(asked, x).abs()
         third = obstruction.third(x, phi, t) if brownian == "independent" else torch.zeros_like(size)
-        left = [residual(Chain(problem, optimizer, place, h), equation(problem, optimizer, place, h, order, brownian), x, phi, t)
-                for h in tau]
+        left = [residual(Chain(problem, optimizer, place, h),
+                         equation(problem, optimizer, place, h, order, brownian, kind), x, phi, t) for h in tau]
         for h, value, finer in zip(tau, left, [*left[1:], None], strict=True):
             rest, ratio, rest_ratio = value - h * h * third, torch.full_like(value, math.nan), torch.full_like(value, math.nan)
             if finer is not None:
@@ -143,7 +146,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     # the residual is τ² T₃φ + O(τ³) then: its own ratio may be far from 4 where the two nearly cancel
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
-    title = f"{optimizer.name}, {place.name}, order {order}, {brownian}"
+    title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
     obstacle = _obstacle(order, proved, _proved(bare), sizes, skewed)
     return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
 

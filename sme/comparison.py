@@ -14,6 +14,7 @@ from sme.backend import compiled_setups
 from sme.crossfit import estimate
 from sme.duel import Duel, prepared, run_shard
 from sme.effort import Effort
+from sme.equations.base import Equation
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.moments import Moments
@@ -106,21 +107,22 @@ class Comparison:
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
-            tables: tuple[pd.DataFrame, pd.DataFrame]) -> Comparison:
-    """Run two equations on common noise at every number of steps in `grid`.
+            tables: tuple[pd.DataFrame, pd.DataFrame], kind: type[Equation] | None = None) -> Comparison:
+    """Run two equations on common noise at every number of steps in `grid`; the first of this `kind`, if given.
 
     Raises
     ------
     SMEError
         if they are one and the same, or model different discrete runs, or there is no step size.
     """
-    _check(one, other)
+    _check(one, other, kind is not None)
     if not grid:
         have = " and ".join(", ".join(f"{tau:g}" for tau in frame["tau"].unique()) or "none" for frame in tables)
         raise SMEError(f"the two studies have no step size in common (tau is {have}): give one or more, "
                        "compare(…, tau=[1/8, 1/16])")
     spec, names = one[0], tuple(f"order {order}, {each.brownian}" for each, order in (one, other))
-    duels = {(one[1], steps): Duel.of(spec.setup(one[1], steps, how.device), other[1], other[0].brownian) for steps in grid}
+    duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind), other[1], other[0].brownian)
+             for steps in grid}
     if how.backend != "torchsde":
         duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
@@ -146,12 +148,12 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     return Comparison(spec.name, names, table, how.seed, complete)  # type: ignore[arg-type]
 
 
-def _check(one: Side, other: Side) -> None:
+def _check(one: Side, other: Side, changed: bool) -> None:
     mine, theirs = ({**each[0].describe(), "brownian": None} for each in (one, other))
     if apart := [name for name in mine if mine[name] != theirs[name]]:
         raise SMEError(f"{one[0].name} and {other[0].name} differ in {', '.join(apart)}, so they do not model the same "
                        "discrete run: compare two orders, or two choices of brownian, of otherwise equal studies")
-    if (one[0].brownian, one[1]) == (other[0].brownian, other[1]):
+    if (one[0].brownian, one[1]) == (other[0].brownian, other[1]) and not changed:
         raise SMEError(f"both are the same equation, order {one[1]}, {one[0].brownian}: give the orders to compare, such as "
                        "orders=(2, 1), or another study")
 
@@ -160,7 +162,8 @@ def _compute(tasks: list[tuple[Duel, int]], how: Effort) -> Iterator[tuple[int, 
     ready = {}
     for duel, _ in tasks:
         if duel.steps not in ready:
-            ready[duel.steps] = prepared(duel)
+            # one term apart, the paths are so near that the noise needs no control variates
+            ready[duel.steps] = prepared(duel) if duel.kind is None else duel
     work = [(ready[duel.steps], how.seed, shard) for duel, shard in sorted(tasks, key=lambda task: -task[0].steps)]
     yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 

@@ -37,17 +37,18 @@ class Responses:
     """how these weights change with the state"""
 
 
-def responses(chain: Chain, start: State, marks: Sequence[int],
-              observables: Mapping[str, Callable[[State], Tensor]]) -> Responses | None:
+def responses(chain: Chain, start: State, marks: Sequence[int], observables: Mapping[str, Callable[[State], Tensor]],
+              curved: bool = True) -> Responses | None:
     """Differentiate every observable at every mark by the noise of every step before it.
 
     The noiseless run feeds `update` with `E[gradient.step] + s` and `E[gradient.square] + q` at
     `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
     A rule of signs is fed with `E[gradient.sign] + s` and responds to `sign(ĝ) − E sign(ĝ)`.
-    None if the run is longer than `LONGEST`. Source: docs/derivation.md, section 6.
+    With `curved` also how they change with the state. None if the run is longer than `LONGEST`, or if its steps depend
+    on each other: then the sums have a mean. Source: docs/derivation.md, section 6.
     """
     steps, tau, regime = marks[-1], chain.tau, chain.regime
-    if steps > LONGEST:
+    if steps > LONGEST or not chain.problem.noise.independent_steps:
         return None
     device = start["theta"].device
     shape = (steps, *start["theta"].shape)
@@ -72,7 +73,7 @@ def responses(chain: Chain, start: State, marks: Sequence[int],
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
     linear = tau ** (regime.step_power / 2) * by_step + slope * by_square
-    return Responses(linear, by_square, curvatures(chain, start, marks, observables))
+    return Responses(linear, by_square, curvatures(chain, start, marks, observables) if curved else None)
 
 
 class Controls:

@@ -22,7 +22,8 @@ class Paths(NamedTuple):
     """The observables of antithetic pairs along one curve, `(2, pairs, marks, observables)`, time 0 first."""
 
     best: Float[np.ndarray, "2 pairs marks observables"]
-    """of which the mean is taken: for an equation extrapolated in the substep, path by path"""
+    """of which the mean is taken: for an equation extrapolated in the substep, path by path; for a discrete run with draws of
+    its own without the response to them, which has mean zero"""
     path: Float[np.ndarray, "2 pairs marks observables"]
     """of which the spread is taken: for an equation its finest level, since a density has no extrapolation"""
     bias: Float[np.ndarray, "2 pairs marks observables"]
@@ -44,23 +45,30 @@ def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int,
     for offset in range(pairs.start, pairs.stop, chunk):
         run, done = ensemble(setup, numbers, min(chunk, pairs.stop - offset), offset), 0
         rows = [_observed(setup, run)]
-        for mark in setup.marks:
+        for number, mark in enumerate(setup.marks):
             run.advance(mark)
-            rows.append(_observed(setup, run))
+            rows.append(_observed(setup, run, number))
             progress((mark - done) * run.paths // 2)
             done = mark
         parts.append(np.stack(rows, 3))
         floored += int(run.floored.sum())
-    discrete, best, bias, path = np.concatenate(parts, 2)
-    return Paths(discrete, discrete, np.zeros_like(discrete), floored), Paths(best, path, bias, floored)
+    centred, discrete, best, bias, path = np.concatenate(parts, 2)
+    return Paths(centred, discrete, np.zeros_like(discrete), floored), Paths(best, path, bias, floored)
 
 
-def _observed(setup: Setup, run: Ensemble) -> Float[np.ndarray, "4 2 pairs observables"]:
-    """Observables of the discrete run; of the equation, extrapolated, with the bias; and of its finest level."""
+def _observed(setup: Setup, run: Ensemble, mark: int | None = None) -> Float[np.ndarray, "5 2 pairs observables"]:
+    """Observables of the discrete run without their response to its noise, if that is followed, and as they are; of the
+    equation, extrapolated, with the bias; and of its finest level.
+    """
     discrete, ladder = setup.observe(run.state), run.ladders[0]
+    centred = discrete
+    if run.controls is not None and mark is not None:  # of mean zero, with coefficients that are those of a small noise
+        each = discrete.shape[1]
+        linear, quadratic = run.carry[:, : 2 * len(setup.marks) * each].chunk(2, 1)
+        centred = discrete - (linear + quadratic)[:, mark * each : (mark + 1) * each]
     best, bias = ladder.values(lambda x: setup.observe(setup.fields(x)))
     finest = setup.observe(setup.fields(ladder.levels[0]))
-    parts = torch.stack([part.expand_as(discrete) for part in (discrete, best, bias, finest)])
+    parts = torch.stack([part.expand_as(discrete) for part in (centred, discrete, best, bias, finest)])
     return parts.unflatten(1, (2, -1)).cpu().numpy()
 
 

@@ -38,8 +38,12 @@ class Setup:
     """the weights of the control variates"""
     source: str = ""
     """the C source of the run; empty for the path through torchsde"""
+    finest: int | None = None
+    """substeps in one optimizer step, in place of the scheme's own number"""
     ordinary: Float[np.ndarray, "marks observables"] | None = None
     """the observables along the order-1 ODE, where that is the reference of order 2"""
+    kind: type[Equation] | None = None
+    """the class of the equation under test, if it is not the one that the registry has"""
 
     @property
     def tau(self) -> float:
@@ -53,7 +57,7 @@ class Setup:
 
     def equation(self) -> Equation:
         """The equation under test."""
-        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian)
+        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian, self.kind)
 
     def reference(self) -> Equation:
         """The order-1 equation whose error is the yardstick of order 2."""
@@ -62,7 +66,7 @@ class Setup:
 
     def substeps(self, scheme: Scheme) -> int:
         """Substeps of the finest level in one optimizer step."""
-        return scheme.substeps(self.tau)
+        return self.finest or scheme.substeps(self.tau)
 
     def equations(self) -> list[Equation]:
         """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""

@@ -1,6 +1,6 @@
 """`trajectories`: the discrete run and its equations followed through time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sme import effort, paired
+from sme import closer, effort, paired
 from sme.backend import BACKENDS, compiled_setups
+from sme.controls import responses
+from sme.ensemble import LEVELS
 from sme.errors import SMEError, choose
 from sme.inputs import number, several, whole
 from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
-from sme.sample import Edges, Paths, Summary, edges, follow, summary
+from sme.processes import spread
+from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
 from sme.specification import Observables, Specification, orders
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
@@ -26,6 +29,8 @@ BANDS = ("sd", "quantiles", "none")
 DEFAULT_POINTS, MOST_POINTS = 64, 1000
 CHECKPOINTS = (0.25, 0.5, 1.0)
 """the default times of the histograms, as shares of the horizon"""
+Where = tuple[list[int], list[int]]
+"""the numbers of the histograms' marks and of their observables"""
 HELD, FEWEST = 2**24, 256
 """numbers of the curves at a time, and the least number of pairs"""
 
@@ -47,7 +52,9 @@ def trajectories(
     band: str = "sd",
     paths: int = effort.SHARD_PATHS,
     seed: int = 0,
+    substeps: int | None = None,
     device: str = "auto",
+    processes: int | str = 1,
     backend: str = "auto",
     results: str | Path | None = None,
 ) -> Trajectories:
@@ -57,7 +64,7 @@ def trajectories(
 
     Parameters
     ----------
-    problem, optimizer, start, regime, brownian, horizon, seed, device, backend
+    problem, optimizer, start, regime, brownian, horizon, seed, device, processes, backend
         as for `weak_error`.
     tau
         the step size `τ`; of several the coarsest, where the curves are furthest apart.
@@ -74,7 +81,10 @@ def trajectories(
     band
         what is drawn around the means: `"sd"`, `"quantiles"` (5 % and 95 %), `"none"`.
     paths
-        rounded up to whole shards of 32 768.
+        rounded up to whole shards of 32 768 or, with fewer than one, to whole pairs.
+    substeps
+        of the finest of three levels in one optimizer step, a multiple of 4; default the scheme's own number. What it
+        costs is seen in the integrator bias.
     results
         folder; tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
 
@@ -91,13 +101,20 @@ def trajectories(
     setups = _setups(spec, orders(order), steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
-    shards, seed = len(effort.shards(whole("paths", paths, 1), None, spec.horizon / steps)), whole("seed", seed, 0)
+    if substeps is not None:
+        if whole("substeps", substeps, 1) % LEVELS[-1]:
+            raise SMEError(f"substeps must be a multiple of {LEVELS[-1]}, for three levels, got {substeps}")
+        setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
+    seed, numbers = whole("seed", seed, 0), whole("paths", paths, 1)
+    if numbers >= effort.SHARD_PATHS:
+        numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
-    found, bins = _run(setups, seed, shards, where)
+    found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
-                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place)
-    for table in (made.table, made.histograms):
+                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times))
+    for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.save()
     return made
@@ -131,42 +148,64 @@ def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
 
 def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, marks: Sequence[int],
             histogram: Sequence[str], backend: str) -> dict[int, Setup]:
-    """A setup for each order, without control variates, with the histograms' observables behind the others."""
+    """A setup for each order, with the histograms' observables behind the others, and for a discrete run with draws of its own
+    the weights of its response to them.
+    """
     if not histogram:
         raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
     setups = {}
     for order in wanted:
         setup = spec.setup(order, steps, device)
         further = select(setup.problem, setup.optimizer, [each for each in histogram if each not in setup.observables])
-        setups[order, steps] = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
+        setup = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
+        if not setup.problem.noise.paired:  # a paired run's response is that of its equation, and leaves their difference
+            weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
+            setup = replace(setup, weights=weights)
+        setups[order, steps] = setup
     if choose("backend", backend, BACKENDS) != "torchsde":
         setups = compiled_setups(setups, must=backend == "compiled")
     return {order: setup for (order, _), setup in setups.items()}
 
 
-def _run(setups: Mapping[int, Setup], seed: int, shards: int,
-         where: tuple[list[int], list[int]]) -> tuple[dict[str, Summary], Edges]:
-    """The summaries of all curves, and the edges of the histograms, which the first paths choose."""
-    setup, chunk = next(iter(setups.values())), min(paired.chunk(each) for each in setups.values())
-    held, size = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables), paired.BLOCK_PAIRS
+def _run(setups: Mapping[int, Setup], numbers: Iterable[tuple[tuple[int, ...], range]], where: Where,
+         processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
+    (first, pairs), *rest = numbers
+    total = (len(pairs) + sum(len(each) for _, each in rest)) * len(setups) * next(iter(setups.values())).steps
+    with tqdm(total=total, unit="pair-step", unit_scale=True, disable=None, leave=False) as bar:
+        found, bins, both = _piece(setups, first, pairs, where, None, bar.update)
+        tasks = [(setups, shard, each, where, bins, bar.update if processes == 1 else None) for shard, each in rest]
+        for (new, _, more), (_, each) in zip(spread(_piece, tasks, processes), rest, strict=True):
+            found = {name: found[name].merge(summary) for name, summary in new.items()}
+            both = both.merge(more) if both is not None and more is not None else None
+            if processes > 1:
+                bar.update(len(each) * len(setups) * next(iter(setups.values())).steps)
+    return found, bins, both
+
+
+def _piece(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, where: Where, bins: Edges | None,
+           progress: Callable[[int], object] | None) -> tuple[dict[str, Summary], Edges, Sums | None]:
+    """The summaries of some pairs, with edges of their own if none are given; of two orders also how close both are."""
+    curves: dict[str, Paths] = {}
+    with torch.no_grad():
+        for order, setup in setups.items():
+            discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
+            curves.setdefault(DISCRETE, discrete)
+            curves[f"order {order}"] = curve
+    found = edges(list(curves.values()), where) if bins is None else bins
+    both = closer.sums(*curves.values()) if len(curves) > 2 else None
+    return {name: summary(curve, curves[DISCRETE], found, where) for name, curve in curves.items()}, found, both
+
+
+def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tuple[int, ...], range]]:
+    """Which pairs of which block are taken at a time."""
+    setup, size = next(iter(setups.values())), min(paired.BLOCK_PAIRS, *map(paired.chunk, setups.values()))
+    held = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables)
     while held * size > HELD and size > FEWEST:
         size //= 2
-    found: dict[str, Summary] = {}
-    bins: Edges | None = None
-    bar = tqdm(total=shards * paired.BLOCKS * paired.BLOCK_PAIRS * len(setups) * setup.steps, unit="pair-step",
-               unit_scale=True, disable=None, leave=False)
-    pieces = [((seed, setup.steps, shard, block), range(first, min(first + size, paired.BLOCK_PAIRS)))
-              for shard in range(shards) for block in range(paired.BLOCKS) for first in range(0, paired.BLOCK_PAIRS, size)]
-    with bar, torch.no_grad():
-        for numbers, pairs in pieces:
-            curves: dict[str, Paths] = {}
-            for order, each in setups.items():
-                discrete, curve = follow(each, numbers, pairs, min(chunk, size), bar.update)
-                curves.setdefault(DISCRETE, discrete)
-                curves[f"order {order}"] = curve
-            bins = edges(list(curves.values()), where) if bins is None else bins
-            for name, curve in curves.items():
-                new = summary(curve, curves[DISCRETE], bins, where)
-                found[name] = found[name].merge(new) if name in found else new
-    assert bins is not None
-    return found, bins
+    pairs, pieces = (paths + 1) // 2, list[tuple[tuple[int, ...], range]]()
+    for which in range(-(-pairs // paired.BLOCK_PAIRS)):
+        block = (seed, setup.steps, which // paired.BLOCKS, which % paired.BLOCKS)
+        last = min(pairs - which * paired.BLOCK_PAIRS, paired.BLOCK_PAIRS)
+        pieces += [(block, range(begin, min(begin + size, last))) for begin in range(0, last, size)]
+    return pieces

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from sme import trajectory_picture
+from sme import closer, trajectory_picture
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.sample import Edges, Summary
@@ -33,6 +33,9 @@ class Trajectories:
     histograms
         `variable tau time curve low high count density`: paths in `[low, high)`, the first and last row of each being what
         lies outside; with the paths that diverged they are all paths.
+    closer
+        of orders 1 and 2 together: `observable tau time error_1 stderr_1 error_2 stderr_2 factor low high`, `factor = |error_1| /
+        |error_2|` with Fieller's interval of 95 % from the pairs in which nothing diverged; None for one order.
     """
 
     study: str
@@ -42,6 +45,7 @@ class Trajectories:
     histograms: pd.DataFrame
     band: str = "sd"
     folder: Path | None = None
+    closer: pd.DataFrame | None = None
 
     @property
     def provenance(self) -> Provenance:
@@ -60,11 +64,15 @@ class Trajectories:
         """Write `trajectories.csv`, `histograms.csv` and their pictures to the folder, each atomically."""
         if self.folder is None:
             return
-        for name, table in (("trajectories", self.table), ("histograms", self.histograms)):
+        for name, table in self._tables().items():
             made = table.assign(**self.provenance.columns)
             write_text(self.folder / f"{name}.csv", made.to_csv(index=False, float_format=DIGITS))
         self.plot(self.folder / "trajectories.png")
         self.plot_histograms(self.folder / "histograms.png")
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        further = {} if self.closer is None else {"closer": self.closer}
+        return {"trajectories": self.table, "histograms": self.histograms, **further}
 
     def __str__(self) -> str:
         last = self.table[self.table["time"] == self.table["time"].max()]
@@ -79,7 +87,9 @@ class Trajectories:
             "floored": last["floored"].map("{:.2%}".format),
         })
         grid = tabulate(shown, headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}\n\n{self.provenance}"
+        both = "" if self.closer is None else "\n\n" + tabulate(
+            closer.last(self.closer), headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}\n\n{self.provenance}"
 
 
 def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The command line: every option runs, any way of running gives the same bytes, nothing is lost."""
 
 import dataclasses
+import runpy
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,12 @@ def finish(process):
     return out, err
 
 
+def here(monkeypatch, *arguments):
+    """Run the script in this process."""
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
 def tables(results):
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
     return {name: (folder / name).read_bytes() for name in TABLES}
@@ -63,8 +70,8 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     shutil.copytree(results, results.parent / "copy")
 
 
-def test_one_process_gives_the_same_bytes(ladder, tmp_path):
-    finish(command(*JOB, "processes=1", results=tmp_path / "results"))
+def test_one_process_gives_the_same_bytes(ladder, tmp_path, monkeypatch, undrawn):
+    here(monkeypatch, *JOB, "processes=1", f"results={tmp_path / 'results'}")
     assert tables(tmp_path / "results") == tables(ladder[0])
 
 
@@ -76,7 +83,7 @@ def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
     assert (tmp_path / "results" / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
 
 
-def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladder, tmp_path):
+def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladder, tmp_path, undrawn):
     results = tmp_path / "results"
     shutil.copytree(ladder[0], results)
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
@@ -91,7 +98,7 @@ def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladd
     assert (results / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
 
 
-def test_a_damaged_or_foreign_point_is_named_and_left_out(ladder, tmp_path):
+def test_a_damaged_or_foreign_point_is_named_and_left_out(ladder, tmp_path, undrawn):
     results = tmp_path / "results"
     shutil.copytree(ladder[0], results)
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
@@ -114,32 +121,32 @@ def tiny(monkeypatch):
 
 
 OPTIONS = [  # those of the documentation's own commands are in test_commands.py
-    ["optimizer=sgd"],
     ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
-    ["problem=polynomial"], ["problem=logistic", "problem.examples=12"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
     ["problem=wells", "problem.noise=gaussian", "regime=batch_equivalent", "order=1"],
-    ["regime=batch_equivalent"],
+    ["regime=batch_equivalent", "problem=polynomial"],
     ["brownian=none", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
-    ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside"],
+    ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
     ["experiment=published_quadratic", "tau=[1/3,1/4]", "horizon=1", "order=2"],
-    ["tau=1/8"], ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"],
-    ["paths=null", "tolerance=0.9"], ["budget_s=1000"],
+    ["tau=1/8", "paths=null", "tolerance=0.9"],
+    ["times=[0.125,0.25]", "observables=[loss,mean v]", "seed=4", "budget_s=1000"],
 ]
+SAME = [["optimizer=sgd"], ["problem=logistic", "problem.examples=12"], ["regime=batch_equivalent"], ["tau=1/8"],
+        ["times=[0.125,0.25]"], ["observables=[loss,mean v]"], ["seed=4"], ["paths=null", "tolerance=0.9"], ["budget_s=1000"]]
+"""one at a time, what others of the default run have together"""
+DRAWN = "times="
 
 
-@pytest.mark.parametrize("overrides", OPTIONS, ids=" ".join)
-def test_every_option_composes_and_runs(overrides, tmp_path, monkeypatch, capsys):
-    import runpy
-
+@pytest.mark.parametrize("overrides", [*OPTIONS, *(pytest.param(each, marks=pytest.mark.slow) for each in SAME)], ids=" ".join)
+def test_every_option_composes_and_runs(overrides, tmp_path, monkeypatch, capsys, request):
     tiny(monkeypatch)
+    if not any(each.startswith(DRAWN) for each in overrides):
+        request.getfixturevalue("undrawn")
     given = {override.split("=")[0] for override in overrides}
     common = [each for each in ("tau=[1/8,1/16]", "horizon=0.25", "paths=1") if each.split("=")[0] not in given]
-    flag = ["-m"] if any("," in each and "[" not in each for each in overrides) else []
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *flag, *overrides, *common, "processes=1", f"results={tmp_path}"])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    here(monkeypatch, *overrides, *common, "processes=1", f"results={tmp_path}")
     assert "verdict" in capsys.readouterr().out
     assert list(tmp_path.glob("*/errors.png"))
     assert not (pd.read_csv(next(tmp_path.glob("*/errors.csv")))["error"].isna()).any()

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired
+from sme import catalogue, controls, paired, picture, published
 from sme.simulate import library
 
 ROOT = Path(__file__).parent.parent
@@ -65,9 +65,10 @@ Tiny = Callable[[list[str], Patch], list[str]]
 
 
 def weak_error(words: list[str], patch: Patch) -> list[str]:
-    """Two step sizes, a short horizon, one shard; in a sweep no control variates."""
+    """Two step sizes, a short horizon, one shard; in a sweep no control variates and no pictures."""
     if "-m" in words:
         patch.setattr(controls, "LONGEST", 0)
+        patch.setattr(picture, "draw", lambda *_: None)
     swept = any(re.match(r"tau=[^[]*,", word) for word in words)
     kept = [word for word in words if not word.startswith(("tau=", "horizon=", "paths="))]
     horizon = "1" if any(word.startswith("times=") for word in words) else "0.125"
@@ -94,9 +95,17 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
     return [*own(words, patch), *added]
 
 
+BEGUN: list[Path] = []
+"""the study that the documentation extends and compares, once a command has needed it"""
+
+
 def study(words: list[str], patch: Patch) -> list[str]:
-    """The study that it names, begun here."""
-    run("scripts/weak_error.py", ["optimizer=adam", "order=[1,2]"], patch)
+    """The study that it names, begun once for all commands."""
+    if BEGUN:
+        shutil.copytree(BEGUN[0], "results")
+    else:
+        run("scripts/weak_error.py", ["optimizer=adam", "order=[1,2]"], patch)
+        BEGUN.append(shutil.copytree("results", Path("begun").absolute()))
     (spec,) = Path().glob("results/*/spec.json")
     named = [str(spec.parent) if word.startswith("results/") else word for word in words]
     short = {"1/128": "1/24", "131072": "65536"}  # steps of so short a horizon
@@ -125,10 +134,19 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def differences(words: list[str], patch: Patch) -> list[str]:
+    """One difference, a short horizon, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    patch.setattr(published, "HORIZON", 0.25)
+    patch.setattr(published, "DIFFERENCES", published.DIFFERENCES[:1])
+    return [*words, "--tau=1/8,1/16", "--paths=1", "--processes=1"]
+
+
 def check_order(words: list[str], patch: Patch) -> list[str]:
-    """One regime, one noise; if no optimizer is named, one of them."""
-    named = [each for each in catalogue.OPTIMIZERS if each.name in words]
-    patch.setattr(catalogue, "OPTIMIZERS", named or catalogue.OPTIMIZERS[:1])
+    """One regime, one noise, one optimizer: the first that is named, if any is."""
+    named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
+    words = [word for word in words if word not in {each.name for each in named[1:]}]
+    patch.setattr(catalogue, "OPTIMIZERS", named[:1])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
     return [*words, "--processes", "1"]
@@ -193,6 +211,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/trajectories.py": (trajectories, "discrete − equation"),
     "scripts/study.py": (study, "verdict|z of the tables"),
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
+    "scripts/published.py": (differences, "error of theirs"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
@@ -242,8 +261,12 @@ LAUNCHED = "hydra/launcher="
 
 
 def marks(command: str) -> list[pytest.MarkDecorator]:
-    """Slow is a sweep over more than a few settings, or by a launcher, a benchmark that other tests try, a list of slow tests."""
-    slow = command.count(",") > 6 or LAUNCHED in command or "benchmarks/" in command or "-m slow" in command
+    """Slow is a sweep over more than a few settings, of an experiment that runs alone too, or by a launcher, a benchmark or a
+
+    table that other tests try, a list of slow tests.
+    """
+    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers")
+    slow = command.count(",") > 6 or any(word in command for word in words)
     return [pytest.mark.slow] if slow else []
 
 
@@ -256,9 +279,9 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
     elif program == "pip":
         install(words)
     elif words[:2] == ["-m", "pytest"]:
-        collecting = [sys.executable, *words, "--collect-only", "-n", "0", "-p", "no:cacheprovider"]
-        done = subprocess.run(collecting, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr  # 5 if there is nothing to run
+        monkeypatch.chdir(ROOT)
+        code = pytest.main([*words[2:], "--collect-only", "-n", "0", "-p", "no:cacheprovider"])
+        assert code == 0, capsys.readouterr().out[-2000:]  # 5 if there is nothing to run
     else:
         script, *options = words[1:] if words[0] == "-m" else words
         given = run(script, options, monkeypatch)

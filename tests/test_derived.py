@@ -44,7 +44,7 @@ def covariance(eq, x):
 
 
 @pytest.mark.parametrize("varying", [False, True])
-@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("d", [1, pytest.param(2, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
 def test_derived_and_closed_equations_agree(scaling, d, varying):
     compared = 0

@@ -18,7 +18,7 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.chdir(tmp_path)
     code, _ = re.findall(r"```python\n(.*?)```", README, re.S)
-    for full, short in (("paths=100_000", "paths=1"), (", 1 / 16, 1 / 32, 1 / 64]", "]")):
+    for full, short in (("paths=100_000", "paths=1"), (", 1 / 16, 1 / 32, 1 / 64]", "]"), ("horizon=1.0", "horizon=0.25")):
         assert full in code
         code = code.replace(full, short)
     exec(compile(code, "README.md", "exec"), {})
@@ -33,7 +33,7 @@ def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys
     in_readme = re.findall(r"```python\n(.*?)```", README, re.S)[1]
     (in_docs,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "new_optimizer.md").read_text(encoding="utf-8"), re.S)
     assert strip(in_docs) == strip(in_readme)
-    short = in_readme.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.5")
+    short = in_readme.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.25")
     exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert "order 2 proved" in printed

@@ -16,9 +16,9 @@ def constant(errors, noise, level=0.99, scale=1.0, bias=NONE):
     return fit_constant(TAU, errors, noise, bias, level, scale)
 
 
-def judge(errors, noise, reference):
+def judge(errors, noise, reference, slope=None):
     narrow, wide, noiseless = constant(errors, noise), constant(errors, noise, 0.999), constant(errors, 1e-6 * noise)
-    slope = fit_slope(TAU, errors, noise, NONE)
+    slope = slope or fit_slope(TAU, errors, noise, NONE)
     return judge_second(narrow, wide, narrow, noiseless, constant(reference, noise), slope).word
 
 
@@ -118,7 +118,8 @@ def test_intervals_cover_and_no_wrong_order_passes():
                 for _ in range(3):
                     seen = errors + noise * rng.standard_normal(5)
                     constant_hits.append((row["order1"][0] if p == 1 else mixed * row["order1"][0]) in constant(seen, noise))
-                    passed.append(mixed >= 0.1 and judge(seen, noise, reference) == "consistent")
+                    # without a slope, which takes long and keeps no verdict from being `consistent`
+                    passed.append(mixed >= 0.1 and judge(seen, noise, reference, Interval()) == "consistent")
                     if mixed == 0:
                         cell.append(p in fit_slope(TAU, seen, noise, NONE))
             assert np.mean(constant_hits) >= 0.92, (effort, p, mixed)

@@ -181,11 +181,14 @@ def test_two_commands_for_the_same_points_at_the_same_time(quick, tmp_path):
     assert tables(results) == tables(quick)
 
 
-def test_a_sweep_killed_at_its_first_point_and_at_its_tables_resumes_to_the_same_bytes(quick, tmp_path):
-    arguments, results = sweep(BY_SHARD, *JOBLIB), tmp_path / "results"
-    assert killed(arguments, results, lambda _: any(results.glob("*/points/*.json")))
-    assert killed(arguments, results, lambda _: any(results.glob("*/.errors.csv*")) or any(results.glob("*/errors.csv")))
-    assert resumed(arguments, results) > 0
+def test_a_sweep_killed_at_its_first_point_and_at_its_tables_resumes_to_the_same_bytes(quick, tmp_path, monkeypatch):
+    parallel, serial, results = sweep(BY_SHARD, *JOBLIB), sweep(BY_SHARD, "processes=1"), tmp_path / "results"
+    assert killed(parallel, results, lambda _: any(results.glob("*/points/*.json")))
+    assert killed(serial, results, lambda _: any(results.glob("*/.errors.csv*")) or any(results.glob("*/errors.csv")))
+    before = points(results)
+    assert before
+    here(monkeypatch, "weak_error.py", *serial, f"results={results}")
+    assert before.items() <= points(results).items()
     assert tables(results) == tables(quick)
 
 

@@ -24,7 +24,7 @@ def _small(monkeypatch):
 
 
 def made(optimizer=None, problem=None, **changes):
-    arguments = {"tau": 1 / 4, "start": START, "paths": 1, **changes}
+    arguments = {"tau": 1 / 4, "start": START, "paths": 512, **changes}
     return sme.trajectories(problem or sme.Quadratic(), optimizer or sme.SGD(), **arguments)
 
 
@@ -97,10 +97,10 @@ def test_every_path_is_in_a_histogram():
 
 
 def test_pieces_of_any_size_give_the_same_numbers(monkeypatch):
-    whole = made(sme.Adam())
+    whole = made(sme.Adam(), tau=1 / 2)
     monkeypatch.setattr(tracking, "HELD", 1)
     monkeypatch.setattr(tracking, "FEWEST", 16)
-    parts = made(sme.Adam())
+    parts = made(sme.Adam(), tau=1 / 2)
     same = ["mean", "stderr", "sd", "difference", "difference_stderr", "integrator_bias", "paths", "floored"]
     pd.testing.assert_frame_equal(whole.table[same], parts.table[same], rtol=1e-9)
     assert (whole.table["low"] - parts.table["low"]).abs().max() < 0.3 * whole.table["sd"].max()
@@ -183,7 +183,7 @@ def command(monkeypatch, *overrides):
     ["experiment=minibatch", "problem.examples=12", "observables=[loss]"],
 ], ids=" ".join)
 def test_the_experiments_have_trajectories(overrides, tmp_path, monkeypatch, capsys):
-    command(monkeypatch, *overrides, "paths=1", f"results={tmp_path}")
+    command(monkeypatch, *overrides, "paths=512", "processes=1", f"results={tmp_path}")
     assert "discrete − equation" in capsys.readouterr().out
     (folder,) = (tmp_path / "trajectories").iterdir()
     steps = {"obstruction": "-tau0.125", "minibatch": "-tau0.5"}

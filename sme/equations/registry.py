@@ -52,8 +52,8 @@ def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
 
 
 def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int,
-             brownian: str = "independent") -> Equation:
-    """The equation of `optimizer` in `regime`, in closed form if one is known.
+             brownian: str = "independent", kind: type[Equation] | None = None) -> Equation:
+    """The equation of `optimizer` in `regime`, in closed form if one is known; or one of this `kind` in its place.
 
     Raises
     ------
@@ -61,6 +61,8 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, optimizer, regime, order, brownian)
+    if kind is not None:
+        return kind(problem, optimizer, tau, order, brownian)
     return assemble(problem, optimizer, regime, tau, order, brownian)
 
 

@@ -47,6 +47,8 @@ class GradientLaw(ABC):
     """whether the discrete draw is the equation's increment itself."""
     coupled = False
     """whether the discrete draw sees the equation's increment though it is not that."""
+    independent_steps = True
+    """whether the draws of different steps are independent"""
     skewed = False
     """whether `E z⊗³` is not 0."""
 

@@ -74,6 +74,7 @@ class MinibatchNoise(GradientLaw):
         if self.coupled and self.sampling.name == "reshuffled":
             raise SMEError("coupling='ranked' needs batches that are drawn afresh in every step: with sampling='reshuffled' "
                            "leave it at 'independent'")
+        self.independent_steps = self.sampling.name != "reshuffled"
         self.skewed = self.motions > 2  # of two, X̄ is symmetric
         self.second_motions = 2 * self.motions + 1 if self.sampling.products()[0] else 0
 
