@@ -207,16 +207,18 @@ def _distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]]
     return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr"])
 
 
-def _distance(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
-    """The root mean square over marks of the difference of the means over runs, less what chance adds to its square."""
+def _square(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
+    """The mean square over marks of the difference of the means over runs, less what chance adds to it."""
     apart = mine.mean(1) - base.mean(1)
     chance = sum(each.var(1, ddof=1) / each.shape[1] for each in (mine, base))
-    return math.sqrt(max(0.0, float((apart**2 - chance).mean())))
+    return float((apart**2 - chance).mean())
 
 
 def _jackknifed(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> tuple[float, float]:
-    """The distance and its standard error."""
+    """The distance `√q` and its standard error: `s/(2√q)` from that of `q`, and no more than `√s`, which it is at `q ≤ 0`."""
     count = mine.shape[1]
-    without = [[_distance(np.delete(mine, r, 1), base) for r in range(count)],
-               [_distance(mine, np.delete(base, r, 1)) for r in range(count)]]
-    return _distance(mine, base), math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))
+    without = [[_square(np.delete(mine, r, 1), base) for r in range(count)],
+               [_square(mine, np.delete(base, r, 1)) for r in range(count)]]
+    error = math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))
+    distance = math.sqrt(max(0.0, _square(mine, base)))
+    return distance, error / max(2 * distance, math.sqrt(error)) if error else 0.0

@@ -17,6 +17,8 @@ from sme.provenance import Provenance
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""
+LEAST = 0.01
+"""distances below are drawn here"""
 WORDS = {"square_root": "square-root rule", "linear": "linear rule"}
 MARKS = {"square_root": ("o", "-"), "linear": ("s", "--")}
 
@@ -75,17 +77,17 @@ def _plain(axis: Any) -> None:
 def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[float, Any]) -> None:
     for rule, data in part.groupby("rule", sort=False):
         mark, dash = MARKS[str(rule)]
-        bar = 1.96 * data["stderr"]
-        axis.errorbar(data["kappa"], data["distance"], yerr=[bar.clip(upper=0.9 * data["distance"]), bar], color="0.4", ls=dash,
-                      lw=0.8, elinewidth=0.8)
-        for row in data.itertuples():
-            axis.plot(row.kappa, row.distance, mark, color=colours[row.kappa], ms=4, zorder=3)
+        bar, shown = 1.96 * data["stderr"], data["distance"].clip(lower=LEAST)
+        low, high = (shown - data["distance"] + bar).clip(upper=0.9 * shown), (data["distance"] + bar - shown).clip(lower=0)
+        axis.errorbar(data["kappa"], shown, yerr=[low, high], color="0.4", ls=dash, lw=0.8, elinewidth=0.8)
+        for kappa, distance in zip(data["kappa"], shown, strict=True):
+            axis.plot(kappa, distance, mark, color=colours[kappa], ms=4, zorder=3)
     if math.isfinite(limit):
         axis.axvline(limit, color="0.6", lw=0.8, ls=":")
         axis.annotate("κ(1 − β) = 1", (limit, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
                       color="0.4", ha="right", va="bottom")
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(colours)[1:], [f"{kappa:g}" for kappa in list(colours)[1:]])
-    axis.set(yscale="log", xlabel="κ", ylabel="distance of log loss, rms",
+    axis.set(yscale="log", ylim=(0.8 * LEAST, None), xlabel="κ", ylabel="distance of log loss, rms",
              title=f"{part['observable'].iloc[0]} against κ = 1")
     _plain(axis)

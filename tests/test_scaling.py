@@ -290,6 +290,9 @@ def test_the_distance_is_that_of_the_means_with_the_chance_taken_off():
     true = math.sqrt((shift**2).mean())
     assert found[:, 0].mean() == pytest.approx(true, abs=0.01)  # with the chance left in 0.33 in place of 0.307
     assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.15)
+    distance, error = np.array([_jackknifed(one, other) for one, other in noise]).T  # where there is none
+    assert (distance < 2 * error).mean() > 0.9
+    assert error.min() > 0.01
 
 
 def test_the_discrete_run_of_adam_is_torchs_from_a_fresh_start():
