@@ -135,3 +135,10 @@ def test_a_batch_for_noise_that_is_no_minibatch_is_refused(monkeypatch, tmp_path
     with pytest.raises(SystemExit):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "batch = 4" in capsys.readouterr().err
+
+
+def test_a_parameter_without_a_gradient_does_no_harm():
+    problem = sme.Problem(lambda theta: 0.5 * theta[0] ** 2, 2, GaussianNoise([[0.1], [0.0]]))
+    found = sme.regime_report(problem, Hyperparameters("adam", 0.01, 0.9, 0.99), torch.ones(2), steps=4, compared=4)
+    assert math.isfinite(found.stability.radius)
+    assert found.errors["last difference"].notna().all()

@@ -16,6 +16,7 @@ from sme import paired
 from sme.collapse import _jackknifed
 from sme.hyperparameters import Hyperparameters
 from sme.laws.svag import SVAGNoise
+from sme.problems.renoised import Renoised
 from sme.regimes import regime
 from sme.scaling import largest
 from sme.simulate.chain import Chain
@@ -366,3 +367,17 @@ def test_the_command_lines_run(script, words, said, tmp_path, monkeypatch, capsy
     runpy.run_path(str(path), run_name="__main__")
     assert said in capsys.readouterr().out
     assert list(tmp_path.glob(f"{path.stem}/*/{path.stem}.png"))
+
+
+def test_a_problem_with_another_law_keeps_its_loss_and_takes_the_short_way_to_the_gradient():
+    inner = line()
+    tau, ell = 1 / 16, 3
+    law = sme.MinibatchNoise(batch_size=2, examples=inner.noise.examples, scale=ell * tau**0.5)  # `ℓ = 1` has `τ ℓ²`
+    problem = Renoised(inner, SVAGNoise(law, ell))
+    theta = torch.stack((START, 2 * START))
+    for name, arguments in {"loss": (), "gradient": (), "hessian": (theta,), "third": (theta, theta)}.items():
+        torch.testing.assert_close(getattr(problem, name)(theta, *arguments), getattr(inner, name)(theta, *arguments))
+    assert problem.describe() != inner.describe()
+    chain = Chain(problem, sme.SGD(), regime("batch_equivalent"), tau)
+    z = problem.noise.draw(None, tau, Draws((0,), 0, 1, torch.device("cpu")), 2)
+    torch.testing.assert_close(chain.run({"theta": theta}, z, 0), chain.step({"theta": theta}, z, 0)[0])
