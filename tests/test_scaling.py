@@ -2,10 +2,7 @@
 
 import itertools
 import math
-import runpy
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,12 +282,12 @@ def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tm
 
 def test_the_distance_is_that_of_the_means_with_the_chance_taken_off():
     generator = np.random.default_rng(0)
-    shift, count, draws = np.linspace(0.2, 0.4, 9)[:, None], 12, 300
+    shift, count, draws = np.linspace(0.2, 0.4, 9)[:, None], 12, 120
     noise = 0.3 * generator.standard_normal((draws, 2, 9, count))
     found = np.array([_jackknifed(shift + one, other) for one, other in noise])
     true = math.sqrt((shift**2).mean())
-    assert found[:, 0].mean() == pytest.approx(true, abs=0.01)  # with the chance left in 0.33 in place of 0.307
-    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.15)
+    assert found[:, 0].mean() == pytest.approx(true, abs=0.012)  # with the chance left in 0.33 in place of 0.307
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.2)
     distance, error = np.array([_jackknifed(one, other) for one, other in noise]).T  # where there is none
     assert (distance < 2 * error).mean() > 0.9
     assert error.min() > 0.01
@@ -354,19 +351,6 @@ def test_bad_input_of_the_studies_is_named(wrong, said):
         wrong()
     for word in said:
         assert word in str(caught.value)
-
-
-@pytest.mark.parametrize(("script", "words", "said"), [
-    ("scaling.py", ["problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"], "square_root"),
-    ("svag.py", ["steps=2", "ell=[1]", "paths=1", "processes=1", "observables=[loss]", "backend=torchsde"], "SVAG"),
-])
-def test_the_command_lines_run(script, words, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
-    path = Path(__file__).parent.parent / "scripts" / script
-    monkeypatch.setattr(sys, "argv", [str(path), *words, f"results={tmp_path}"])
-    runpy.run_path(str(path), run_name="__main__")
-    assert said in capsys.readouterr().out
-    assert list(tmp_path.glob(f"{path.stem}/*/{path.stem}.png"))
 
 
 def test_a_problem_with_another_law_keeps_its_loss_and_takes_the_short_way_to_the_gradient():
