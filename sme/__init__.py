@@ -6,6 +6,7 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.laws.svag import SVAGNoise
@@ -29,6 +30,7 @@ from sme.problems.logistic import Logistic
 from sme.problems.network import Network
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
+from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
 from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
@@ -43,8 +45,11 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "BreastCancer",
     "Collapse",
     "Comparison",
+    "Diabetes",
+    "DiagonalNoise",
     "Digits",
     "GaussianNoise",
     "Hyperparameters",

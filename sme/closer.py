@@ -40,7 +40,7 @@ def table(found: Sums, names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
     rows = []
     for i, name in enumerate(names):
         for t, time in enumerate(times):
-            means, errors = found.centre[t, :2, i], found.stderr[t, :, i]
+            means, errors = found.centre[:2, t, i], found.stderr[:, t, i]
             covariance = 0.5 * (errors[2] ** 2 - errors[0] ** 2 - errors[1] ** 2)
             if time > 0:
                 known = bool(np.isfinite([*means, *errors]).all())

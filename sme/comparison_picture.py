@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from sme.picture import frame, save
+from sme.picture import frame, save, signed
 from sme.provenance import Provenance
 
 FOOT = 0.36
@@ -29,12 +29,7 @@ def draw(names: tuple[str, str], table: pd.DataFrame, provenance: Provenance, pa
         colour = sns.color_palette("colorblind")[2]
         for axis, ((at, observable), group) in zip(axes, groups, strict=False):
             tau, value, noise, bias = (group[name].to_numpy(float) for name in ("tau", "difference", "stderr", "integrator_bias"))
-            size, bar = np.abs(value), 1.96 * noise + np.abs(bias)
-            axis.errorbar(tau, size, yerr=np.stack([np.minimum(bar, 0.95 * size), bar]), fmt="-", color=colour, elinewidth=1,
-                          capsize=2, lw=1)
-            for sign, face in ((1, colour), (-1, "white")):
-                there = np.sign(value) == sign
-                axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
+            signed(axis, tau, value, 1.96 * noise + np.abs(bias), colour, "-")
             title = str(observable) if at == "end" else f"{observable}, {at}"
             frame(axis, group["tau"], group["difference"], title, "|difference|")
         for axis in axes[len(groups):]:

@@ -38,10 +38,23 @@ from sme.trajectory import Trajectories
 
 FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
+POWER = "power"
+"""the resolver `${power:factor,base,exponent}` is factor · base^exponent, as a noise of √τ needs"""
 INTERRUPTED = 130
 """exit code after Ctrl-C, as of a shell"""
 OWN = ("hydra", "_target_")
 """what stands in a configuration and is no setting"""
+
+
+def _power(*given: Any) -> float:
+    """`factor · base^exponent`."""
+    if len(given) != 3:
+        raise SMEError(f"${{{POWER}:…}} has {len(given)} parts: give factor, base and exponent, as ${{{POWER}:1,${{tau}},1/2}}")
+    factor, base, exponent = (number(f"a part of ${{{POWER}:…}}", each) for each in given)
+    return float(factor * base**exponent)
+
+
+OmegaConf.register_new_resolver(POWER, _power, replace=True)
 
 
 def run(config: DictConfig) -> Study | Plan:

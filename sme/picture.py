@@ -92,20 +92,25 @@ def _key() -> list[Line2D]:
 
 def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any) -> None:
     tau, error, noise = (data[name].to_numpy(float) for name in ("tau", "error", "stderr"))
-    size = np.abs(error)
-    axis.errorbar(tau, size, yerr=np.stack([np.minimum(1.96 * noise, 0.95 * size), 1.96 * noise]), fmt="none",
-                  ecolor=colour, elinewidth=1, capsize=2)
-    for sign, face in ((1, colour), (-1, "white")):
-        there = np.sign(error) == sign
-        axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
+    signed(axis, tau, error, 1.96 * noise, colour)
     axis.plot(tau, np.abs(data["integrator_bias"]), "x", ms=3, color=colour, alpha=0.5)
     label = f"order {row['order']}: no slope"
     if math.isfinite(row["slope"]):
         label = f"order {row['order']}: {quote(row['slope'], row['slope_low'], row['slope_high'])}"
-        anchor = np.flatnonzero(size > 3 * noise)
+        anchor = np.flatnonzero(np.abs(error) > 3 * noise)
         i = anchor[np.argmin(tau[anchor])]
-        axis.plot(tau, size[i] * (tau / tau[i]) ** row["slope"], "-", lw=1, color=colour)
+        axis.plot(tau, np.abs(error[i]) * (tau / tau[i]) ** row["slope"], "-", lw=1, color=colour)
     axis.plot([], [], "-o", ms=4, lw=1, color=colour, label=label)
+
+
+def signed(axis: Any, tau: np.ndarray, value: np.ndarray, bar: np.ndarray, colour: Any, line: str = "none") -> None:
+    """Sizes over `τ` with bars: filled circles where the value is positive, open ones where it is negative."""
+    size = np.abs(value)
+    axis.errorbar(tau, size, yerr=np.stack([np.minimum(bar, 0.95 * size), bar]), ls=line, color=colour, elinewidth=1, capsize=2,
+                  lw=1)
+    for sign, face in ((1, colour), (-1, "white")):
+        there = np.sign(value) == sign
+        axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
 
 
 def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str) -> None:

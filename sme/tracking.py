@@ -1,6 +1,6 @@
 """`trajectories`: the discrete run and its equations followed through time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ CHECKPOINTS = (0.25, 0.5, 1.0)
 """the default times of the histograms, as shares of the horizon"""
 Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
-HELD, FEWEST = 2**24, 256
-"""numbers of the curves at a time, and the least number of pairs"""
+HELD, FEWEST, LEAST = 2**24, 256, 16
+"""numbers of the curves at a time; the least number of pairs, and where there are few"""
 
 
 def trajectories(
@@ -86,7 +86,7 @@ def trajectories(
         of the finest of three levels in one optimizer step, a multiple of 4; default the scheme's own number. What it
         costs is seen in the integrator bias.
     results
-        folder; tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+        folder; `spec.json`, tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
 
     Raises
     ------
@@ -110,6 +110,8 @@ def trajectories(
         numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
+    if place is not None:
+        spec.outline().write(place, spec.describe(), spec.recipe())
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
@@ -167,34 +169,40 @@ def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str,
     return {order: setup for (order, _), setup in setups.items()}
 
 
-def _run(setups: Mapping[int, Setup], numbers: Iterable[tuple[tuple[int, ...], range]], where: Where,
+def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], range]], where: Where,
          processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
     """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
-    (first, pairs), *rest = numbers
-    total = (len(pairs) + sum(len(each) for _, each in rest)) * len(setups) * next(iter(setups.values())).steps
-    with tqdm(total=total, unit="pair-step", unit_scale=True, disable=None, leave=False) as bar:
-        found, bins, both = _piece(setups, first, pairs, where, None, bar.update)
-        tasks = [(setups, shard, each, where, bins, bar.update if processes == 1 else None) for shard, each in rest]
-        for (new, _, more), (_, each) in zip(spread(_piece, tasks, processes), rest, strict=True):
-            found = {name: found[name].merge(summary) for name, summary in new.items()}
-            both = both.merge(more) if both is not None and more is not None else None
-            if processes > 1:
-                bar.update(len(each) * len(setups) * next(iter(setups.values())).steps)
+    steps, alone = next(iter(setups.values())).steps, processes == 1
+    found: dict[str, Summary] = {}
+    bins: Edges | None = None
+    both: Sums | None = None
+    with tqdm(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True, disable=None,
+              leave=False) as bar:
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
+        for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
+            bins = edges(list(curves.values()), where) if bins is None else bins
+            for name, curve in curves.items():
+                new = summary(curve, curves[DISCRETE], bins, where)
+                found[name] = found[name].merge(new) if name in found else new
+            if len(curves) > 2:
+                more = closer.sums(*curves.values())
+                both = both.merge(more) if both is not None else more
+            if not alone:
+                bar.update(len(pairs) * len(setups) * steps)
+    assert bins is not None
     return found, bins, both
 
 
-def _piece(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, where: Where, bins: Edges | None,
-           progress: Callable[[int], object] | None) -> tuple[dict[str, Summary], Edges, Sums | None]:
-    """The summaries of some pairs, with edges of their own if none are given; of two orders also how close both are."""
+def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
+            progress: Callable[[int], object] | None) -> dict[str, Paths]:
+    """The discrete run and the equations of some pairs."""
     curves: dict[str, Paths] = {}
     with torch.no_grad():
         for order, setup in setups.items():
             discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
             curves.setdefault(DISCRETE, discrete)
             curves[f"order {order}"] = curve
-    found = edges(list(curves.values()), where) if bins is None else bins
-    both = closer.sums(*curves.values()) if len(curves) > 2 else None
-    return {name: summary(curve, curves[DISCRETE], found, where) for name, curve in curves.items()}, found, both
+    return curves
 
 
 def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tuple[int, ...], range]]:
@@ -204,6 +212,8 @@ def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tu
     while held * size > HELD and size > FEWEST:
         size //= 2
     pairs, pieces = (paths + 1) // 2, list[tuple[tuple[int, ...], range]]()
+    if pairs < paired.BLOCKS * paired.BLOCK_PAIRS:  # less than a shard: enough pieces for a few processes
+        size = min(size, max(LEAST, -(-pairs // paired.BLOCKS)))
     for which in range(-(-pairs // paired.BLOCK_PAIRS)):
         block = (seed, setup.steps, which // paired.BLOCKS, which % paired.BLOCKS)
         last = min(pairs - which * paired.BLOCK_PAIRS, paired.BLOCK_PAIRS)

@@ -123,13 +123,13 @@ def tiny(monkeypatch):
 OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
-    ["problem=wells", "problem.noise=gaussian", "regime=batch_equivalent", "order=1"],
+    ["problem=wells", "problem.noise=gaussian", "problem.scale=0.5", "regime=batch_equivalent", "order=1"],
     ["regime=batch_equivalent", "problem=polynomial"],
     ["brownian=none", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
-    ["experiment=published_quadratic", "tau=[1/3,1/4]", "horizon=1", "order=2"],
+    ["experiment=published_quadratic", "tau=[1/4,1/8]", "horizon=1", "times=[0.5,1]", "order=2"],
     ["tau=1/8", "paths=null", "tolerance=0.9"],
     ["times=[0.125,0.25]", "observables=[loss,mean v]", "seed=4", "budget_s=1000"],
 ]

@@ -71,13 +71,20 @@ def weak_error(words: list[str], patch: Patch) -> list[str]:
         patch.setattr(picture, "draw", lambda *_: None)
     swept = any(re.match(r"tau=[^[]*,", word) for word in words)
     kept = [word for word in words if not word.startswith(("tau=", "horizon=", "paths="))]
-    horizon = "1" if any(word.startswith("times=") for word in words) else "0.125"
+    if "experiment=published_quadratic" in words:
+        kept = [*firsts(kept), "times=[0.5,1]"]
+    horizon = "1" if any(word.startswith("times=") for word in kept) else "0.125"
     added = ["tau=1/8,1/16" if swept else "tau=[1/8,1/16]", f"horizon={horizon}", "processes=1"]
     if not any(word.startswith("shards=") for word in words):
         added.append("paths=1")
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
     return [*own(kept, patch), *added]
+
+
+def firsts(words: list[str]) -> list[str]:
+    """The first of the values that a sweep gives each setting."""
+    return [word if "[" in word else word.partition(",")[0] for word in words]
 
 
 def own(words: list[str], patch: Patch) -> list[str]:
@@ -88,7 +95,10 @@ def own(words: list[str], patch: Patch) -> list[str]:
 
 
 def trajectories(words: list[str], patch: Patch) -> list[str]:
-    """A short horizon and one shard."""
+    """A short horizon and one shard; of a sweep, which is at τ = 1/50, the first run over four steps."""
+    if "-m" in words:
+        kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
+        return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=1", "backend=torchsde"]
     added = ["horizon=0.25", "paths=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
@@ -160,6 +170,12 @@ def collect(words: list[str], patch: Patch) -> list[str]:
     return words
 
 
+def panels(words: list[str], patch: Patch) -> list[str]:
+    """On the results of this repository, as its pictures are made."""
+    shutil.copytree(ROOT / "results", "results", ignore=shutil.ignore_patterns("points", "*.png"))
+    return words
+
+
 def benchmark(*options: str) -> Tiny:
     """With these options; what it would write goes into a copy of the page."""
 
@@ -218,6 +234,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),
     "benchmarks/precision.py": (benchmark("--most=256", "--pairs=64", "--paths=512", "--repeats=1"), "The usual way"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sme
-from sme import collect, paired, tracking
+from sme import collect, paired, selection, tracking
 from sme.sample import Sums
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "trajectories.py"
@@ -195,7 +195,7 @@ def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch):
         command(monkeypatch, "optimizer=sgd", "tau=1/4", "band=quantiles", f"results={tmp_path / folder}")
     (first,), (second,) = (list((tmp_path / folder / "trajectories").iterdir()) for folder in ("one", "two"))
     assert first.name == second.name
-    names = {"trajectories.csv", "histograms.csv", "trajectories.png", "histograms.png"}
+    names = {"spec.json", "trajectories.csv", "histograms.csv", "closer.csv", "trajectories.png", "histograms.png"}
     assert {path.name for path in first.iterdir()} == names
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
     written = pd.read_csv(first / "trajectories.csv")
@@ -208,3 +208,15 @@ def test_the_command_names_bad_input(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         command(monkeypatch, "histogram='theta[7]'", f"results={tmp_path}")
     assert "error: there is no theta[7]" in capsys.readouterr().err
+
+
+def test_the_scaling_rule_takes_batch_and_noise_from_the_step_size(tmp_path, monkeypatch, capsys):
+    short = ["horizon=0.04", "checkpoints=[0.04]", "paths=1", "backend=torchsde", f"results={tmp_path}"]
+    command(monkeypatch, "experiment=scaling", "tau=1/100", *short)
+    (spec,) = tmp_path.glob("trajectories/*/spec.json")
+    problem = selection.settings(spec.parent)
+    assert (problem["problem.batch_size"], problem["problem.scale"]) == (4, pytest.approx(0.1))
+    for override, message in (("problem.scale=${power:1,2}", "has 2 parts"), ("tau=[1/50,1/100]", "must be a number")):
+        with pytest.raises(SystemExit):
+            command(monkeypatch, "experiment=scaling", override, *short)
+        assert message in capsys.readouterr().err

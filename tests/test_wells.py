@@ -35,14 +35,14 @@ def test_derivatives_are_those_of_the_mean_loss(level):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("level", "batch_size"), [(0.0, 1), (0.0, 8), (2.0, 3)])
-def test_noise_is_that_of_a_binomial_number_of_picks(level, batch_size):
-    law, gaussian = (sme.Wells(level, batch_size, noise).noise for noise in ("minibatch", "gaussian"))
+@pytest.mark.parametrize(("level", "batch_size", "scale"), [(0.0, 1, 1.0), (0.0, 8, 1.0), (2.0, 3, 0.25)])
+def test_noise_is_that_of_a_binomial_number_of_picks(level, batch_size, scale):
+    law, gaussian = (sme.Wells(level, batch_size, noise, scale).noise for noise in ("minibatch", "gaussian"))
     one, other = (vmap(grad(lambda x, i=i: losses(x, level)[i].sum()))(THETA) for i in range(2))
     picks = binom(batch_size, 0.5)
     chance = torch.tensor(picks.pmf(range(batch_size + 1)))
     average = torch.stack([(k * one + (batch_size - k) * other) / batch_size for k in range(batch_size + 1)])
-    centred = average - vmap(grad(mean))(THETA)
+    centred = scale * (average - vmap(grad(mean))(THETA))
     second, third, fourth = (torch.einsum("k,kpd->pd", chance, centred**power) for power in (2, 3, 4))
     for ours, theirs in ((law.variance(THETA), second), (gaussian.variance(THETA), second), (law.third(THETA), third),
                          (law.fourth(THETA), fourth)):
@@ -75,6 +75,7 @@ def test_the_equation_has_order_two(optimizer, noise):
 @pytest.mark.parametrize(("arguments", "words"), [
     ({"level": -1}, ["level", "-1", "≥ 0"]),
     ({"batch_size": 0}, ["batch_size", "0"]),
+    ({"scale": 0}, ["scale", "0", "positive"]),
     ({"noise": "normal"}, ["normal", "gaussian"]),
 ])
 def test_wells_refuse(arguments, words):

@@ -59,7 +59,8 @@ class Wells(Problem):
     """`f = ½ (f₁ + f₂)` with `f₁ = 0.2 (θ + 1.1)² (θ − 1.9)⁴`, `f₂ = 2 (θ − 0.1)²`, one parameter.
 
     A noise level `α` adds `α (f₁ − f₂)` to `f₁` and takes it from `f₂`: the mean stays, the noise grows
-    by `1 + 2α`. Each step averages `B` fair picks of the two, so that `Σ(θ) = (1 + 2α)² ¼ (f₁′ − f₂′)² / B`.
+    by `1 + 2α`. Each step averages `B` fair picks of the two, so that
+    `Σ(θ) = scale² (1 + 2α)² ¼ (f₁′ − f₂′)² / B`.
 
     Parameters
     ----------
@@ -68,25 +69,30 @@ class Wells(Problem):
     batch_size
         `B`.
     noise
-        `"minibatch"`, the picks themselves; or `"gaussian"`, with the same `Σ`, which the batch-equivalent
-        regime takes too.
+        `"minibatch"`, the picks themselves; or `"gaussian"`, with the same `Σ`.
+    scale
+        multiplies the noise: with `√τ` the batch-equivalent regime is a physical run at learning rate `√τ` and batch `B`.
 
     Raises
     ------
     SMEError
-        for `level < 0`, `batch_size < 1`, or another noise.
+        for `level < 0`, `batch_size < 1`, `scale ≤ 0`, or another noise.
     """
 
-    def __init__(self, level: float = 0.0, batch_size: int = 8, noise: str = "minibatch") -> None:
-        level, batch_size = number("level", level), whole("batch_size", batch_size, 1)
+    def __init__(self, level: float = 0.0, batch_size: int = 8, noise: str = "minibatch", scale: float = 1.0) -> None:
+        level, batch_size, scale = number("level", level), whole("batch_size", batch_size, 1), number("scale", scale)
         if not 0 <= level < math.inf:
             raise SMEError(f"level must be ≥ 0 and finite, got {level:g}: 0 is the noise of the two losses as they are")
+        if not 0 < scale < math.inf:
+            raise SMEError(f"scale must be positive and finite, got {scale:g}: 1 is the noise of the batch as it is")
         self._mean = Powers((0.5 * (STEEP + FLAT)).coef.tolist())
         self._half = Powers(((0.5 + level) * (STEEP - FLAT)).coef.tolist())
-        self._spec = {"problem": "wells", "level": level, "batch_size": batch_size, "noise": choose("noise", noise, NOISES)}
+        self._spec = {"problem": "wells", "level": level, "batch_size": batch_size, "noise": choose("noise", noise, NOISES),
+                      "scale": scale}
         # the signed root of Σ is smooth where the two slopes cross
-        law = (MinibatchNoise(batch_size=batch_size, examples=Halves(self._mean, self._half)) if noise == "minibatch"
-               else GaussianNoise(lambda theta: self._half(theta, 1).unsqueeze(0) / math.sqrt(batch_size)))
+        law = (MinibatchNoise(batch_size=batch_size, examples=Halves(self._mean, self._half), scale=scale)
+               if noise == "minibatch"
+               else GaussianNoise(lambda theta: self._half(theta, 1).unsqueeze(0) * (scale / math.sqrt(batch_size))))
         super().__init__(lambda theta: self._mean(theta[0]), 1, law, "wells")
 
     def loss(self, theta: Paths) -> Tensor:
