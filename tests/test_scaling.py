@@ -213,6 +213,7 @@ def test_svag_of_gaussian_noise_is_gaussian_and_turns_on_an_antithetic_path():
     law.check(2)
     torch.testing.assert_close(law.fourth(theta), inner.fourth(theta))
     assert not law.skewed
+    assert law.independent_steps
     columns, sigma = second_columns(law, theta[:1]), models.varying(theta[0]) @ models.varying(theta[0]).T
     torch.testing.assert_close(columns.T @ columns, 2 * sigma * sigma, rtol=1e-12, atol=1e-15)
     dW = torch.randn(5, law.second_motions, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
