@@ -2,6 +2,7 @@
 
     python scripts/regime.py lr=1e-3 beta1=0.9 beta2=0.999 batch=256
     python scripts/regime.py torch=rmsprop lr=0.01 batch=8 problem.examples=null
+    python scripts/regime.py lr=2e-3 beta1=0.98 beta2=0.996 eps=1e-6 problem=digits batch=1 steps=3072 compared=100
 """
 
 import hydra
