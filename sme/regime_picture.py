@@ -9,12 +9,12 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from sme.limits import BOUNDS
 from sme.picture import save
 from sme.provenance import Provenance
 
 FOOT = 0.17
 """inches: a line of provenance"""
-BOUNDS = (0.25, 0.75, 1.25)
 WIDEST = 1.6
 """exponent at which the map ends; what lies beyond is drawn at its edge"""
 BANDS = ("ballistic ODE", "averaged-noise ODE", "batch-equivalent SDE", "pure diffusion")

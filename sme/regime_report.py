@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,16 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme import effort, mean_run, regime_picture
+from sme import effort, limits, mean_run, regime_picture
 from sme.errors import SMEError
 from sme.files import write_text
-from sme.hyperparameters import BETAS, Hyperparameters
+from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import whole
 from sme.optimizers.base import initial
 from sme.problems.base import Problem
 from sme.provenance import Provenance
-from sme.regimes import BALLISTIC, REGIMES
+from sme.regimes import BALLISTIC
 from sme.report import grid
 from sme.setup import Setup
 from sme.stability import Stability, stability
@@ -29,38 +28,6 @@ from sme.version import version
 ORDERS = (1, 2)
 CURVE = 60
 """points of a curve"""
-BOUNDS = regime_picture.BOUNDS
-"""of an exponent of the number of steps, halfway between the limits 0, ½ (any in between), 1 and beyond"""
-NOISE = {
-    "adaptive": ("ballistic: an ODE, the noise enters at order τ",
-                 "averaged noise: an ODE whose second moment is the noise's, without ∇f∘∇f",
-                 "batch-equivalent: an SDE, drift and noise of one size",
-                 "pure diffusion: the drift is lost in the noise"),
-    "sgd": ("ballistic: an ODE, the noise enters at order τ", "ballistic: an ODE, the noise enters at order τ",
-            "batch-equivalent: an SDE, drift and noise of one size", "pure diffusion: the drift is lost in the noise"),
-}
-MEMORY = ("a few steps: 1 − β is not small, no equation in powers of τ has it as a variable", "slaved: follows its input",
-          "dynamic: a variable of the equation", "frozen: stays near its start")
-
-
-class Noise(NamedTuple):
-    """The noise of the gradient at one point of the noiseless run."""
-
-    step: int
-    loss: float
-    gradient: float
-    """`|∇f|²`"""
-    noise: float
-    """`tr Σ`"""
-    spread: tuple[float, float, float]
-    """5, 50 and 95 % quantiles over coordinates of `Σ_ii/(∂_i f)²`"""
-
-    @property
-    def ratio(self) -> float:
-        """`tr Σ/|∇f|²`."""
-        return self.noise / self.gradient if self.gradient > 0 else math.inf
-
-
 @dataclass(frozen=True)
 class RegimeReport:
     """What `regime_report` finds.
@@ -192,11 +159,11 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
         setup = _setup(problem, given, theta, steps)
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
         states = mean_run.discrete(setup, marks)
-        seen = [_measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]
+        seen = [limits.measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]
         curves = _curves(setup, marks, states, min(compared, steps))
         margin = stability(setup)
-    made = RegimeReport(name, given, steps, _scales(given, problem, seen[0], steps), _noise(given, seen, steps),
-                        _memory(given, steps), margin, _errors(curves, problem, states, marks), curves,
+    made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
+                        limits.memory(given, steps), margin, _errors(curves, problem, states, marks), curves,
                         effort.folder(results) / "regime" / name if results is not None else None)
     made.save()
     return made
@@ -213,51 +180,6 @@ def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) 
     averages = {"theta": at, "m": g, "v": g * g + sigma}
     return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau,
                  {field: averages[field] for field in optimizer.fields}, (steps,), {})
-
-
-def _measure(problem: Problem, step: int, theta: Tensor) -> Noise:
-    point = theta[None]
-    square, sigma = problem.gradient(point)[0].square(), problem.noise.variance(point)[0]
-    spread = (sigma / square).nan_to_num(0.0).quantile(torch.tensor([0.05, 0.5, 0.95], dtype=theta.dtype)).tolist()
-    return Noise(step, float(problem.loss(point)), float(square.sum()), float(sigma.sum()), tuple(spread))
-
-
-def _scales(given: Hyperparameters, problem: Problem, seen: Noise, steps: int) -> pd.DataFrame:
-    rows = []
-    for name in REGIMES:
-        optimizer, tau, factor, _ = given.scaled(name)
-        own: dict[str, Any] = {"ε": optimizer.eps} if hasattr(optimizer, "eps") else {}
-        own |= {"λ": optimizer.decay} if hasattr(optimizer, "decay") else {}
-        rows.append({"regime": name, "τ": tau, "horizon": steps * tau, **optimizer.rates(), **own,
-                     "noise": factor * math.sqrt(seen.noise / problem.dim)})
-    return pd.DataFrame(rows)
-
-
-def exponent(value: float, steps: int) -> float:
-    """`log(value)/log(steps)`."""
-    if math.isnan(value):
-        return math.nan
-    return math.log(value) / math.log(steps) if 0 < value < math.inf else math.copysign(math.inf, value - 1)
-
-
-def limit(value: float, names: tuple[str, ...]) -> str:
-    """The limit that an exponent is nearest to."""
-    return "the run diverges" if math.isnan(value) else names[int(np.searchsorted(BOUNDS, value))]
-
-
-def _noise(given: Hyperparameters, seen: list[Noise], steps: int) -> pd.DataFrame:
-    names = NOISE["sgd" if given.optimizer == "sgd" else "adaptive"]
-    return pd.DataFrame([{
-        "step": str(each.step), "loss": each.loss, "|∇f|²": each.gradient, "tr Σ": each.noise, "tr Σ/|∇f|²": each.ratio,
-        "a coordinate's, 5, 50, 95 %": " ".join(f"{x:.3g}" for x in each.spread), "exponent": exponent(each.ratio, steps),
-        "limit": limit(exponent(each.ratio, steps), names)} for each in seen])
-
-
-def _memory(given: Hyperparameters, steps: int) -> pd.DataFrame:
-    lengths = {name: 1 / (1 - getattr(given, name)) for name in BETAS[given.optimizer]}
-    return pd.DataFrame([{"average": {"beta1": "m", "beta2": "v"}[name], "remembered steps": length,
-                          "exponent": exponent(length, steps), "limit": limit(exponent(length, steps), MEMORY)}
-                         for name, length in lengths.items()])
 
 
 def _curves(setup: Setup, marks: list[int], states: Tensor, compared: int) -> pd.DataFrame:

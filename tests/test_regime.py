@@ -13,8 +13,8 @@ import sme
 from sme import mean_run
 from sme.hyperparameters import Hyperparameters
 from sme.laws.gaussian import GaussianNoise
+from sme.limits import MEMORY, NOISE, exponent, limit, memory
 from sme.provenance import Provenance
-from sme.regime_report import MEMORY, NOISE, _memory, exponent, limit
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "regime.py"
 ONE = torch.ones(1, dtype=torch.float64)
@@ -49,7 +49,7 @@ def test_the_noise_is_measured_against_the_steps(noise, index):
 
 def test_memory_is_measured_against_the_steps():
     for beta, index in ((0.5, 0), (0.96, 1), (0.999, 2), (1 - 1e-5, 3)):
-        found = _memory(Hyperparameters("adam", 1e-3, 0.5, beta), 1000)
+        found = memory(Hyperparameters("adam", 1e-3, 0.5, beta), 1000)
         assert found["remembered steps"].tolist() == pytest.approx([2, 1 / (1 - beta)])
         assert found["limit"].tolist() == [MEMORY[0], MEMORY[index]]
 
