@@ -1,12 +1,15 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
 from sme.check import OrderCheck, check_order
+from sme.collapse import Collapse, collapse
 from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
+from sme.hyperparameters import Hyperparameters
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.laws.svag import SVAGNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
@@ -29,7 +32,10 @@ from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
+from sme.regime_report import RegimeReport, regime_report
+from sme.scaling import scale, svag
 from sme.study import Interrupted, Study
+from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
@@ -40,11 +46,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "BreastCancer",
+    "Collapse",
     "Comparison",
     "Diabetes",
     "DiagonalNoise",
     "Digits",
     "GaussianNoise",
+    "Hyperparameters",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
@@ -59,16 +67,24 @@ __all__ = [
     "Quadratic",
     "RMSProp",
     "RMSPropW",
+    "RegimeReport",
     "SMEError",
+    "SVAGNoise",
+    "SVAGStudy",
     "SignSGD",
     "Signum",
     "Study",
     "Trajectories",
     "Wells",
     "check_order",
+    "collapse",
     "derive",
     "load",
     "plan",
+    "regime_report",
+    "scale",
+    "svag",
+    "svag_study",
     "trajectories",
     "weak_error",
 ]

@@ -22,13 +22,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme import recipe
+from sme.collapse import Collapse, collapse
 from sme.errors import SMEError, choose, plain_warnings
-from sme.inputs import number, several
+from sme.hyperparameters import BETAS, Hyperparameters
+from sme.inputs import number, several, whole
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
+from sme.regime_report import RegimeReport, regime_report
 from sme.study import Interrupted, Study
+from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
@@ -80,6 +84,81 @@ def draw(config: DictConfig) -> Trajectories:
         for bad input.
     """
     return trajectories(**_parts(_values(config), trajectories))
+
+
+def examine(config: DictConfig) -> RegimeReport:
+    """The regime report that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problem, hyperparameters, theta, values = _physical(config)
+    torch.set_num_threads(1)  # one path: threads only get in each other's way
+    return regime_report(problem, hyperparameters, theta, **values)
+
+
+def approach(config: DictConfig) -> SVAGStudy:
+    """The study of SVAG that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problem, hyperparameters, theta, values = _physical(config)
+    return svag_study(problem, hyperparameters, theta, **values)
+
+
+def rescale(config: DictConfig) -> Collapse:
+    """The runs at several batch sizes that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = _values(config)
+    several_of, steps = values.pop("torch"), values.pop("steps")
+    if not isinstance(several_of, dict):
+        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {several_of!r}")
+    problem, theta = _with_batch(values)
+    hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
+    return collapse(problem, hyperparameters, theta, **values)
+
+
+def _physical(config: DictConfig) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
+    """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
+    values = _values(config)
+    problem, theta = _with_batch(values)
+    given = {each: values.pop(each) for each in ("lr", "beta1", "beta2", "eps", "weight_decay")}
+    given["batch_size"] = getattr(problem.noise, "batch_size", None)
+    return problem, _read(values.pop("torch"), given), theta, values
+
+
+def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
+    """The problem, with the batch size if one is given, and where it starts."""
+    batch = values.pop("batch")
+    if batch is not None:
+        if "batch_size" not in values["problem"]:
+            raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
+        values["problem"]["batch_size"] = whole("batch", batch, 1)
+    theta, problem = values.pop("start").get("theta"), _build("problem", values.pop("problem"), Problem)
+    if theta is None and "theta" not in problem.start:
+        raise SMEError("start.theta is missing: say where the parameters start")
+    return problem, problem.start["theta"] if theta is None else _repeated("theta", theta, problem.dim)
+
+
+def _read(name: str, given: dict[str, Any]) -> Hyperparameters:
+    """Hyperparameters, a β that is not given being torch's default."""
+    choose("optimizer of torch", name, BETAS)
+    allowed = inspect.signature(Hyperparameters).parameters
+    for setting in given:
+        choose(f"hyperparameter of {name}", setting, [each for each in allowed if each != "optimizer"])
+    defaults = {"beta1": 0.9, "beta2": 0.99 if name == "rmsprop" else 0.999}
+    betas = {beta: defaults[beta] for beta in BETAS[name] if given.get(beta) is None}
+    return Hyperparameters(name, **{**given, **betas})
 
 
 def _values(config: DictConfig) -> dict[str, Any]:

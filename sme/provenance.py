@@ -35,8 +35,9 @@ class Provenance:
 
     @property
     def code(self) -> str:
-        """`sme 0.2.0+g1a2b3c4, numerics 2, seed 0`."""
-        return f"sme {self.version}, numerics {NUMERICS}, seed{'s' * (len(self.seeds) > 1)} {ranges(self.seeds)}"
+        """`sme 0.2.0+g1a2b3c4, numerics 2, seed 0`; no seed where there are no random numbers."""
+        seeds = f", seed{'s' * (len(self.seeds) > 1)} {ranges(self.seeds)}" if self.seeds else ""
+        return f"sme {self.version}, numerics {NUMERICS}{seeds}"
 
     @property
     def columns(self) -> dict[str, str]:

@@ -128,6 +128,22 @@ def known_answers(words: list[str], patch: Patch) -> list[str]:
     return [*words, "--tau=1/4", "--paths=1", "--processes=1"]
 
 
+def regime(words: list[str], patch: Patch) -> list[str]:
+    """Few examples and steps."""
+    kept = [word for word in words if not word.startswith(("problem.examples=", "steps=", "compared="))]
+    return [*kept, "problem.examples=12", "steps=4", "compared=2"]
+
+
+def rescaled(words: list[str], patch: Patch) -> list[str]:
+    """Two batch sizes, a few steps, on twelve examples."""
+    return [*words, "problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"]
+
+
+def svag(words: list[str], patch: Patch) -> list[str]:
+    """Few steps and paths."""
+    return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
+
+
 def differences(words: list[str], patch: Patch) -> list[str]:
     """One difference, a short horizon, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
@@ -213,6 +229,9 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
     "scripts/published.py": (differences, "error of theirs"),
     "sme.info": (lambda words, patch: words, "numerics"),
+    "scripts/regime.py": (regime, "step size × curvature"),
+    "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
+    "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/panels.py": (panels, "verdict|chance"),

@@ -1,0 +1,20 @@
+"""Discrete runs of the SVAG family against the order-1 equation of the batch-equivalent regime, which they tend to.
+
+    python scripts/svag.py torch=rmsprop lr=0.25
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from sme import config
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="svag")
+def main(settings: DictConfig) -> None:
+    """Compute, save, print."""
+    made = config.approach(settings)
+    print(f"{made}\n\nin {made.folder}")
+
+
+if __name__ == "__main__":
+    config.cli(main)

@@ -1,0 +1,207 @@
+"""Which regime an optimizer is in: its physical hyperparameters against the noise of a problem."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme import effort, limits, mean_run, regime_picture
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.hyperparameters import Hyperparameters
+from sme.identity import digest, fingerprint
+from sme.inputs import whole
+from sme.optimizers.base import initial
+from sme.problems.base import Problem
+from sme.provenance import Provenance
+from sme.regimes import BALLISTIC
+from sme.report import grid
+from sme.setup import Setup
+from sme.stability import Stability, stability
+from sme.version import version
+
+ORDERS = (1, 2)
+CURVE = 60
+"""points of a curve"""
+@dataclass(frozen=True)
+class RegimeReport:
+    """What `regime_report` finds.
+
+    Attributes
+    ----------
+    hyperparameters
+        the physical ones.
+    scales
+        a row for each regime: `τ`, horizon, rates, `ε`, `λ`, and the noise of a coordinate, `√(tr Σ/d)`.
+    noise
+        the noise at the start and after `steps` noiseless steps; `exponent = log(tr Σ/|∇f|²)/log(steps)`.
+    memory
+        a row for each average: the steps that it remembers, and their exponent.
+    stability
+        the spectrum of a step (`sme.stability`).
+    errors
+        a row for each order: the largest and the last difference of the loss between the noiseless run and the drift, as a
+        share of how far the loss went; empty if none was asked for.
+    curves
+        `step order difference` of the loss, what `errors` is from.
+    """
+
+    name: str
+    hyperparameters: Hyperparameters
+    steps: int
+    scales: pd.DataFrame
+    noise: pd.DataFrame
+    memory: pd.DataFrame
+    stability: Stability
+    errors: pd.DataFrame
+    curves: pd.DataFrame
+    folder: Path | None = None
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code that made the numbers; there are no random ones."""
+        return Provenance(self.name, (version(),), ())
+
+    def text(self, style: str = "simple") -> str:
+        """Tables and words, in one of tabulate's styles."""
+        shown = [table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else cell)
+                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
+        tables = [grid(table, style) for table in shown]
+        words = [f"{self.hyperparameters}. In scaled variables, 1 − β = cτ:", tables[0],
+                 f"Noise along the noiseless run; its exponent is log(tr Σ/|∇f|²)/log({self.steps}), of {self.steps} steps:",
+                 tables[1]]
+        if len(self.memory):
+            words += ["Memory; its exponent is log(remembered)/log(steps):", tables[2]]
+        words.append(self.margin)
+        if len(self.errors):
+            last = self.curves["step"].max()
+            words += [f"Loss of the noiseless run less that of the drift of each order over {last} steps, as a share of the "
+                      "loss's way. It leaves out the noise but for its part in E[v], and the first steps of a run whose "
+                      "averages start at 0 (here: at E[gradient] and E[gradient∘gradient]):", tables[-1]]
+        return "\n\n".join([*words, str(self.provenance)])
+
+    @property
+    def margin(self) -> str:
+        """The stability margin in words."""
+        seen = self.stability
+        if math.isnan(seen.radius):
+            return "Stability: a step has no finite Jacobian, so nothing can be said."
+        said = f"Stability: step size × curvature (the spectral radius of one step) is {seen.radius:.3g} at step "
+        said += f"{seen.time / seen.tau:.0f}; an equation in powers of τ can be trusted below 1, "
+        if seen.trusted:
+            return said + f"so that τ could be {1 / seen.radius:.3g} times as large."
+        limit = "the discrete run itself is unstable there" if not seen.stable else "the discrete run is still stable"
+        return said + f"so this run is outside, and no modified equation sees the limit that it runs into; {limit}."
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the map of regimes and the differences of the loss to a file, in a format that its ending names."""
+        return regime_picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance,
+                                   Path(path))
+
+    def save(self) -> None:
+        """Write `regime.csv`, `regime.md` and `regime.png` to the folder."""
+        if self.folder is None:
+            return
+        parts = [table.melt(table.columns[0], var_name="quantity").rename(columns={table.columns[0]: "of"})
+                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
+        margin = pd.DataFrame({"of": "stability", "quantity": ["radius", "growth", "time"],
+                               "value": [self.stability.radius, self.stability.growth, self.stability.time]})
+        write_text(self.folder / "regime.csv", pd.concat([*parts, margin]).assign(version=version()).to_csv(index=False))
+        write_text(self.folder / "regime.md", f"# {self.name}\n\n{self.text('github')}\n")
+        self.plot(self.folder / "regime.png")
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.optim.Optimizer, theta: Float[Tensor, " d"], *,
+                  steps: int = 1000, compared: int = 200, results: str | Path | None = None) -> RegimeReport:
+    """Say which regime a run is in, from hyperparameters and the noise that is measured on the problem.
+
+    Everything is deterministic: the noise is that of the problem's law (with its batch size) along the noiseless run, in which
+    every step takes `E[gradient]`; the averages start at their means.
+
+    Parameters
+    ----------
+    problem
+        with the noise of one step's gradient.
+    hyperparameters
+        physical ones, or a torch optimizer to read them off.
+    theta
+        where the run starts.
+    steps
+        of the run, at least 2; they decide what is large: drift grows like their number, noise like its root.
+    compared
+        over so many steps the noiseless run is compared with the drifts of order 1 and 2; 0: not at all.
+    results
+        folder; tables and a picture go to `regime/<name>` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    given = hyperparameters
+    if isinstance(given, torch.optim.Optimizer):
+        given = Hyperparameters.of(given)
+    if not isinstance(given, Hyperparameters) or not isinstance(problem, Problem):
+        raise SMEError("regime_report takes an sme.Problem and sme.Hyperparameters (or a torch optimizer), got "
+                       f"{type(problem).__name__} and {type(given).__name__}")
+    steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
+    given = replace(given, steps=steps)
+    name = f"{given.optimizer}-{problem.name}-{digest({'of': fingerprint([problem.describe(), vars(given), theta, compared])})}"
+    with torch.no_grad():
+        setup = _setup(problem, given, theta, steps)
+        marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
+        states = mean_run.discrete(setup, marks)
+        seen = [limits.measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]
+        curves = _curves(setup, marks, states, min(compared, steps))
+        margin = stability(setup)
+    made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
+                        limits.memory(given, steps), margin, _errors(curves, problem, states, marks), curves,
+                        effort.folder(results) / "regime" / name if results is not None else None)
+    made.save()
+    return made
+
+
+def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) -> Setup:
+    """The ballistic run, whose variables are the physical ones, with averages at their means."""
+    # a floor where ε is all that is left, for parameters whose gradient is always 0
+    optimizer, tau, *_ = given.scaled(BALLISTIC, **({} if given.optimizer == "sgd" else {"v_floor": given.eps**2}))
+    at = initial(optimizer, {"theta": theta}, problem.dim)["theta"]
+    problem.check(at)
+    point = at[None]
+    g, sigma = problem.gradient(point)[0], problem.noise.variance(point)[0]
+    averages = {"theta": at, "m": g, "v": g * g + sigma}
+    return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau,
+                 {field: averages[field] for field in optimizer.fields}, (steps,), {})
+
+
+def _curves(setup: Setup, marks: list[int], states: Tensor, compared: int) -> pd.DataFrame:
+    within = [k for k in marks if k <= compared]
+    if not compared:
+        return pd.DataFrame(columns=["step", "order", "difference"])
+    dim, rows = setup.problem.dim, []
+    loss = setup.problem.loss(states[: len(within), :dim])
+    for order in ORDERS:
+        found = setup.problem.loss(mean_run.drift(setup, order, within)[:, :dim])
+        rows.append(pd.DataFrame({"step": within, "order": order, "difference": (loss - found).numpy()}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _errors(curves: pd.DataFrame, problem: Problem, states: Tensor, marks: list[int]) -> pd.DataFrame:
+    if curves.empty:
+        return pd.DataFrame()
+    loss = problem.loss(states[: marks.index(curves["step"].max()) + 1, : problem.dim])
+    way = float(loss.max() - loss.min())
+    rows = []
+    for order, group in curves.groupby("order"):
+        share = group["difference"].abs().to_numpy() / way
+        rows.append({"drift": f"order {order}", "largest difference": float(share.max()), "at step": str(
+            group["step"].to_numpy()[np.nan_to_num(share, nan=np.inf).argmax()]), "last difference": float(share[-1])})
+    return pd.DataFrame(rows)

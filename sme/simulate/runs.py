@@ -1,0 +1,30 @@
+"""Independent discrete runs without any equation."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from sme.optimizers.base import State
+from sme.simulate.chain import Chain
+from sme.simulate.increments import Increments
+
+
+def runs(chain: Chain, start: Mapping[str, Float[Tensor, " d"]], marks: Sequence[int],
+         observe: Callable[[State], Float[Tensor, "paths observables"]], count: int, seed: int,
+         label: str = "") -> Float[Tensor, "marks paths observables"]:
+    """The observables of `count` independent runs (rounded up to an even number) after so many steps, `marks` ascending."""
+    pairs = (count + 1) // 2
+    device = next(iter(start.values())).device
+    increments = Increments((seed, marks[-1], 0, 0), pairs, 1, chain.tau, device)
+    state = {name: field.expand(2 * pairs, -1).contiguous() for name, field in start.items()}
+    found, law = [], chain.problem.noise
+    with torch.no_grad():
+        for k in tqdm(range(marks[-1] + 1), desc=label, disable=None, leave=False):
+            if k in marks:
+                found.append(observe(state))
+            if k < marks[-1]:
+                state = chain.run(state, law.draw(None, chain.tau, increments.draws(k), 2 * pairs), k)
+    return torch.stack(found)

@@ -1,0 +1,135 @@
+"""The regime report: scales, limits, stability and expected errors of runs that are known."""
+
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import sme
+from sme import mean_run
+from sme.hyperparameters import Hyperparameters
+from sme.laws.gaussian import GaussianNoise
+from sme.limits import MEMORY, NOISE, exponent, limit, memory
+from sme.provenance import Provenance
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "regime.py"
+ONE = torch.ones(1, dtype=torch.float64)
+
+
+def line(curvature=1.0, noise=0.1):
+    """`½ curvature θ²`."""
+    return sme.Problem(lambda theta: 0.5 * curvature * (theta**2).sum(), 1, GaussianNoise([[noise]]))
+
+
+def test_the_scales_are_those_of_both_regimes():
+    found = sme.regime_report(line(noise=0.2), Hyperparameters("adamw", 0.01, 0.9, 0.99, 1e-3, 0.5), ONE, steps=5, compared=0)
+    ballistic, batch = (found.scales.iloc[i] for i in (0, 1))
+    assert [ballistic[name] for name in ("τ", "horizon", "c1", "c2", "ε", "λ", "noise")] == pytest.approx(
+        [0.01, 0.05, 10, 1, 1e-3, 0.5, 0.2])
+    assert [batch[name] for name in ("τ", "horizon", "c1", "c2", "ε", "λ", "noise")] == pytest.approx(
+        [1e-4, 5e-4, 1000, 100, 1e-5, 50, 2e-3])
+    assert found.errors.empty
+    assert "5 steps" in str(found)
+
+
+@pytest.mark.parametrize(("noise", "index"), [(0.1, 0), (8**0.5, 1), (8, 2), (64, 3)])
+def test_the_noise_is_measured_against_the_steps(noise, index):
+    found = sme.regime_report(line(noise=noise), Hyperparameters("rmsprop", 1e-6, beta2=0.9), ONE, steps=64, compared=0)
+    first, last = (found.noise.iloc[i] for i in (0, 1))
+    assert first["tr Σ"] == pytest.approx(noise**2)
+    assert first["|∇f|²"] == 1
+    assert first["exponent"] == pytest.approx(math.log(noise**2) / math.log(64))
+    assert first["limit"] == last["limit"] == NOISE["adaptive"][index]
+    assert last["loss"] < first["loss"] == 0.5
+
+
+def test_memory_is_measured_against_the_steps():
+    for beta, index in ((0.5, 0), (0.96, 1), (0.999, 2), (1 - 1e-5, 3)):
+        found = memory(Hyperparameters("adam", 1e-3, 0.5, beta), 1000)
+        assert found["remembered steps"].tolist() == pytest.approx([2, 1 / (1 - beta)])
+        assert found["limit"].tolist() == [MEMORY[0], MEMORY[index]]
+
+
+def test_exponents_without_gradient_or_noise_are_at_the_ends():
+    assert limit(exponent(math.inf, 10), MEMORY) == MEMORY[3]
+    assert limit(exponent(0.0, 10), MEMORY) == MEMORY[0]
+    assert limit(exponent(math.nan, 10), MEMORY) == "the run diverges"
+
+
+@pytest.mark.parametrize(("lr", "words"), [(0.25, ["0.25", "4 times as large"]), (1.5, ["outside", "still stable"]),
+                                           (2.5, ["outside", "itself is unstable"])])
+def test_the_stability_margin_is_step_size_times_curvature(lr, words):
+    found = sme.regime_report(line(), Hyperparameters("sgd", lr), ONE, steps=4, compared=0)
+    assert found.stability.radius == pytest.approx(lr)
+    for word in words:
+        assert word in found.margin
+
+
+def test_the_expected_errors_of_gradient_descent_are_those_of_its_drifts():
+    lr, steps = 0.1, 20
+    found = sme.regime_report(line(), Hyperparameters("sgd", lr), ONE, steps=steps, compared=steps)
+    loss = 0.5 * (1 - lr) ** (2 * steps)
+    drifts = [0.5 * math.exp(-2 * rate * lr * steps) for rate in (1, 1 + lr / 2)]  # b₁ = −½ H ∇f
+    expected = [abs(loss - drift) / (0.5 - loss) for drift in drifts]
+    assert found.errors["last difference"].tolist() == pytest.approx(expected, rel=1e-6)
+    assert found.errors["largest difference"].min() >= found.errors["last difference"].min()
+
+
+def test_both_drifts_of_adam_follow_the_noiseless_run_with_their_order():
+    worst = []
+    for halving in (1, 2):
+        given = Hyperparameters("adam", 0.02 / halving, 1 - 0.1 / halving, 1 - 0.02 / halving, 1e-3)
+        found = sme.regime_report(line(noise=0.5), given, ONE, steps=16 * halving, compared=16 * halving)
+        worst.append(found.errors["largest difference"].to_numpy())
+    assert (worst[0] / worst[1])[0] == pytest.approx(2, rel=0.15)
+    assert (worst[0] / worst[1])[1] == pytest.approx(4, rel=0.25)
+
+
+def test_a_drift_that_diverges_is_no_number(monkeypatch):
+    monkeypatch.setattr(mean_run, "EVALUATIONS", 5)
+    found = sme.regime_report(line(), Hyperparameters("sgd", 0.1), ONE, steps=4, compared=4)
+    assert found.errors["last difference"].isna().all()
+
+
+def test_it_reads_a_torch_optimizer_and_leaves_its_files(tmp_path):
+    optimizer = torch.optim.RMSprop([torch.nn.Parameter(ONE.clone())], lr=0.01, alpha=0.9)
+    found = sme.regime_report(line(), optimizer, ONE, steps=8, compared=4, results=tmp_path)
+    assert found.hyperparameters.beta2 == 0.9
+    assert {path.name for path in found.folder.iterdir()} == {"regime.csv", "regime.md", "regime.png"}
+    table = pd.read_csv(found.folder / "regime.csv")
+    assert float(table.query("of == 'ballistic' and quantity == 'τ'")["value"].iloc[0]) == 0.01
+    assert "seed" not in (found.folder / "regime.md").read_text(encoding="utf-8")
+
+
+def test_a_table_without_random_numbers_names_no_seed():
+    assert Provenance("a", ("1",), (0,)).code == Provenance("a", ("1",), ()).code + ", seed 0"
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (lambda: sme.regime_report(line(), sme.Adam(), ONE), ["Hyperparameters", "Adam"]),
+    (lambda: sme.regime_report(line(), Hyperparameters("sgd", 0.1), ONE, steps=1), ["steps", "2"]),
+    (lambda: sme.regime_report(line(), Hyperparameters("sgd", 0.1), torch.ones(2)), ["theta", "(1,)"]),
+])
+def test_bad_input_is_named(wrong, said):
+    with pytest.raises(sme.SMEError) as caught:
+        wrong()
+    for word in said:
+        assert word in str(caught.value)
+
+
+def test_a_batch_for_noise_that_is_no_minibatch_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "problem=quadratic", "batch=4", f"results={tmp_path}"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert "batch = 4" in capsys.readouterr().err
+
+
+def test_a_parameter_without_a_gradient_does_no_harm():
+    problem = sme.Problem(lambda theta: 0.5 * theta[0] ** 2, 2, GaussianNoise([[0.1], [0.0]]))
+    found = sme.regime_report(problem, Hyperparameters("adam", 0.01, 0.9, 0.99), torch.ones(2), steps=4, compared=4)
+    assert math.isfinite(found.stability.radius)
+    assert found.errors["last difference"].notna().all()
