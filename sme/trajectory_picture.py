@@ -24,7 +24,7 @@ FOOT = 0.12
 def curves(table: pd.DataFrame, band: str, tau: float, provenance: Provenance, path: Path) -> Path:
     """Draw the means over time with bands, and below them the difference to the discrete run with bars of 95 %."""
     groups = list(table.groupby("observable", sort=False))
-    columns = min(3, len(groups))
+    columns = 2 if len(groups) == 4 else min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(max(2.6 * columns, 3.7) + 0.3, 3.2 * rows + 0.6), layout="constrained")

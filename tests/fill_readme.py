@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from sme.closer import last
 from sme.report import quote
 
 ROOT = Path(__file__).parent.parent
 POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
 PLACES = {
-    "adam": ("adam-ballistic-quadratic", "2"),
-    "picture adam": ("adam-ballistic-quadratic", None),
+    "adam": ("adam-ballistic-quadratic-independent-44ed0b05", "2"),
+    "picture adam": ("adam-ballistic-quadratic-independent-44ed0b05", None),
     "obstruction": (f"{POLYNOMIAL}-independent-421ff9be", ""),
     "picture obstruction": (f"{POLYNOMIAL}-independent-421ff9be", None),
     "hard": (f"{POLYNOMIAL}-independent-da262667", "2"),
@@ -26,6 +27,7 @@ PLACES = {
 }
 RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum",
          "rmsprop_inside", "adam_average")
+FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
 
 
@@ -60,9 +62,22 @@ def rules(root: Path) -> str:
     return "\n".join(rows)
 
 
+def digits(root: Path) -> str:
+    """How many times closer order 2 is than order 1, for both optimizers and step sizes, at the end."""
+    titles = ("optimizer", "τ", "observable", "discrete − order 1", "discrete − order 2", "order 2 is closer by")
+    rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for optimizer in ("rmsprop", "adam"):
+        for tau in (0.125, 0.0625):
+            (path,) = (root / "results" / "trajectories").glob(f"{optimizer}-ballistic-digits-*-tau{tau:g}/closer.csv")
+            table = pd.read_csv(path)
+            end = last(table).set_index("observable")
+            rows += [f"| {optimizer} | {tau:g} | {name} | {' | '.join(end.loc[name])} |" for name in FOLLOWED]
+    return "\n".join(rows)
+
+
 def filled(text: str, root: Path = ROOT) -> str:
     """The README with every place filled from the results/ in `root`."""
-    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root)}
+    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root)}
     for name, content in blocks.items():
         pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
         text = re.sub(pattern, lambda match, content=content: f"{match[1]}\n{content}\n", text)

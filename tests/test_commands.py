@@ -94,8 +94,21 @@ def own(words: list[str], patch: Patch) -> list[str]:
     return words
 
 
+NETWORKS = {
+    "digits": ["problem.examples=24", "problem.hidden=[3]", "horizon=0.25"],
+    "convolution": ["problem.examples=12", "problem.channels=2", "horizon=0.25"],
+    "deep": ["problem.examples=12", "problem.width=3", "problem.depth=3", "horizon=1/32"],
+    "regression": ["problem.examples=12", "horizon=0.25"],
+}
+"""how the experiments on networks are made tiny, beside a few paths and small batches"""
+
+
 def trajectories(words: list[str], patch: Patch) -> list[str]:
     """A short horizon and one shard; of a sweep, which is at τ = 1/50, the first run over four steps."""
+    network = next((name for name in NETWORKS if f"experiment={name}" in words), None)
+    if network:
+        kept = [word for word in firsts(words) if not word.startswith("horizon=")]
+        return [*kept, *NETWORKS[network], "problem.batch_size=4", "paths=4", "points=1", "processes=1"]
     if "-m" in words:
         kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
         return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=1", "backend=torchsde"]
@@ -284,7 +297,7 @@ def marks(command: str) -> list[pytest.MarkDecorator]:
     table that other tests try, a list of slow tests.
     """
     words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers")
-    slow = command.count(",") > 6 or any(word in command for word in words)
+    slow = command.count(",") > 6 or (any(word in command for word in words) and "experiment=digits" not in command)
     return [pytest.mark.slow] if slow else []
 
 
