@@ -128,6 +128,8 @@ def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, 
 
     operator = LinearOperator((len(x), len(x)), matvec=multiply, dtype=float)
     begin = np.random.default_rng(0).standard_normal(len(x))
+    if not np.isfinite(multiply(begin)).all():
+        return math.nan, math.nan
     try:
         return _sizes(eigs(operator, k=LARGEST, v0=begin, tol=ACCURACY, return_eigenvectors=False))
     except ArpackNoConvergence as fault:

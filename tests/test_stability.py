@@ -121,3 +121,11 @@ def test_the_command_line_prints_a_warning_as_one_plain_line():
     config.cli(lambda: said.append(warnings.formatwarning("too large", UserWarning, __file__, 1)))
     assert said == ["warning: too large\n"]
     assert __file__ in warnings.formatwarning("too large", UserWarning, __file__, 1)
+
+
+@pytest.mark.parametrize("dense", [stability.DENSE, 1])
+def test_a_jacobian_that_is_not_finite_is_not_judged(dense, monkeypatch):
+    """`√v` at v = 0 without a floor."""
+    monkeypatch.setattr(stability, "DENSE", dense)
+    start = {**START, "v": torch.zeros(2)}
+    assert np.isnan(seen(quadratic(), sme.RMSProp(v_floor=0.0), 1 / 16, horizon=1 / 16, start=start).radius)
