@@ -1,7 +1,6 @@
 """A small network that reads digits."""
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -91,5 +90,4 @@ class Digits(Network):
                          coupling, test=(x[test], y[test]), name="digits")
 
     def describe(self) -> dict[str, object]:
-        law = {name: value for name, value in self.noise.describe().items() if name not in ("module", "losses", "data", "loss")}
-        return {**self._spec, "start": math.fsum(self.model.start.tolist()), "noise": law}
+        return self.preset(self._spec)

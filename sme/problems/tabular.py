@@ -41,8 +41,7 @@ class _Tabular(Network):
         return perceptron(widths, activation)
 
     def describe(self) -> dict[str, object]:
-        law = {name: value for name, value in self.noise.describe().items() if name not in ("module", "losses", "data", "loss")}
-        return {**self._spec, "start": float(self.model.start.sum()), "noise": law}
+        return self.preset(self._spec)
 
 
 class Diabetes(_Tabular):
