@@ -111,8 +111,8 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
         return [*kept, *NETWORKS[network], "problem.batch_size=4", "paths=4", "points=1", "processes=1"]
     if "-m" in words:
         kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
-        return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=1", "backend=torchsde"]
-    added = ["horizon=0.25", "paths=1"]
+        return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=64", "processes=1", "backend=torchsde"]
+    added = ["horizon=0.25", "paths=64", "processes=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
     return [*own(words, patch), *added]
