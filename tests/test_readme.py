@@ -60,7 +60,8 @@ def test_every_study_in_results_has_its_tables_and_none_its_points():
     tracked = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if not tracked:
         pytest.skip("needs a git checkout")
-    studies = {Path(path).parent.name for path in tracked if Path(path).name == "spec.json" and "trajectories" not in Path(path).parts}
+    specifications = [Path(path) for path in tracked if Path(path).name == "spec.json"]
+    studies = {path.parent.name for path in specifications if "trajectories" not in path.parts}
     assert not [path for path in tracked if {"points", "asked"} & set(Path(path).parts)]
     for study in studies:
         names = {Path(path).name for path in tracked if path.startswith(f"results/{study}/")}
