@@ -267,6 +267,9 @@ def test_fiellers_interval_covers_and_says_where_it_is_open():
     seen = [factor((torch.tensor([10.0, 3.0]) + root @ torch.randn(2, generator=generator)).tolist(), (1.0, 1.0, 0.8))
             for _ in range(2000)]
     assert abs(sum(low <= 10 / 3 <= high for _, low, high in seen) / 2000 - 0.95) < 0.025
+    few = torch.tensor([10.0, 3.0]) + torch.randn(2000, 4, 2, generator=generator) @ root.T
+    covered = [factor(part.mean(0).tolist(), (torch.stack((*part.var(0), part.T.cov()[0, 1])) / 4).tolist(), 4) for part in few]
+    assert abs(sum(low <= 10 / 3 <= high for _, low, high in covered) / 2000 - 0.95) < 0.025  # of normal quantiles 0.86
     assert factor((5.0, 1.0), (1.0, 1.0, 0.0))[2] == math.inf
     assert factor((-8.0, 2.0), (0.01, 0.01, 0.0))[0] == 4
     assert factor((0.1, 5.0), (1.0, 1.0, 0.0))[1] == 0
