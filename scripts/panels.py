@@ -22,7 +22,11 @@ if __name__ == "__main__":
         task.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds them; default %(default)s")
     errors.add_argument("--observables", type=several, default=(), help="such as '|theta|^2,mean v'; default all")
     histograms.add_argument("--over", type=several, default=(), help="settings whose runs share a row, such as tau")
-    given = vars(parser.parse_args())
+    parsed, further = parser.parse_known_args()
+    given, words = vars(parsed), [word for word in further if word.startswith("-")]
+    if words:
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
+    given["conditions"] += further  # those behind an option
     try:
         print(getattr(panels, given.pop("task"))(**given))
     except SMEError as fault:

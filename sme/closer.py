@@ -19,13 +19,14 @@ def sums(discrete: Paths, first: Paths, second: Paths) -> Sums:
     return Sums.of(np.stack((d1, d2, d1 + d2), 1))
 
 
-def factor(means: Sequence[float], variances: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+def factor(means: Sequence[float], variances: Sequence[float], pairs: float = math.inf,
+           level: float = 0.95) -> tuple[float, float, float]:
     """`|E D₁| / |E D₂|` with Fieller's interval, from the means and their variances and covariance `(v₁, v₂, c)`.
 
-    The interval holds every `|k|` with `(m₁ − k m₂)² ≤ q (v₁ − 2 k c + k² v₂)`, `q` the quantile of `χ²₁`; its end is infinite
-    where `m₂` may be 0.
+    The interval holds every `|k|` with `(m₁ − k m₂)² ≤ q (v₁ − 2 k c + k² v₂)`, `q` the quantile of the square of Student's
+    `t` for variances from so many pairs; its end is infinite where `m₂` may be 0.
     """
-    (m1, m2), (v1, v2, c), q = means, variances, float(stats.chi2.ppf(level, 1))
+    (m1, m2), (v1, v2, c), q = means, variances, float(stats.t.ppf(0.5 + level / 2, pairs - 1)) ** 2
     a, b, free = m2 * m2 - q * v2, m1 * m2 - q * c, m1 * m1 - q * v1
     if a <= 0:  # m₂ may be 0
         low = 0.0 if free <= 0 or b * b - a * free <= 0 else min(abs((b + s * math.sqrt(b * b - a * free)) / a) for s in (-1, 1))
@@ -44,7 +45,8 @@ def table(found: Sums, names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
             covariance = 0.5 * (errors[2] ** 2 - errors[0] ** 2 - errors[1] ** 2)
             if time > 0:
                 known = bool(np.isfinite([*means, *errors]).all())
-                quotient = factor(means.tolist(), (errors[0] ** 2, errors[1] ** 2, covariance)) if known else (math.nan,) * 3
+                variances = errors[0] ** 2, errors[1] ** 2, covariance
+                quotient = factor(means.tolist(), variances, found.size) if known else (math.nan,) * 3
                 rows.append((name, time, means[0], errors[0], means[1], errors[1], *quotient))
     return pd.DataFrame(rows, columns=COLUMNS)
 

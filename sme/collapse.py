@@ -18,12 +18,14 @@ from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import number, several, whole
 from sme.laws.minibatch import MinibatchNoise
+from sme.optimizers.base import initial
+from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.report import grid
-from sme.scaling import POWERS, largest, scale
+from sme.scaling import POWERS, ROUNDING, largest, scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
 from sme.version import version
@@ -131,15 +133,24 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     if not isinstance(law, MinibatchNoise):
         raise SMEError("a scaling rule is about batch sizes, and the noise of this problem is no minibatch's: give one with "
                        "sme.MinibatchNoise")
-    factors = sorted({number("kappa", each) for each in several(kappa)})
-    if 1.0 not in factors:
-        raise SMEError(f"kappa must have 1 among its values, got {factors}: the other curves are measured against it")
+    factors, rules = sorted({number("kappa", each) for each in several(kappa)}), several(rules)
+    if 1.0 not in factors or not all(0 < each < math.inf for each in factors):
+        raise SMEError(f"kappa must be positive and have 1 among its values, got {factors}: the other curves are "
+                       "measured against it")
     for rule in rules:
         choose("rule", rule, POWERS)
-    given = [replace(each, batch_size=law.batch_size) for each in hyperparameters]
-    if not given or any(each.steps is None for each in given):
+    if not all(isinstance(each, Hyperparameters) and each.steps for each in hyperparameters):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
+    given = [replace(each, batch_size=law.batch_size) for each in hyperparameters]
+    if not given or len({each.optimizer for each in given}) < len(given):
+        raise SMEError("hyperparameters must be those of one or more optimizers, each once, got "
+                       f"{[each.optimizer for each in given]}")
+    if not rules or (rules == ["square_root"] and all(each.optimizer == "sgd" for each in given)):
+        raise SMEError(f"there is nothing to run by the rules {rules}: of SGD linear is run, of the others square_root too")
     points, runs = whole("points", points, 1), 2 * math.ceil(whole("runs", runs, 4) / 2)
+    for each in given:
+        _check_steps(each, [factor for factor in factors if _allowed(each, factor)], points)
+    theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)
@@ -147,7 +158,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
             if each.optimizer == "sgd" and rule == "square_root":
                 continue
             for factor in factors:
-                if 0 < factor < largest(each) * (1 - 1e-9):
+                if _allowed(each, factor):
                     found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
                     curves[each.optimizer, rule, factor] = found
     table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
@@ -156,7 +167,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), [vars(each) for each in given], theta, factors,
                                                             list(rules), points, runs, seed])})
-    at = theta.to(torch.float64)[None]
+    at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}
     values = {key: found for key, (_, found) in curves.items()}
@@ -166,19 +177,34 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     return made
 
 
+def _allowed(given: Hyperparameters, kappa: float) -> bool:
+    return kappa < largest(given) * (1 - ROUNDING)
+
+
+def _check_steps(given: Hyperparameters, factors: Sequence[float], points: int) -> None:
+    """Raise `SMEError` unless every `κ` divides the steps into at least as many as there are points."""
+    for kappa in factors:
+        steps = given.steps / kappa  # type: ignore[operator]
+        if abs(steps - round(steps)) > ROUNDING * steps:
+            raise SMEError(f"kappa = {kappa:g} does not divide the {given.steps} steps of {given.optimizer}: change either")
+        if round(steps) < points:
+            raise SMEError(f"with kappa = {kappa:g} {given.optimizer} takes {steps:g} steps, fewer than points = {points}: give "
+                           "more steps or fewer points")
+
+
 def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
             seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """The losses of the runs with these hyperparameters."""
     assert given.steps is not None
     assert given.batch_size is not None
-    here = Renoised(problem, MinibatchNoise(batch_size=given.batch_size, examples=law.examples, sampling=law.sampling.name))
+    here = Renoised(problem, MinibatchNoise(batch_size=given.batch_size, examples=law.examples, sampling=law.sampling.name,
+                                            scale=law.scale))
     corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
     options = {"bias_correction": True, "t0": given.lr, "clock": (0, 0)} if corrects else {}
     optimizer, tau, *_ = given.scaled(BALLISTIC, **options)
-    point = theta.to(torch.float64)
-    start = {"theta": point, "m": torch.zeros_like(point), "v": torch.zeros_like(point)}
+    start = {"theta": theta, "m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
     if not corrects:
-        start["v"] = (here.gradient(point[None]).square() + here.noise.variance(point[None]))[0]
+        start["v"] = (here.gradient(theta[None]).square() + here.noise.variance(theta[None]))[0]
     measured = {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
     marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
     values = _runs(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, marks,

@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -94,7 +94,7 @@ def examine(config: DictConfig) -> RegimeReport:
     SMEError
         for bad input.
     """
-    problem, hyperparameters, theta, values = _physical(config)
+    problem, hyperparameters, theta, values = _physical(config, regime_report)
     torch.set_num_threads(1)  # one path: threads only get in each other's way
     return regime_report(problem, hyperparameters, theta, **values)
 
@@ -107,7 +107,7 @@ def approach(config: DictConfig) -> SVAGStudy:
     SMEError
         for bad input.
     """
-    problem, hyperparameters, theta, values = _physical(config)
+    problem, hyperparameters, theta, values = _physical(config, svag_study)
     return svag_study(problem, hyperparameters, theta, **values)
 
 
@@ -119,32 +119,48 @@ def rescale(config: DictConfig) -> Collapse:
     SMEError
         for bad input.
     """
-    values = _values(config)
+    values = _settings(config, collapse, ("torch", "steps"))
     several_of, steps = values.pop("torch"), values.pop("steps")
-    if not isinstance(several_of, dict):
+    if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
         raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {several_of!r}")
     problem, theta = _with_batch(values)
     hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
     return collapse(problem, hyperparameters, theta, **values)
 
 
-def _physical(config: DictConfig) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
+def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:
+    """All settings: arguments of a task by keyword, and in place of the others its own ones in torch's terms."""
+    values, own = _values(config), ("problem", "start", "batch", *own)
+    keywords = [name for name, each in inspect.signature(task).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    for name in values:
+        choose("setting", name, [*own, *keywords])
+    for name in own:
+        if name not in values:
+            raise SMEError(f"{name} is missing: leave it out of the command for its default")
+    for name in ("problem", "start"):
+        if not isinstance(values[name], dict):
+            raise SMEError(f"{name} must be a group of settings, got {values[name]!r}: leave it out for the default")
+    return values
+
+
+def _physical(config: DictConfig, task: Callable[..., Any]) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
     """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
-    values = _values(config)
+    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    values = _settings(config, task, ("torch", *names))
     problem, theta = _with_batch(values)
-    given = {each: values.pop(each) for each in ("lr", "beta1", "beta2", "eps", "weight_decay")}
+    given = {each: values.pop(each) for each in names}
     given["batch_size"] = getattr(problem.noise, "batch_size", None)
     return problem, _read(values.pop("torch"), given), theta, values
 
 
 def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
     """The problem, with the batch size if one is given, and where it starts."""
-    batch = values.pop("batch")
-    if batch is not None:
-        if "batch_size" not in values["problem"]:
-            raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
+    batch, sized = values.pop("batch"), "batch_size" in values["problem"]
+    if batch is not None and sized:
         values["problem"]["batch_size"] = whole("batch", batch, 1)
     theta, problem = values.pop("start").get("theta"), _build("problem", values.pop("problem"), Problem)
+    if batch is not None and not (sized and hasattr(problem.noise, "batch_size")):
+        raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
     if theta is None and "theta" not in problem.start:
         raise SMEError("start.theta is missing: say where the parameters start")
     return problem, problem.start["theta"] if theta is None else _repeated("theta", theta, problem.dim)

@@ -2,20 +2,23 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.parameter import is_lazy
 
 from sme.errors import SMEError
 
 KINKED = frozenset((
-    "relu", "relu6", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "elu", "hardtanh", "hardswish",
+    "relu", "relu6", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "elu", "celu", "hardtanh", "hardswish",
     "hardsigmoid", "hardshrink", "softshrink", "threshold", "clamp", "clamp_min", "clamp_max", "abs", "sign", "max", "min",
-    "amax", "amin", "maximum", "minimum", "max_pool2d_with_indices", "max_pool3d_with_indices",
-    "adaptive_max_pool2d", "huber_loss", "smooth_l1_loss"))
+    "amax", "amin", "maximum", "minimum", "sort", "topk", "median", "round", "floor", "ceil", "trunc", "frac",
+    "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool3d", "huber_loss",
+    "smooth_l1_loss", "multi_margin_loss"))
 """ATen operations that are not twice differentiable everywhere"""
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
@@ -32,12 +35,14 @@ class FlatModule:
     Raises
     ------
     SMEError
-        for what is no module, or one without parameters, with batch statistics or with random layers.
+        for what is no module, or one without parameters, with batch statistics, with random or with lazy layers.
     """
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.Module):
             raise SMEError(f"module must be a torch.nn.Module, got {module!r}")
+        if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+            raise SMEError("the module has lazy layers without shapes yet: call it once on its inputs before")
         self.module = copy.deepcopy(module).to(torch.float64)
         for name, part in self.module.named_modules():
             if isinstance(part, nn.modules.batchnorm._NormBase) and (
@@ -70,11 +75,21 @@ class FlatModule:
         outputs: Tensor = functional_call(self.module, self.parameters(theta), (inputs,))
         return outputs
 
-    def kinks(self, inputs: Tensor) -> tuple[str, ...]:
-        """The operations in it that are not smooth, found by tracing it."""
-        graph = make_fx(self)(self.start, inputs[:1])
+    def kinks(self, inputs: Tensor, after: Callable[[Tensor], Tensor]) -> tuple[str, ...]:
+        """The operations in it, and in what comes `after` its outputs, that are not smooth, found by tracing one example.
+
+        Raises
+        ------
+        SMEError
+            if that cannot be traced.
+        """
+        try:
+            graph = make_fx(lambda theta: after(self(theta, inputs[:1])))(self.start)
+        except Exception as fault:
+            raise SMEError(f"module and loss cannot be traced: {str(fault).splitlines()[0]}; they must not branch on what they "
+                           "compute") from fault
         used = {str(node.target).split(".")[1] for node in graph.graph.nodes if str(node.target).startswith("aten.")}
-        return tuple(sorted(used & KINKED))
+        return tuple(sorted({name.removesuffix("_") for name in used} & KINKED))  # relu_ is relu in place
 
     def to(self, device: torch.device) -> "FlatModule":
         """The same on `device`."""

@@ -1,15 +1,18 @@
 """Several studies, or several trajectories, side by side: one table and one picture of what is on disk."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sme import panels_picture, report
+from sme import effort, panels_picture, report
 from sme.collect import studies
 from sme.errors import SMEError, choose
 from sme.files import write_text
+from sme.inputs import number
+from sme.outline import FILE
 from sme.provenance import COLUMNS, Provenance
 from sme.selection import Settings, following, label, select, settings, telling
 from sme.tables import MAX
@@ -30,8 +33,9 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     Raises
     ------
     SMEError
-        if no study meets the conditions, or one has no tables.
+        if no study meets the conditions, or one has no tables; for a name that names no file.
     """
+    _check(results, name)
     chosen = select({folder: settings(folder) for folder in studies(results)}, conditions)
     apart = telling(chosen.values(), apart=["brownian"]) or ["optimizer.name", "regime"]
     errors, slopes = (_joined(chosen, table, apart) for table in ("errors", "slopes"))
@@ -43,7 +47,7 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     made = _provenance(name, errors)
     shown = report.slope_table(slopes).assign(order=slopes["equation"]).rename(columns={"order": "equation"})
     shown.insert(0, "setting", slopes["setting"])
-    place = results / "panels"
+    place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", errors.to_csv(index=False))
     write_text(place / f"{name}.md", f"# {name}\n\n{report.grid(shown, 'github')}\n\n{made}\n")
     panels_picture.errors(errors, made, place / f"{name}.png")
@@ -59,11 +63,12 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
     Raises
     ------
     SMEError
-        if no trajectories meet the conditions, or they have no such setting.
+        if no trajectories meet the conditions, or they have no such setting; for a name that names no file.
     """
-    there = {}
-    for folder in sorted(path.parent for path in results.glob("trajectories/*/spec.json")):
-        there[folder] = {**settings(folder), "tau": float(folder.name.rpartition("-tau")[2])}
+    _check(results, name)
+    folders = sorted(path.parent for path in results.glob(f"trajectories/*/{FILE}"))
+    there = {folder: {**settings(folder), "tau": number(f"what follows -tau in {folder}", folder.name.rpartition("-tau")[2])}
+             for folder in folders}
     chosen = select(there, conditions)
     for other in over:
         choose("setting", other, next(iter(chosen.values())))
@@ -77,11 +82,19 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
                              chance=distances["chance"].map("{:.4f}".format))
     words = ("largest: the largest difference between the distribution functions of the discrete run and of the equation, over "
              "the edges of the bins; chance: its 95 % quantile for two independent samples of one law.")
-    place = results / "panels"
+    place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", distances.assign(**made.columns).to_csv(index=False, float_format="%.6g"))
     write_text(place / f"{name}.md", f"# {name}\n\n{report.grid(shown, 'github')}\n\n{words}\n\n{made}\n")
     panels_picture.histograms(table, made, place / f"{name}.png")
     return f"{report.grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
+
+
+def _check(results: Path, name: str) -> None:
+    """Raise `SMEError` if there is no such folder, or the name names no file."""
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise SMEError(f"name must consist of letters, digits, _, - and ., since it names files; got {name!r}")
+    if not results.is_dir():
+        raise SMEError(f"{results} is not a folder: give the folder that holds the results, such as results/")
 
 
 def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd.DataFrame:

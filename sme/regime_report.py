@@ -28,6 +28,8 @@ from sme.version import version
 ORDERS = (1, 2)
 CURVE = 60
 """points of a curve"""
+
+
 @dataclass(frozen=True)
 class RegimeReport:
     """What `regime_report` finds.
@@ -198,7 +200,7 @@ def _errors(curves: pd.DataFrame, problem: Problem, states: Tensor, marks: list[
     if curves.empty:
         return pd.DataFrame()
     loss = problem.loss(states[: marks.index(curves["step"].max()) + 1, : problem.dim])
-    way = float(loss.max() - loss.min())
+    way = float(loss.max() - loss.min()) or math.nan  # a run that stays where it is
     rows = []
     for order, group in curves.groupby("order"):
         share = group["difference"].abs().to_numpy() / way

@@ -59,13 +59,14 @@ def select(there: Mapping[Path, Settings], conditions: Sequence[str]) -> dict[Pa
         name, equals, values = condition.partition("=")
         if not equals:
             raise SMEError(f"'{condition}' is no condition: write name=value, such as horizon=10")
-        choose("setting", name, names)
+        if there:
+            choose("setting", name, names)
         chosen = {path: each for path, each in chosen.items()
                   if any(_meets(each.get(name), value.strip()) for value in values.split(","))}
     if not chosen:
         have = {name: sorted({str(each[name]) for each in there.values() if name in each})
                 for name in (condition.partition("=")[0] for condition in conditions)}
-        words = "; ".join(f"{name} is {', '.join(values)}" for name, values in have.items())
+        words = "; ".join(f"{name} is {', '.join(values)}" for name, values in have.items() if values)
         raise SMEError(f"none of the {len(there)} results meets {' '.join(conditions) or 'this'}"
                        f"{f' ({words} there)' if words else ''}: run their command first, or change the conditions")
     return chosen
@@ -77,7 +78,7 @@ def _meets(value: Any, given: str) -> bool:
     if isinstance(value, bool | str) or value is None:
         return str(value).lower() == given.lower()
     try:
-        return math.isclose(value, number("a condition", given), rel_tol=1e-6)
+        return math.isclose(value, number("a condition", given), rel_tol=1e-5)  # a folder's name has six digits of τ
     except SMEError:
         return False
 

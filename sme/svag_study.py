@@ -18,6 +18,8 @@ from sme.inputs import several, whole
 from sme.laws.minibatch import MinibatchNoise
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
+from sme.optimizers.base import initial
+from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.provenance import Provenance
@@ -115,11 +117,16 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     law = problem.noise
     if not isinstance(law, MinibatchNoise):
         raise SMEError("SVAG takes minibatches, and the noise of this problem is none: give one with sme.MinibatchNoise")
+    if not isinstance(hyperparameters, Hyperparameters):
+        raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {hyperparameters!r}")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
+    if not ells:
+        raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
+    theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     first = given.scaled(BATCH_EQUIVALENT)
     inner = MinibatchNoise(batch_size=law.batch_size, examples=law.examples, sampling=law.sampling.name,
                            scale=law.scale * first.noise, coupling="ranked" if law.coupled else "independent")
-    start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta.to(torch.float64)[None])[0]}
+    start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta[None])[0]}
     kind, rows = "sgd" if given.optimizer == "sgd" else "adaptive", []
     for each in ells:
         made = svag(given, each).hyperparameters

@@ -28,7 +28,8 @@ from sme.specification import Specification
 
 ROOT = Path(__file__).parent.parent
 START = {"theta": torch.tensor([1.0, 0.5])}
-MINE, COLLECT, ORDERS = "weak_error.py", "collect.py", "check_order.py"
+MINE, COLLECT, ORDERS, PANELS = "weak_error.py", "collect.py", "check_order.py", "panels.py"
+REGIME, SVAG, SCALING = "regime.py", "svag.py", "scaling.py"
 
 COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (MINE, ["tau=0"], "got 0", "positive", "such as 1/16"),
@@ -58,6 +59,15 @@ COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (ORDERS, ["rmsprob"], "'rmsprob'", "adagrad, adam", "did you mean 'rmsprop'"),
     (ORDERS, ["sgd", "--processes", "-1"], "'-1'", "≥ 1", "'auto' is one a core"),
     (ORDERS, ["sgd", "--results", str(ROOT / "README.md")], "README.md", "can be written to", "Give another folder"),
+    (REGIME, ["+foo=1"], "'foo'", "steps, compared", "give one of these"),
+    (REGIME, ["problem=diabetes", "problem.noise=0.1", "batch=2"], "batch = 2", "no minibatch's", "leave it out"),
+    (REGIME, ["problem=digits", "problem.hidden=null"], "got None", "a width in hidden", "give 1 or more"),
+    (SVAG, ["start=null"], "got None", "a group of settings", "leave it out"),
+    (SVAG, ["~start"], "start is missing", "default", "leave it out of the command"),
+    (SCALING, ["torch.adam=3"], "'adam': 3", "group of optimizers", "torch must be"),
+    (PANELS, ["errors", "../x"], "'../x'", "letters, digits", "names files"),
+    (PANELS, ["histograms", "x", "--results", "/nowhere"], "/nowhere", "is not a folder", "give the folder"),
+    (PANELS, ["errors", "x", "--results", ".", "problem.dim=2"], "problem.dim=2", "0 results", "run their command"),
 ]
 
 PASSED_ON = [  # that tests/test_errors.py and the table below ask the library for, and the command line passes on

@@ -42,7 +42,45 @@ def points(problem, paths=4):
     return problem.model.start + 0.3 * torch.randn(paths, problem.dim, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("module", [perceptron, convolution])
+class Pieces(nn.Module):
+    """The layer sees five rows of each example."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Linear(1, 3)
+
+    def forward(self, x):
+        return self.layer(input=x.reshape(-1, 1)).tanh().reshape(len(x), 5, 3).sum(1)
+
+
+class Decoder(nn.Module):
+    """The layer's weight is used once more beside it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return nn.functional.linear(torch.tanh(self.layer(x)), self.layer.weight.T)[:, :3]
+
+
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return nn.functional.dropout(self.layer(x), 0.5)
+
+
+class Mixing(Random):
+    def forward(self, x):
+        return self.layer(x - x.mean(0))
+
+
+@pytest.mark.parametrize("module", [perceptron, convolution, Decoder, Pieces])
 def test_sums_over_the_examples_are_those_of_their_gradients(module):
     problem = sme.Network(module(), data(), batch_size=3)
     examples, theta, single = problem.examples, points(problem), Single(problem.model, problem.losses)
@@ -144,7 +182,13 @@ def test_a_few_examples_have_order_two(sampling):
     (lambda: sme.Network(lambda x: x, data()), "torch.nn.Module"),
     (lambda: sme.Network(perceptron(), data(), "cross_entropi"), "did you mean 'cross_entropy'"),
     (lambda: sme.Network(perceptron(), data(), lambda out, y: nn.functional.cross_entropy(out, y)), "reduction='none'"),
-    (lambda: sme.Network(perceptron(), data(features=4)), "fails on the first examples"),
+    (lambda: sme.Network(perceptron(), data(features=4)), "fails on data"),
+    (lambda: sme.Network(perceptron(), data(classes=4)), "fails on data"),
+    (lambda: sme.Network(perceptron(), data(), test=data(features=4)), "fails on test"),
+    (lambda: sme.Network(perceptron(), (data()[0], data()[0][:, :1]), "mse"), "the shape of the outputs"),
+    (lambda: sme.Network(Random(), data()), "is random or mixes"),
+    (lambda: sme.Network(Mixing(), data()), "is random or mixes"),
+    (lambda: sme.Network(nn.LazyLinear(3), data()), "lazy layers"),
     (lambda: sme.Network(perceptron(), (data()[0], data()[1][:3])), "give as many of one as of the other"),
     (lambda: sme.Network(perceptron(), data()[0]), "two tensors"),
     (lambda: sme.Digits(examples=1797), "left for the test"),
@@ -166,6 +210,9 @@ def test_a_network_with_kinks_has_order_one_alone():
     with pytest.raises(sme.SMEError, match=r"kinks \(relu\).*tanh"):
         equation(problem, sme.RMSProp(), BALLISTIC, 0.1, 2)
     assert sme.Network(perceptron(nn.SiLU), data()).kinks == ()
+    assert sme.Network(perceptron(lambda: nn.ReLU(inplace=True)), data()).kinks == ("relu",)
+    far = lambda out, y: nn.functional.huber_loss(out, torch.zeros_like(out), reduction="none").mean(1)  # noqa: E731
+    assert sme.Network(perceptron(), data(), far).kinks == ("huber_loss",)
 
 
 def test_its_observables_have_names_and_the_start_is_the_modules():
@@ -220,6 +267,9 @@ def test_fiellers_interval_covers_and_says_where_it_is_open():
     seen = [factor((torch.tensor([10.0, 3.0]) + root @ torch.randn(2, generator=generator)).tolist(), (1.0, 1.0, 0.8))
             for _ in range(2000)]
     assert abs(sum(low <= 10 / 3 <= high for _, low, high in seen) / 2000 - 0.95) < 0.025
+    few = torch.tensor([10.0, 3.0]) + torch.randn(2000, 4, 2, generator=generator) @ root.T
+    covered = [factor(part.mean(0).tolist(), (torch.stack((*part.var(0), part.T.cov()[0, 1])) / 4).tolist(), 4) for part in few]
+    assert abs(sum(low <= 10 / 3 <= high for _, low, high in covered) / 2000 - 0.95) < 0.025  # of normal quantiles 0.86
     assert factor((5.0, 1.0), (1.0, 1.0, 0.0))[2] == math.inf
     assert factor((-8.0, 2.0), (0.01, 0.01, 0.0))[0] == 4
     assert factor((0.1, 5.0), (1.0, 1.0, 0.0))[1] == 0

@@ -131,6 +131,7 @@ def test_labels_say_what_differs_and_no_more():
     assert selection.label(each[0], ["optimizer.name", "problem.level"]) == "adam, noise level = 0.5"
     scaled = [{"tau": tau, "problem.batch_size": 4 * tau, "problem.level": level} for tau in (1, 2) for level in (0, 1)]
     assert selection.following(scaled, ["tau"]) == ["tau", "problem.batch_size"]
+    assert selection.select({Path("one"): {"tau": 0.166667}}, ["tau=1/6"])  # as a folder's name has it
     assert selection.label({"start.theta": [1.5]}, ["start.theta"]) == "start θ = 1.5"
 
 
@@ -141,7 +142,7 @@ def test_labels_say_what_differs_and_no_more():
     (["errors", "x", "--observables=loss,|phi|"], ""), (["errors", "x", "--observables=|phi|"], "none of these studies has"),
 ])
 def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments, f"--results={results}"])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments[:2], f"--results={results}", *arguments[2:]])
     if not words:
         runpy.run_path(str(SCRIPT), run_name="__main__")
         assert "slope [95 %]" in capsys.readouterr().out

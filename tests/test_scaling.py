@@ -134,6 +134,7 @@ BAD = [
     (lambda: SVAGNoise(sme.Adam(), 2), ["law"]),
     (lambda: SVAGNoise(SVAGNoise(models.gaussian(False).noise, 2), 2), ["SVAG"]),
     (lambda: SVAGNoise(models.gaussian(False).noise, 2, "adam"), ["adam", "adaptive"]),
+    (lambda: SVAGNoise(models.minibatch(2, 5, sampling="reshuffled").noise, 2), ["reshuffled", "with_replacement"]),
     (lambda: Hyperparameters("lion", 1), ["lion", "adamw"]),
     (lambda: Hyperparameters("adam", 1e-3, 0.9), ["beta2", "None"]),
     (lambda: Hyperparameters("rmsprop", 1e-3, 0.9, 0.9), ["beta1", "0.9"]),
@@ -213,7 +214,6 @@ def test_svag_of_gaussian_noise_is_gaussian_and_turns_on_an_antithetic_path():
     law.check(2)
     torch.testing.assert_close(law.fourth(theta), inner.fourth(theta))
     assert not law.skewed
-    assert law.independent_steps
     columns, sigma = second_columns(law, theta[:1]), models.varying(theta[0]) @ models.varying(theta[0]).T
     torch.testing.assert_close(columns.T @ columns, 2 * sigma * sigma, rtol=1e-12, atol=1e-15)
     dW = torch.randn(5, law.second_motions, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -266,13 +266,14 @@ START = torch.full((2,), 0.5, dtype=torch.float64)
 
 
 def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tmp_path):
-    given = [Hyperparameters("adam", 0.01, 0.9, 0.99, steps=16), Hyperparameters("sgd", 0.1, steps=16)]
+    given = [Hyperparameters("adam", 0.01, 0.9, 0.99, steps=32), Hyperparameters("sgd", 0.1, steps=32)]
     found = sme.collapse(line(), given, START, kappa=(1, 4, 16), points=2, runs=6, results=tmp_path)
     assert set(zip(found.table["optimizer"], found.table["rule"], found.table["kappa"], strict=True)) == {
         ("adam", "square_root", 1), ("adam", "square_root", 4), ("adam", "linear", 1), ("adam", "linear", 4),
         ("sgd", "linear", 1), ("sgd", "linear", 4), ("sgd", "linear", 16)}  # κ (1 − β₁) = 1.6 is left out
     ends = found.table.groupby(["optimizer", "rule", "kappa"])["epoch"].max()
-    assert (ends == 16 * 2 / 6).all()
+    assert (ends == 32 * 2 / 6).all()
+    assert found.table.groupby(["optimizer", "rule", "kappa"])["epoch"].agg(tuple).nunique() == 1
     assert (found.distances["stderr"] > 0).all()
     assert found.distances.set_index(["optimizer", "rule", "kappa"])["share"]["adam", "linear", 4] == pytest.approx(0.4)
     assert {path.name for path in found.folder.iterdir()} == {"scaling.csv", "distances.csv", "scaling.md", "scaling.png"}
@@ -336,11 +337,21 @@ def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypa
     assert {path.name for path in found.folder.iterdir()} == {"svag.csv", "svag.md", "svag.png"}
 
 
+SIXTEEN = Hyperparameters("sgd", 0.1, steps=16)
 STUDIES = [
     (lambda: sme.collapse(models.gaussian(False), [GIVEN["sgd"]], START), ["minibatch"]),
     (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, kappa=(2, 4)), ["kappa", "1"]),
     (lambda: sme.collapse(line(), [Hyperparameters("sgd", 0.1)], START), ["steps"]),
     (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, rules=["root"]), ["root", "linear"]),
+    (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, rules="root"), ["'root'", "linear"]),
+    (lambda: sme.collapse(line(), [GIVEN["sgd"]], START, kappa=(1, -2)), ["kappa", "-2"]),
+    (lambda: sme.collapse(line(), [SIXTEEN], START, kappa=(1, 3), points=2), ["kappa = 3", "16 steps"]),
+    (lambda: sme.collapse(line(), [SIXTEEN], START, kappa=(1, 8), points=4), ["2 steps", "points = 4"]),
+    (lambda: sme.collapse(line(), [SIXTEEN, SIXTEEN], START, points=2), ["each once", "sgd"]),
+    (lambda: sme.collapse(line(), [SIXTEEN], START, rules=["square_root"], points=2), ["nothing to run"]),
+    (lambda: sme.collapse(line(), [SIXTEEN], START[:1], points=2), ["shape (1,)", "dim = 2"]),
+    (lambda: sme.svag_study(line(), GIVEN["sgd"], START, ell=()), ["ell is empty"]),
+    (lambda: sme.svag_study(line(), 0.1, START), ["Hyperparameters", "0.1"]),
     (lambda: sme.svag_study(models.gaussian(False), GIVEN["sgd"], START), ["minibatch"]),
     (lambda: sme.svag_study(line(), GIVEN["sgd"], START, ell=(0,)), ["ell", "0"]),
 ]

@@ -37,7 +37,7 @@ class DiagonalNoise(GaussianNoise):
         except (TypeError, ValueError, RuntimeError):
             raise SMEError(f"scale must be a number or a tensor (d,), got {scale!r}") from None
         if given.dim() > 1 or not bool((torch.isfinite(given) & (given >= 0)).all()):
-            raise SMEError(f"scale must be finite, ≥ 0, and a number or of shape (d,), got shape {tuple(given.shape)}")
+            raise SMEError(f"scale must be finite, ≥ 0, and a number or of shape (d,), got {scale!r}")
         if given.dim() == 0 and dim is None:
             raise SMEError("a number as scale needs dim, the number of parameters: DiagonalNoise(0.1, dim=d)")
         self.scale = given.expand(dim).clone() if given.dim() == 0 and dim is not None else given

@@ -20,8 +20,12 @@ Layer = tuple[Tensor, Tensor]
 example's loss by what comes out, `(paths, n, out)`"""
 
 
+FEW = 3
+"""examples on which a module is tried"""
+
+
 class LayeredExamples(Examples):
-    """`g_i` of a module all of whose parameters are weights and biases of linear layers, each used once.
+    """`g_i` of a module all of whose parameters are weights and biases of linear layers, each used once, by its layer.
 
     With `a_i` what goes into a layer and `δ_i` the derivative of `ℓ_i` by what comes out, its part of `g_i` is `δ_i a_iᵀ` (and
     `δ_i` for the bias), so that with one forward and one backward pass every weighted sum is a matrix product:
@@ -44,17 +48,22 @@ class LayeredExamples(Examples):
         self._last: tuple[Any, ...] = ()
         self._slope: tuple[Any, ...] = ()
 
-    @classmethod
-    def fits(cls, model: FlatModule, inputs: Tensor) -> bool:
-        """Whether the module is of this kind."""
-        layers = _layers(model)
+    def fit(self) -> bool:
+        """Whether the module is of this kind, seen on the first examples."""
+        layers, model, some = _layers(self.model), self.model, min(FEW, self.count)
         owned = {f"{name}.{part}".lstrip(".") for name, layer in layers.items() for part, _ in layer.named_parameters()}
         if owned != set(model.shapes):
             return False
-        calls: list[tuple[str, int]] = []
-        with _Watch(layers, lambda name, given, out: calls.append((name, given.dim()))):
-            model(model.start, inputs[:2])
-        return sorted(calls) == sorted((name, 2) for name in layers)
+        calls: list[tuple[str, tuple[int, ...]]] = []
+        with _Watch(layers, lambda name, given, out: calls.append((name, tuple(given.shape[:-1])))):
+            model(model.start, self.inputs[:some])
+        if sorted(calls) != sorted((name, (some,)) for name in layers):
+            return False
+        # a weight that is used beside its layer, as in a tied decoder, shows in the gradients alone
+        few = LayeredExamples(model, self.losses, self.inputs[:some], self.targets[:some])
+        theta = (model.start + 0.1 * torch.arange(model.dim).to(model.start).cos()).expand(some, -1)  # where no weight is 0
+        each = few.batch(theta, torch.arange(some, device=theta.device).unsqueeze(1))
+        return torch.allclose(few.weigh(theta, torch.eye(some).to(theta))[0], each, rtol=1e-6, atol=1e-9)
 
     def _pass(self, theta: Paths) -> dict[str, Layer]:
         """Forward and backward through all examples, layer by layer."""
@@ -158,7 +167,7 @@ class _Watch:
                                      for name, layer in self.layers.items()]
 
     def _hook(self, name: str, layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
-        return self.seen(name, given[0], out)
+        return self.seen(name, given[0], out) if given else None  # called by keywords: as if it were not
 
     def __exit__(self, *_: object) -> None:
         for hook in self.hooks:

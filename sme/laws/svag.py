@@ -48,7 +48,8 @@ class SVAGNoise(GradientLaw):
     Raises
     ------
     SMEError
-        for what is no law, a law of SVAG itself, or an `ℓ` that is not a whole number ≥ 1.
+        for what is no law, a law of SVAG itself or one whose steps depend on each other, or an `ℓ` that is not a whole
+        number ≥ 1.
     """
 
     paired = False
@@ -56,12 +57,14 @@ class SVAGNoise(GradientLaw):
     def __init__(self, law: GradientLaw, ell: int, kind: str = "adaptive") -> None:
         if not isinstance(law, GradientLaw) or isinstance(law, SVAGNoise):
             raise SMEError(f"law must be a gradient law such as sme.MinibatchNoise, not itself of SVAG, got {law!r}")
+        if not law.independent_steps:  # both batches of a step would be the same piece of the permutation
+            raise SMEError("SVAG takes two independent minibatches in every step: with sampling='reshuffled' there are none, use "
+                           "'with_replacement' or 'without_replacement'")
         self.law, self.ell, self.kind = law, whole("ell", ell, 1), choose("kind", kind, KINDS)
         a = amplification(self.ell, kind)
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
         self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
-        self.independent_steps = law.independent_steps
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]

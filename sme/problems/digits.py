@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sme.errors import SMEError, choose
-from sme.inputs import whole
+from sme.inputs import several, whole
 from sme.problems.datasets import digits
 from sme.problems.network import Network
 
@@ -72,6 +72,7 @@ class Digits(Network):
                  batch_size: int = 16, sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
                  seed: int = 0) -> None:
         x, y = digits()
+        widths = [whole("a width in hidden", each, 1) for each in several(hidden)]
         examples, choice = whole("examples", examples, 2), choose("activation", activation, ACTIVATIONS)
         if examples >= len(x):
             raise SMEError(f"examples must be below {len(x)}, got {examples}: some must be left for the test")
@@ -81,10 +82,10 @@ class Digits(Network):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(whole("seed", seed, 0))
             if channels is None:
-                module = perceptron([x.shape[1], *(whole("a width", each, 1) for each in hidden), CLASSES], choice)
+                module = perceptron([x.shape[1], *widths, CLASSES], choice)
             else:
                 module = residual(whole("channels", channels, 1), choice)
-        kind = {"hidden": list(hidden)} if channels is None else {"channels": channels}
+        kind = {"hidden": widths} if channels is None else {"channels": channels}
         self._spec = {"problem": "digits", **kind, "activation": choice, "examples": examples, "seed": seed}
         super().__init__(module, (x[train], y[train]), "cross_entropy", whole("batch_size", batch_size, 1), sampling, scale,
                          coupling, test=(x[test], y[test]), name="digits")

@@ -14,7 +14,7 @@ from sme.flat import FlatModule
 from sme.identity import fingerprint
 from sme.laws.base import GradientLaw
 from sme.laws.examples import Examples, LossExamples
-from sme.laws.layered import LayeredExamples, Losses
+from sme.laws.layered import FEW, LayeredExamples, Losses
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Function, Paths, Problem
 
@@ -26,6 +26,9 @@ HELD = 2**23
 
 def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
     """The mean over an example's outputs."""
+    if outputs.shape != targets.shape:
+        raise SMEError(f"for mse the targets must have the shape of the outputs, {tuple(outputs.shape)}, not "
+                       f"{tuple(targets.shape)}")
     return (outputs.flatten(1) - targets.flatten(1)).square().mean(1)
 
 
@@ -96,30 +99,39 @@ class Network(Problem):
         self.inputs, self.targets = _data("data", data)
         self.test = None if test is None else _data("test", test)
         self._classes = loss == "cross_entropy"
-        self._check_losses()
-        self.examples: Examples = (
-            LayeredExamples(self.model, self.losses, self.inputs, self.targets) if LayeredExamples.fits(self.model, self.inputs)
-            else LossExamples(Single(self.model, self.losses), (self.inputs, self.targets)))
+        for what, pair in (("data", (self.inputs, self.targets)), ("test", self.test)):
+            if pair is not None:
+                self._check_losses(what, *pair)
+        layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets)
+        self.examples: Examples = layered if layered.fit() else LossExamples(
+            Single(self.model, self.losses), (self.inputs, self.targets))
         self._drawn = noise is None
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
-        self.kinks = self.model.kinks(self.inputs)
+        self.kinks = self.model.kinks(self.inputs, lambda outputs: self.losses(outputs, self.targets[:1]))
         super().__init__(self._whole, self.model.dim, law, name)
         self.start = {"theta": self.model.start}
 
     def _whole(self, theta: Tensor) -> Tensor:
         return self.losses(self.model(theta, self.inputs), self.targets).mean()
 
-    def _check_losses(self) -> None:
+    def _check_losses(self, what: str, inputs: Tensor, targets: Tensor) -> None:
+        model, start = self.model, self.model.start
         try:
-            value = self.losses(self.model(self.model.start, self.inputs[:3]), self.targets[:3])
+            value = self.losses(model(start, inputs), targets)
+            few, alone = inputs[:FEW], []
+            if isinstance(value, Tensor) and value.shape == inputs.shape[:1]:
+                alone = [self.losses(model(start, x.unsqueeze(0)), y.unsqueeze(0)) for x, y in zip(few, targets, strict=False)]
         except Exception as fault:
-            raise SMEError(f"the loss of the module's outputs fails on the first examples: {fault}; the module takes inputs "
-                           f"{tuple(self.inputs.shape)}, and float data are float64") from fault
-        if not isinstance(value, Tensor) or value.shape != self.inputs[:3].shape[:1]:
+            raise SMEError(f"the loss of the module's outputs fails on {what}: {fault}; the module takes inputs "
+                           f"{tuple(inputs.shape)}, and float data are float64") from fault
+        if not alone:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise SMEError(f"the loss must return one number for each example, got {got} for {len(self.inputs[:3])} examples: "
+            raise SMEError(f"the loss must return one number for each example, got {got} for {len(inputs)} examples: "
                            "do not average over them (reduction='none')")
+        if not torch.allclose(torch.cat(alone), value[: len(alone)], rtol=1e-6, atol=1e-9, equal_nan=True):
+            raise SMEError("the loss of an example must be the same alone and among others, and every time: the module, or the "
+                           "loss, is random or mixes the examples of a batch")
 
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         return self._means(theta, self.inputs, self.targets, self.losses)
