@@ -8,7 +8,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from sme import config
+from sme import command, config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="regime")
@@ -19,4 +19,4 @@ def main(settings: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    config.cli(main)
+    command.cli(main)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import sme
-from sme import collect, config
+from sme import collect, command
 
 
 def numbers(text: str) -> list[str]:
@@ -59,4 +59,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))  # modules of the user's own lie where the command is given
-    config.cli(main)
+    command.cli(main)

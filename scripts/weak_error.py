@@ -8,7 +8,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from sme import collect, config
+from sme import collect, command, config
 from sme.plan import Plan
 
 
@@ -24,4 +24,4 @@ def main(settings: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    config.cli(main)
+    command.cli(main)

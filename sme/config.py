@@ -1,29 +1,24 @@
-"""From a Hydra configuration to a study or to trajectories: the only module that knows Hydra."""
+"""From a Hydra configuration to a study, to trajectories or to a report; with `sme.command` all that knows Hydra."""
 
 import inspect
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme import recipe
 from sme.collapse import Collapse, collapse
-from sme.errors import SMEError, choose, plain_warnings
+from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import number, several, whole
 from sme.measure import weak_error
@@ -31,7 +26,7 @@ from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.regime_report import RegimeReport, regime_report
-from sme.study import Interrupted, Study
+from sme.study import Study
 from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
@@ -40,10 +35,6 @@ FIELDS = ("theta", "m", "v")
 """start values that a problem's configuration may give; an optimizer takes those of its fields"""
 POWER = "power"
 """the resolver `${power:factor,base,exponent}` is factor · base^exponent, as a noise of √τ needs"""
-INTERRUPTED = 130
-"""exit code after Ctrl-C, as of a shell"""
-OWN = ("hydra", "_target_")
-"""what stands in a configuration and is no setting"""
 
 
 def _power(*given: Any) -> float:
@@ -263,87 +254,3 @@ def _share() -> int | None:
     if here is None or here.mode is not RunMode.MULTIRUN or "basic" in str(here.launcher["_target_"]):
         return None
     return OmegaConf.select(here.launcher, "cpus_per_task") or 1
-
-
-def cli(task: Callable[[], Any]) -> None:
-    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …`, and exit with 2.
-
-    After Ctrl-C the table of what was finished is printed, and the exit code is 130.
-    """
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        with plain_warnings(), redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
-            task()
-    except Interrupted as stop:
-        print(f"\n{stop.study}")
-        _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept", INTERRUPTED)
-    except MissingConfigException as fault:
-        _fail(_unknown_option(fault))
-    except OSError as fault:
-        _fail(f"cannot use {fault.filename}: {fault.strerror}. Give results=… a folder that can be written to")
-    except OverrideParseException as fault:
-        _fail(f"cannot read '{fault.override}': write name=value, and a list in quotes, 'tau=[1/8,1/16]'")
-    except (SMEError, HydraException, OmegaConfBaseException) as fault:
-        _fail(_in_words(fault))
-    except ValueError as fault:
-        if not str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
-            raise
-        _fail(f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default")
-    except RuntimeError as fault:
-        if not isinstance(fault, BrokenProcessPool) and not type(fault).__module__.startswith("submitit"):
-            raise
-        _fail("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the same "
-              "command again, where memory ran out with fewer jobs or processes at a time")
-    finally:
-        GlobalHydra.instance().clear()
-
-
-class _WithoutBanner:
-    """Standard error without the line that Hydra puts before an exception of ours."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if text.startswith("Error executing job with overrides"):
-            return len(text)
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _in_words(fault: BaseException) -> str:
-    """The messages of a fault and its causes; of a setting that is not there, those that are."""
-    parts: list[str] = []
-    cause: BaseException | None = fault
-    while cause is not None:
-        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
-            place = str(cause.full_key or "").rpartition(".")[0]
-            there = [str(name) for name in cause.parent_node if name not in OWN]
-            try:
-                choose(f"setting of {place}" if place else "setting", cause.key, there)
-            except SMEError as better:
-                return str(better)
-        if str(cause) not in " ".join(parts):
-            parts.append(str(cause))
-        cause = cause.__cause__
-    if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
-        parts.append("give a value of the kind that stands there by default")
-    return ": ".join(parts)
-
-
-def _unknown_option(fault: MissingConfigException) -> str:
-    group, _, name = str(fault.missing_cfg_file or "").rpartition("/")
-    try:
-        choose(group, name, fault.options or [])
-    except SMEError as better:
-        return str(better)
-    return str(fault)
-
-
-def _fail(message: str, code: int = 2) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(code)

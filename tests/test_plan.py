@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sme
-from sme import config, effort, paired, pilot
+from sme import command, effort, paired, pilot
 from sme.plan import _schedule
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "weak_error.py"
@@ -101,7 +101,7 @@ def test_the_command_line_plans_and_writes_nothing(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "tau=1/2", "optimizer=sgd", "order=1", "plan=true", "processes=1",
                                       "backend=torchsde", f"results={tmp_path / 'results'}"])
-    config.cli(lambda: runpy.run_path(str(SCRIPT), run_name="__main__"))
+    command.cli(lambda: runpy.run_path(str(SCRIPT), run_name="__main__"))
     assert "plan of sgd-ballistic-quadratic" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 

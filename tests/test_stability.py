@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sme
-from sme import config, paired, stability
+from sme import command, paired, stability
 from sme.specification import Specification
 
 CURVATURES = torch.tensor([3.0, 0.5], dtype=torch.float64)
@@ -118,7 +118,7 @@ def test_a_study_warns_and_goes_on(monkeypatch):
 
 def test_the_command_line_prints_a_warning_as_one_plain_line():
     said = []
-    config.cli(lambda: said.append(warnings.formatwarning("too large", UserWarning, __file__, 1)))
+    command.cli(lambda: said.append(warnings.formatwarning("too large", UserWarning, __file__, 1)))
     assert said == ["warning: too large\n"]
     assert __file__ in warnings.formatwarning("too large", UserWarning, __file__, 1)
 

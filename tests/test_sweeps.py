@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from submitit.core.utils import FailedJobError
 
-from sme import config
+from sme import command, config
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 TABLES = ("errors.csv", "slopes.csv", "slopes.md", "slopes.tex", "errors.tex", "errors.png")
@@ -166,11 +166,11 @@ def test_a_job_beside_others_takes_its_own_processors_and_no_more(overrides, pro
 @pytest.mark.parametrize("fault", [TerminatedWorkerError, FailedJobError])
 def test_a_job_that_is_killed_is_one_line(fault, capsys):
     with pytest.raises(SystemExit) as left:
-        config.cli(lambda: (_ for _ in ()).throw(fault("a page of what the job wrote")))
+        command.cli(lambda: (_ for _ in ()).throw(fault("a page of what the job wrote")))
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("error: a job was killed")
     with pytest.raises(RuntimeError, match="ours"):
-        config.cli(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
+        command.cli(lambda: (_ for _ in ()).throw(RuntimeError("ours")))
 
 
 @pytest.mark.slow
