@@ -75,7 +75,8 @@ class Findings:
     def slopes(self) -> pd.DataFrame:
         """The orders of convergence and their verdicts."""
         constants = self.predicted.constants if self.predicted else {}
-        table = tables.slopes(self._table, self.outline.obstruction, {name: quote(*pair) for name, pair in constants.items()})
+        quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
+        table = tables.slopes(self._table, self.outline.obstruction, quoted)
         if self.missing:
             lacking = table["order"].isin({key.order for key in self.missing})
             noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]

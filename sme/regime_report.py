@@ -28,6 +28,8 @@ from sme.version import version
 ORDERS = (1, 2)
 CURVE = 60
 """points of a curve"""
+FAR = 10.0
+"""step size × curvature beyond which no drift is worth solving"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class RegimeReport:
         the spectrum of a step (`sme.stability`).
     errors
         a row for each order: the largest and the last difference of the loss between the noiseless run and the drift, as a
-        share of how far the loss went; empty if none was asked for.
+        share of how far the loss went; empty if none was asked for, or if step size × curvature is beyond `FAR`.
     curves
         `step order difference` of the loss, what `errors` is from.
     """
@@ -162,8 +164,8 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
         states = mean_run.discrete(setup, marks)
         seen = [limits.measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]
-        curves = _curves(setup, marks, states, min(compared, steps))
         margin = stability(setup)
+        curves = _curves(setup, marks, states, 0 if margin.radius > FAR else min(compared, steps))
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
                         limits.memory(given, steps), margin, _errors(curves, problem, states, marks), curves,
                         effort.folder(results) / "regime" / name if results is not None else None)

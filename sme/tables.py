@@ -94,11 +94,12 @@ def _sign(values: pd.Series) -> np.ndarray:
     return np.where(values < 0, -1.0, 1.0)
 
 
-def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] | None = None) -> pd.DataFrame:
+def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None) -> pd.DataFrame:
     """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
 
     At `max` they are of |error|, elsewhere of the error with its sign.
-    `predicted` has the constants that the obstruction leaves, by `observable at time`, for the note.
+    `predicted` has the constants that the obstruction leaves, in words, and their standard errors, by `observable at time`,
+    for the note: one that is less certain than order 1's `C₁` is large is not quoted.
     """
     rows = []
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
@@ -109,8 +110,9 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, str] |
         slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
         verdict = (judge_first(slope, constant, noiseless) if order == 1
                    else judge_second(constant, wide, free, noiseless, order1, slope))
-        constant_note = (predicted or {}).get(f"{observable} at {at}", "")
-        reason = obstruction + (f", predicted C1 {constant_note}" if constant_note else "")
+        quoted, uncertain = (predicted or {}).get(f"{observable} at {at}", ("", 0.0))
+        known = quoted if not uncertain > abs(order1.value) else "not resolved"
+        reason = obstruction + (f", predicted C1 {known}" if quoted else "")
         verdict = _qualified(verdict, group, reason if obstruction and (order == 2 or obstruction == SKEWNESS) else "")
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,

@@ -133,3 +133,11 @@ def test_a_parameter_without_a_gradient_does_no_harm():
     found = sme.regime_report(problem, Hyperparameters("adam", 0.01, 0.9, 0.99), torch.ones(2), steps=4, compared=4)
     assert math.isfinite(found.stability.radius)
     assert found.errors["last difference"].notna().all()
+
+
+def test_a_run_far_outside_is_not_compared(tmp_path):
+    made = sme.regime_report(sme.Logistic(features=3, examples=20), sme.Hyperparameters("sgd", lr=1e6, batch_size=2, steps=10),
+                             torch.ones(4, dtype=torch.float64), steps=10, compared=10)
+    assert made.stability.radius > 10
+    assert made.errors.empty
+    assert "so this run is outside" in str(made)
