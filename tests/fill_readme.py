@@ -27,6 +27,7 @@ PLACES = {
 }
 RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum",
          "rmsprop_inside", "adam_average")
+DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
 FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
 
@@ -66,12 +67,11 @@ def digits(root: Path) -> str:
     """How many times closer order 2 is than order 1, for both optimizers and step sizes, at the end."""
     titles = ("optimizer", "τ", "observable", "discrete − order 1", "discrete − order 2", "order 2 is closer by")
     rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    for optimizer in ("rmsprop", "adam"):
+    for optimizer, name in DIGITS.items():
         for tau in (0.125, 0.0625):
-            (path,) = (root / "results" / "trajectories").glob(f"{optimizer}-ballistic-digits-*-tau{tau:g}/closer.csv")
-            table = pd.read_csv(path)
-            end = last(table).set_index("observable")
-            rows += [f"| {optimizer} | {tau:g} | {name} | {' | '.join(end.loc[name])} |" for name in FOLLOWED]
+            place = root / "results" / "trajectories" / f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}"
+            end = last(pd.read_csv(place / "closer.csv")).set_index("observable")
+            rows += [f"| {optimizer} | {tau:g} | {each} | {' | '.join(end.loc[each])} |" for each in FOLLOWED]
     return "\n".join(rows)
 
 
