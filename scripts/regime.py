@@ -8,13 +8,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from sme import command, config
+from sme import command, physical_config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="regime")
 def main(settings: DictConfig) -> None:
     """Measure, save, print."""
-    made = config.examine(settings)
+    made = physical_config.examine(settings)
     print(f"{made}\n\nin {made.folder}")
 
 

@@ -6,13 +6,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from sme import command, config
+from sme import command, physical_config
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="svag")
 def main(settings: DictConfig) -> None:
     """Compute, save, print."""
-    made = config.approach(settings)
+    made = physical_config.approach(settings)
     print(f"{made}\n\nin {made.folder}")
 
 

@@ -88,8 +88,7 @@ class Collapse:
         if self.folder is None:
             return
         for name, table in (("scaling", self.table), ("distances", self.distances)):
-            made = table.assign(**self.provenance.columns)
-            write_text(self.folder / f"{name}.csv", made.to_csv(index=False, float_format="%.6g"))
+            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
         write_text(self.folder / "scaling.md", f"# {self.name}\n\n{self.text('github')}\n")
         self.plot(self.folder / "scaling.png")
 
@@ -197,8 +196,7 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     """The losses of the runs with these hyperparameters."""
     assert given.steps is not None
     assert given.batch_size is not None
-    here = Renoised(problem, MinibatchNoise(batch_size=given.batch_size, examples=law.examples, sampling=law.sampling.name,
-                                            scale=law.scale))
+    here = Renoised(problem, law.changed(batch_size=given.batch_size, coupling="independent"))
     corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
     options = {"bias_correction": True, "t0": given.lr, "clock": (0, 0)} if corrects else {}
     optimizer, tau, *_ = given.scaled(BALLISTIC, **options)

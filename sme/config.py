@@ -1,9 +1,9 @@
-"""From a Hydra configuration to a study, to trajectories or to a report; with `sme.command` all that knows Hydra."""
+"""From a Hydra configuration to a study or to trajectories; with `sme.command` all that knows Hydra."""
 
 import inspect
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,17 +17,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sme import recipe
-from sme.collapse import Collapse, collapse
 from sme.errors import SMEError, choose
-from sme.hyperparameters import BETAS, Hyperparameters
-from sme.inputs import number, several, whole
+from sme.inputs import number, several
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
-from sme.regime_report import RegimeReport, regime_report
 from sme.study import Study
-from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
@@ -56,7 +52,7 @@ def run(config: DictConfig) -> Study | Plan:
     SMEError
         for bad input.
     """
-    values, began = _values(config), time.process_time()
+    values, began = values_of(config), time.process_time()
     planned = values.pop("plan", False)
     if not isinstance(planned, bool):
         raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")
@@ -74,101 +70,11 @@ def draw(config: DictConfig) -> Trajectories:
     SMEError
         for bad input.
     """
-    return trajectories(**_parts(_values(config), trajectories))
+    return trajectories(**_parts(values_of(config), trajectories))
 
 
-def examine(config: DictConfig) -> RegimeReport:
-    """The regime report that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
-    problem, hyperparameters, theta, values = _physical(config, regime_report)
-    torch.set_num_threads(1)  # one path: threads only get in each other's way
-    return regime_report(problem, hyperparameters, theta, **values)
-
-
-def approach(config: DictConfig) -> SVAGStudy:
-    """The study of SVAG that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
-    problem, hyperparameters, theta, values = _physical(config, svag_study)
-    return svag_study(problem, hyperparameters, theta, **values)
-
-
-def rescale(config: DictConfig) -> Collapse:
-    """The runs at several batch sizes that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
-    values = _settings(config, collapse, ("torch", "steps"))
-    several_of, steps = values.pop("torch"), values.pop("steps")
-    if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
-        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {several_of!r}")
-    problem, theta = _with_batch(values)
-    hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
-    return collapse(problem, hyperparameters, theta, **values)
-
-
-def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:
-    """All settings: arguments of a task by keyword, and in place of the others its own ones in torch's terms."""
-    values, own = _values(config), ("problem", "start", "batch", *own)
-    keywords = [name for name, each in inspect.signature(task).parameters.items() if each.kind is each.KEYWORD_ONLY]
-    for name in values:
-        choose("setting", name, [*own, *keywords])
-    for name in own:
-        if name not in values:
-            raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    for name in ("problem", "start"):
-        if not isinstance(values[name], dict):
-            raise SMEError(f"{name} must be a group of settings, got {values[name]!r}: leave it out for the default")
-    return values
-
-
-def _physical(config: DictConfig, task: Callable[..., Any]) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
-    """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
-    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
-    values = _settings(config, task, ("torch", *names))
-    problem, theta = _with_batch(values)
-    given = {each: values.pop(each) for each in names}
-    given["batch_size"] = getattr(problem.noise, "batch_size", None)
-    return problem, _read(values.pop("torch"), given), theta, values
-
-
-def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
-    """The problem, with the batch size if one is given, and where it starts."""
-    batch, sized = values.pop("batch"), "batch_size" in values["problem"]
-    if batch is not None and sized:
-        values["problem"]["batch_size"] = whole("batch", batch, 1)
-    theta, problem = values.pop("start").get("theta"), _build("problem", values.pop("problem"), Problem)
-    if batch is not None and not (sized and hasattr(problem.noise, "batch_size")):
-        raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
-    if theta is None and "theta" not in problem.start:
-        raise SMEError("start.theta is missing: say where the parameters start")
-    return problem, problem.start["theta"] if theta is None else _repeated("theta", theta, problem.dim)
-
-
-def _read(name: str, given: dict[str, Any]) -> Hyperparameters:
-    """Hyperparameters, a β that is not given being torch's default."""
-    choose("optimizer of torch", name, BETAS)
-    allowed = inspect.signature(Hyperparameters).parameters
-    for setting in given:
-        choose(f"hyperparameter of {name}", setting, [each for each in allowed if each != "optimizer"])
-    defaults = {"beta1": 0.9, "beta2": 0.99 if name == "rmsprop" else 0.999}
-    betas = {beta: defaults[beta] for beta in BETAS[name] if given.get(beta) is None}
-    return Hyperparameters(name, **{**given, **betas})
-
-
-def _values(config: DictConfig) -> dict[str, Any]:
+def values_of(config: DictConfig) -> dict[str, Any]:
+    """All settings as plain data."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     values.pop("experiment", None)
     return values
@@ -182,14 +88,12 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     for name in ("problem", "optimizer", "start"):
         if not isinstance(values.get(name), dict):
             raise SMEError(f"{name} must be a group of settings, got {values.get(name)!r}: leave it out for the default")
-    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
-        sys.path.insert(0, str(Path.cwd()))
-    problem = _build("problem", values.pop("problem"), Problem)
-    optimizer = _build("optimizer", values.pop("optimizer"), Optimizer)
+    problem = build("problem", values.pop("problem"), Problem)
+    optimizer = build("optimizer", values.pop("optimizer"), Optimizer)
     given = values.pop("start")
     for field in given:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
-    start = {field: _repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
+    start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
     values["observables"] = _observables(values.get("observables"))
     if (share := _share()) is not None:
         torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
@@ -201,12 +105,14 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     return {"problem": problem, "optimizer": optimizer, "start": start, **values}
 
 
-def _build(part: str, node: dict[str, Any], kind: type) -> Any:
+def build(part: str, node: dict[str, Any], kind: type) -> Any:
     """The part that a group of settings describes."""
     target = node.get(recipe.TARGET)
     if target is None:
         raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
                        f"or one of the options of {part}")
+    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
+        sys.path.insert(0, str(Path.cwd()))
     made_by = recipe.located(target)
     allowed = inspect.signature(made_by).parameters
     for name in node:
@@ -237,7 +143,8 @@ def _observables(given: Any) -> Any:
     return {name: recipe.located(value) if "." in value else value for name, value in named.items()}
 
 
-def _repeated(field: str, given: Any, dim: int) -> torch.Tensor:
+def repeated(field: str, given: Any, dim: int) -> torch.Tensor:
+    """The values of a start, over and over up to the problem's dimension."""
     values = [number(f"start.{field}", value) for value in several(given)]
     if not values or len(values) > dim:
         raise SMEError(f"start.{field} has {len(values)} values, but the problem has dim = {dim}: give 1 to {dim}")

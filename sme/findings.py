@@ -17,8 +17,6 @@ from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
 
-DIGITS = "%.6g"
-
 
 @dataclass
 class Findings:
@@ -133,8 +131,7 @@ class Findings:
         """
         while self.folder is not None and not self.errors.empty:
             for name, table in {"errors": self.errors, "slopes": self.slopes}.items():
-                content = table.assign(**self.provenance.columns).to_csv(index=False, float_format=DIGITS)
-                write_text(self.folder / f"{name}.csv", content)
+                write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
             for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
                 write_text(self.folder / f"{name}.tex", content + "\n")
             write_text(self.folder / "slopes.md", self.text("github") + "\n")

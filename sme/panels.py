@@ -83,7 +83,7 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
     words = ("largest: the largest difference between the distribution functions of the discrete run and of the equation, over "
              "the edges of the bins; chance: its 95 % quantile for two independent samples of one law.")
     place = effort.folder(results / "panels")
-    write_text(place / f"{name}.csv", distances.assign(**made.columns).to_csv(index=False, float_format="%.6g"))
+    write_text(place / f"{name}.csv", made.csv(distances))
     write_text(place / f"{name}.md", f"# {name}\n\n{report.grid(shown, 'github')}\n\n{words}\n\n{made}\n")
     panels_picture.histograms(table, made, place / f"{name}.png")
     return f"{report.grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"

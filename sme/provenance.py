@@ -4,11 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import pandas as pd
+
 from sme.identity import NUMERICS
 from sme.outline import Outline
 from sme.points import Point
 from sme.version import UNKNOWN
 
+DIGITS = "%.6g"
 COLUMNS = ["seeds", "version"]
 """the last columns of a table in a file"""
 
@@ -43,6 +46,10 @@ class Provenance:
     def columns(self) -> dict[str, str]:
         """The values of `COLUMNS`."""
         return dict(zip(COLUMNS, (ranges(self.seeds), self.version), strict=True))
+
+    def csv(self, table: pd.DataFrame) -> str:
+        """A table as it stands in a file, with six digits and these columns at its end."""
+        return table.assign(**self.columns).to_csv(index=False, float_format=DIGITS)
 
     def __str__(self) -> str:
         return f"{self.code}, {self.study}"

@@ -70,6 +70,6 @@ def provenance() -> Provenance:
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Write `published.csv`, `.md` and `.png`."""
     path = folder / f"{NAME}.csv"
-    write_text(path, table.assign(**provenance().columns).to_csv(index=False, float_format="%.6g"))
+    write_text(path, provenance().csv(table))
     write_text(path.with_suffix(".md"), text(table, "github") + "\n")
     published_picture.draw(table, provenance(), path.with_suffix(".png"))

@@ -72,8 +72,7 @@ class SVAGStudy:
         """Write `svag.csv`, `svag.md` and `svag.png` to the folder."""
         if self.folder is None:
             return
-        made = self.table.assign(**self.provenance.columns)
-        write_text(self.folder / "svag.csv", made.to_csv(index=False, float_format="%.6g"))
+        write_text(self.folder / "svag.csv", self.provenance.csv(self.table))
         write_text(self.folder / "svag.md", f"# {self.name}\n\n{self.text('github')}\n")
         self.plot(self.folder / "svag.png")
 
@@ -124,8 +123,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     first = given.scaled(BATCH_EQUIVALENT)
-    inner = MinibatchNoise(batch_size=law.batch_size, examples=law.examples, sampling=law.sampling.name,
-                           scale=law.scale * first.noise, coupling="ranked" if law.coupled else "independent")
+    inner = law.changed(scale=law.scale * first.noise)
     start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta[None])[0]}
     kind, rows = "sgd" if given.optimizer == "sgd" else "adaptive", []
     for each in ells:

@@ -15,7 +15,6 @@ from sme.sample import Edges, Summary
 from sme.version import version
 
 DISCRETE = "discrete"
-DIGITS = "%.6g"
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class Trajectories:
         if self.folder is None:
             return
         for name, table in self._tables().items():
-            made = table.assign(**self.provenance.columns)
-            write_text(self.folder / f"{name}.csv", made.to_csv(index=False, float_format=DIGITS))
+            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
         self.plot(self.folder / "trajectories.png")
         self.plot_histograms(self.folder / "histograms.png")
 

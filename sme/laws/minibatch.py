@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -168,9 +169,14 @@ class MinibatchNoise(GradientLaw):
         return {"law": f"minibatch {self.sampling.name.replace('_', ' ')}", "batch_size": self.batch_size, **further,
                 **self.examples.describe()}
 
+    def changed(self, **changes: Any) -> "MinibatchNoise":
+        """The same with other arguments."""
+        given = {"batch_size": self.batch_size, "examples": self.examples, "sampling": self.sampling.name, "scale": self.scale,
+                 "coupling": "ranked" if self.coupled else "independent"}
+        return MinibatchNoise(**{**given, **changes})
+
     def to(self, device: torch.device) -> "MinibatchNoise":
-        return MinibatchNoise(batch_size=self.batch_size, examples=self.examples.to(device), sampling=self.sampling.name,
-                              scale=self.scale, coupling="ranked" if self.coupled else "independent")
+        return self.changed(examples=self.examples.to(device))
 
 
 def _centred(weights: Tensor) -> Tensor:

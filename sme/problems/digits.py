@@ -1,50 +1,17 @@
 """A small network that reads digits."""
 
-import itertools
-from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
 
 from sme.errors import SMEError, choose
 from sme.inputs import several, whole
 from sme.problems.datasets import digits
-from sme.problems.network import Network
+from sme.problems.modules import ACTIVATIONS, perceptron, residual
+from sme.problems.preset import Preset, evenly, split
 
 CLASSES, PIXELS = 10, 8
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "tanh": nn.Tanh, "softplus": nn.Softplus, "gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
 
-class Residual(nn.Module):
-    """`x + φ(layer(x))`."""
-
-    def __init__(self, layer: nn.Module, activation: nn.Module) -> None:
-        super().__init__()
-        self.layer, self.activation = layer, activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.activation(self.layer(x))
-        return out
-
-
-def perceptron(widths: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers of these widths, the first that of the inputs, with activations between them."""
-    parts: list[nn.Module] = []
-    for into, out in itertools.pairwise(widths[:-1]):
-        parts += [nn.Linear(into, out), ACTIVATIONS[activation]()]
-    return nn.Sequential(*parts, nn.Linear(widths[-2], widths[-1]))
-
-
-def residual(channels: int, activation: str) -> nn.Sequential:
-    """A 3 × 3 convolution with stride 2, a residual one, the mean over the pixels, a linear layer."""
-    return nn.Sequential(
-        nn.Unflatten(1, (1, PIXELS, PIXELS)), nn.Conv2d(1, channels, 3, stride=2, padding=1), ACTIVATIONS[activation](),
-        Residual(nn.Conv2d(channels, channels, 3, padding=1), ACTIVATIONS[activation]()),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
-
-
-class Digits(Network):
+class Digits(Preset):
     """Handwritten digits of 8 × 8 pixels (scikit-learn), cross entropy, true minibatches.
 
     Parameters
@@ -71,24 +38,19 @@ class Digits(Network):
     def __init__(self, hidden: Sequence[int] = (27,), channels: int | None = None, activation: str = "tanh", examples: int = 256,
                  batch_size: int = 16, sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
                  seed: int = 0) -> None:
-        x, y = digits()
+        table = digits()
+        total, examples = len(table[0]), whole("examples", examples, 2)
         widths = [whole("a width in hidden", each, 1) for each in several(hidden)]
-        examples, choice = whole("examples", examples, 2), choose("activation", activation, ACTIVATIONS)
-        if examples >= len(x):
-            raise SMEError(f"examples must be below {len(x)}, got {examples}: some must be left for the test")
-        train = torch.linspace(0, len(x) - 1, examples, dtype=torch.float64).round().long()
-        left = torch.ones(len(x), dtype=torch.bool).index_fill(0, train, False).nonzero()[:, 0]
-        test = left[torch.linspace(0, len(left) - 1, min(examples, len(left)), dtype=torch.float64).round().long()]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(whole("seed", seed, 0))
-            if channels is None:
-                module = perceptron([x.shape[1], *widths, CLASSES], choice)
-            else:
-                module = residual(whole("channels", channels, 1), choice)
-        kind = {"hidden": widths} if channels is None else {"channels": channels}
-        self._spec = {"problem": "digits", **kind, "activation": choice, "examples": examples, "seed": seed}
-        super().__init__(module, (x[train], y[train]), "cross_entropy", whole("batch_size", batch_size, 1), sampling, scale,
-                         coupling, test=(x[test], y[test]), name="digits")
-
-    def describe(self) -> dict[str, object]:
-        return self.preset(self._spec)
+        choose("activation", activation, ACTIVATIONS)
+        if examples >= total:
+            raise SMEError(f"examples must be below {total}, got {examples}: some must be left for the test")
+        data, left = split(table, examples)
+        some = evenly(min(examples, len(left[0])), len(left[0]))
+        kind: dict[str, object]
+        if channels is None:
+            kind, build = {"hidden": widths}, lambda: perceptron([PIXELS**2, *widths, CLASSES], activation)
+        else:
+            filters = whole("channels", channels, 1)
+            kind, build = {"channels": filters}, lambda: residual(PIXELS, filters, CLASSES, activation)
+        super().__init__("digits", {**kind, "activation": activation, "examples": examples}, build, seed, data, "cross_entropy",
+                         batch_size, (left[0][some], left[1][some]), sampling=sampling, scale=scale, coupling=coupling)

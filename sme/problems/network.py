@@ -1,7 +1,6 @@
 """A neural network on a finite data set."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -178,11 +177,6 @@ class Network(Problem):
         moved.test = None if self.test is None else (self.test[0].to(device), self.test[1].to(device))
         moved._loss = moved._whole
         return moved
-
-    def preset(self, settings: Mapping[str, object]) -> dict[str, object]:
-        """What identifies one whose module and data follow from its settings, in words."""
-        law = {name: value for name, value in self.noise.describe().items() if name not in ("module", "losses", "data", "loss")}
-        return {**settings, "start": math.fsum(self.model.start.tolist()), "noise": law}
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "dim": self.dim, "examples": self.examples.describe(), "noise": self.noise.describe()}

@@ -2,46 +2,32 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from sme.errors import SMEError, choose
-from sme.inputs import number, whole
-from sme.laws.diagonal import DiagonalNoise
+from sme.inputs import whole
 from sme.problems.datasets import breast_cancer, diabetes
-from sme.problems.digits import ACTIVATIONS, perceptron
-from sme.problems.network import Network
+from sme.problems.modules import ACTIVATIONS, perceptron
+from sme.problems.preset import Preset, split
 
 
-def _split(x: Tensor, y: Tensor, examples: int | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
-    """So many evenly spaced rows to train on, and the others."""
-    if examples is not None and not 2 <= whole("examples", examples, 2) <= len(x):
-        raise SMEError(f"examples must lie between 2 and {len(x)}, got {examples}: give fewer, or null for all")
-    rows = torch.linspace(0, len(x) - 1, examples or len(x), dtype=torch.float64).round().long()
-    rest = torch.ones(len(x), dtype=torch.bool).index_fill(0, rows, False)
-    return (x[rows], y[rows]), (x[rest], y[rest]) if bool(rest.any()) else None
-
-
-class _Tabular(Network):
+class _Tabular(Preset):
     """A perceptron on a table."""
 
     def __init__(self, table: tuple[Tensor, Tensor], widths: Sequence[int], loss: str, name: str, *, activation: str,
                  examples: int | None, batch_size: int, sampling: str, noise: float | None, seed: int) -> None:
-        train, test = _split(*table, examples)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(whole("seed", seed, 0))
-            module = self._module(widths, choose("activation", activation, ACTIVATIONS))
-        size = sum(each.numel() for each in module.parameters())
-        law = None if noise is None else DiagonalNoise(number("noise", noise), size)
-        self._spec = {"problem": name, "widths": list(widths), "activation": activation, "seed": seed,
-                      "examples": "all" if examples is None else f"{examples} evenly spaced"}
-        super().__init__(module, train, loss, whole("batch_size", batch_size, 1), sampling, noise=law, test=test, name=name)
+        total = len(table[0])
+        if examples is not None and not 2 <= whole("examples", examples, 2) <= total:
+            raise SMEError(f"examples must lie between 2 and {total}, got {examples}: give fewer, or null for all")
+        data, rest = split(table, examples or total)
+        choose("activation", activation, ACTIVATIONS)
+        settings = {"widths": list(widths), "activation": activation,
+                    "examples": "all" if examples is None else f"{examples} evenly spaced"}
+        super().__init__(name, settings, lambda: self._module(widths, activation), seed, data, loss, batch_size,
+                         rest if len(rest[0]) else None, noise, sampling=sampling)
 
     def _module(self, widths: Sequence[int], activation: str) -> nn.Module:
         return perceptron(widths, activation)
-
-    def describe(self) -> dict[str, object]:
-        return self.preset(self._spec)
 
 
 class Diabetes(_Tabular):
