@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from sme import catalogue, controls, paired, picture, published
 from sme.simulate import library
+from tests import committed
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
@@ -185,7 +186,7 @@ def collect(words: list[str], patch: Patch) -> list[str]:
 
 def panels(words: list[str], patch: Patch) -> list[str]:
     """On the results of this repository, as its pictures are made."""
-    shutil.copytree(ROOT / "results", "results", ignore=shutil.ignore_patterns("points", "*.png"))
+    committed.results(Path())
     return words
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import fill_readme
+from tests import committed, fill_readme
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,11 +48,7 @@ def strip(code):
 
 
 def test_every_number_in_the_readmes_tables_stands_in_results(tmp_path):
-    """The results as committed: a run may have emptied or added to the folder."""
-    archive = subprocess.run(["git", "archive", "HEAD", "results"], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
-        pytest.skip("needs a git checkout")
-    subprocess.run(["tar", "-x"], input=archive.stdout, cwd=tmp_path, check=True)
+    committed.results(tmp_path)
     assert fill_readme.filled(README, tmp_path) == README
 
 
