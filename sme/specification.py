@@ -1,6 +1,7 @@
 """What is studied: everything that changes the law of the numbers, checked once."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,9 @@ class Specification:
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])
+        if not problem.noise.independent_steps:
+            warnings.warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
+                          "ones without replacement: no order is claimed", stacklevel=3)
         if observables is None:
             observables = default(problem, optimizer)
         elif isinstance(observables, Mapping):
