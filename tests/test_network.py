@@ -10,6 +10,7 @@ from torch.func import grad, hessian, vmap
 
 import sme
 from sme.closer import factor
+from sme.controls import responses
 from sme.equations.registry import equation
 from sme.laws.examples import LossExamples
 from sme.laws.layered import LayeredExamples
@@ -242,9 +243,10 @@ def followed(problem, **changes):
 
 def test_its_response_to_the_noise_leaves_the_means_and_takes_most_of_the_spread(monkeypatch):
     problem = sme.Network(perceptron(), data(), batch_size=4)
-    centred = followed(problem, order=1).table
+    seen = {"order": 1, "observables": ["loss", "|theta|^2", "mean v"]}  # v responds to the square of the noise
+    centred = followed(problem, **seen).table
     monkeypatch.setattr("sme.controls.LONGEST", 0)
-    plain = followed(problem, order=1).table
+    plain = followed(problem, **seen).table
     ends = [table[(table["time"] == 0.5) & (table["curve"] != "discrete")] for table in (centred, plain)]
     assert (ends[0]["difference_stderr"].to_numpy() < 0.5 * ends[1]["difference_stderr"].to_numpy()).all()
     assert (abs(ends[0]["difference"] - ends[1]["difference"]) < 5 * ends[1]["difference_stderr"]).all()
@@ -295,3 +297,5 @@ def test_reshuffled_epochs_run_with_a_word_on_what_the_equation_takes_them_for()
     with pytest.warns(UserWarning, match="takes them as independent"):
         made = followed(problem, paths=16, horizon=0.25, order=1)
     assert made.table["mean"].notna().all()
+    state = {"theta": problem.model.start, "v": torch.ones(problem.dim, dtype=torch.float64)}
+    assert responses(Chain(problem, sme.RMSProp(), BALLISTIC, 0.25), state, [1], {"v": lambda s: s["v"].mean(-1)}) is None
