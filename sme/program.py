@@ -63,9 +63,10 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
     width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
     kept = 2 * size * (len(equations) * levels + 2) + 12 * (law.motions + second)
-    kept += 2 * (controls.carried + controls.followed) if controls else 0
-    if 8 * width * kept > STACK:
-        raise NotLoweredError(f"a path has {size} numbers and {law.motions + second} Brownian motions, too many for the stack")
+    variates = controls.carried + controls.followed if controls else 0
+    if 8 * width * (kept + 2 * variates) > STACK:
+        raise NotLoweredError(f"a path has {size} numbers, {law.motions + second} Brownian motions and {variates} numbers of "
+                              "control variates, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
     if chain := law.paired and discrete:
         parts.append(_discrete(setup, controls))
