@@ -11,6 +11,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 from sme.equations.base import Equation
+from sme.equations.models import OWN
+from sme.equations.models import model as by_name
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
 from sme.inputs import number, several
@@ -77,9 +79,10 @@ class OrderCheck:
         return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)
 
 
-def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int = 2, brownian: str = "independent",
+def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
+                brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None, kind: type[Equation] | None = None) -> OrderCheck:
+                tau: Sequence[float] | None = None, kind: type[Equation] | None = None, model: str = OWN) -> OrderCheck:
     """Prove the order of an equation by computation: no Monte Carlo, seconds for two parameters.
 
     The optimizer's expectation of test functions after one step, by quadrature over the noise or the
@@ -90,7 +93,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     ----------
     problem, optimizer
         what is modelled; a user's own subclass of `sme.Optimizer` too.
-    regime, order, brownian
+    regime, order, brownian, model
         as in `sme.weak_error`; skewed noise in the batch-equivalent regime may be checked at order 1.
     states
         named fields, tensors `(d,)`, or several such; default two states off every axis.
@@ -108,7 +111,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         for an equation that does not exist, wrong states, or noise that cannot be summed over.
     """
     check_parts(problem, optimizer)
-    place = named(regime)
+    place, chosen = named(regime), by_name(model)
+    if kind is not None and model != OWN:
+        raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
+    order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
+    kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
     skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
     tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
     if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
@@ -147,7 +154,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
-    obstacle = _obstacle(order, proved, _proved(bare), sizes, skewed)
+    obstacle = lack if lack and proved < 1 else _obstacle(order, proved, _proved(bare), sizes, skewed)
     return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
 
 

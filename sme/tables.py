@@ -94,12 +94,13 @@ def _sign(values: pd.Series) -> np.ndarray:
     return np.where(values < 0, -1.0, 1.0)
 
 
-def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None) -> pd.DataFrame:
+def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None,
+           lack: str = "") -> pd.DataFrame:
     """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
 
     At `max` they are of |error|, elsewhere of the error with its sign.
     `predicted` has the constants that the obstruction leaves, in words, and their standard errors, by `observable at time`,
-    for the note: one that is less certain than order 1's `C₁` is large is not quoted.
+    for the note: one that is less certain than order 1's `C₁` is large is not quoted. `lack` says why no order is claimed.
     """
     rows = []
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
@@ -113,7 +114,8 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
         quoted, uncertain = (predicted or {}).get(f"{observable} at {at}", ("", 0.0))
         known = quoted if not uncertain > abs(order1.value) else "not resolved"
         reason = obstruction + (f", predicted C1 {known}" if quoted else "")
-        verdict = _qualified(verdict, group, reason if obstruction and (order == 2 or obstruction == SKEWNESS) else "")
+        notes = [f"obstructed: {reason}"] if obstruction and (order == 2 or obstruction == SKEWNESS) else []
+        verdict = _qualified(verdict, group, [*notes, lack] if lack else notes)
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
                      constant.high, order1.value, seen, verdict.word, verdict.note))
@@ -130,8 +132,8 @@ def _fits(tau: np.ndarray, error: np.ndarray, noise: np.ndarray, bias: np.ndarra
             fit_constant(tau, reference, reference_noise, 0 * bias))
 
 
-def _qualified(verdict: Verdict, group: pd.DataFrame, obstruction: str) -> Verdict:
-    """The verdict with what stands against it: paths lost or on the floor, an obstruction."""
+def _qualified(verdict: Verdict, group: pd.DataFrame, further: list[str]) -> Verdict:
+    """The verdict with what stands against it: paths lost or on the floor, and `further` notes."""
     notes = [verdict.note] if verdict.note else []
     word = verdict.word
     for column, note in (("diverged", "paths diverged"), ("floored", "floor active")):
@@ -140,6 +142,4 @@ def _qualified(verdict: Verdict, group: pd.DataFrame, obstruction: str) -> Verdi
             notes.append(note)
     if (group["diverged"] > 0).any() and "paths diverged" not in notes:
         notes.append("some paths diverged")
-    if obstruction:
-        notes.append(f"obstructed: {obstruction}")
-    return Verdict(word, "; ".join(notes))
+    return Verdict(word, "; ".join([*notes, *further]))
