@@ -33,6 +33,7 @@ ROUNDING = 1e-14
 SEEN, SEEN_SKEWED = 0.01, 0.3
 """share of the largest residual at a state below which one is left out of the rate; with skewed noise the next term is
 only `√τ` away"""
+LEFT_OUT = "the terms of order 2 are left out"
 PROVED = ((1.5, 2.0), (0.75, 1.0), (0.25, 0.5))
 """least exponent of the residual, less one, above which an order counts as proved"""
 
@@ -204,7 +205,7 @@ def _proved(rate: float) -> float:
 def _obstacle(order: int, proved: float, bare: float, sizes: Mapping[str, float], skewed: bool) -> str:
     """What stands in the way of the next order."""
     if proved >= order:
-        return "" if order == 2 else "the terms of order 2 are left out"
+        return "" if order == 2 else LEFT_OUT
     if skewed:
         return f"skewness: E δ₁⊗³/6 of size {sizes['skewness']:.3g}, at half order, and T₄ of size {sizes['T₄']:.3g}"
     if bare >= order:

@@ -32,6 +32,7 @@ from sme.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 
 OWN = "sme"
 """the model that is derived here"""
+UNCLAIMED = "no order claimed"
 ORTHOGONAL = 1e-12
 """a correlation of the noise below which it is rounding"""
 Kind = type[Equation] | None
@@ -86,13 +87,13 @@ class Model:
         if found is None:
             raise SMEError(f"model='{self.name}' has no equation of {type(optimizer).__name__}"
                            f"{'' if mode == 'outside' else f' with eps_mode={mode!r}'} in the {regime.name} regime: it has "
-                           f"{self.covers}. Use model='{OWN}', which has one of every rule")
+                           f"{self.covers}. Use model='{OWN}', which has one of every smooth rule")
         return found
 
     def lack(self, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
         """That no order is claimed, and why; empty if one is."""
         lack = "" if self.name == OWN else self.claim(problem, optimizer, regime, brownian).lack
-        return f"no order is claimed, {lack}" if lack else ""
+        return f"{UNCLAIMED}: {lack}" if lack else ""
 
     def described(self, optimizer: Optimizer) -> tuple[str, ...]:
         """The fields that it describes."""
@@ -170,20 +171,19 @@ def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) 
 
 def _ode(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     if regime == BATCH_EQUIVALENT:
-        return Claim(0, "since the noise that the ODE leaves out is of size 1 in the batch-equivalent regime")
+        return Claim(0, "the ODE lacks the noise, which is not small in this regime")
     return Claim(1)
 
 
 def _malladi(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     if regime == BALLISTIC:
-        return Claim(0, "since v lacks the square of the gradient, which in the ballistic regime is as large as the noise's")
+        return Claim(0, "v lacks the gradient's square, which is not small in this regime")
     return _skewed(problem, regime)
 
 
 def _compagnoni(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     if optimizer.signed and regime == BATCH_EQUIVALENT and _correlated(problem):
-        return Claim(0, "since the signs are taken to be as correlated as the noise, which is of size 1 in the batch-equivalent "
-                        "regime")
+        return Claim(0, "the signs are taken to be as correlated as their noise, which is not small in this regime")
     return _skewed(problem, regime)
 
 
