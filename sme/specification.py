@@ -236,7 +236,7 @@ def _check_observable(name: str, observable: Any, start: State) -> None:
     try:
         value = observable(batch)
     except KeyError as missing:
-        raise SMEError(f"observable '{name}' asks for the field {missing}, but the optimizer has {', '.join(start)}") from None
+        raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {', '.join(start)}") from None
     except Exception as fault:
         raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
     if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
