@@ -1,4 +1,7 @@
-"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where."""
+"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where.
+
+Every claim is proved by the moment test (`scripts/check_order.py --models`); a further model is a row of `MODELS`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
