@@ -6,6 +6,7 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.laws.components import StudentNoise
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
@@ -73,6 +74,7 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "StudentNoise",
     "Study",
     "Trajectories",
     "Wells",

@@ -114,7 +114,7 @@ class Problem:
         terms = {
             "loss": value,
             "gradient of the loss": gradient,
-            "noise variance": self.noise.variance(point),
+            "noise variance": self.noise.spread(point),
         }
         for what, term in terms.items():
             if not bool(torch.isfinite(term).all()):
