@@ -38,7 +38,7 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
     if isinstance(law, MinibatchNoise):
         yield _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
         return
-    if isinstance(law, ComponentNoise):
+    if isinstance(law, ComponentNoise) and not law.paired:
         for level in range(1 if law.unit.exact else LEVELS):
             points, weights = law.unit.rule(level)
             if len(points) ** law.motions > MOST_NODES:

@@ -48,10 +48,8 @@ class BallisticSignSGD(Equation):
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         origin = torch.zeros(1, problem.dim, dtype=torch.float64)
-        if problem.noise.apart:
+        if not problem.noise.paired:
             problem.noise.sign_mean(origin, origin)
-        elif not problem.noise.paired:
-            raise SMEError("the sign of a minibatch's gradient has no moments in closed form: use sme.GaussianNoise")
         elif bool((problem.noise.variance(origin) <= 0).any()) and problem.noise.constant:
             raise SMEError("signSGD has an equation only where every coordinate's noise has variance > 0")
         super().__init__(problem, optimizer, tau, order, "independent" if brownian == "step_memory" else brownian)

@@ -57,9 +57,16 @@ class GradientLaw(ABC):
     moments = math.inf
     """`E |z|^p` is finite for `p` below this."""
 
+    bilinear = False
+    """whether the second noise is a product of two motions, not linear in one."""
+
     @abstractmethod
     def check(self, dim: int) -> None:
         """Raise `SMEError` if the law does not fit `dim` parameters."""
+
+    def bound(self, gradient: Callable[[Paths], Paths]) -> "GradientLaw":
+        """The same law as the noise of a problem with this `∇f`."""
+        return self
 
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         """Raise `SMEError` if the law's own mean gradient is not the loss's `gradient` at `theta`."""

@@ -72,6 +72,23 @@ class Unit(ABC):
         return self.third / self.second**1.5, self.fourth / self.second**2 - 3
 
 
+class Normal(Unit):
+    """The standard normal law."""
+
+    name = "Gaussian"
+    second, third, fourth = 1.0, 0.0, 3.0
+
+    def draw(self, stream: Stream, *shape: int) -> Tensor:
+        return stream.normal(*shape)
+
+    def rule(self, level: int) -> tuple[Tensor, Tensor]:
+        points, weights = np.polynomial.hermite_e.hermegauss(8 * 2**level)
+        return torch.from_numpy(points), torch.from_numpy(weights / weights.sum())
+
+    def sign_mean(self, a: Tensor) -> Tensor:
+        return torch.erf(a / math.sqrt(2))
+
+
 @dataclass(frozen=True)
 class TwoPoint(Unit):
     """`√((1 − p)/p)` with probability `p`, else `−√(p/(1 − p))`; for `p = ½` random signs (Rademacher).
