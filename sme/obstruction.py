@@ -68,7 +68,7 @@ class Obstruction:
         """Euclidean norms of the symbols at a state: skewness `E δ₁⊗³/6`, `T₃`, and `T₄ = κ₄(δ₁)/24`.
 
         For independent components of excess kurtosis `k`, `T₃` gains `¼ k Σ_j Q_jj ⊗ G₀e_j ⊗ G₀e_j`. It is NaN for a minibatch,
-        whose skewness comes before it.
+        whose skewness comes before it, and like `T₄` for noise without fourth moments.
         """
         if self.equation is None:
             return {"skewness": 0.0, "T₃": 0.0, "T₄": 0.0}

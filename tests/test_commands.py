@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published
+from sme import catalogue, controls, paired, picture, published, residues
 from sme.simulate import library
 from tests import committed
 
@@ -173,6 +173,10 @@ def check_order(words: list[str], patch: Patch) -> list[str]:
     patch.setattr(catalogue, "OPTIMIZERS", named[:1])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
+    for name in ("LAWS", "TAILED"):
+        patch.setattr(residues, name, dict(list(getattr(residues, name).items())[:1]))
+    patch.setattr(residues, "OPTIMIZERS", residues.OPTIMIZERS[:1])
+    patch.setattr(residues, "TAILS", (1.5,))
     return [*words, "--processes", "1"]
 
 

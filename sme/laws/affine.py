@@ -51,6 +51,9 @@ class AffineNoise(ScaledNoise):
         self._share = self.unit.second**-0.5
         self.gradient: Callable[[Paths], Paths] | None = None
 
+    def variance(self, theta: Paths) -> Paths:
+        return self.scale(theta).square() * self.unit.second
+
     def bound(self, gradient: Callable[[Paths], Paths]) -> "AffineNoise":
         made = copy.copy(self)
         made.gradient = gradient

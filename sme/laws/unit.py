@@ -68,8 +68,8 @@ class Unit(ABC):
 
     @property
     def cumulants(self) -> tuple[float, float]:
-        """Skewness `E z³/σ³` and excess kurtosis `E z⁴/σ⁴ − 3`."""
-        return self.third / self.second**1.5, self.fourth / self.second**2 - 3
+        """Skewness `E z³/σ³` and excess kurtosis `E z⁴/σ⁴ − 3`, which is NaN where there is none."""
+        return self.third / self.second**1.5, self.fourth / self.second**2 - 3 if self.moments > 4 else math.nan
 
 
 class Normal(Unit):
