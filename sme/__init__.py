@@ -6,9 +6,11 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.importance import Importance, importance
 from sme.laws.affine import AffineNoise
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
+from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.laws.student import StudentNoise
 from sme.laws.svag import SVAGNoise
@@ -57,6 +59,8 @@ __all__ = [
     "Digits",
     "GaussianNoise",
     "Hyperparameters",
+    "Importance",
+    "ImportanceNoise",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
@@ -85,6 +89,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "importance",
     "load",
     "plan",
     "regime_report",

@@ -12,6 +12,7 @@ from torch import Tensor
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 from sme.laws.components import ComponentNoise
+from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 
 MOST_BATCHES = 300_000
@@ -36,7 +37,11 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
         if there are too many batches to sum over.
     """
     if isinstance(law, MinibatchNoise):
-        yield _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
+        points, weights = _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
+        if isinstance(law, ImportanceNoise):
+            weights = weights * law.probabilities[points].prod(1)
+            weights = weights / weights.sum()
+        yield points, weights
         return
     if isinstance(law, ComponentNoise) and not law.paired:
         for level in range(1 if law.unit.exact else LEVELS):
