@@ -66,8 +66,8 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     if results is not None:
         folder = effort.folder(results)
         write_text(folder / "importance.csv", table.assign(version=version(), seeds=f"{seed},{seed + 1}").to_csv(index=False))
-        made_by = (f"sme {version()}, seeds {seed} and {seed + 1}, {optimizer.name} on {problem.name}, batches of {law.batch_size} "
-                   f"of {law.motions}, τ = {tau:g}, horizon {horizon:g}, {paths} paths")
+        made_by = (f"sme {version()}, seeds {seed} and {seed + 1}, {optimizer.name} on {problem.name}, batches of "
+                   f"{law.batch_size} of {law.motions}, τ = {tau:g}, horizon {horizon:g}, {paths} paths")
         write_text(folder / "importance.md", f"{show(found.table, table, 'github')}\n\n{made_by}\n")
     return found.table, table
 

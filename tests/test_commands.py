@@ -251,7 +251,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory"),
-    "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=0.5", "--processes=1"], "gain"),
+    "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
