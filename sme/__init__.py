@@ -6,10 +6,15 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.importance import Importance, importance
+from sme.laws.affine import AffineNoise
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
+from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.laws.student import StudentNoise
 from sme.laws.svag import SVAGNoise
+from sme.laws.two_point import TwoPointNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
@@ -45,6 +50,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "AffineNoise",
     "BreastCancer",
     "Collapse",
     "Comparison",
@@ -53,6 +59,8 @@ __all__ = [
     "Digits",
     "GaussianNoise",
     "Hyperparameters",
+    "Importance",
+    "ImportanceNoise",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
@@ -73,12 +81,15 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "StudentNoise",
     "Study",
     "Trajectories",
+    "TwoPointNoise",
     "Wells",
     "check_order",
     "collapse",
     "derive",
+    "importance",
     "load",
     "plan",
     "regime_report",

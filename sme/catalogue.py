@@ -102,17 +102,23 @@ def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
-    row: dict[str, object] = dict(zip(KEYS, (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise), strict=True))
+    return row(optimizer, regime, noise, NOISES[noise])
+
+
+def row(optimizer: Optimizer, regime: str, noise: str, problem: Problem) -> dict[str, object]:
+    """The proved orders of the equations of one optimizer, regime and problem, whose noise goes by this name."""
+    names = (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise)
+    found: dict[str, object] = dict(zip(KEYS, names, strict=True))
     reasons = {}
     for name, (order, brownian) in EQUATIONS.items():
         try:
-            found = check_order(NOISES[noise], optimizer, regime, order, brownian)
-            row[name], reasons[name] = found.proved, found.obstacle
+            proof = check_order(problem, optimizer, regime, order, brownian)
+            found[name], reasons[name] = proof.proved, proof.obstacle
         except SMEError as refusal:
-            row[name] = math.nan
+            found[name] = math.nan
             reasons[name] = str(refusal).replace(f" of {optimizer.name} ", " ").replace(optimizer.name, "the rule")
-    row["in the way"] = reasons["order 1"] if row["order 1"] != 1 else reasons["independent"]
-    return row
+    found["in the way"] = reasons["order 1"] if found["order 1"] != 1 else reasons["independent"]
+    return found
 
 
 def _loss(theta: Tensor) -> Tensor:

@@ -123,8 +123,12 @@ def tiny(monkeypatch):
 OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["problem=quadratic", "problem.dim=5", "problem.seed=3"],
     ["problem=logistic", "problem.features=30", "problem.batch_size=4", "problem.examples=12"],
+    ["problem=logistic", "problem.examples=8", "problem.importance=0.5", "optimizer=sgd", "order=1"],
     ["problem=wells", "problem.noise=gaussian", "problem.scale=0.5", "regime=batch_equivalent", "order=1"],
     ["regime=batch_equivalent", "problem=polynomial"],
+    ["problem=polynomial", "problem.law=student", "problem.nu=1", "optimizer=signsgd"],
+    ["problem.law=affine", "problem.growth=0.5", "optimizer=sgd"],
+    ["problem.law=skewed", "problem.p=0.3", "regime=batch_equivalent", "order=1", "optimizer=sgd"],
     ["brownian=none", "order=1"],
     ["model=compagnoni", "regime=batch_equivalent", "optimizer=rmspropw", "order=null", "brownian=null"],
     ["optimizer=signum", "start.m=-0.5"],

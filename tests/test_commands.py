@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published
+from sme import catalogue, controls, paired, picture, published, residues
 from sme.simulate import library
 from tests import committed
 
@@ -175,6 +175,10 @@ def check_order(words: list[str], patch: Patch) -> list[str]:
     patch.setattr(catalogue, "MODELLED", ["rmsprop"])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
+    for name in ("LAWS", "TAILED"):
+        patch.setattr(residues, name, dict(list(getattr(residues, name).items())[:1]))
+    patch.setattr(residues, "OPTIMIZERS", residues.OPTIMIZERS[:1])
+    patch.setattr(residues, "TAILS", (1.5,))
     return [*words, "--processes", "1"]
 
 
@@ -249,6 +253,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
+    "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),

@@ -158,7 +158,7 @@ def _check(problem: Problem, order: int, brownian: str) -> None:
                        "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
     if brownian == "step_memory" and not problem.noise.paired:
         raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
-                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+                       "does, and this law's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
 
 
 def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
@@ -171,6 +171,6 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use brownian='independent', regime='ballistic' or model='ode'")
         if order == 2 and not problem.noise.paired:
-            raise SMEError("the noise of a minibatch is not Gaussian, and in the batch-equivalent regime no equation is of "
-                           "order 2 for it, nor better than 1/2 where it is skewed: use order=1, regime='ballistic' "
-                           "or sme.GaussianNoise")
+            raise SMEError("the noise, such as that of a minibatch, is not Gaussian, and in the batch-equivalent regime no "
+                           "equation is of order 2 for it, nor better than 1/2 where it is skewed: use order=1, "
+                           "regime='ballistic' or sme.GaussianNoise")
