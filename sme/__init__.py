@@ -7,6 +7,7 @@ from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.laws.diagonal import DiagonalNoise
+from sme.laws.distribution import DistributionNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.laws.svag import SVAGNoise
@@ -51,6 +52,7 @@ __all__ = [
     "Diabetes",
     "DiagonalNoise",
     "Digits",
+    "DistributionNoise",
     "GaussianNoise",
     "Hyperparameters",
     "Interrupted",
