@@ -6,11 +6,14 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.laws.affine import AffineNoise
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.distribution import DistributionNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.laws.student import StudentNoise
 from sme.laws.svag import SVAGNoise
+from sme.laws.two_point import TwoPointNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
@@ -46,6 +49,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "AffineNoise",
     "BreastCancer",
     "Collapse",
     "Comparison",
@@ -75,8 +79,10 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "StudentNoise",
     "Study",
     "Trajectories",
+    "TwoPointNoise",
     "Wells",
     "check_order",
     "collapse",

@@ -151,7 +151,7 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
     if brownian == "step_memory" and not law.paired:
         raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
-                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+                       "does, and this law's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
     if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
         raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
                        "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
@@ -160,6 +160,6 @@ def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use brownian='independent' or regime='ballistic'")
         if order == 2 and not law.paired:
-            raise SMEError("the noise of a minibatch is not Gaussian, and in the batch-equivalent regime no equation is of "
-                           "order 2 for it, nor better than 1/2 where it is skewed: use order=1, regime='ballistic' "
-                           "or sme.GaussianNoise")
+            raise SMEError("the noise, such as that of a minibatch, is not Gaussian, and in the batch-equivalent regime no "
+                           "equation is of order 2 for it, nor better than 1/2 where it is skewed: use order=1, "
+                           "regime='ballistic' or sme.GaussianNoise")
