@@ -38,6 +38,7 @@ from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
 from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
+from sme.stationary import Stationary, stationary
 from sme.study import Interrupted, Study
 from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
@@ -79,6 +80,7 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "Stationary",
     "StudentNoise",
     "Study",
     "Trajectories",
@@ -91,6 +93,7 @@ __all__ = [
     "plan",
     "regime_report",
     "scale",
+    "stationary",
     "svag",
     "svag_study",
     "trajectories",

@@ -69,7 +69,8 @@ def table() -> pd.DataFrame:
     noise = np.abs(np.sqrt(1 - erf(y) ** 2) - np.sqrt(np.maximum(1 - 4 * y * y / math.pi, 0.0))).max()
     return pd.DataFrame([
         (1, "|y| > 3/2", "−sign(∇f)", "none", clear, math.sqrt(1 - math.erf(CLEAR) ** 2)),
-        (2, "1 ≤ |y| ≤ 3/2", f"−(m y + q), m = {SLOPE:.5f}, {LOW:.5f} ≤ q ≤ {HIGH:.5f} (y > 0)", "√τ √(1 − (m y + q)²)", HIGH - LOW,
+        (2, "1 ≤ |y| ≤ 3/2", f"−(m y + q), m = {SLOPE:.5f}, {LOW:.5f} ≤ q ≤ {HIGH:.5f} (y > 0)", "√τ √(1 − (m y + q)²)",
+         HIGH - LOW,
          math.sqrt(1 - (SLOPE * NOISY + LOW) ** 2) - math.sqrt(1 - (SLOPE * NOISY + HIGH) ** 2)),
         (3, "|y| < 1", "−√(2/π) Σ^(−1/2) ∇f", f"√τ √(1 − (2/π) ∇f²/σ), real for |y| ≤ {REAL:.3f}", noisy, noise),
     ], columns=["phase", "where", "drift", "noise", "error of the drift", "error of the noise, over √τ"])

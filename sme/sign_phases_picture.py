@@ -1,6 +1,7 @@
 """The picture of signSGD's phases."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def draw(provenance: Provenance, path: Path, paths: int = 512) -> Path:
 def _shade(axis: Any, edges: list[float], vertical: bool) -> None:
     """The three phases, from the last to the first."""
     span = axis.axvspan if vertical else axis.axhspan
-    for phase, (low, high), colour in zip((3, 2, 1), zip(edges, edges[1:], strict=False), sns.color_palette("pastel", 3), strict=True):
+    for phase, (low, high), colour in zip((3, 2, 1), pairwise(edges), sns.color_palette("pastel", 3), strict=True):
         span(low, high, color=colour, alpha=0.45, lw=0, label=f"phase {phase}")
 
 

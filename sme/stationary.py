@@ -76,8 +76,8 @@ class Stationary:
     def __str__(self) -> str:
         shown = self.table.map(lambda x: f"{x:.6g}" if isinstance(x, float) else str(x))
         error = "O(τ)" if self.regime == BATCH_EQUIVALENT else "O(τ²)"
-        return (f"{self.optimizer.name}, {self.regime.name} regime, τ = {self.tau:g}\n\n{grid(shown, 'simple')}\n\nmean loss above "
-                f"the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; errors are {error}")
+        return (f"{self.optimizer.name}, {self.regime.name} regime, τ = {self.tau:g}\n\n{grid(shown, 'simple')}\n\nmean loss "
+                f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; errors are {error}")
 
 
 def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str | Regime = "ballistic",
@@ -103,8 +103,9 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     Raises
     ------
     SMEError
-        for a rule without such an equation, or that never comes to rest (AdaGrad); if no minimum is found; at a point where the
-        drift is not smooth (Signum); in the batch-equivalent regime, for a loss that is not quadratic or noise that depends on `θ`.
+        for a rule without such an equation, or that never comes to rest (AdaGrad); if no minimum is found; at a point where
+        the drift is not smooth (Signum); in the batch-equivalent regime, for a loss that is not quadratic or noise that depends
+        on `θ`.
     """
     check_parts(problem, optimizer)
     place, step = named(regime), number("tau", tau)
@@ -118,8 +119,9 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     jacobian = _jacobian(lambda points: model.drift(LATE, points), x)
     rates = np.linalg.eigvals(jacobian.numpy())
     if rates.real.max() > -RESTS:
-        raise SMEError(f"{optimizer.name} does not settle where its drift vanishes, at {x.tolist()}: an eigenvalue of the drift's "
-                       f"Jacobian has the real part {rates.real.max():.3g}. Give a start near a minimum with a positive Hessian")
+        raise SMEError(f"{optimizer.name} does not settle where its drift vanishes, at {x.tolist()}: an eigenvalue of the "
+                       f"drift's Jacobian has the real part {rates.real.max():.3g}. Give a start near a minimum with a positive "
+                       "Hessian")
     theta = x[: problem.dim].unsqueeze(0)
     if place == BATCH_EQUIVALENT:
         _quadratic(problem, theta)
@@ -143,8 +145,8 @@ def _rest(model: Equation, x: Float[Tensor, " state"]) -> Float[Tensor, " state"
     negative = any(bool((rest.split(model.problem.dim)[i] < 0).any())
                    for i, name in enumerate(model.optimizer.fields) if name in model.optimizer.nonnegative)
     if not np.abs(drift(found.x)).max() < RESTS or negative:
-        raise SMEError(f"no state is found at which the drift of {model.optimizer.name} vanishes: give a start near a minimum, and "
-                       "a rule that comes to rest (the sum of squares of AdaGrad never does)")
+        raise SMEError(f"no state is found at which the drift of {model.optimizer.name} vanishes: give a start near a minimum, "
+                       "and a rule that comes to rest (the sum of squares of AdaGrad never does)")
     return rest
 
 
@@ -162,7 +164,7 @@ def _jacobian(function: Callable[[Tensor], Tensor], x: Float[Tensor, " state"]) 
         points = x + SHIFTS[:, None, None] * step.diag()
         values = function(points.flatten(0, 1)).reshape(4, len(x), -1)
         found.append((torch.einsum("s,skj->kj", WEIGHTS, values) / step[:, None]).T)
-    if not torch.allclose(*found, rtol=1e-5, atol=1e-7):
+    if not torch.allclose(found[0], found[1], rtol=1e-5, atol=1e-7):
         raise SMEError("the drift is not smooth where it vanishes, so there is no Gaussian law around that point")
     return found[0]
 
@@ -172,8 +174,8 @@ def _quadratic(problem: Problem, theta: Tensor) -> None:
     generator = torch.Generator().manual_seed(0)
     far, u = (torch.randn(1, problem.dim, generator=generator, dtype=torch.float64) for _ in range(2))
     if not torch.allclose(problem.hessian(theta + far, u), problem.hessian(theta, u), rtol=1e-9, atol=1e-12):
-        raise SMEError("in the batch-equivalent regime the noise is of size 1, and the stationary law is Gaussian for a quadratic "
-                       "loss alone: use regime='ballistic', or sme.trajectories for a histogram")
+        raise SMEError("in the batch-equivalent regime the noise is of size 1, and the stationary law is Gaussian for a "
+                       "quadratic loss alone: use regime='ballistic', or sme.trajectories for a histogram")
     if not problem.noise.constant:
         raise SMEError("in the batch-equivalent regime the noise is of size 1, and a stationary law is known for constant noise "
                        "alone: use regime='ballistic'")

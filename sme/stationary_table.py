@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import erf
+from scipy.stats import t
 from tqdm import tqdm
 
 from sme import report, sign_phases, sign_phases_picture, stationary_picture
 from sme import stationary_formulas as closed
 from sme.files import write_text
 from sme.hyperparameters import Hyperparameters
-from sme.laws.distribution import DistributionNoise
+from sme.laws.student import StudentNoise
 from sme.optimizers.adam import Adam
-from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
@@ -35,28 +35,20 @@ from sme.stationary import Stationary, stationary
 from sme.version import version
 
 NAME, SEED = "stationary", 0
-PATHS = 131_072
+PATHS = 262_144
 """runs of each case"""
-SPAN = 4.0
-"""times the longest memory: for so long a run is left to settle, and then averaged"""
-H, S = 1.0, 2.0
-"""curvature, and standard deviation of the noise"""
+SETTLE, AVERAGE = 2.0, 4.0
+"""times the longest memory: so long a run, begun in the predicted law, is left to settle, and then averaged"""
+H, S, NU = 1.0, 2.0, 3
+"""curvature, standard deviation of the noise, and for Student's t degrees of freedom, `S` times the variate"""
 DELTA = 4
 """times the batch size"""
 SIMULATED, LINEAR, EXACT = "simulated", "linearised equation", "chain, exact"
 
 
-def student(nu: int, z: torch.Tensor) -> torch.Tensor:
-    """The distribution function of Student's t with 2 or 3 degrees of freedom."""
-    if nu == 2:
-        return 0.5 + 0.5 * z / (2 + z * z).sqrt()
-    y = z / math.sqrt(3)
-    return 0.5 + (y / (1 + y * y) + torch.atan(y)) / math.pi
-
-
-def scaled_student(z: torch.Tensor) -> torch.Tensor:
-    """That of `S` times Student's t with 3 degrees of freedom."""
-    return student(3, z / S)
+def slope(nu: float) -> float:
+    """`ℓ_ν`, of `E sign(g + t)` at `g = 0`: twice the density of Student's t at 0."""
+    return float(2 * t.pdf(0.0, nu))
 
 
 def gaussian_mean(g: np.ndarray) -> np.ndarray:
@@ -66,7 +58,7 @@ def gaussian_mean(g: np.ndarray) -> np.ndarray:
 
 def student_mean(g: np.ndarray) -> np.ndarray:
     """`E sign(ĝ)` for Student's t."""
-    return 1 - 2 * scaled_student(torch.from_numpy(-g)).numpy()
+    return 2 * t.cdf(g / S, NU) - 1
 
 
 @dataclass(frozen=True)
@@ -79,13 +71,12 @@ class Case:
     known: dict[str, float]
     noise: float = S
     student: bool = False
-    more: dict[str, float] = field(default_factory=dict)
 
     @property
     def problem(self) -> Problem:
         """The quadratic with its noise."""
         if self.student:
-            return Problem(_half_square, 1, DistributionNoise(scaled_student), "quadratic")
+            return Problem(_half_square, 1, StudentNoise(NU, S), "quadratic")
         return Polynomial([0.0, 0.0, 0.5 * H], noise=self.noise)
 
 
@@ -102,15 +93,11 @@ def _signs(name: str, tau: float, slope: float, mean: closed.Mean, student: bool
 def _rescaled() -> list[Case]:
     """AdamW at one batch size; at `DELTA` times that with the square-root rule; and with its weight decay left as it was."""
     base = Hyperparameters("adamw", 0.01, beta1=0.99, beta2=0.99, eps=0.0, weight_decay=1.0)
-    large = scale(base, DELTA, "square_root")
-    kept = scale(Hyperparameters("adamw", base.lr, base.beta1, base.beta2, 0.0), DELTA, "square_root")
-    found = []
-    for name, given, decay, noise in (("AdamW", base, base.weight_decay, S),
-                                      (f"AdamW, {DELTA} × batch, scaled", large, large.weight_decay, S / math.sqrt(DELTA)),
-                                      (f"AdamW, {DELTA} × batch, decay not scaled", kept, 1.0, S / math.sqrt(DELTA))):
-        one, tau, *_ = given.scaled("ballistic", denominator="previous")
-        optimizer = AdamW(c1=one.c1, c2=one.c2, eps=0.0, v_floor=0.0, decay=decay)  # type: ignore[attr-defined]
-        form = closed.adaptive(tau, H, noise, decay, optimizer.c1)
+    large, less, found = scale(base, DELTA, "square_root"), S / math.sqrt(DELTA), []
+    for name, given, noise in (("AdamW", base, S), (f"AdamW, {DELTA} × batch, scaled", large, less),
+                               (f"AdamW, {DELTA} × batch, decay kept", replace(large, weight_decay=base.weight_decay), less)):
+        optimizer, tau, *_ = given.scaled("ballistic", denominator="previous")
+        form = closed.adaptive(tau, H, noise, given.weight_decay, optimizer.rates()["c1"])
         found.append(Case(name, optimizer, tau, {"closed form": form}, noise))
     return found
 
@@ -122,7 +109,7 @@ def cases() -> list[Case]:
     return [
         Case("SGD", SGD(), tau, {"closed form": closed.sgd(tau, H, S), EXACT: closed.sgd_chain(tau, H, S)}),
         _signs("signSGD", tau, math.sqrt(2 / math.pi) / S, gaussian_mean, False),
-        _signs("signSGD, Student's t, ν = 3", tau, 4 / (math.sqrt(3) * math.pi) / S, student_mean, True),
+        _signs(f"signSGD, Student's t, ν = {NU}", tau, slope(NU) / S, student_mean, True),
         Case("RMSProp", RMSProp(**exact), tau, {"closed form": closed.adaptive(tau, H, S)}),  # type: ignore[arg-type]
         Case("Adam", Adam(**one), tau, {"closed form": closed.adaptive(tau, H, S)}),  # type: ignore[arg-type]
         Case("RMSPropW", RMSPropW(**exact, decay=1.0), 0.01,  # type: ignore[arg-type]
@@ -133,8 +120,7 @@ def cases() -> list[Case]:
 
 def simulate(case: Case, law: Stationary, paths: int, seed: int) -> tuple[float, float]:
     """The variance of long discrete runs that start in the predicted law, and its standard error."""
-    longest = SPAN / float(-law.rates.real.max())
-    steps = math.ceil(longest / case.tau)
+    burn, steps = (math.ceil(span / float(-law.rates.real.max()) / case.tau) for span in (SETTLE, AVERAGE))
     generator = torch.Generator().manual_seed(seed)
     values, vectors = torch.linalg.eigh(law.state_covariance)
     normal = torch.randn(2 * ((paths + 1) // 2), len(values), generator=generator, dtype=torch.float64)
@@ -146,7 +132,7 @@ def simulate(case: Case, law: Stationary, paths: int, seed: int) -> tuple[float,
     def square(state: State) -> torch.Tensor:
         return state["theta"].square()
 
-    each = averages(Chain(case.problem, case.optimizer, BALLISTIC, case.tau), start, steps, steps, square, len(x), seed)
+    each = averages(Chain(case.problem, case.optimizer, BALLISTIC, case.tau), start, burn, steps, square, len(x), seed)
     return float(each.mean()), float(each.std() / math.sqrt(len(each)))
 
 
@@ -170,14 +156,15 @@ def measure(paths: int = PATHS, processes: int = 1) -> pd.DataFrame:
 
 
 TITLE = "Stationary laws"
-WORDS = f"""Variances of `θ` at rest on `½ h θ²`, `h = {H:g}`, gradient noise of standard deviation `s = {S:g}` (for Student's t:
-{S:g} times the variate), ballistic; RMSProp and Adam with `c = 1`, `ε = 0` and no floor, weight decay 1 where there is one. "Closed
-form" is right to leading order, its error O(τ²), and so is the linearised equation of order 1, whatever the rule; "chain, exact" is
-the discrete run's own law, by detailed balance for signSGD; "simulated" is the discrete run, with its standard error. Off: how far
-it is from the exact chain, or where there is none from the closed form, which is off by a share of size τ."""
-RULE = f"""The last two rows have {DELTA} times the batch size, `κ = {DELTA}` of `sme.scale(…, rule="square_root")`: learning rate and
-weight decay times {math.isqrt(DELTA)}, `1 − β` times {DELTA}. With all of them the stationary variance, and so the loss, stays; with
-the weight decay left as it was it does not."""
+WORDS = f"""Variances of `θ` at rest on `½ h θ²`, `h = {H:g}`, gradient noise of standard deviation `s = {S:g}`
+(for Student's t: {S:g} times the variate), ballistic; RMSProp and Adam with `c = 1`, `ε = 0` and no floor, weight decay 1 where
+there is one. "Closed form" is right to leading order, its error O(τ²), and so is the linearised equation of order 1, whatever the
+rule; "chain, exact" is the discrete run's own law, by detailed balance for signSGD; "simulated" is the discrete run, with its
+standard error. Off: how far that is from the exact chain, or where there is none from the closed form, which is off by a share of
+size τ."""
+RULE = f"""The last two rows have {DELTA} times the batch size, `κ = {DELTA}` of `sme.scale(…, rule="square_root")`: learning rate
+and weight decay times {math.isqrt(DELTA)}, `1 − β` times {DELTA}. With all of them the stationary variance, and so the loss,
+stays; with the weight decay left as it was it does not."""
 SIGNS = """What signSGD's equation is made of: the slope `ℓ` of `E sign(ĝ)` at 0 for noise of scale 1, and its values."""
 PHASES = "Phases of signSGD, Gaussian noise, `y = ∇f/√(2σ)`; errors of each simplified equation are the largest in its phase."
 
@@ -193,8 +180,8 @@ def text(table: pd.DataFrame, style: str = "simple") -> str:
                      SIMULATED: f"{seen['variance']:.6f} ± {seen['stderr']:.0e}",
                      "off": f"{100 * (seen['variance'] / against - 1):+.2f} ± {100 * seen['stderr'] / against:.2f} %"})
     slopes = pd.DataFrame([
-        ("Gaussian", "erf(g/√2)", f"{math.sqrt(2 / math.pi):.5f}"), ("Student's t, ν = 2", "g/√(2 + g²)", f"{1 / math.sqrt(2):.5f}"),
-        ("Student's t, ν = 3", "2 F₃(g) − 1", f"{4 / (math.sqrt(3) * math.pi):.5f}"),
+        ("Gaussian", "erf(g/√2)", f"{math.sqrt(2 / math.pi):.5f}"), ("Student's t, ν = 2", "g/√(2 + g²)", f"{slope(2):.5f}"),
+        ("Student's t, ν = 3", "2 F₃(g) − 1", f"{slope(3):.5f}"),
     ], columns=["noise", "E sign(ĝ)", "slope"])
     phases = sign_phases.table().map(lambda x: f"{x:.4f}" if isinstance(x, float) else str(x))
     title = f"# {TITLE}" if style == "github" else TITLE

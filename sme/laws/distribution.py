@@ -1,6 +1,5 @@
 """Gradient noise by its distribution function."""
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -17,8 +16,10 @@ from sme.laws.base import GradientLaw, Paths, Stream
 
 LARGEST, HALVINGS = 1e12, 48
 """no quantile is sought beyond, and how often the interval is halved: to 2e-13 of the noise, or of 1"""
-ACCURACY, PIECES = 1e-8, 500
+ACCURACY, PIECES = 1e-8, 200
 """of a moment, and into how many intervals its integral is cut at most"""
+MOST = 4
+"""moments that rules may ask for"""
 Distribution = Callable[[Float[Tensor, "*paths d"]], Float[Tensor, "*paths d"]]
 
 
@@ -42,7 +43,7 @@ class DistributionNoise(GradientLaw):
         if `cdf` does not rise from 0 to 1, or has another mean than 0; where a moment is asked for that does not exist.
     """
 
-    paired, constant, coordinatewise = False, True, True
+    paired, constant, apart = False, True, True
 
     def __init__(self, cdf: Distribution, dim: int = 1) -> None:
         if not callable(cdf):
@@ -56,9 +57,13 @@ class DistributionNoise(GradientLaw):
             raise SMEError(f"cdf fails at a float64 tensor (5, {self.motions}): {fault}") from fault
         if not isinstance(values, Tensor) or values.shape != far.shape:
             raise SMEError(f"cdf must return a tensor of the shape that it is given, {tuple(far.shape)}")
-        if not bool(((values[0].abs() < ACCURACY) & ((values[-1] - 1).abs() < ACCURACY) & (values.diff(dim=0) >= 0).all(0)).all()):
+        ends = values[[0, -1]] - torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+        if not bool((ends.abs() < ACCURACY).all()) or not bool((values.diff(dim=0) >= 0).all()):
             raise SMEError(f"cdf must rise from 0 to 1, got {values[:, 0].tolist()} at z = {far[:, 0].tolist()}")
-        self._moments = list(itertools.takewhile(lambda each: each is not None, (self._integral(power) for power in range(1, 5))))
+        self._moments: list[Tensor] = []
+        while len(self._moments) < MOST and (found := self._integral(len(self._moments) + 1)) is not None:
+            self._moments.append(found)
+        self.moments = math.inf if len(self._moments) == MOST else len(self._moments) + 1.0
         if self._moments and bool((self._moments[0].abs() > ACCURACY).any()):
             raise SMEError(f"the noise must have mean 0, got {self._moments[0].tolist()}: shift cdf by its mean")
         self.skewed = bool(((cdf(far[3:]) + cdf(-far[3:]) - 1).abs() > ACCURACY).any())
@@ -76,11 +81,9 @@ class DistributionNoise(GradientLaw):
 
     def _moment(self, power: int) -> Tensor:
         if power > len(self._moments):
-            raise SMEError(f"the moment E z^{power} of this noise does not exist, or cannot be computed: a rule that needs it has no "
-                           "equation here, signSGD needs none")
-        moment = self._moments[power - 1]
-        assert moment is not None
-        return moment
+            raise SMEError(f"the moment E z^{power} of this noise does not exist, or cannot be computed: a rule that needs it "
+                           "has no equation here, signSGD needs none")
+        return self._moments[power - 1]
 
     def check(self, dim: int) -> None:
         if self.motions != dim:
@@ -116,6 +119,9 @@ class DistributionNoise(GradientLaw):
 
     def variance(self, theta: Paths) -> Paths:
         return self._moment(2).expand_as(theta)
+
+    def spread(self, theta: Paths) -> Paths:
+        return self.variance(theta) if len(self._moments) >= 2 else torch.ones_like(theta)
 
     def third(self, theta: Paths) -> Paths:
         return self._moment(3).expand_as(theta)
