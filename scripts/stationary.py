@@ -1,4 +1,4 @@
-"""Stationary variances of every rule, predicted and simulated, and the phases of signSGD; under four minutes on two cores.
+"""Stationary variances of every rule, predicted and simulated, and the phases of signSGD; some two minutes on two cores.
 
     python scripts/stationary.py
 """

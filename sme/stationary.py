@@ -25,7 +25,7 @@ from sme.report import grid
 LATE = 1e9
 """a time at which no bias is left to correct"""
 STEP = 1e-3
-"""of the differences of five points, in units of `1 + |x|`"""
+"""of the differences of five points, in units of `1 + |x|`, of what is never negative in units of itself"""
 SHIFTS = torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64)
 WEIGHTS = torch.tensor([1.0, -8.0, 8.0, -1.0], dtype=torch.float64) / 12
 RESTS = 1e-9
@@ -116,7 +116,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     begin = {"theta": torch.zeros(problem.dim), **(start or {})}
     x = torch.cat(list(initial(optimizer, begin, problem.dim).values()))
     x = _rest(model, x)
-    jacobian = _jacobian(lambda points: model.drift(LATE, points), x)
+    jacobian = _jacobian(lambda points: model.drift(LATE, points), x, _scale(optimizer, x))
     rates = np.linalg.eigvals(jacobian.numpy())
     if rates.real.max() > -RESTS:
         raise SMEError(f"{optimizer.name} does not settle where its drift vanishes, at {x.tolist()}: an eigenvalue of the "
@@ -150,7 +150,15 @@ def _rest(model: Equation, x: Float[Tensor, " state"]) -> Float[Tensor, " state"
     return rest
 
 
-def _jacobian(function: Callable[[Tensor], Tensor], x: Float[Tensor, " state"]) -> Float[Tensor, "state state"]:
+def _scale(optimizer: Optimizer, x: Float[Tensor, " state"]) -> Float[Tensor, " state"]:
+    """Over how much each variable matters: a second moment, which may be tiny, over its own size."""
+    fields = zip(optimizer.fields, x.chunk(len(optimizer.fields)), strict=True)
+    return torch.cat([field.abs() if name in optimizer.nonnegative and bool((field > 0).all()) else 1 + field.abs()
+                      for name, field in fields])
+
+
+def _jacobian(function: Callable[[Tensor], Tensor], x: Float[Tensor, " state"],
+              size: Float[Tensor, " state"]) -> Float[Tensor, "state state"]:
     """By five-point differences, for rules that are themselves made of derivatives.
 
     Raises
@@ -159,8 +167,7 @@ def _jacobian(function: Callable[[Tensor], Tensor], x: Float[Tensor, " state"]) 
         where two step sizes disagree: the function is not smooth there.
     """
     found = []
-    for scale in (STEP, STEP / 4):
-        step = scale * (1 + x.abs())
+    for step in (STEP * size, STEP / 4 * size):
         points = x + SHIFTS[:, None, None] * step.diag()
         values = function(points.flatten(0, 1)).reshape(4, len(x), -1)
         found.append((torch.einsum("s,skj->kj", WEIGHTS, values) / step[:, None]).T)

@@ -16,6 +16,8 @@ GRID = 20_001
 """points of a density"""
 TAIL = 1e-9
 """chance of a step uphill beyond which nothing is left of a stationary law"""
+FEWEST, MOST = 512, 2**22
+"""steps from the minimum that are looked at"""
 NOTHING = -80.0
 """the logarithm of a share of the density"""
 Mean = Callable[[Float[np.ndarray, " points"]], Float[np.ndarray, " points"]]
@@ -79,8 +81,12 @@ def signs_chain(tau: float, h: float, mean: Mean, offset: float = 0.0) -> float:
 
 def _far(tau: float, h: float, mean: Mean) -> float:
     """A `θ` that the stationary law does not reach: so far out that its density is nothing, or that no step leads further."""
-    theta = tau * np.arange(1, 2_000_001)
-    p = mean(h * theta)
-    with np.errstate(divide="ignore"):
-        low = np.flatnonzero((1 - p < TAIL) | (np.cumsum(np.log1p(-p) - np.log1p(p)) < NOTHING))
-    return float(theta[low[0] if len(low) else -1])
+    count = FEWEST
+    while True:
+        theta = tau * np.arange(1, count + 1)
+        p = mean(h * theta)
+        with np.errstate(divide="ignore"):
+            low = np.flatnonzero((1 - p < TAIL) | (np.cumsum(np.log1p(-p) - np.log1p(p)) < NOTHING))
+        if len(low) or count >= MOST:
+            return float(theta[low[0] if len(low) else -1])
+        count *= 2

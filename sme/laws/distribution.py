@@ -16,7 +16,7 @@ from sme.laws.base import GradientLaw, Paths, Stream
 
 LARGEST, HALVINGS = 1e12, 48
 """no quantile is sought beyond, and how often the interval is halved: to 2e-13 of the noise, or of 1"""
-ACCURACY, PIECES = 1e-8, 200
+ACCURACY, PIECES = 1e-8, 60
 """of a moment, and into how many intervals its integral is cut at most"""
 MOST = 4
 """moments that rules may ask for"""
