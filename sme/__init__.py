@@ -9,6 +9,7 @@ from sme.hyperparameters import Hyperparameters
 from sme.importance import Importance, importance
 from sme.laws.affine import AffineNoise
 from sme.laws.diagonal import DiagonalNoise
+from sme.laws.distribution import DistributionNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
@@ -39,6 +40,7 @@ from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
 from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
+from sme.stationary import Stationary, stationary
 from sme.study import Interrupted, Study
 from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
@@ -57,6 +59,7 @@ __all__ = [
     "Diabetes",
     "DiagonalNoise",
     "Digits",
+    "DistributionNoise",
     "GaussianNoise",
     "Hyperparameters",
     "Importance",
@@ -81,6 +84,7 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "Stationary",
     "StudentNoise",
     "Study",
     "Trajectories",
@@ -94,6 +98,7 @@ __all__ = [
     "plan",
     "regime_report",
     "scale",
+    "stationary",
     "svag",
     "svag_study",
     "trajectories",

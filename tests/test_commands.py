@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published, residues
+from sme import catalogue, controls, paired, picture, published, residues, stationary_table
 from sme.simulate import library
 from tests import committed
 
@@ -166,6 +166,13 @@ def differences(words: list[str], patch: Patch) -> list[str]:
     return [*words, "--tau=1/8,1/16", "--paths=1", "--processes=1"]
 
 
+def rest(words: list[str], patch: Patch) -> list[str]:
+    """A few steps of a few runs."""
+    patch.setattr(stationary_table, "SETTLE", 0.01)
+    patch.setattr(stationary_table, "AVERAGE", 0.02)
+    return [*words, "--paths=64", "--processes=1"]
+
+
 def check_order(words: list[str], patch: Patch) -> list[str]:
     """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp."""
     named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
@@ -254,6 +261,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
     "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
+    "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),

@@ -9,7 +9,7 @@ from sme.equations.expansion.ballistic import DerivedBallistic
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
-from sme.equations.signs import BallisticSignSGD, BallisticSignum
+from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.errors import SMEError, choose
 from sme.inputs import number
 from sme.optimizers.adam import Adam
@@ -70,6 +70,8 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
+    if closed is BallisticSignSGD and problem.noise.apart:
+        closed = IndependentSignSGD
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
     kind = closed if closed and constant else _derived(regime)

@@ -82,6 +82,16 @@ class BallisticSignSGD(Equation):
         return -self.tau**0.5 * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
 
 
+class IndependentSignSGD(BallisticSignSGD):
+    """The same for a law that is not Gaussian, with `p = E ρ`: `b = −p`, `b₁ = ½ ∂_b p`, noise `−√τ √(1 − p∘p)∘dW¹`."""
+
+    latex: ClassVar = {
+        "leading drift, theta": r"-p",
+        "drift correction, theta": r"\tau\,\tfrac12\,\partial_bp",
+        "noise of the first motion, theta": r"-\sqrt\tau\,(1 - p^2)^{1/2}\,dW^1",
+    }
+
+
 def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"], share: float = 1.0) -> tuple[Tensor, Tensor]:
     """Mean and covariance of `sign(share ∇f + S z)`, for `z` Gaussian or independent between parameters."""
     if problem.noise.apart:

@@ -124,7 +124,8 @@ class GradientLaw(ABC):
         SMEError
             where it does not.
         """
-        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise")
+        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise, or sme.DistributionNoise "
+                       "with its distribution function")
 
     def square_variance(self, theta: Paths, g: Paths) -> Paths:
         """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""
