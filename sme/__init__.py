@@ -12,6 +12,7 @@ from sme.laws.minibatch import MinibatchNoise
 from sme.laws.svag import SVAGNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -42,6 +43,7 @@ from sme.trajectory import Trajectories
 __all__ = [
     "SGD",
     "AdaBayes",
+    "AdaBayesFilter",
     "AdaGrad",
     "Adam",
     "AdamW",
