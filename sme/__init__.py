@@ -25,6 +25,7 @@ from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.plan import Plan, plan
+from sme.problems.autoencoder import Autoencoder
 from sme.problems.base import Problem
 from sme.problems.digits import Digits
 from sme.problems.logistic import Logistic
@@ -47,6 +48,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Autoencoder",
     "BreastCancer",
     "Collapse",
     "Comparison",
