@@ -84,7 +84,7 @@ class Race:
 
 
 def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: int = SEEDS, points: int = POINTS,
-         processes: int = 1, contenders: Sequence[Contender] = CONTENDERS) -> Race:
+         processes: int = 1, contenders: Sequence[Contender] | None = None) -> Race:
     """Choose each learning rate on one start, then follow run and equations of order 1 and 2 from several others.
 
     All on the full batch, so without noise: the equations are ordinary ones.
@@ -95,6 +95,8 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
         of `sme.Autoencoder`.
     steps, seeds, points
         of each run; so many starts; so many times after the start at which it is looked at.
+    contenders
+        default `CONTENDERS`.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
     settings = {"hidden": HIDDEN, "examples": EXAMPLES, **(settings or {})}
     steps, count = whole("steps", steps, 1), whole("seeds", seeds, 2)
     marks = sorted({round(i * steps / whole("points", points, 1)) for i in range(points + 1)})
-    best = [(each, *_search(settings, each, steps)) for each in contenders]
+    best = [(each, *_search(settings, each, steps)) for each in contenders or CONTENDERS]
     tasks = [(settings, each, lr, seed, steps, marks) for each, lr, _ in best for seed in range(count)]
     rows = list(tqdm(spread(_follow, tasks, processes), total=len(tasks), unit="run", disable=None, leave=False))
     return Race(pd.DataFrame([_described(*each) for each in best]), pd.concat(rows, ignore_index=True), tuple(range(count)))
@@ -115,8 +117,8 @@ def _setup(settings: Mapping[str, Any], contender: Contender, lr: float, seed: i
     problem = Autoencoder(**{**settings, "seed": seed, "noise": 0.0})
     optimizer, tau = contender.scaled(lr)
     optimizer.check(tau)
-    given = {**problem.start, **({"v": torch.full((problem.dim,), SECOND)} if "v" in optimizer.fields else {})}
-    start = initial(optimizer, given, problem.dim)
+    second = {"v": torch.full((problem.dim,), SECOND, dtype=torch.float64)} if "v" in optimizer.fields else {}
+    start = initial(optimizer, {**problem.start, **second}, problem.dim)
     return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau, start, (steps,),
                  select(problem, optimizer, list(OBSERVABLES)))
 

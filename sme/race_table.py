@@ -37,6 +37,8 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _quoted(values: np.ndarray, geometric: bool = False) -> str:
+    if not values.any() and not geometric:
+        return "0"
     found = interval(values)
     return report.quote(*(np.exp(found) if geometric else found))
 

@@ -127,6 +127,7 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["regime=batch_equivalent", "problem=polynomial"],
     ["brownian=none", "order=1"],
     ["optimizer=signum", "start.m=-0.5"],
+    ["optimizer=adabayes_filter", "optimizer.prior=0.25", "optimizer.decay=0.1", "order=1"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
     ["experiment=published_quadratic", "tau=[1/4,1/8]", "horizon=1", "times=[0.5,1]", "order=2"],
