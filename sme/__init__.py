@@ -18,6 +18,7 @@ from sme.laws.svag import SVAGNoise
 from sme.laws.two_point import TwoPointNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -30,6 +31,7 @@ from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.plan import Plan, plan
+from sme.problems.autoencoder import Autoencoder
 from sme.problems.base import Problem
 from sme.problems.digits import Digits
 from sme.problems.logistic import Logistic
@@ -49,10 +51,12 @@ from sme.trajectory import Trajectories
 __all__ = [
     "SGD",
     "AdaBayes",
+    "AdaBayesFilter",
     "AdaGrad",
     "Adam",
     "AdamW",
     "AffineNoise",
+    "Autoencoder",
     "BreastCancer",
     "Collapse",
     "Comparison",

@@ -16,6 +16,7 @@ from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -33,7 +34,7 @@ from sme.regimes import REGIMES, regime
 
 OPTIMIZERS: tuple[Optimizer, ...] = (
     SGD(), Momentum(), Nesterov(), AdaGrad(), RMSProp(), RMSProp(eps_mode="inside"), RMSProp(eps_mode="average"),
-    RMSPropW(), Adam(), AdamW(), AdaBayes(), SignSGD(), Signum(),
+    RMSPropW(), Adam(), AdamW(), AdaBayes(), AdaBayesFilter(), SignSGD(), Signum(),
 )
 EQUATIONS = {"order 1": (1, "independent"), "independent": (2, "independent"), "step memory": (2, "step_memory")}
 KEYS = ["optimizer", "denominator", "regime", "noise"]

@@ -132,6 +132,7 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["brownian=none", "order=1"],
     ["model=compagnoni", "regime=batch_equivalent", "optimizer=rmspropw", "order=null", "brownian=null"],
     ["optimizer=signum", "start.m=-0.5"],
+    ["optimizer=adabayes_filter", "optimizer.prior=0.25", "optimizer.decay=0.1", "order=1"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
     ["experiment=published_quadratic", "tau=[1/4,1/8]", "horizon=1", "times=[0.5,1]", "order=2"],

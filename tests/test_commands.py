@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published, residues, stationary_table
+from sme import catalogue, controls, paired, picture, published, race, residues, stationary_table
 from sme.simulate import library
 from tests import committed
 
@@ -100,6 +100,7 @@ NETWORKS = {
     "convolution": ["problem.examples=12", "problem.channels=2", "horizon=0.25"],
     "deep": ["problem.examples=12", "problem.width=3", "problem.depth=3", "horizon=1/32"],
     "regression": ["problem.examples=12", "horizon=0.25"],
+    "autoencoder": ["problem.examples=12", "problem.hidden=1", "horizon=1/16"],
 }
 """how the experiments on networks are made tiny, beside a few paths and small batches"""
 
@@ -171,6 +172,12 @@ def rest(words: list[str], patch: Patch) -> list[str]:
     patch.setattr(stationary_table, "SETTLE", 0.01)
     patch.setattr(stationary_table, "AVERAGE", 0.02)
     return [*words, "--paths=64", "--processes=1"]
+
+
+def contest(words: list[str], patch: Patch) -> list[str]:
+    """Two contenders, a few steps."""
+    patch.setattr(race, "CONTENDERS", race.CONTENDERS[3:])
+    return [*words, "--steps=2", "--seeds=2", "--examples=12", "--hidden=1", "--processes=1"]
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
@@ -255,6 +262,8 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/study.py": (study, "verdict|z of the tables"),
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
     "scripts/published.py": (differences, "error of theirs"),
+    "scripts/autoencoder.py": (contest, "order 2 is closer by"),
+    "scripts/interpolation.py": (lambda words, patch: [*words, "--tau=1/4,1/8", "--paths=16"], "below SGD"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
