@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
-from sme.equations.base import Equation
+from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
@@ -68,6 +68,7 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
+    check_memory(optimizer)
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
@@ -122,11 +123,12 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
 
 def check_parts(problem: Problem, optimizer: Optimizer) -> None:
-    """Raise `SMEError` for what is no problem or no optimizer."""
+    """Raise `SMEError` for what is no problem or no optimizer, or one whose memory no expansion in `τ` follows."""
     if not isinstance(problem, Problem):
         raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+    check_memory(optimizer)
 
 
 def by_signs(optimizer: Optimizer) -> bool:
