@@ -104,8 +104,7 @@ class Averaged(SlavedMemory):
         if order != 1:
             raise SMEError("the averaged field is a model of order 1: use order=1, or without noise 'backward'")
         if not isinstance(problem.noise, GaussianNoise):
-            raise SMEError("the averaged field is known for Gaussian noise, of which the variance in each coordinate says all: use "
-                           "sme.GaussianNoise")
+            raise SMEError("the averaged field is known for Gaussian noise alone, whose variances say all: use sme.GaussianNoise")
         self.pool = _pool(*self.betas, self.late)
 
     def velocity(self, theta: Paths) -> Paths:
@@ -129,8 +128,8 @@ def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
     longest = max(beta1, beta2)
     steps = late + max(1, math.ceil(0.5 * math.log(CUT / (1 - longest)) / math.log(longest))) if longest > 0 else late + 1
     if steps > LONGEST:
-        raise SMEError(f"β = {longest:g} remembers {steps} steps, more than the {LONGEST} that are averaged over: a memory as long "
-                       "as this is a variable of its own, use memory=1 with its equation")
+        raise SMEError(f"β = {longest:g} remembers {steps} steps, more than the {LONGEST} that are averaged over: it is "
+                       "a variable of its own, use memory=1 and its equation")
     ages = np.arange(steps)
     first = (1 - beta1) * beta1**ages
     second = np.where(ages < late, 0.0, (1 - beta2) * beta2 ** (ages - late + 0.0))
