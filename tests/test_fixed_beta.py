@@ -8,8 +8,9 @@ import torch
 from scipy import integrate, stats
 
 import sme
-from sme import recipe
+from sme import controls, paired, recipe
 from sme.controls import responses
+from sme.equations import averaged
 from sme.equations.averaged import Averaged
 from sme.equations.backward import Backward, check_start
 from sme.equations.registry import equation
@@ -283,3 +284,69 @@ def test_a_root_of_nothing_is_no_obstacle():
     optimizer = sme.Adam(c1=0.5, c2=0.4, memory=0, v_floor=0)
     ode = Backward(slope_problem([0.0, 1.0], [0.0, 0.0]), optimizer, 0.1, 2, "none")
     assert ode.velocity(torch.zeros(1, 2, dtype=torch.float64)).tolist() == [[0.0, pytest.approx(-1 / 1.1)]]
+
+
+# both in a study
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Few paths, and a coarser quadrature."""
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
+    monkeypatch.setattr(averaged, "POINTS", 10)
+    averaged._pool.cache_clear()
+    yield
+    averaged._pool.cache_clear()
+
+
+ONE = {"theta": torch.tensor([0.8], dtype=torch.float64)}
+
+
+def test_the_averaged_field_is_of_order_1_and_its_bars_are_narrower_by_control_variates(tiny, monkeypatch):
+    def measured():
+        study = sme.weak_error(sme.Polynomial(noise=0.4), sme.Adam(c1=0.5, c2=0.5, memory=0), model="averaged", horizon=0.25,
+                               tau=[1 / 16, 1 / 32, 1 / 64], start=ONE, paths=1)
+        return study, study.errors.query("observable == 'mean theta'").sort_values("tau")
+
+    study, errors = measured()
+    assert study.folder is None
+    assert "averaged" in str(study)
+    assert set(study.errors["observable"]) == {"|theta|^2", "mean theta", "loss"}
+    error, bar = errors["error"].to_numpy(), errors["stderr"].to_numpy()
+    assert (error > 20 * bar).all()  # m starts at 0: behind by some 1/c₁ steps
+    assert error[1] / error[0] == pytest.approx(2, abs=0.3)
+    monkeypatch.setattr(controls, "LONGEST", 0)
+    _, plain = measured()
+    other, wide = plain["error"].to_numpy(), plain["stderr"].to_numpy()
+    assert (np.abs(other - error) < 4 * wide).all()
+    assert (wide > 1.5 * bar).all()
+
+
+def test_the_backward_equation_is_of_order_2_in_a_study(tiny):
+    start = {**ONE, "m": 0 * ONE["theta"], "v": 0 * ONE["theta"]}
+    study = sme.weak_error(sme.Polynomial(noise=0), TORCHS, model="backward", order=[1, 2], horizon=0.25,
+                           tau=[1 / 16, 1 / 32, 1 / 64, 1 / 128], start=start, paths=1)
+    slopes = study.slopes.query("observable == 'mean theta'").set_index("order")
+    assert slopes["verdict"].tolist() == ["consistent", "consistent"]
+    assert slopes.loc[2, "slope"] == pytest.approx(2, abs=0.1)
+    assert (study.errors["stderr"] == 0).all()
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"observables": "|v|^2"}, ["'|v|^2'", "'v'", "model='averaged' describes only theta"]),
+    ({"observables": {"m": lambda s: s["m"].sum(-1)}}, ["'m'", "describes only theta"]),
+    ({"order": 2}, ["order of model='averaged' must be 1"]),
+    ({"regime": "batch_equivalent"}, ["model='averaged'", "batch_equivalent", "memory=0"]),
+    ({"optimizer": sme.SGD()}, ["model='averaged'", "RMSProp, Adam and their W"]),
+    ({"optimizer": sme.Adam()}, ["fixed decays, memory = 0", "memory = 1"]),
+    ({"model": "sme"}, ["memory = 0", "'averaged'", "'backward'"]),
+    ({"model": "ode"}, ["memory = 0", "'averaged'", "'backward'"]),
+    ({"model": "backward"}, ["noise of 0"]),
+    ({"model": "backward", "problem": sme.Polynomial(noise=0)}, ["start.m=[0.95", "order=1"]),
+])
+def test_studies_refuse(tiny, given, words):
+    parts = {"problem": sme.Polynomial(), "optimizer": sme.Adam(c1=0.5, c2=0.5, memory=0), "model": "averaged", "tau": [1 / 16],
+             "start": ONE, "paths": 1, **given}
+    with pytest.raises(sme.SMEError) as caught:
+        sme.weak_error(parts.pop("problem"), parts.pop("optimizer"), **parts)
+    for word in words:
+        assert word in str(caught.value)

@@ -8,6 +8,7 @@ from sme.errors import SMEError
 from sme.laws.base import Paths
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.rmsprop import RMSProp
 from sme.problems.base import Problem
 
@@ -42,8 +43,9 @@ class Backward(SlavedMemory):
 
     def velocity(self, theta: Paths) -> Paths:
         g, decay = self.problem.gradient(theta), self.decay
+        averaged, inside, outside = self.places
         square = (g * g).clamp(min=TINY)
-        p = self.preconditioned(square)
+        p = preconditioner(square + averaged, outside, self.optimizer.v_floor, inside)
         field = g * p.value + decay * theta
         if self.order == 1:
             return -field

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from sme.equations import averaged
 from sme.equations.adam import BatchEquivalentAdam
+from sme.equations.backward import Backward, check_start
 from sme.equations.base import Equation
 from sme.equations.compagnoni import (
     BallisticCompagnoniAdam,
@@ -23,7 +25,7 @@ from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, State
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.signsgd import SignSGD
@@ -62,6 +64,8 @@ class Model:
         from the problem, the optimizer, the regime and `brownian` to what is claimed.
     fields
         those of the optimizer's that it describes; None: all.
+    start
+        raises `SMEError` for a start from which it is not of order 2; None: there is no such.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Model:
     orders: tuple[int, ...] = (1,)
     brownian: tuple[str, ...] = ("independent",)
     fields: tuple[str, ...] | None = None
+    start: Callable[[Problem, Optimizer, State], None] | None = None
 
     def check(self, optimizer: Optimizer, regime: Regime) -> Kind:
         """The class of the equation; None for that of the registry.
@@ -159,6 +164,11 @@ def _table(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]]) -> Ca
     return kind
 
 
+def _fixed(equation: type[Equation]) -> Callable[[Optimizer, Regime], Kind]:
+    """Of the rules whose memory is slaved when their decays are fixed, in the ballistic regime."""
+    return lambda optimizer, regime: equation if type(optimizer) in averaged.RULES and regime == BALLISTIC else None
+
+
 def _skewed(problem: Problem, regime: Regime) -> Claim:
     """Order 1, but for skewed noise that is not small."""
     return Claim(0.5 if problem.noise.skewed and regime == BATCH_EQUIVALENT else 1)
@@ -219,4 +229,8 @@ MODELS = {each.name: each for each in (
     Model("compagnoni", _COMPAGNONI, "RMSProp, RMSPropW, Adam and AdamW, with ε outside the root, and SignSGD", _compagnoni),
     Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", _ode,
           brownian=("none",)),
+    Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, with memory=0", _ode, brownian=("none",),
+          fields=("theta",)),
+    Model("backward", _fixed(Backward), "RMSProp, Adam and their W, with memory=0 and without noise", lambda *_: Claim(2), ORDERS,
+          ("none",), ("theta",), check_start),
 )}

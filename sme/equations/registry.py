@@ -61,6 +61,7 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, order, brownian)
+    check_memory(optimizer, kind.exponent if kind else 1.0)
     if kind is not None:
         return kind(problem, optimizer, tau, order, brownian)
     _check_own(problem, optimizer, regime, order, brownian)
@@ -69,7 +70,6 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
-    check_memory(optimizer)
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
