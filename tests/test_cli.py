@@ -126,6 +126,7 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["problem=wells", "problem.noise=gaussian", "problem.scale=0.5", "regime=batch_equivalent", "order=1"],
     ["regime=batch_equivalent", "problem=polynomial"],
     ["brownian=none", "order=1"],
+    ["model=compagnoni", "regime=batch_equivalent", "optimizer=rmspropw", "order=null", "brownian=null"],
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],

@@ -64,6 +64,8 @@ class Model:
         from the problem, the optimizer, the regime and `brownian` to what is claimed.
     fields
         those of the optimizer's that it describes; None: all.
+    memory
+        the memory exponent of the optimizers that it is for: at 0, their memory is slaved, and no one-step test applies.
     start
         raises `SMEError` for a start from which it is not of order 2; None: there is no such.
     """
@@ -75,6 +77,7 @@ class Model:
     orders: tuple[int, ...] = (1,)
     brownian: tuple[str, ...] = ("independent",)
     fields: tuple[str, ...] | None = None
+    memory: float = 1.0
     start: Callable[[Problem, Optimizer, State], None] | None = None
 
     def check(self, optimizer: Optimizer, regime: Regime) -> Kind:
@@ -230,7 +233,7 @@ MODELS = {each.name: each for each in (
     Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", _ode,
           brownian=("none",)),
     Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, with memory=0", _ode, brownian=("none",),
-          fields=("theta",)),
+          fields=("theta",), memory=0.0),
     Model("backward", _fixed(Backward), "RMSProp, Adam and their W, with memory=0 and without noise", lambda *_: Claim(2), ORDERS,
-          ("none",), ("theta",), check_start),
+          ("none",), ("theta",), 0.0, check_start),
 )}

@@ -146,7 +146,8 @@ def check_known(optimizer: Optimizer, regime: Regime) -> None:
     """Raise `SMEError` for a rule of signs whose moments are not known."""
     if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
         raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
-                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
+                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime; in the "
+                       "batch-equivalent one model='compagnoni' has an equation of SignSGD")
 
 
 def _check(problem: Problem, order: int, brownian: str) -> None:
