@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 import sme
-from sme import duel, paired
+from sme import duel, paired, panels, panels_picture
 from sme.equations import compagnoni, malladi
 from sme.equations.models import MODELS, UNCLAIMED
 from sme.equations.registry import equation
@@ -233,6 +235,12 @@ def test_a_study_of_a_model_is_named_after_it_and_grows(monkeypatch, tmp_path, u
     assert list(found.errors["tau"]) == [0.25, 0.125]
     assert found.specification().model is MODELS["malladi"]
     assert UNCLAIMED in found.slopes["note"][0]
+    study("sme", order=1, results=tmp_path, observables=["mean v"])
+    monkeypatch.setattr(panels_picture, "errors", lambda *_: None)
+    panels.errors(tmp_path, "both", [])
+    shown = pd.read_csv(tmp_path / "panels" / "both.csv")
+    assert set(shown["equation"]) == {"order 1", "order 1, malladi"}
+    assert shown["setting"].nunique() == 1
     assert len({Specification.of(sme.Quadratic(), sme.RMSProp(), SMALL, None, 1.0, START, None, None, name).name
                 for name in MODELS}) == len(MODELS)
 
@@ -243,8 +251,14 @@ def test_a_model_without_a_leading_term_is_inconsistent(monkeypatch):
     assert set(found.slopes["verdict"]) == {"inconsistent"}
     assert (found.slopes["slope_high"] < 0.3).all()
     assert "v lacks the gradient's square" in found.slopes["note"][0]
-    assert "limit 0.09" in found.slopes["note"][1]
     assert "No order claimed: " in str(found)
+    low, high = map(float, re.search(r"limit [\d.]+ \[([\d.]+), ([\d.]+)\]", found.slopes["note"][1]).groups())
+    whole, lacking = (made(name, sme.RMSProp(), SMALL, where=sme.Quadratic()) for name in ("ode", "malladi"))
+    begin, flow = torch.tensor([1.0, 0.5, 1.0, 1.0], dtype=torch.float64), []
+    for one in (whole, lacking):  # the limit is that of both drifts, without noise
+        ends = solve_ivp(lambda t, x, one=one: one.drift(t, torch.from_numpy(x)[None])[0].numpy(), (0, 0.25), begin, rtol=1e-8)
+        flow.append(ends.y[2:, -1].mean())
+    assert low < flow[0] - flow[1] < high
 
 
 def test_the_mean_of_a_quadratic_needs_no_noise(monkeypatch):
