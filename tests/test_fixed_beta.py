@@ -94,6 +94,14 @@ def test_only_another_memory_is_told():
     assert sme.Adam(memory=2).describe()["memory"] == 2.0
 
 
+@pytest.mark.parametrize("memory", [0, 0.5, 1])
+def test_torchs_settings_are_kept_by_every_memory(memory):
+    given = sme.Hyperparameters("adam", lr=0.01, beta1=0.9, beta2=0.95)
+    scaled = given.scaled("batch_equivalent", memory=memory)
+    found = sme.Hyperparameters.physical(scaled.optimizer, "batch_equivalent", scaled.tau)
+    assert (found.beta1, found.beta2) == (pytest.approx(0.9), pytest.approx(0.95))
+
+
 def test_responses_differentiate_the_rule_with_its_memory():
     optimizer, tau = sme.Adam(memory=0.5, bias_correction=True, denominator="updated"), 1 / 16
     start = {"theta": THETA[:1], "m": 0.1 + 0 * THETA[:1], "v": 0.6 + 0 * THETA[:1]}
