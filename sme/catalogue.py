@@ -73,8 +73,8 @@ def modelled(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.
         for an unknown optimizer.
     """
     chosen = [each for each in _variants(optimizers or MODELLED) if getattr(each, "denominator", "previous") == "previous"]
-    work = [(model, optimizer, regime, noise) for model in MODELS for optimizer in chosen for regime in REGIMES
-            for noise in (INDEPENDENT, *NOISES)]
+    work = [(model, optimizer, regime, noise) for model in MODELS if MODELS[model].memory == 1
+            for optimizer in chosen for regime in REGIMES for noise in (INDEPENDENT, *NOISES)]
     rows = tqdm(spread(_modelled, work, processes), total=len(work), unit="row", disable=None, leave=False)
     return pd.DataFrame(list(rows))
 

@@ -114,8 +114,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     SMEError
         for an equation that does not exist, wrong states, or noise that cannot be summed over.
     """
-    check_parts(problem, optimizer)
     place, chosen = named(regime), by_name(model)
+    if chosen.memory != 1:
+        raise SMEError(f"one step says nothing of model='{model}', whose memory follows θ over many: sme.weak_error measures its "
+                       "order")
+    check_parts(problem, optimizer)
     if kind is not None and model != OWN:
         raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)

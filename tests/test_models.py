@@ -186,8 +186,9 @@ def test_the_moment_test_sees_a_wrong_model(kind, scaling):
 
 def test_the_table_of_models_proves_what_is_claimed():
     table = pd.read_csv(RESULTS / "models.csv", keep_default_na=False, na_values=[""])
-    assert set(table["model"]) == set(MODELS)
-    assert len(table) == len(MODELS) * 4 * 2 * 4
+    tested = {name for name, each in MODELS.items() if each.memory == 1}
+    assert set(table["model"]) == tested
+    assert len(table) == len(tested) * 4 * 2 * 4
     held = table.dropna(subset="proved")
     assert (held["claimed"] == held["proved"]).all()
     assert set(held[held["model"] == "compagnoni"]["proved"]) == {0, 0.5, 1}

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from sme.equations import averaged
 from sme.equations.adam import BatchEquivalentAdam
+from sme.equations.backward import Backward, check_start
 from sme.equations.base import Equation
 from sme.equations.compagnoni import (
     BallisticCompagnoniAdam,
@@ -27,7 +29,7 @@ from sme.inputs import number, several
 from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, State
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.signsgd import SignSGD
@@ -66,6 +68,10 @@ class Model:
         from the problem, the optimizer, the regime and `brownian` to what is claimed.
     fields
         those of the optimizer's that it describes; None: all.
+    memory
+        the memory exponent of the optimizers that it is for: at 0, their memory is slaved, and no one-step test applies.
+    start
+        raises `SMEError` for a start from which it is not of order 2; None: there is no such.
     """
 
     name: str
@@ -75,6 +81,8 @@ class Model:
     orders: tuple[int, ...] = (1,)
     brownian: tuple[str, ...] = ("independent",)
     fields: tuple[str, ...] | None = None
+    memory: float = 1.0
+    start: Callable[[Problem, Optimizer, State], None] | None = None
 
     def check(self, optimizer: Optimizer, regime: Regime) -> Kind:
         """The class of the equation; None for that of the registry.
@@ -161,6 +169,11 @@ def _table(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]]) -> Ca
     return kind
 
 
+def _fixed(equation: type[Equation]) -> Callable[[Optimizer, Regime], Kind]:
+    """Of the rules whose memory is slaved when their decays are fixed, in the ballistic regime."""
+    return lambda optimizer, regime: equation if type(optimizer) in averaged.RULES and regime == BALLISTIC else None
+
+
 def _skewed(problem: Problem, regime: Regime) -> Claim:
     """Order 1, but for skewed noise that is not small."""
     return Claim(0.5 if problem.noise.skewed and regime == BATCH_EQUIVALENT else 1)
@@ -221,4 +234,8 @@ MODELS = {each.name: each for each in (
     Model("compagnoni", _COMPAGNONI, "RMSProp, RMSPropW, Adam and AdamW, with ε outside the root, and SignSGD", _compagnoni),
     Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", _ode,
           brownian=("none",)),
+    Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, with memory=0", _ode, brownian=("none",),
+          fields=("theta",), memory=0.0),
+    Model("backward", _fixed(Backward), "RMSProp, Adam and their W, with memory=0 and without noise", lambda *_: Claim(2), ORDERS,
+          ("none",), ("theta",), 0.0, check_start),
 )}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
-from sme.equations.base import Equation
+from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
@@ -61,6 +61,7 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, order, brownian)
+    check_memory(optimizer, kind.exponent if kind else 1.0)
     if kind is not None:
         return kind(problem, optimizer, tau, order, brownian)
     _check_own(problem, optimizer, regime, order, brownian)
@@ -126,11 +127,12 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
 
 def check_parts(problem: Problem, optimizer: Optimizer) -> None:
-    """Raise `SMEError` for what is no problem or no optimizer."""
+    """Raise `SMEError` for what is no problem or no optimizer, or one whose memory no expansion in `τ` follows."""
     if not isinstance(problem, Problem):
         raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+    check_memory(optimizer)
 
 
 def by_signs(optimizer: Optimizer) -> bool:
