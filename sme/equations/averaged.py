@@ -106,7 +106,7 @@ class Averaged(SlavedMemory):
         if not isinstance(problem.noise, GaussianNoise):
             raise SMEError("the averaged field is known for Gaussian noise, of which the variance in each coordinate says all: use "
                            "sme.GaussianNoise")
-        self.pool = _pool(*self.betas, self.late)
+        self.pool = pool(*self.betas, self.late)
 
     def velocity(self, theta: Paths) -> Paths:
         a, b, c = self.pool.to(theta.device)
@@ -118,7 +118,7 @@ class Averaged(SlavedMemory):
 
 
 @functools.lru_cache(maxsize=8)
-def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
+def pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
     """Scrambled Sobol points of `(A, B, C)`, and `(−A, −B, C)`; what is older than the cut has its mean, 0 or 1.
 
     Raises
