@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,13 +29,6 @@ SURE = 3.0
 """standard errors beyond which a difference is seen"""
 
 
-class Ends(NamedTuple):
-    """`θ²` at the end of pairs of runs: of the discrete run, and of the limit on the same noise."""
-
-    discrete: Tensor
-    limit: Tensor
-
-
 @dataclass(frozen=True)
 class Atlas:
     """What `atlas` finds.
@@ -46,8 +38,7 @@ class Atlas:
     cells
         `optimizer noise memory limit`, the limiting equations, the exponents of one step's moments, `rate` (the power of `τ` with
         which the difference falls, between the coarsest and the finest step size at which it is seen; none if it is seen at fewer
-        than two), the difference at the finest step size, and `nearest`: the limit, of all the optimizer's, to which the
-        discrete run is nearest there, those that are one and the same for `θ` counted as one.
+        than two), the difference at the finest step size, and `extrapolated`, its value at `τ → 0` by a series in `√τ`.
     differences
         `optimizer noise memory tau difference stderr`: `E θ²` of the discrete run less that of the limit, both on the same
         noise and grid, summed over coordinates.
@@ -70,10 +61,11 @@ class Atlas:
         shown = self.cells[[*KEYS, "limit"]].assign(
             rate=[f"{rate:.2f}" if math.isfinite(rate) else "–" for rate in self.cells["rate"]],
             difference=[f"{d:.1e} ± {s:.0e}" for d, s in zip(self.cells["difference"], self.cells["stderr"], strict=True)],
-            nearest=self.cells["nearest"])
+            extrapolated=[f"{d:.1e} ± {s:.0e}" for d, s in zip(self.cells["extrapolated"], self.cells["extrapolated_stderr"],
+                                                               strict=True)])
         words = ("∇ = ∇f(θ), σ = diag Σ; M and V are the averages of few steps, at their stationary law. rate: the difference in "
-                 f"E θ² to the discrete run falls like τ^rate; difference: at τ = {finest:g}; nearest: the limit that the "
-                 "discrete run is nearest to there.")
+                 f"E θ² to the discrete run falls like τ^rate; difference: at τ = {finest:g}; extrapolated: at τ → 0, by a "
+                 "series in √τ.")
         return "\n\n".join([grid(shown, style), words, str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
@@ -127,20 +119,15 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
         given = {name: field for name, field in start.items() if name in optimizer.fields}
         state = initial(optimizer, given, problem.dim)
         limits = {cell: Limit(cell, problem, optimizer, state) for cell in cells}
-        ends: dict[Cell, Tensor] = {}
         for cell in cells:
             found = [_run(limits[cell], count, horizon, pairs, seed) for count in steps]
-            ends[cell] = found[-1].discrete
-            table = pd.DataFrame([(horizon / count, *_mean(each.discrete - each.limit))
-                                  for count, each in zip(steps, found, strict=True)], columns=["tau", "difference", "stderr"])
+            table = pd.DataFrame([(horizon / count, *_mean(each)) for count, each in zip(steps, found, strict=True)],
+                                 columns=["tau", "difference", "stderr"])
             names = {"optimizer": optimizer.name, "noise": cell.noise, "memory": cell.memory}
             parts.append(table.assign(**names))
             rows.append({**names, "limit": limits[cell].text(), **cell.exponents(problem, optimizer, state), "rate": _rate(table),
-                         **table.iloc[-1][["difference", "stderr"]].to_dict(), "end": float(found[-1].limit.mean())})
+                         **table.iloc[-1][["difference", "stderr"]].to_dict(), **_extrapolated(table)})
             work.update()
-        near = [row for row in rows if row["optimizer"] == optimizer.name]
-        for cell, row in zip(cells, near, strict=True):
-            row["nearest"] = _nearest(float(ends[cell].mean()), row, near)
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
     made = Atlas("atlas", seed, pd.DataFrame(rows), differences, effort.folder(results) / "atlas" if results is not None else None)
@@ -178,9 +165,9 @@ def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[floa
     return sorted(set(steps))
 
 
-def _run(limit: Limit, steps: int, horizon: float, pairs: int, seed: int) -> Ends:
-    """Discrete run and limit through all steps on the same noise."""
-    tau, generator = horizon / steps, torch.Generator().manual_seed(seed)
+def _run(limit: Limit, steps: int, horizon: float, pairs: int, seed: int) -> Tensor:
+    """`θ²` of the discrete run less that of the limit at the end, both on the same noise, a mean for each pair."""
+    tau, generator = horizon / steps, torch.Generator().manual_seed(int(np.random.SeedSequence([seed, steps]).generate_state(1)[0]))
     chain = Chain(limit.problem, limit.optimizer, limit.cell.regime, tau)
     runs = 2 * pairs if limit.cell.noisy else 1
     one = {name: field.expand(2 * pairs, -1).contiguous() for name, field in limit.start.items()}
@@ -191,7 +178,7 @@ def _run(limit: Limit, steps: int, horizon: float, pairs: int, seed: int) -> End
         one, _ = chain.step(one, z, k)
         other = limit.step(other, tau, tau**0.5 * z[:runs])
     ends = [state["theta"].square().sum(-1) for state in (one, other)]
-    return Ends(*(end.expand(2 * pairs).unflatten(0, (2, pairs)).mean(0) for end in ends))
+    return (ends[0] - ends[1]).unflatten(0, (2, pairs)).mean(0)
 
 
 def _mean(pairs: Tensor) -> tuple[float, float]:
@@ -207,8 +194,9 @@ def _rate(table: pd.DataFrame) -> float:
     return float(np.log(abs(first["difference"] / last["difference"])) / np.log(first["tau"] / last["tau"]))
 
 
-def _nearest(end: float, own: dict, near: Sequence[dict]) -> str:
-    """The limit whose end is nearest to the discrete run's; its own where another is as near by chance or the same."""
-    best = min(near, key=lambda row: abs(row["end"] - end))
-    apart = abs(best["end"] - end) - abs(own["end"] - end)
-    return "its own" if abs(apart) <= SURE * own["stderr"] else f"{best['noise']}, {best['memory']}"
+def _extrapolated(table: pd.DataFrame) -> dict[str, float]:
+    """The difference at `τ → 0`, by the series in `√τ` with as many terms as there are step sizes."""
+    powers = (table["tau"].to_numpy()[:, None] ** 0.5) ** np.arange(len(table))
+    weights = np.linalg.inv(powers)[0]
+    return {"extrapolated": float(weights @ table["difference"]),
+            "extrapolated_stderr": float(np.sqrt(weights**2 @ table["stderr"] ** 2))}

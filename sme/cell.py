@@ -176,10 +176,10 @@ class Limit:
 
     def text(self) -> str:
         """The equations, as they are printed."""
-        return text(self.cell, self.momentum)
+        return equations(self.cell, self.momentum)
 
 
-def text(cell: Cell, momentum: bool) -> str:
+def equations(cell: Cell, momentum: bool) -> str:
     """The limiting equations of a cell as they are printed; `∇ = ∇f(θ)`, `σ = diag Σ`, `M` and `V` what few steps remember."""
     square, c = "∇² + σ" if cell.noise == "ballistic" else "σ", "c₂" if momentum else "c"
     inner = " + ".join([*(["∇ dt"] if cell.driven else []), *(["S dW"] if cell.noisy else [])])

@@ -59,6 +59,8 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     if setup.start["theta"].device.type != "cpu":
         raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
     equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
+    if any(each.shared for each in equations):
+        raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
     second = max(each.second for each in equations)
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
     width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)

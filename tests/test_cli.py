@@ -126,10 +126,13 @@ OPTIONS = [  # those of the documentation's own commands are in test_commands.py
     ["problem=wells", "problem.noise=gaussian", "problem.scale=0.5", "regime=batch_equivalent", "order=1"],
     ["regime=batch_equivalent", "problem=polynomial"],
     ["brownian=none", "order=1"],
+    ["model=compagnoni", "regime=batch_equivalent", "optimizer=rmspropw", "order=null", "brownian=null"],
     ["optimizer=signum", "start.m=-0.5"],
     ["optimizer=adamw", "optimizer.decay=0.5", "optimizer.eps_mode=inside", "order=1"],
     ["experiment=wells", "tau=[1/8,1/16]", "paths=1"],
     ["experiment=published_quadratic", "tau=[1/4,1/8]", "horizon=1", "times=[0.5,1]", "order=2"],
+    ["optimizer=adam", "optimizer.memory=0", "optimizer.c1=0.5", "optimizer.c2=0.3", "model=averaged", "observables=loss"],
+    ["optimizer=rmspropw", "optimizer.memory=0", "problem.noise=0", "model=backward", "order=1"],
     ["tau=1/8", "paths=null", "tolerance=0.9"],
     ["times=[0.125,0.25]", "observables=[loss,mean v]", "seed=4", "budget_s=1000"],
 ]

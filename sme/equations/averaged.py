@@ -16,14 +16,17 @@ from sme.errors import SMEError
 from sme.laws.base import Paths
 from sme.laws.gaussian import GaussianNoise
 from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
 from sme.optimizers.decay import DecoupledDecay
-from sme.optimizers.preconditioner import Preconditioner, places, preconditioner
+from sme.optimizers.preconditioner import above, floor, places
 from sme.optimizers.rmsprop import RMSProp
+from sme.optimizers.rmspropw import RMSPropW
 from sme.problems.base import Problem
 
 POINTS = 14
-"""2 to this are the points of the quadrature, each with its antithetic partner: the field to some 1e-5"""
+"""2 to this are the points of the quadrature, each with its antithetic partner: the field to a few 1e-5"""
+RULES = (RMSProp, RMSPropW, Adam, AdamW)
 CUT = 1e-9
 """of the variance of the average of squares, in units of `Σ²`, at which its memory is cut off"""
 LONGEST = 8192
@@ -44,7 +47,7 @@ class SlavedMemory(Equation):
     optimizer: RMSProp | Adam
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
-        if not isinstance(optimizer, RMSProp | Adam):
+        if type(optimizer) not in RULES:
             raise SMEError(f"{type(self).__name__.lower()} models RMSProp, Adam and their W, not {optimizer.name}")
         super().__init__(problem, optimizer, tau, order, "none")
 
@@ -75,12 +78,11 @@ class SlavedMemory(Equation):
         """`λ` of the weight decay."""
         return self.optimizer.decay if isinstance(self.optimizer, DecoupledDecay) else 0.0
 
-    def preconditioned(self, square: Tensor) -> Preconditioner:
-        """`P(v)` and `P'(v)` at `v`, the average of squares, to which `eps_mode="average"` adds `ε`."""
+    @property
+    def places(self) -> tuple[float, float, float]:
+        """What is added to the average of squares, under the root and to the root."""
         outside, inside = places(self.optimizer.eps, self.optimizer.eps_mode)
-        if self.optimizer.eps_mode == "average":
-            square = square + self.optimizer.eps
-        return preconditioner(square, outside, self.optimizer.v_floor, inside)
+        return self.optimizer.eps if self.optimizer.eps_mode == "average" else 0.0, float(inside or 0.0), float(outside)
 
 
 class Averaged(SlavedMemory):
@@ -99,22 +101,25 @@ class Averaged(SlavedMemory):
         unless the noise is Gaussian, the order 1, and no memory is beyond `LONGEST` steps.
     """
 
+    shared = True
+
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         super().__init__(problem, optimizer, tau, order, brownian)
         if order != 1:
             raise SMEError("the averaged field is a model of order 1: use order=1, or without noise 'backward'")
         if not isinstance(problem.noise, GaussianNoise):
-            raise SMEError("the averaged field is known for Gaussian noise, of which the variance in each coordinate says all: use "
-                           "sme.GaussianNoise")
+            raise SMEError("the averaged field is known for Gaussian noise alone, whose variances say all: use sme.GaussianNoise")
         self.pool = pool(*self.betas, self.late)
 
     def velocity(self, theta: Paths) -> Paths:
         a, b, c = self.pool.to(theta.device)
         g, sigma = self.problem.gradient(theta).unsqueeze(-1), self.law.variance(theta).unsqueeze(-1)
         deviation = sigma.sqrt()
-        square = (g * g + 2 * g * deviation * b + sigma * c).clamp(min=0)  # below by rounding alone
-        mean = ((g + deviation * a) * self.preconditioned(square).value).mean(-1)
-        return -mean - self.decay * theta
+        averaged, inside, outside = self.places
+        v = (g * g + averaged + 2 * g * deviation * b + sigma * c).clamp(min=0)  # below by rounding alone
+        level = self.optimizer.v_floor
+        root = ((v if above(v, level) else floor(v, level)) + inside).sqrt() + outside
+        return -((g + deviation * a) / root).mean(-1) - self.decay * theta
 
 
 @functools.lru_cache(maxsize=8)
@@ -129,8 +134,8 @@ def pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
     longest = max(beta1, beta2)
     steps = late + max(1, math.ceil(0.5 * math.log(CUT / (1 - longest)) / math.log(longest))) if longest > 0 else late + 1
     if steps > LONGEST:
-        raise SMEError(f"β = {longest:g} remembers {steps} steps, more than the {LONGEST} that are averaged over: a memory as long "
-                       "as this is a variable of its own, use memory=1 with its equation")
+        raise SMEError(f"β = {longest:g} remembers {steps} steps, more than the {LONGEST} that are averaged over: it is "
+                       "a variable of its own, use memory=1 and its equation")
     ages = np.arange(steps)
     first = (1 - beta1) * beta1**ages
     second = np.where(ages < late, 0.0, (1 - beta2) * beta2 ** (ages - late + 0.0))

@@ -8,6 +8,8 @@ from sme.errors import SMEError
 from sme.laws.base import Paths
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.preconditioner import preconditioner
+from sme.optimizers.rmsprop import RMSProp
 from sme.problems.base import Problem
 
 CLOSE = 1e-9
@@ -31,19 +33,19 @@ class Backward(SlavedMemory):
     Raises
     ------
     SMEError
-        unless the noise is 0.
+        unless there is no noise.
     """
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         super().__init__(problem, optimizer, tau, order, brownian)
         if not self.law.constant or bool(self.law.variance(torch.zeros(1, problem.dim, dtype=torch.float64)).any()):
-            raise SMEError("backward error analysis of fixed decays needs noise 0, the full batch: give noise 0, or model the noise "
-                           "by 'averaged', to order 1")
+            raise SMEError("'backward' is for the full batch: give a noise of 0, or 'averaged', which is of order 1 with noise")
 
     def velocity(self, theta: Paths) -> Paths:
         g, decay = self.problem.gradient(theta), self.decay
+        averaged, inside, outside = self.places
         square = (g * g).clamp(min=TINY)
-        p = self.preconditioned(square)
+        p = preconditioner(square + averaged, outside, self.optimizer.v_floor, inside)
         field = g * p.value + decay * theta
         if self.order == 1:
             return -field
@@ -55,9 +57,10 @@ class Backward(SlavedMemory):
 def check_start(problem: Problem, optimizer: Optimizer, start: State) -> None:
     """Raise `SMEError` unless `Backward` is of order 2 from this start.
 
-    It is from `v = ∇f∘∇f` (and `ε` more with `eps_mode="average"`) and `m = ∇f` without bias correction; and with it, the updated
-    denominator and the clock `(1, 1)` from `m = v = 0`, if what the floor would lift is lifted in no step.
+    It is from `m = ∇f` and `v = ∇f∘∇f` (and `ε` more with `eps_mode="average"`) without bias correction; and with it, the
+    updated denominator and the clock `(1, 1)`, from `m = v = 0`, if no first `v` is below the floor.
     """
+    assert isinstance(optimizer, RMSProp | Adam)
     g = problem.gradient(start["theta"].unsqueeze(0))[0]
     square = g * g + (optimizer.eps if optimizer.eps_mode == "average" else 0.0)
     if isinstance(optimizer, Adam) and optimizer.bias_correction:

@@ -42,12 +42,15 @@ class Equation(ABC):
         whether the noise is `O(√τ)`.
     exponent
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
+    shared
+        whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
     latex
         of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
 
     small_noise: ClassVar[bool]
     exponent: ClassVar[float] = 1.0
+    shared: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
