@@ -17,7 +17,7 @@ from sme.cell import MEMORIES, NOISES, Cell, Limit
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.inputs import number, several, whole
-from sme.optimizers.base import Optimizer, State, initial
+from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.provenance import Provenance
 from sme.report import grid
@@ -130,7 +130,8 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
             work.update()
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
-    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, effort.folder(results) / "atlas" if results is not None else None)
+    place = effort.folder(results) / "atlas" if results is not None else None
+    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, place)
     made.save()
     return made
 
@@ -167,7 +168,8 @@ def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[floa
 
 def _run(limit: Limit, steps: int, horizon: float, pairs: int, seed: int) -> Tensor:
     """`θ²` of the discrete run less that of the limit at the end, both on the same noise, a mean for each pair."""
-    tau, generator = horizon / steps, torch.Generator().manual_seed(int(np.random.SeedSequence([seed, steps]).generate_state(1)[0]))
+    tau, key = horizon / steps, np.random.SeedSequence([seed, steps]).generate_state(1)
+    generator = torch.Generator().manual_seed(int(key[0]))
     chain = Chain(limit.problem, limit.optimizer, limit.cell.regime, tau)
     runs = 2 * pairs if limit.cell.noisy else 1
     one = {name: field.expand(2 * pairs, -1).contiguous() for name, field in limit.start.items()}

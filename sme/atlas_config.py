@@ -34,5 +34,5 @@ def explore(config: DictConfig) -> Atlas:
     optimizers = [build("optimizer", dict(node), Optimizer) for node in values["optimizers"].values()]
     start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items() if value is not None}
     torch.set_num_threads(1)  # small arrays: threads only get in each other's way
-    return atlas(problem, optimizers, start, tau=values["tau"], horizon=number("horizon", values["horizon"]), paths=values["paths"],
-                 seed=values["seed"], results=values["results"])
+    return atlas(problem, optimizers, start, tau=values["tau"], horizon=number("horizon", values["horizon"]),
+                 paths=values["paths"], seed=values["seed"], results=values["results"])

@@ -42,7 +42,8 @@ def draw(cells: pd.DataFrame, differences: pd.DataFrame, provenance: Provenance,
                     axis.set_xlabel(f"step size τ\n\n{memory}: {LENGTHS[memory]}")
             axes[row, 0].set_ylabel(f"{noise}\n{SIZES[noise]}\n\n|difference in E θ²|")
         handles: list[Any] = [Line2D([], [], color=palette[name], marker="o", ms=4, label=name) for name in optimizers]
-        handles += [Line2D([], [], color="0.5", ls=dash, lw=0.8, label=f"slope {label}") for dash, label in ((":", "½"), ("--", "1"))]
+        handles += [Line2D([], [], color="0.5", ls=dash, lw=0.8, label=f"slope {slope}")
+                    for dash, slope in ((":", "½"), ("--", "1"))]
         figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(handles), frameon=False,
                       fontsize="x-small", borderpad=0, borderaxespad=0)
         return save(figure, provenance, path)
@@ -57,8 +58,8 @@ def _cell(axis: Any, table: pd.DataFrame, palette: dict[str, Any]) -> None:
     for name, group in table.groupby("optimizer", sort=False):
         tau, size = group["tau"].to_numpy(), group["difference"].abs().to_numpy()
         bar = 1.96 * group["stderr"].to_numpy()
-        axis.errorbar(tau, size, yerr=np.stack([np.minimum(bar, 0.9 * size), bar]), fmt="o-", ms=3.5, lw=1, elinewidth=1, capsize=2,
-                      color=palette[str(name)])
+        axis.errorbar(tau, size, yerr=np.stack([np.minimum(bar, 0.9 * size), bar]), fmt="o-", ms=3.5, lw=1, elinewidth=1,
+                      capsize=2, color=palette[str(name)])
     tau = np.array([table["tau"].min(), table["tau"].max()])
     top = 2 * table["difference"].abs().max()
     for power, dash in ((0.5, ":"), (1.0, "--")):

@@ -117,7 +117,7 @@ class Limit:
         return preconditioner(v, self.optimizer.eps, self.optimizer.v_floor)
 
     def _average(self) -> None:
-        """What few steps remember, averaged: the slope of the mean step in `∇f` where the noise is all, and its long-run spread."""
+        """What few steps remember, averaged: the slope of the mean step in `∇f` where the noise is all, its long-run spread."""
         decays = [1 - c for c in self.optimizer.rates().values()]
         beta1, beta2 = decays if self.momentum else (0.0, decays[0])
         self.pool = pool(beta1, beta2, 1)
