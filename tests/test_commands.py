@@ -158,6 +158,11 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def atlas(words: list[str], patch: Patch) -> list[str]:
+    """Few steps and paths."""
+    return [*words, "tau=[1/4,1/8]", "paths=4"]
+
+
 def differences(words: list[str], patch: Patch) -> list[str]:
     """One difference, a short horizon, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
@@ -250,6 +255,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),
