@@ -159,6 +159,11 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def atlas(words: list[str], patch: Patch) -> list[str]:
+    """Few steps and paths."""
+    return [*words, "tau=[1/4,1/8]", "paths=4"]
+
+
 def differences(words: list[str], patch: Patch) -> list[str]:
     """One difference, a short horizon, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
@@ -272,6 +277,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),
