@@ -58,7 +58,7 @@ def write_models(table: pd.DataFrame, folder: Path) -> None:
     """Write `models.csv`, a row for each noise law, and `models.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{_made()}\n")
+    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{made()}\n")
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
