@@ -1,4 +1,7 @@
-"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where."""
+"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where.
+
+Every claim is proved by the moment test (`scripts/check_order.py --models`); a further model is a row of `MODELS`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from sme.equations.registry import BROWNIAN, ORDERS, SKEWNESS, obstruction
 from sme.equations.rmsprop import BatchEquivalentRMSProp
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
+from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, State
@@ -88,11 +92,9 @@ class Model:
         SMEError
             if the model has none.
         """
-        if self.name == OWN:
-            return None
         mode = getattr(optimizer, "eps_mode", "outside")
         found = self.kind(optimizer, regime)
-        if found is None:
+        if found is None and self.name != OWN:
             raise SMEError(f"model='{self.name}' has no equation of {type(optimizer).__name__}"
                            f"{'' if mode == 'outside' else f' with eps_mode={mode!r}'} in the {regime.name} regime: it has "
                            f"{self.covers}. Use model='{OWN}', which has one of every smooth rule")
@@ -142,7 +144,7 @@ class Model:
                 raise SMEError(f"order{of} must be {allowed}, got {part!r}: {rest}")
             chosen.append(int(value))
         if not chosen:
-            raise SMEError(f"order is empty: give {allowed.replace(' or ', ', ', 1).replace(' (or both)', ' or both')}")
+            raise SMEError(f"order is empty: give {allowed}")
         return sorted(set(chosen))
 
 
@@ -203,8 +205,8 @@ def _compagnoni(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
 def _correlated(problem: Problem) -> bool:
     """Whether the noise of one parameter goes with that of another, at some points."""
     law, dim = problem.noise, problem.dim
-    if not law.paired:
-        return False  # every coordinate has a motion of its own
+    if isinstance(law, DiagonalNoise) or not law.paired:  # then every coordinate has a motion of its own
+        return False
     points = torch.sin(torch.arange(1.0, 3 * dim + 1, dtype=torch.float64)).reshape(3, dim)
     units = torch.eye(law.motions, dtype=torch.float64)
     columns = torch.stack([law.diffuse(points, unit.expand(3, -1)) for unit in units], -1)
