@@ -11,6 +11,7 @@ from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.laws.svag import SVAGNoise
 from sme.measure import load, weak_error
+from sme.memory.equation import IDE
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
@@ -40,6 +41,7 @@ from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
 __all__ = [
+    "IDE",
     "SGD",
     "AdaBayes",
     "AdaGrad",
