@@ -28,7 +28,8 @@ ABOUT = """The equation of an optimizer with memory, θ̇ = −F(t, g, m, v) wit
 stands (IDE) and, since its kernels are exponentials, as an ordinary equation of (θ, m, v) (ODE); time is t = k · lr, and there is
 no noise. "residual": largest |θ̇ + F| between the collocation points from t = lr on; "IDE − ODE", "run − …": the largest
 difference in θ at the steps; order 1 and 2: the modified equations of these orders in the step size, started on the run at step
-{skip}, and the IDE over the same steps (there is none for β = 0). "last step": |θₖ − θₖ₋₁| of the run at its end."""
+{skip}, and the IDE over the same steps (there is none for β = 0 or without a gradient, nor where v dies away so far that the
+explicit solver of the modified equation gives up). "last step": |θₖ − θₖ₋₁| of the run at its end."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _one(loss: str, equation: IDE, start: float, steps: int) -> tuple[dict[str, 
     row = {"loss": loss, "optimizer": rule.optimizer, "lr": rule.lr, "β₁": rule.beta1, "β₂": rule.beta2, "start": start,
            "steps": steps, "pieces": len(solution.starts), "residual": solution.residual,
            "IDE − ODE": float(np.abs(memory - ordinary).max()), "run − IDE": float(apart.max()),
-           f"run − IDE from step {SKIP}": float(apart[marks >= SKIP].max(initial=np.nan)) if len(late) else np.nan,
+           f"run − IDE from step {SKIP}": float(apart[marks >= SKIP].max()) if len(late) else np.nan,
            **{f"run − order {order}": float(np.abs(run[late] - found[order]).max()) if found else np.nan for order in (1, 2)},
            "last step": float(abs(run[-1] - run[-2]))}
     return row, Curve(loss, equation, start, marks.astype(float), run[marks], memory, modified)
