@@ -10,7 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sme.check import check_order
+from sme.equations.models import MODELS
 from sme.errors import SMEError, choose
+from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.optimizers.adabayes import AdaBayes
@@ -27,7 +29,7 @@ from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
 from sme.processes import spread
-from sme.regimes import REGIMES
+from sme.regimes import REGIMES, regime
 
 OPTIMIZERS: tuple[Optimizer, ...] = (
     SGD(), Momentum(), Nesterov(), AdaGrad(), RMSProp(), RMSProp(eps_mode="inside"), RMSProp(eps_mode="average"),
@@ -35,6 +37,8 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
 )
 EQUATIONS = {"order 1": (1, "independent"), "independent": (2, "independent"), "step memory": (2, "step_memory")}
 KEYS = ["optimizer", "denominator", "regime", "noise"]
+MODELLED = ("rmsprop", "adam", "adamw", "signsgd")
+"""the optimizers of `modelled`, where none are named"""
 
 
 def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.DataFrame:
@@ -54,6 +58,36 @@ def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd
     work = [(optimizer, regime, noise) for optimizer in chosen for regime in REGIMES for noise in NOISES]
     rows = tqdm(spread(_row, work, processes), total=len(work), unit="row", disable=None, leave=False)
     return pd.DataFrame(list(rows))
+
+
+def modelled(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.DataFrame:
+    """`check_order` for models × optimizers × regimes × noise laws, a row for each, at the highest order that the model has.
+
+    On the problem and the noise laws of `catalogue`, and on Gaussian noise that is independent between both parameters. The
+    columns `claimed` and `proved` hold orders (NaN where there is no such equation), `in the way` what keeps it from the next.
+
+    Raises
+    ------
+    SMEError
+        for an unknown optimizer.
+    """
+    chosen = [each for each in _variants(optimizers or MODELLED) if getattr(each, "denominator", "previous") == "previous"]
+    work = [(model, optimizer, regime, noise) for model in MODELS for optimizer in chosen for regime in REGIMES
+            for noise in (INDEPENDENT, *NOISES)]
+    rows = tqdm(spread(_modelled, work, processes), total=len(work), unit="row", disable=None, leave=False)
+    return pd.DataFrame(list(rows))
+
+
+def _modelled(model: str, optimizer: Optimizer, where: str, noise: str) -> dict[str, object]:
+    row: dict[str, object] = {"model": model, "optimizer": optimizer.name, "regime": where, "noise": noise}
+    problem = NOISES[noise] if noise in NOISES else Problem(_loss, 2, DiagonalNoise(torch.tensor([0.5, 0.4])))
+    try:
+        found = check_order(problem, optimizer, where, model=model)
+    except SMEError as refusal:
+        words = str(refusal).replace(f" of {type(optimizer).__name__} in the {where} regime", " of this rule")
+        return {**row, "claimed": math.nan, "proved": math.nan, "in the way": words.replace(optimizer.name, "this rule")}
+    claim = MODELS[model].claim(problem, optimizer, regime(where), MODELS[model].motion(None))
+    return {**row, "claimed": claim.order, "proved": found.proved, "in the way": found.obstacle}
 
 
 def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
@@ -102,6 +136,7 @@ def _minibatch() -> Problem:
                    MinibatchNoise(_example, (x, y), 2))
 
 
+INDEPENDENT = "Gaussian, independent"
 NOISES = {
     "Gaussian, constant": Problem(_loss, 2, GaussianNoise(torch.tensor([[0.5, 0.2], [-0.1, 0.4]], dtype=torch.float64))),
     "Gaussian, state-dependent": Problem(_loss, 2, GaussianNoise(_factor)),

@@ -11,6 +11,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 from sme.equations.base import Equation
+from sme.equations.models import OWN
+from sme.equations.models import model as by_name
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
 from sme.inputs import number, several
@@ -31,6 +33,7 @@ ROUNDING = 1e-14
 SEEN, SEEN_SKEWED = 0.01, 0.3
 """share of the largest residual at a state below which one is left out of the rate; with skewed noise the next term is
 only `√τ` away"""
+LEFT_OUT = "the terms of order 2 are left out"
 PROVED = ((1.5, 2.0), (0.75, 1.0), (0.25, 0.5))
 """least exponent of the residual, less one, above which an order counts as proved"""
 
@@ -77,9 +80,10 @@ class OrderCheck:
         return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)
 
 
-def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int = 2, brownian: str = "independent",
+def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
+                brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None, kind: type[Equation] | None = None) -> OrderCheck:
+                tau: Sequence[float] | None = None, kind: type[Equation] | None = None, model: str = OWN) -> OrderCheck:
     """Prove the order of an equation by computation: no Monte Carlo, seconds for two parameters.
 
     The optimizer's expectation of test functions after one step, by quadrature over the noise or the
@@ -90,7 +94,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     ----------
     problem, optimizer
         what is modelled; a user's own subclass of `sme.Optimizer` too.
-    regime, order, brownian
+    regime, order, brownian, model
         as in `sme.weak_error`; skewed noise in the batch-equivalent regime may be checked at order 1.
     states
         named fields, tensors `(d,)`, or several such; default two states off every axis.
@@ -108,7 +112,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         for an equation that does not exist, wrong states, or noise that cannot be summed over.
     """
     check_parts(problem, optimizer)
-    place = named(regime)
+    place, chosen = named(regime), by_name(model)
+    if kind is not None and model != OWN:
+        raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
+    order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
+    kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
     skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
     tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
     if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
@@ -147,7 +155,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
     sizes = obstruction.sizes(points[0], t)
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
-    obstacle = _obstacle(order, proved, _proved(bare), sizes, skewed)
+    obstacle = lack if lack and proved < 1 else _obstacle(order, proved, _proved(bare), sizes, skewed)
     return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
 
 
@@ -197,7 +205,7 @@ def _proved(rate: float) -> float:
 def _obstacle(order: int, proved: float, bare: float, sizes: Mapping[str, float], skewed: bool) -> str:
     """What stands in the way of the next order."""
     if proved >= order:
-        return "" if order == 2 else "the terms of order 2 are left out"
+        return "" if order == 2 else LEFT_OUT
     if skewed:
         return f"skewness: E δ₁⊗³/6 of size {sizes['skewness']:.3g}, at half order, and T₄ of size {sizes['T₄']:.3g}"
     if bare >= order:

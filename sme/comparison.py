@@ -120,9 +120,10 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
         have = " and ".join(", ".join(f"{tau:g}" for tau in frame["tau"].unique()) or "none" for frame in tables)
         raise SMEError(f"the two studies have no step size in common (tau is {have}): give one or more, "
                        "compare(…, tau=[1/8, 1/16])")
-    spec, names = one[0], tuple(f"order {order}, {each.brownian}" for each, order in (one, other))
-    duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind), other[1], other[0].brownian)
-             for steps in grid}
+    spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
+    mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
+    duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
+                                      theirs) for steps in grid}
     if how.backend != "torchsde":
         duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
@@ -131,7 +132,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     complete, bar = True, tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False)
     try:
         with bar:
-            for steps, blocks in _compute(tasks, how):
+            for steps, blocks in _compute(tasks, how, forms=kind is None):
                 for fold, block in zip(folds[steps], blocks, strict=True):
                     fold.append(block)
                 bar.update(steps)
@@ -149,21 +150,21 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:
-    mine, theirs = ({**each[0].describe(), "brownian": None} for each in (one, other))
+    mine, theirs = ({**each[0].describe(), "brownian": None, "model": None} for each in (one, other))
     if apart := [name for name in mine if mine[name] != theirs[name]]:
         raise SMEError(f"{one[0].name} and {other[0].name} differ in {', '.join(apart)}, so they do not model the same "
-                       "discrete run: compare two orders, or two choices of brownian, of otherwise equal studies")
-    if (one[0].brownian, one[1]) == (other[0].brownian, other[1]) and not changed:
-        raise SMEError(f"both are the same equation, order {one[1]}, {one[0].brownian}: give the orders to compare, such as "
+                       "discrete run: compare two orders, two choices of brownian or two models of otherwise equal studies")
+    if (one[0].equation, one[1]) == (other[0].equation, other[1]) and not changed:
+        raise SMEError(f"both are the same equation, order {one[1]}, {one[0].equation}: give the orders to compare, such as "
                        "orders=(2, 1), or another study")
 
 
-def _compute(tasks: list[tuple[Duel, int]], how: Effort) -> Iterator[tuple[int, list[tuple[Moments, int]]]]:
+def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterator[tuple[int, list[tuple[Moments, int]]]]:
     ready = {}
     for duel, _ in tasks:
         if duel.steps not in ready:
             # one term apart, the paths are so near that the noise needs no control variates
-            ready[duel.steps] = prepared(duel) if duel.kind is None else duel
+            ready[duel.steps] = prepared(duel) if forms else duel
     work = [(ready[duel.steps], how.seed, shard) for duel, shard in sorted(tasks, key=lambda task: -task[0].steps)]
     yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 

@@ -31,14 +31,14 @@ FINEST = 256
 class Duel(Setup):
     """A setup with a second equation beside the one under test."""
 
-    rival: tuple[int, str] = (1, "independent")
-    """order and Brownian motions of the second equation"""
+    rival: tuple[int, str, type[Equation] | None] = (1, "independent", None)
+    """order and Brownian motions of the second equation, and its class if it is not the registry's"""
     forms: "Forms | None" = None
 
     @classmethod
-    def of(cls, setup: Setup, order: int, brownian: str) -> "Duel":
+    def of(cls, setup: Setup, order: int, brownian: str, kind: type[Equation] | None = None) -> "Duel":
         """A setup's own equation against this one."""
-        return cls(**{each.name: getattr(setup, each.name) for each in fields(Setup)}, rival=(order, brownian))
+        return cls(**{each.name: getattr(setup, each.name) for each in fields(Setup)}, rival=(order, brownian, kind))
 
     def substeps(self, scheme: Scheme) -> int:
         """At least `FINEST` to a unit of time: so little noise is left that the integrator's bias would decide."""
@@ -49,8 +49,7 @@ class Duel(Setup):
 
     def equations(self) -> list[Equation]:
         """The equation under test and its rival."""
-        order, brownian = self.rival
-        return [self.equation(), equation(self.problem, self.optimizer, self.regime, self.tau, order, brownian)]
+        return [self.equation(), equation(self.problem, self.optimizer, self.regime, self.tau, *self.rival)]
 
     @property
     def motions(self) -> tuple[int, int]:

@@ -74,7 +74,7 @@ class Findings:
         """The orders of convergence and their verdicts."""
         constants = self.predicted.constants if self.predicted else {}
         quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
-        table = tables.slopes(self._table, self.outline.obstruction, quoted)
+        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack)
         if self.missing:
             lacking = table["order"].isin({key.order for key in self.missing})
             noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]

@@ -10,7 +10,7 @@ from sme.errors import SMEError
 from sme.inputs import several
 from sme.points import Key
 from sme.setup import Setup
-from sme.specification import Specification, orders
+from sme.specification import Specification
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Job:
         SMEError
             naming what was given, what is allowed and what to change.
         """
-        wanted = orders(order)
+        wanted = spec.orders(order)
         grid = sorted({spec.steps(each) for each in several(tau)})
         if not grid:
             raise SMEError(f"tau is empty, got {tau!r}: give at least one step size, such as 1/8")

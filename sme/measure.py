@@ -22,8 +22,9 @@ def weak_error(
     tau: float | str | Sequence[float | str],
     start: Mapping[str, Tensor],
     regime: str = "ballistic",
-    order: int | Sequence[int] = 2,
-    brownian: str = "independent",
+    order: int | Sequence[int] | None = None,
+    brownian: str | None = None,
+    model: str = "sme",
     horizon: float = 1.0,
     observables: Observables = None,
     times: Sequence[float] | None = None,
@@ -53,10 +54,14 @@ def weak_error(
     regime
         `"ballistic"` or `"batch_equivalent"`.
     order
-        1, 2 or both.
+        1, 2 or both; default the highest that the model has.
     brownian
         `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
-        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE).
+        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE). Default `"independent"`;
+        another model has its own.
+    model
+        `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
+        `"ode"`, the leading drift without noise.
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
@@ -92,18 +97,19 @@ def weak_error(
     Interrupted
         on Ctrl-C; its `study` has every shard that was finished.
     """
-    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, horizon=horizon, start=start, times=times,
-                        observables=observables, tau=tau, order=order, paths=paths, shards=shards, tolerance=tolerance,
-                        budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend)
+    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
+                        times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
+                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend)
     study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
     return study.extend(**asked)
 
 
-def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str, horizon: float, start: Mapping[str, Tensor],
-          observables: Observables, times: Sequence[float] | None, results: Any = None,
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: str, horizon: float,
+          start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None, order: Any, results: Any = None,
           **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
-    return Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times), asked
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+    return spec, {**asked, "order": spec.orders(order)}
 
 
 def load(folder: str | Path, **parts: Any) -> Study:

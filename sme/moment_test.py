@@ -68,7 +68,7 @@ def _over_signs(chain: Chain, x: Tensor, phi: Test, t: float) -> Tensor:
     if chain.problem.dim > 2:
         raise SMEError(f"{chain.optimizer.name} is checked for at most two parameters, got dim = {chain.problem.dim}: the "
                        "probabilities of more signs have no closed form")
-    mean, covariance = sign_moments(chain.problem, theta)
+    mean, covariance = sign_moments(chain.problem, theta, chain.tau ** (chain.regime.mean_power / 2))
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=chain.problem.dim)), dtype=torch.float64)
     chance = 0.5 ** chain.problem.dim * (1 + signs @ mean[0])
     if chain.problem.dim == 2:

@@ -27,9 +27,10 @@ def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
     return named
 
 
-def default(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
-    """`|θ|²`, `|m|²`, `|v|²`, mean `θ`, mean `v`, loss, as far as the optimizer has the fields."""
-    left_out = {"mean m", *problem.functions()}
+def default(problem: Problem, optimizer: Optimizer, described: tuple[str, ...]) -> dict[str, Observable]:
+    """`|θ|²`, `|m|²`, `|v|²`, mean `θ`, mean `v`, loss, as far as the optimizer has the fields and the model describes them."""
+    hidden = [field for field in optimizer.fields if field not in described]
+    left_out = {"mean m", *problem.functions(), *(name for field in hidden for name in (f"|{field}|^2", f"mean {field}"))}
     return {name: function for name, function in available(problem, optimizer).items() if name not in left_out}
 
 

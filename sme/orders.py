@@ -1,7 +1,8 @@
-"""The table and the picture of the orders that were proved."""
+"""The tables and the picture of the orders that were proved."""
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from sme.catalogue import EQUATIONS
+from sme.check import LEFT_OUT
 from sme.files import replacing, write_text
 from sme.identity import NUMERICS
 from sme.version import version
@@ -24,11 +26,39 @@ def show(table: pd.DataFrame, style: str = "simple") -> str:
     shown = table.copy()
     for name in EQUATIONS:
         shown[name] = [_order(order) for order in shown[name]]
-    words = [re.sub(r" of size [\d.e+-]+", "", text) for text in shown["in the way"]]
+    shown["in the way"], reasons = _numbered(shown["in the way"])
+    return _text(shown, reasons, style)
+
+
+def show_models(table: pd.DataFrame, style: str = "simple") -> str:
+    """The orders of the models, a column for each noise law; what stands in the way in numbered lines below."""
+    marks, reasons = _numbered(["" if text == LEFT_OUT else text for text in table["in the way"]])
+    cells = [_order(proved) + ("" if proved == claimed or math.isnan(proved) else f" (claimed {_order(claimed)})")
+             for proved, claimed in zip(table["proved"], table["claimed"], strict=True)]
+    cells = [f"{cell} {mark}".strip() for cell, mark in zip(cells, marks, strict=True)]
+    keys = ["model", "optimizer", "regime"]
+    wide = table[[*keys, "noise"]].assign(cell=cells).pivot(index=keys, columns="noise", values="cell")
+    rows = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    return _text(wide.loc[rows, list(dict.fromkeys(table["noise"]))].reset_index(), reasons, style)
+
+
+def _numbered(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """A mark for each reason, `(1)`, and the reasons in the order of their numbers."""
+    words = [re.sub(r" of size [\d.e+-]+", "", text) for text in words]
     reasons = list(dict.fromkeys(text for text in words if text))
-    shown["in the way"] = [f"({reasons.index(text) + 1})" if text else "" for text in words]
+    return [f"({reasons.index(text) + 1})" if text else "" for text in words], reasons
+
+
+def _text(shown: pd.DataFrame, reasons: list[str], style: str) -> str:
     grid = tabulate(shown, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
     return "\n\n".join([grid, "\n".join(f"({i}) {text}" for i, text in enumerate(reasons, 1))])
+
+
+def write_models(table: pd.DataFrame, folder: Path) -> None:
+    """Write `models.csv`, a row for each noise law, and `models.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
+    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{_made()}\n")
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:

@@ -21,16 +21,23 @@ class Outline:
     regime: str
     problem: str
     brownian: str
+    """or the name of another model, which has its own"""
     horizon: float
     times: tuple[float, ...]
     observables: tuple[str, ...]
     obstruction: str
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
+    lack: str = ""
+    """that no order is claimed of a model and why; empty if order 1 is"""
 
     def write(self, folder: Path, specification: dict[str, Any], recipe: dict[str, Any]) -> None:
         """Write `spec.json` with the specification in words, and what it can be made from again."""
-        data = {"numerics": NUMERICS, **asdict(self), "specification": specification, "recipe": recipe}
+        data = {"numerics": NUMERICS, **self._said(), "specification": specification, "recipe": recipe}
         write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    def _said(self) -> dict[str, Any]:
+        """The fields, without a `lack` that there is none of."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("lack", "")}
 
     @classmethod
     def read(cls, folder: Path) -> "Outline":
@@ -45,8 +52,9 @@ class Outline:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             numerics = data["numerics"]
-            fields = {name: data[name] for name in cls.__dataclass_fields__}
+            fields = {name: data[name] for name in cls.__dataclass_fields__ if name != "lack"}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
+            fields["lack"] = str(data.get("lack", ""))
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise SMEError(f"{path} is not a whole specification ({type(fault).__name__}): "
                            "run its study's command again to have it written again; the points beside it are kept") from fault

@@ -37,7 +37,7 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     """
     _check(results, name)
     chosen = select({folder: settings(folder) for folder in studies(results)}, conditions)
-    apart = telling(chosen.values(), apart=["brownian"]) or ["optimizer.name", "regime"]
+    apart = telling(chosen.values(), apart=["brownian", "model"]) or ["optimizer.name", "regime"]
     errors, slopes = (_joined(chosen, table, apart) for table in ("errors", "slopes"))
     slopes = slopes[slopes["at"].isin(["end", MAX])].fillna({"note": ""})
     if observables:
@@ -109,7 +109,8 @@ def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd
         table.insert(0, "study", folder.name)
         table.insert(1, "setting", label(each, apart))
         if "order" in table:
-            name = EQUATIONS.get(each["brownian"], f", {each['brownian']}")
+            motions = each["brownian"]
+            name = f", {each['model']}" if "model" in each else EQUATIONS.get(motions, f", {motions}")
             table.insert(2, "equation", [f"order {order}{name}" for order in table["order"]])
         parts.append((tuple(_rank(each.get(name)) for name in apart), table))
     return pd.concat([table for _, table in sorted(parts, key=lambda part: part[0])], ignore_index=True)

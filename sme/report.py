@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
+from sme.equations.models import UNCLAIMED
 from sme.equations.registry import SKEWNESS
 from sme.errors import choose
 from sme.points import Point
@@ -113,6 +114,10 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
                      "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "
                      "general, though not for every observable: the predicted C1 = ∫ E[T₃ u] dt (± standard error) stands in the "
                      "note, the measured one in its column. brownian=step_memory is of order 2.")
+    if slopes["note"].str.contains(UNCLAIMED).any():
+        lines.append("No order claimed: in this regime the model lacks a leading term, which the note names, so its errors tend "
+                     "to a limit that is not 0 in general, though it is for some observables. The limit [99 %] stands in the "
+                     "note; where it is not 0, the verdict is inconsistent.")
     if slopes["verdict"].eq("undecided").any():
         lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
     return lines

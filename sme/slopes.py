@@ -13,6 +13,8 @@ TERMS = np.arange(1, 6)
 """powers `k` of the terms `c_k u^k`, `c_k ~ N(0, 1)`, that the series carries beside its leading one"""
 ORDERS = np.linspace(0.3, 4.0, 741)
 """the grid of orders `p` for the slope"""
+FROM_ZERO = np.linspace(0.0, 4.0, 801)
+"""the same for a model of which no order is claimed"""
 RESOLVED = 3.0
 """standard errors above which an error counts as seen"""
 FEWEST = 3
@@ -67,48 +69,50 @@ def _whiten(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.linalg.cholesky(correlation + 1e-14 * np.eye(size.shape[-1])), size
 
 
-def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0) -> Interval:
+def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0,
+              orders: Float[np.ndarray, " orders"] = ORDERS) -> Interval:
     """The order `p` of `err = A τ^p (1 + Σ_k c_k u^k)`: posterior median and 95 % interval.
 
     The signed errors are Gaussian with covariance `diag(stderr² + bias²) + Â² (ττ')^p (4 + Σ_k (uu')^k)`:
-    `c_k ~ N(0, scale²)` and `A ~ N(0, 4Â²)` are integrated out, `p` is uniform on [0.3, 4].
+    `c_k ~ N(0, scale²)` and `A ~ N(0, 4Â²)` are integrated out, `p` is uniform on `orders`, [0.3, 4].
     No slope with fewer than three resolved points. Source: docs/derivation.md, section 7.
     """
     if resolved(errors, stderr).sum() < FEWEST:
         return Interval()
     covariance = np.stack([
         np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, p, scale) + 4 * amplitude**2 * np.outer(tau, tau) ** p
-        for p, amplitude in ((p, _amplitude(tau, errors, stderr, p)) for p in ORDERS)
+        for p, amplitude in ((p, _amplitude(tau, errors, stderr, p)) for p in orders)
     ])
     factor, size = _whiten(covariance)
     white = np.linalg.solve(factor, (errors / size)[..., None])[..., 0]
     log_likelihood = -0.5 * (white**2).sum(-1) - np.log(np.diagonal(factor, axis1=1, axis2=2) * size).sum(-1)
     weight = np.exp(log_likelihood - special.logsumexp(log_likelihood))
     cumulative = np.cumsum(weight) - 0.5 * weight
-    low, median, high = np.interp([0.025, 0.5, 0.975], cumulative, ORDERS)
+    low, median, high = np.interp([0.025, 0.5, 0.975], cumulative, orders)
     return Interval(float(median), float(low), float(high))
 
 
 def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, level: float = 0.99,
-                 scale: float = 1.0) -> Interval:
+                 scale: float = 1.0, power: int = 1) -> Interval:
     """`C₁` of `err = C₁ τ + C₂ τ² (1 + Σ_k c_k u^k)` by generalised least squares, with its interval.
 
-    Covariance `diag(stderr² + bias²) + Â² (ττ')² Σ_k (uu')^k`, `c_k ~ N(0, scale²)`. None with
-    fewer than three points, or where one is not finite. Source: docs/derivation.md, section 7.
+    Covariance `diag(stderr² + bias²) + Â² (ττ')² Σ_k (uu')^k`, `c_k ~ N(0, scale²)`. With `power` 0
+    the limit `C₀` of `err = C₀ + C₁ τ (1 + Σ_k c_k u^k)`. None with fewer than three points, or where
+    one is not finite. Source: docs/derivation.md, section 7.
     """
     if len(tau) < FEWEST or not np.isfinite([errors, stderr, bias]).all():
         return Interval()
-    amplitude = _amplitude(tau, errors, stderr, 2.0)
-    covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, 2.0, scale)
+    amplitude = _amplitude(tau, errors, stderr, power + 1.0)
+    covariance = np.diag(stderr**2 + bias**2) + _truncation(tau, amplitude, power + 1.0, scale)
     if not (np.diag(covariance) > 0).all():
         return Interval()
     factor, size = _whiten(covariance)
     unit = tau.max()
-    design = np.linalg.solve(factor, np.stack([tau / unit, (tau / unit) ** 2], -1) / size[:, None])
+    design = np.linalg.solve(factor, (tau[:, None] / unit) ** [power, power + 1] / size[:, None])
     white = np.linalg.solve(factor, errors / size)
     spread = np.linalg.inv(design.T @ design)
-    value = float((spread @ (design.T @ white))[0] / unit)
-    margin = float(stats.norm.ppf(0.5 + level / 2) * math.sqrt(spread[0, 0]) / unit)
+    value = float((spread @ (design.T @ white))[0] / unit**power)
+    margin = float(stats.norm.ppf(0.5 + level / 2) * math.sqrt(spread[0, 0]) / unit**power)
     return Interval(value, value - margin, value + margin)
 
 
@@ -134,6 +138,19 @@ def judge_first(slope: Interval, constant: Interval, noiseless: Interval) -> Ver
         few = math.isnan(constant.value) or 0 in noiseless
         return Verdict("undecided", FEW if few else "noise floor")
     return Verdict("consistent" if slope.low <= 1.1 and slope.high >= 0.9 else "inconsistent")
+
+
+def judge_limit(first: Verdict, limit: Interval, size: float) -> Verdict:
+    """A model of which no order is claimed: `inconsistent` if `C₀`'s 99 % interval `limit` excludes 0;
+
+    else as `first` has it of order 1, but `consistent` only if the interval's half-width is below `0.1 size`,
+    `size` the largest error.
+    """
+    if not math.isnan(limit.value) and 0 not in limit:
+        return Verdict("inconsistent")
+    if first.word == "consistent" and limit.half_width > SHARE * size:
+        return Verdict("undecided", FEW)
+    return first
 
 
 def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noiseless: Interval, order1: Interval,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sme import identity, recipe
-from sme.equations.registry import BROWNIAN, ORDERS, obstruction
-from sme.errors import SMEError, choose
+from sme.equations.models import OWN, Model, model
+from sme.equations.registry import obstruction
+from sme.errors import SMEError
 from sme.inputs import number, several
 from sme.observables import available, default, is_coordinate, select
 from sme.optimizers.base import Optimizer, State, initial
@@ -31,7 +32,7 @@ Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | st
 
 @dataclass(frozen=True)
 class Specification:
-    """Problem, law, optimizer, regime, start, horizon, observables, Brownian motions."""
+    """Problem, law, optimizer, regime, start, horizon, observables, Brownian motions, model."""
 
     problem: Problem
     optimizer: Optimizer
@@ -41,10 +42,12 @@ class Specification:
     start: State
     times: tuple[float, ...]
     observables: Mapping[str, Callable[[State], Tensor]]
+    model: Model
 
     @classmethod
-    def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str, horizon: Any,
-           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None) -> "Specification":
+    def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str | None, horizon: Any,
+           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None,
+           model_name: str = OWN) -> "Specification":
         """Check every part and fill in defaults.
 
         Raises
@@ -67,8 +70,11 @@ class Specification:
         if not problem.noise.independent_steps:
             warnings.warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
                           "ones without replacement: no order is claimed", stacklevel=3)
+        place, chosen = regime(regime_name), model(model_name)
+        chosen.check(optimizer, place)
+        described = chosen.described(optimizer)
         if observables is None:
-            observables = default(problem, optimizer)
+            observables = default(problem, optimizer, described)
         elif isinstance(observables, Mapping):
             observables = {name: select(problem, optimizer, [each])[each] if isinstance(each, str) else each
                            for name, each in observables.items()}
@@ -77,14 +83,23 @@ class Specification:
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():
-            _check_observable(name, observable, checked)
+            _check_observable(name, observable, {field: checked[field] for field in described})
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
                            "the horizon alone, or choose a longer horizon")
-        choose("brownian", brownian, BROWNIAN)
         functions: Any = dict(observables)
-        return cls(problem, optimizer, regime(regime_name), brownian, horizon, checked, marks, functions)
+        return cls(problem, optimizer, place, chosen.motion(brownian), horizon, checked, marks, functions, chosen)
+
+    def orders(self, given: Any, every: bool = False) -> list[int]:
+        """The orders asked for, without repeats; by default the model's highest, or every one.
+
+        Raises
+        ------
+        SMEError
+            for an order that the model has not.
+        """
+        return self.model.asked(given, self.model.orders if every else (max(self.model.orders),))
 
     def steps(self, tau: Any) -> int:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
@@ -118,7 +133,7 @@ class Specification:
             observables = {name: named[name] if self._built_in(name) else observable
                            for name, observable in observables.items()}
         setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
-                      start, marks, observables)
+                      start, marks, observables, kind=self.model.check(self.optimizer, self.regime))
         motions = max(problem.noise.motions, problem.noise.second_motions)
         if steps * setup.substeps(scheme(setup.equation())) * motions >= COUNTER:
             raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
@@ -127,8 +142,10 @@ class Specification:
 
     def outline(self) -> Outline:
         """What the tables need to know."""
-        return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.brownian, self.horizon,
-                       self.times, tuple(self.observables), obstruction(self.problem, self.optimizer, self.regime, self.brownian))
+        way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
+        lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
+        return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
+                       self.times, tuple(self.observables), "" if lack else way, lack)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -136,7 +153,7 @@ class Specification:
             "problem": self.problem.describe(), "optimizer": {**self.optimizer.describe(), **self._code()},
             "regime": self.regime.name, "brownian": self.brownian, "start": self.start, "horizon": self.horizon,
             "times": self.times,
-            "observables": {name: self._observable(name) for name in self.observables},
+            "observables": {name: self._observable(name) for name in self.observables}, **self._other,
         }
         described: dict[str, Any] = identity.fingerprint(parts)
         return described
@@ -149,7 +166,8 @@ class Specification:
         return {"problem": recipe.of(self.problem), "optimizer": recipe.of(self.optimizer), "regime_name": self.regime.name,
                 "brownian": self.brownian, "horizon": self.horizon, "times": list(self.times),
                 "start": {name: field.tolist() for name, field in self.start.items()} if size <= LARGE else None,
-                "observables": None if None in paths.values() else paths}
+                "observables": None if None in paths.values() else paths,
+                **{f"{name}_name": each for name, each in self._other.items()}}
 
     @classmethod
     def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
@@ -188,29 +206,22 @@ class Specification:
         return name if self._built_in(name) else identity.fingerprint(self.observables[name])
 
     @property
+    def _other(self) -> dict[str, str]:
+        """The model's name, if it is not the one that is derived here, whose studies keep their names."""
+        return {} if self.model.name == OWN else {"model": self.model.name}
+
+    @property
+    def equation(self) -> str:
+        """What tables and folders call the equation: its Brownian motions, or the model, with motions other than its default."""
+        if self.model.name == OWN:
+            return self.brownian
+        return self.model.name + ("" if self.brownian == self.model.brownian[0] else f"_{self.brownian}")
+
+    @property
     def name(self) -> str:
-        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`, the study's folder."""
-        parts = (self.optimizer.name, self.regime.name, self.problem.name, self.brownian, identity.digest(self.describe()))
+        """`<optimizer>-<regime>-<problem>-<brownian or model>-<8 hex>`, the study's folder."""
+        parts = (self.optimizer.name, self.regime.name, self.problem.name, self.equation, identity.digest(self.describe()))
         return "-".join(parts)
-
-
-def orders(given: Any) -> list[int]:
-    """The orders asked for, each 1 or 2, without repeats.
-
-    Raises
-    ------
-    SMEError
-        for any other order.
-    """
-    chosen = []
-    for part in several(given):
-        value = number("order", part) if str(part).strip() in map(str, ORDERS) else None
-        if value is None:
-            raise SMEError(f"order must be 1 or 2 (or both), got {part!r}: no equation of another order is known")
-        chosen.append(int(value))
-    if not chosen:
-        raise SMEError("order is empty: give 1, 2 or both")
-    return sorted(set(chosen))
 
 
 def _whole(ratio: float) -> int | None:

@@ -16,7 +16,6 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
 from sme.specification import Specification
-from sme.specification import orders as one_order
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -167,9 +166,9 @@ class Study(Findings):
         if orders is not None and len(several(orders)) != 2:
             raise SMEError(f"orders must be two, this study's and the other's, got {orders!r}: give such as orders=(2, 1)")
         one, two = self.specification(), there.specification()
-        lowest = min if one.brownian == two.brownian else max
-        chosen = [number for each in (orders or ((2, 1) if other is None else (max(self.orders), lowest(there.orders))))
-                  for number in one_order(each)]
+        lowest = min if one.equation == two.equation else max
+        pair = orders or ((2, 1) if other is None else (max(self.orders), lowest(there.orders)))
+        chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
         grid = self._steps & there._steps if tau is None else {one.steps(each) for each in several(tau)}
         how = Effort.of(seed, device, processes, backend, paths, None, None)
         found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))

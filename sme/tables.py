@@ -13,7 +13,18 @@ from sme.moments import Moments
 from sme.outline import Outline
 from sme.paired import BLOCKS
 from sme.points import Point
-from sme.slopes import Interval, Verdict, fit_constant, fit_slope, judge_first, judge_second, resolved
+from sme.slopes import (
+    FROM_ZERO,
+    ORDERS,
+    Interval,
+    Verdict,
+    fit_constant,
+    fit_slope,
+    judge_first,
+    judge_limit,
+    judge_second,
+    resolved,
+)
 
 ERRORS = ["order", "tau", "observable", "at", "time", "error", "stderr", "integrator_bias", "paths", "diverged", "floored"]
 SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1", "c1_low", "c1_high", "c1_order1",
@@ -94,12 +105,14 @@ def _sign(values: pd.Series) -> np.ndarray:
     return np.where(values < 0, -1.0, 1.0)
 
 
-def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None) -> pd.DataFrame:
+def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None,
+           lack: str = "") -> pd.DataFrame:
     """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
 
     At `max` they are of |error|, elsewhere of the error with its sign.
     `predicted` has the constants that the obstruction leaves, in words, and their standard errors, by `observable at time`,
-    for the note: one that is less certain than order 1's `C₁` is large is not quoted.
+    for the note: one that is less certain than order 1's `C₁` is large is not quoted. `lack` says why no order is claimed:
+    then the limit `C₀` of the errors is in the note, and must be 0 for any order.
     """
     rows = []
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
@@ -107,13 +120,18 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
         good = np.isfinite(error) & np.isfinite(noise)
         tau, error, noise, bias = tau[good], (group["sign"] * error)[good].to_numpy(), noise[good], bias[good]
         reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
-        slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise)
+        slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise, bool(lack))
         verdict = (judge_first(slope, constant, noiseless) if order == 1
                    else judge_second(constant, wide, free, noiseless, order1, slope))
         quoted, uncertain = (predicted or {}).get(f"{observable} at {at}", ("", 0.0))
         known = quoted if not uncertain > abs(order1.value) else "not resolved"
         reason = obstruction + (f", predicted C1 {known}" if quoted else "")
-        verdict = _qualified(verdict, group, reason if obstruction and (order == 2 or obstruction == SKEWNESS) else "")
+        notes = [f"obstructed: {reason}"] if obstruction and (order == 2 or obstruction == SKEWNESS) else []
+        if lack:
+            limit = fit_constant(tau, error, noise, bias, power=0) if len(tau) else Interval()
+            verdict = judge_limit(verdict, limit, max(abs(error), default=0.0))
+            notes += [lack, f"limit {limit.value:.3g} [{limit.low:.3g}, {limit.high:.3g}]"]
+        verdict = _qualified(verdict, group, notes)
         seen = int(resolved(error, noise).sum())
         rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
                      constant.high, order1.value, seen, verdict.word, verdict.note))
@@ -121,17 +139,18 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
 
 
 def _fits(tau: np.ndarray, error: np.ndarray, noise: np.ndarray, bias: np.ndarray, reference: np.ndarray,
-          reference_noise: np.ndarray) -> tuple[Interval, tuple[Interval, ...], Interval]:
+          reference_noise: np.ndarray, from_zero: bool) -> tuple[Interval, tuple[Interval, ...], Interval]:
     """Slope; `C₁` at 99 %, at 99.9 %, without bias, without bias and noise; `C₁` of order 1."""
     if not len(tau):
         return Interval(), (Interval(),) * 4, Interval()
     constants = ((noise, bias, 0.99), (noise, bias, 0.999), (noise, 0 * bias, 0.99), (1e-6 * noise, 0 * bias, 0.99))
-    return (fit_slope(tau, error, noise, bias), tuple(fit_constant(tau, error, *each) for each in constants),
+    orders = FROM_ZERO if from_zero else ORDERS
+    return (fit_slope(tau, error, noise, bias, orders=orders), tuple(fit_constant(tau, error, *each) for each in constants),
             fit_constant(tau, reference, reference_noise, 0 * bias))
 
 
-def _qualified(verdict: Verdict, group: pd.DataFrame, obstruction: str) -> Verdict:
-    """The verdict with what stands against it: paths lost or on the floor, an obstruction."""
+def _qualified(verdict: Verdict, group: pd.DataFrame, further: list[str]) -> Verdict:
+    """The verdict with what stands against it: paths lost or on the floor, and `further` notes."""
     notes = [verdict.note] if verdict.note else []
     word = verdict.word
     for column, note in (("diverged", "paths diverged"), ("floored", "floor active")):
@@ -140,6 +159,4 @@ def _qualified(verdict: Verdict, group: pd.DataFrame, obstruction: str) -> Verdi
             notes.append(note)
     if (group["diverged"] > 0).any() and "paths diverged" not in notes:
         notes.append("some paths diverged")
-    if obstruction:
-        notes.append(f"obstructed: {obstruction}")
-    return Verdict(word, "; ".join(notes))
+    return Verdict(word, "; ".join([*notes, *further]))

@@ -22,7 +22,7 @@ from sme.problems.base import Problem
 from sme.processes import spread
 from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
-from sme.specification import Observables, Specification, orders
+from sme.specification import Observables, Specification
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
 
 BANDS = ("sd", "quantiles", "none")
@@ -42,8 +42,9 @@ def trajectories(
     tau: float | str | Sequence[float | str],
     start: Mapping[str, Tensor],
     regime: str = "ballistic",
-    order: int | Sequence[int] = (1, 2),
-    brownian: str = "independent",
+    order: int | Sequence[int] | None = None,
+    brownian: str | None = None,
+    model: str = "sme",
     horizon: float = 1.0,
     observables: Observables = None,
     histogram: Sequence[str] | str = ("theta[0]",),
@@ -64,12 +65,12 @@ def trajectories(
 
     Parameters
     ----------
-    problem, optimizer, start, regime, brownian, horizon, seed, device, processes, backend
+    problem, optimizer, start, regime, brownian, model, horizon, seed, device, processes, backend
         as for `weak_error`.
     tau
         the step size `τ`; of several the coarsest, where the curves are furthest apart.
     order
-        1, 2 or both.
+        1, 2 or both; default all that the model has.
     observables
         as for `weak_error`; a name may be that of a coordinate, such as `theta[0]`.
     histogram
@@ -93,12 +94,12 @@ def trajectories(
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None)
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None, model)
     steps = _coarsest(spec, tau)
     last = _checkpoints(spec, steps, checkpoints)
     marks = _marks(steps, points, last)
     choose("band", band, BANDS)
-    setups = _setups(spec, orders(order), steps, effort.device(device), marks, several(histogram), backend)
+    setups = _setups(spec, spec.orders(order, every=True), steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
     if substeps is not None:

@@ -167,10 +167,12 @@ def differences(words: list[str], patch: Patch) -> list[str]:
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
-    """One regime, one noise, one optimizer: the first that is named, if any is."""
+    """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp."""
     named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
     words = [word for word in words if word not in {each.name for each in named[1:]}]
-    patch.setattr(catalogue, "OPTIMIZERS", named[:1])
+    patch.setattr(catalogue, "OPTIMIZERS", [each for each in catalogue.OPTIMIZERS if each.name == "rmsprop"][:1]
+                  if "--models" in words else named[:1])
+    patch.setattr(catalogue, "MODELLED", ["rmsprop"])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
     return [*words, "--processes", "1"]
@@ -246,7 +248,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/svag.py": (svag, "SVAG"),
-    "scripts/check_order.py": (check_order, "step memory"),
+    "scripts/check_order.py": (check_order, "step memory|compagnoni"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),

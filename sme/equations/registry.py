@@ -60,9 +60,10 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
     SMEError
         if there is none, naming what stands in the way.
     """
-    _check(problem, optimizer, regime, order, brownian)
+    _check(problem, order, brownian)
     if kind is not None:
         return kind(problem, optimizer, tau, order, brownian)
+    _check_own(problem, optimizer, regime, order, brownian)
     return assemble(problem, optimizer, regime, tau, order, brownian)
 
 
@@ -106,7 +107,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     """
     check_parts(problem, optimizer)
     place = named(regime)
-    _check(problem, optimizer, place, order, brownian)
+    _check(problem, order, brownian)
+    _check_own(problem, optimizer, place, order, brownian)
     if by_signs(optimizer):
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
@@ -138,28 +140,36 @@ def _derived(regime: Regime) -> type[Equation]:
     return DerivedBatchEquivalent if regime == BATCH_EQUIVALENT else DerivedBallistic
 
 
-def _check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
-    """Raise `SMEError` for what has no equation, or none of this order."""
-    choose("brownian", brownian, BROWNIAN)
-    if order not in ORDERS or isinstance(order, bool):
-        raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
-    law = problem.noise
-    if order == 2 and problem.kinks:
-        raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
-                       "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
-    if brownian == "none" and order == 2:
-        raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
-    if brownian == "step_memory" and not law.paired:
-        raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
-                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+def check_known(optimizer: Optimizer, regime: Regime) -> None:
+    """Raise `SMEError` for a rule of signs whose moments are not known."""
     if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
         raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
                        "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
+
+
+def _check(problem: Problem, order: int, brownian: str) -> None:
+    """Raise `SMEError` for what no equation can be, of any kind."""
+    choose("brownian", brownian, BROWNIAN)
+    if order not in ORDERS or isinstance(order, bool):
+        raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
+    if order == 2 and problem.kinks:
+        raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
+                       "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
+    if brownian == "step_memory" and not problem.noise.paired:
+        raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
+                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+
+
+def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
+    """Raise `SMEError` for what has no equation here, or none of this order."""
+    if brownian == "none" and order == 2:
+        raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
+    check_known(optimizer, regime)
     if regime == BATCH_EQUIVALENT:
         if brownian == "none":
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
-                           "no order: use brownian='independent' or regime='ballistic'")
-        if order == 2 and not law.paired:
+                           "no order: use brownian='independent', regime='ballistic' or model='ode'")
+        if order == 2 and not problem.noise.paired:
             raise SMEError("the noise of a minibatch is not Gaussian, and in the batch-equivalent regime no equation is of "
                            "order 2 for it, nor better than 1/2 where it is skewed: use order=1, regime='ballistic' "
                            "or sme.GaussianNoise")

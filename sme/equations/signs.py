@@ -70,9 +70,10 @@ class BallisticSignSGD(Equation):
         return -self.tau**0.5 * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
 
 
-def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"]) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of `sign(∇f + S z)` for Gaussian `z`."""
+def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"], share: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of `sign(share ∇f + S z)` for Gaussian `z`."""
     _, a, s = _standard(problem, theta)
+    a = share * a
     return torch.erf(a / math.sqrt(2)), _covariance(a, s)
 
 
