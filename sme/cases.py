@@ -66,8 +66,7 @@ class Case:
             if the model has no such equation.
         """
         observables = list(self.observables) if self.observables else None
-        spec = Specification.of(self.problem, self.optimizer, self.regime, "independent", self.horizon, self.start, observables,
-                                None, model=model)
+        spec = Specification.of(self.problem, self.optimizer, self.regime, None, self.horizon, self.start, observables, None, model)
         return spec.setup(order, spec.steps(max(self.tau) if tau is None else tau))
 
     def evaluations(self, model: str, order: int, tau: float) -> int:
