@@ -3,31 +3,40 @@
     python scripts/check_order.py
     python scripts/check_order.py rmsprop adam --results results
     python scripts/check_order.py --models --results results      # of every model
+    python scripts/check_order.py --laws --results results     # what no equation matches, law of the noise by law
 """
 
 import argparse
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from sme import SMEError, effort
+from sme import SMEError, effort, orders, residues
 from sme.catalogue import catalogue, modelled
-from sme.orders import show, show_models, write, write_models
+
+OWN = SimpleNamespace(make=catalogue, show=orders.show, write=orders.write)
+MODELS = SimpleNamespace(make=modelled, show=orders.show_models, write=orders.write_models)
+LAWS = SimpleNamespace(make=residues.tables, show=residues.show, write=residues.write)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("optimizers", nargs="*", help="names such as rmsprop; all if left out, of the models those that they share")
-    parser.add_argument("--models", action="store_true", help="the equations of every model: sme, malladi, compagnoni, ode")
-    parser.add_argument("--results", type=Path, help="a folder for orders.csv, orders.md and orders.png, or models.csv and models.md")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--models", action="store_const", dest="task", const=MODELS, default=OWN,
+                        help="the equations of every model: sme, malladi, compagnoni, ode")
+    others.add_argument("--laws", action="store_const", dest="task", const=LAWS,
+                        help="laws of the noise and heavy tails instead, for one parameter; with names of sgd, momentum, rmsprop, "
+                        "adam, signsgd alone")
+    parser.add_argument("--results", type=Path, help="a folder for orders.*, models.* or residues.*")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args()
-    prove, tell, keep = (modelled, show_models, write_models) if arguments.models else (catalogue, show, write)
     try:
         if arguments.results is not None:
             effort.folder(arguments.results)
-        table = prove(arguments.optimizers, effort.processes(arguments.processes, "cpu"))
+        table = arguments.task.make(arguments.optimizers, effort.processes(arguments.processes, "cpu"))
         if arguments.results is not None:
-            keep(table, arguments.results)
+            arguments.task.write(table, arguments.results)
     except SMEError as fault:
         print(f"error: {fault}", file=sys.stderr)
         sys.exit(2)
-    print(tell(table))
+    print(arguments.task.show(table))

@@ -6,12 +6,19 @@ from sme.comparison import Comparison
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
+from sme.importance import Importance, importance
+from sme.laws.affine import AffineNoise
 from sme.laws.diagonal import DiagonalNoise
+from sme.laws.distribution import DistributionNoise
 from sme.laws.gaussian import GaussianNoise
+from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.laws.student import StudentNoise
 from sme.laws.svag import SVAGNoise
+from sme.laws.two_point import TwoPointNoise
 from sme.measure import load, weak_error
 from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -24,6 +31,7 @@ from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.plan import Plan, plan
+from sme.problems.autoencoder import Autoencoder
 from sme.problems.base import Problem
 from sme.problems.digits import Digits
 from sme.problems.logistic import Logistic
@@ -34,6 +42,7 @@ from sme.problems.tabular import BreastCancer, Diabetes
 from sme.problems.wells import Wells
 from sme.regime_report import RegimeReport, regime_report
 from sme.scaling import scale, svag
+from sme.stationary import Stationary, stationary
 from sme.study import Interrupted, Study
 from sme.svag_study import SVAGStudy, svag_study
 from sme.tracking import trajectories
@@ -42,17 +51,23 @@ from sme.trajectory import Trajectories
 __all__ = [
     "SGD",
     "AdaBayes",
+    "AdaBayesFilter",
     "AdaGrad",
     "Adam",
     "AdamW",
+    "AffineNoise",
+    "Autoencoder",
     "BreastCancer",
     "Collapse",
     "Comparison",
     "Diabetes",
     "DiagonalNoise",
     "Digits",
+    "DistributionNoise",
     "GaussianNoise",
     "Hyperparameters",
+    "Importance",
+    "ImportanceNoise",
     "Interrupted",
     "Logistic",
     "MinibatchNoise",
@@ -73,16 +88,21 @@ __all__ = [
     "SVAGStudy",
     "SignSGD",
     "Signum",
+    "Stationary",
+    "StudentNoise",
     "Study",
     "Trajectories",
+    "TwoPointNoise",
     "Wells",
     "check_order",
     "collapse",
     "derive",
+    "importance",
     "load",
     "plan",
     "regime_report",
     "scale",
+    "stationary",
     "svag",
     "svag_study",
     "trajectories",

@@ -16,6 +16,7 @@ from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.optimizers.adabayes import AdaBayes
+from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -33,7 +34,7 @@ from sme.regimes import REGIMES, regime
 
 OPTIMIZERS: tuple[Optimizer, ...] = (
     SGD(), Momentum(), Nesterov(), AdaGrad(), RMSProp(), RMSProp(eps_mode="inside"), RMSProp(eps_mode="average"),
-    RMSPropW(), Adam(), AdamW(), AdaBayes(), SignSGD(), Signum(),
+    RMSPropW(), Adam(), AdamW(), AdaBayes(), AdaBayesFilter(), SignSGD(), Signum(),
 )
 EQUATIONS = {"order 1": (1, "independent"), "independent": (2, "independent"), "step memory": (2, "step_memory")}
 KEYS = ["optimizer", "denominator", "regime", "noise"]
@@ -72,8 +73,8 @@ def modelled(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.
         for an unknown optimizer.
     """
     chosen = [each for each in _variants(optimizers or MODELLED) if getattr(each, "denominator", "previous") == "previous"]
-    work = [(model, optimizer, regime, noise) for model in MODELS for optimizer in chosen for regime in REGIMES
-            for noise in (INDEPENDENT, *NOISES)]
+    work = [(model, optimizer, regime, noise) for model in MODELS if MODELS[model].memory == 1
+            for optimizer in chosen for regime in REGIMES for noise in (INDEPENDENT, *NOISES)]
     rows = tqdm(spread(_modelled, work, processes), total=len(work), unit="row", disable=None, leave=False)
     return pd.DataFrame(list(rows))
 
@@ -102,17 +103,23 @@ def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
-    row: dict[str, object] = dict(zip(KEYS, (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise), strict=True))
+    return row(optimizer, regime, noise, NOISES[noise])
+
+
+def row(optimizer: Optimizer, regime: str, noise: str, problem: Problem) -> dict[str, object]:
+    """The proved orders of the equations of one optimizer, regime and problem, whose noise goes by this name."""
+    names = (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise)
+    found: dict[str, object] = dict(zip(KEYS, names, strict=True))
     reasons = {}
     for name, (order, brownian) in EQUATIONS.items():
         try:
-            found = check_order(NOISES[noise], optimizer, regime, order, brownian)
-            row[name], reasons[name] = found.proved, found.obstacle
+            proof = check_order(problem, optimizer, regime, order, brownian)
+            found[name], reasons[name] = proof.proved, proof.obstacle
         except SMEError as refusal:
-            row[name] = math.nan
+            found[name] = math.nan
             reasons[name] = str(refusal).replace(f" of {optimizer.name} ", " ").replace(optimizer.name, "the rule")
-    row["in the way"] = reasons["order 1"] if row["order 1"] != 1 else reasons["independent"]
-    return row
+    found["in the way"] = reasons["order 1"] if found["order 1"] != 1 else reasons["independent"]
+    return found
 
 
 def _loss(theta: Tensor) -> Tensor:

@@ -24,18 +24,20 @@ from sme.regimes import BATCH_EQUIVALENT
 from sme.regimes import regime as named
 from sme.simulate.chain import Chain
 
-TAU, SKEWED = (2.0**-9, 2.0**-10), (2.0**-19, 2.0**-20)
-"""small, because the ratio tends to its limit slowly, with skewed noise by half powers; double precision allows still less"""
+TAU, SKEWED, HEAVY = (2.0**-9, 2.0**-10), (2.0**-19, 2.0**-20), (2.0**-12, 2.0**-13)
+"""small, because the ratio tends to its limit slowly, with skewed noise or heavy tails by fractional powers; double precision
+allows still less"""
 LARGEST = 2.0**-4
 """step size above which a ratio says nothing"""
 ROUNDING = 1e-14
 """residual, in units of `1 + |φ|`, below which there is nothing to divide"""
 SEEN, SEEN_SKEWED = 0.01, 0.3
-"""share of the largest residual at a state below which one is left out of the rate; with skewed noise the next term is
-only `√τ` away"""
+"""share of the largest residual at a state below which one is left out of the rate; with skewed noise or heavy tails the next
+term is less than a power of `τ` away"""
 LEFT_OUT = "the terms of order 2 are left out"
 PROVED = ((1.5, 2.0), (0.75, 1.0), (0.25, 0.5))
-"""least exponent of the residual, less one, above which an order counts as proved"""
+PROVED_HEAVY = ((1.85, 2.0), (0.9, 1.0), (0.4, 0.5))
+"""least exponent of the residual, less one, above which an order counts as proved; a heavy tail makes any exponents between"""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         named fields, tensors `(d,)`, or several such; default two states off every axis.
     functions
         from a whole state `(fields · d,)` to a vector of smooth test functions; default exponentials of
-        linear functionals, which see every moment, and cubic monomials.
+        linear functionals, which see every moment, and cubic monomials; of noise with heavy tails, under which these have no
+        mean, `bounded` functions.
     tau
-        two or more step sizes, each half of the one before; default 2⁻⁹ and 2⁻¹⁰.
+        two or more step sizes, each half of the one before; default 2⁻⁹ and 2⁻¹⁰, smaller for skewed or heavy-tailed noise.
     kind
         a class of equations, such as one of your own, in place of the one that `sme` has.
 
@@ -111,19 +114,22 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     SMEError
         for an equation that does not exist, wrong states, or noise that cannot be summed over.
     """
-    check_parts(problem, optimizer)
     place, chosen = named(regime), by_name(model)
+    if chosen.memory != 1:
+        raise SMEError(f"one step says nothing of model='{model}', whose memory follows θ over many: sme.weak_error measures its "
+                       "order")
+    check_parts(problem, optimizer)
     if kind is not None and model != OWN:
         raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
     kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
-    skewed = problem.noise.skewed and place == BATCH_EQUIVALENT
-    tau = (SKEWED if skewed else TAU) if tau is None else [number("tau", each) for each in several(tau)]
+    skewed, heavy = problem.noise.skewed and place == BATCH_EQUIVALENT, problem.noise.moments < math.inf
+    tau = (SKEWED if skewed else HEAVY if heavy else TAU) if tau is None else [number("tau", each) for each in several(tau)]
     if len(tau) < 2 or not 0 < tau[0] <= LARGEST or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(tau)):
         raise SMEError(f"tau must hold two or more step sizes, each half of the one before, the first at most {LARGEST:g}, "
                        f"got {tau}")
     optimizer.check(tau[0])
-    asked, t = functions or smooth, optimizer.t0
+    asked, t = functions or (bounded if heavy else smooth), optimizer.t0
 
     def phi(x: Tensor) -> Tensor:
         return asked(x).to(torch.float64)
@@ -149,14 +155,16 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             rows += [(index, i, h, *part) for i, part in enumerate(parts)]
     table = pd.DataFrame(rows, columns=["state", "function", "tau", "residual", "ratio", "t3", "without_t3", "ratio_without_t3"])
     finest = table[table["tau"] == tau[-2]]
-    seen = SEEN_SKEWED if skewed else SEEN
+    seen = SEEN_SKEWED if skewed or heavy else SEEN
     rate, bare = (_rate(finest, *names, seen) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
     # the residual is τ² T₃φ + O(τ³) then: its own ratio may be far from 4 where the two nearly cancel
-    proved = 1.0 if _proved(bare) == 2 and bool(finest["t3"].any()) else _proved(rate)
+    least = PROVED_HEAVY if heavy else PROVED
+    without = _proved(bare, least)
+    proved = 1.0 if without == 2 and bool(finest["t3"].any()) else _proved(rate, least)
     sizes = obstruction.sizes(points[0], t)
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
-    obstacle = lack if lack and proved < 1 else _obstacle(order, proved, _proved(bare), sizes, skewed)
-    return OrderCheck(title, table, rate, bare, proved, _proved(bare), sizes, obstacle)
+    obstacle = lack if lack and proved < 1 else _obstacle(order, proved, without, sizes, skewed, problem.noise.moments)
+    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle)
 
 
 def _values(phi: Test, x: Tensor) -> Tensor:
@@ -176,6 +184,14 @@ def smooth(x: Tensor) -> Tensor:
     directions = torch.sin(1.7 * torch.arange(1.0, 4 * n + 1, dtype=x.dtype).reshape(4, n))
     cubes = torch.stack([x[0] ** 3, x[0] ** 2 * x[-1], x[0] * x[n // 2] * x[-1], x[-1] ** 3 + x[0] * x[-1]])
     return torch.cat((torch.exp(directions @ x / n**0.5), cubes))
+
+
+def bounded(x: Tensor) -> Tensor:
+    """`1/(1 + l²)` and `arctan l` of four linear functionals `l`: smooth, and with every derivative bounded."""
+    n = len(x)
+    directions = torch.sin(1.7 * torch.arange(1.0, 4 * n + 1, dtype=x.dtype).reshape(4, n))
+    along = directions @ x / n**0.5 + 0.3
+    return torch.cat((1 / (1 + along * along), torch.atan(along)))
 
 
 def _states(optimizer: Optimizer, dim: int) -> list[dict[str, Tensor]]:
@@ -198,11 +214,11 @@ def _rate(finest: pd.DataFrame, residual: str, ratio: str, seen: float) -> float
     return min((math.log2(each) if each > 1 else 0.0 for each in ratios), default=0.0)
 
 
-def _proved(rate: float) -> float:
-    return next((order for least, order in PROVED if rate - 1 > least), 0.0)
+def _proved(rate: float, bounds: Sequence[tuple[float, float]]) -> float:
+    return next((order for least, order in bounds if rate - 1 > least), 0.0)
 
 
-def _obstacle(order: int, proved: float, bare: float, sizes: Mapping[str, float], skewed: bool) -> str:
+def _obstacle(order: int, proved: float, bare: float, sizes: Mapping[str, float], skewed: bool, moments: float) -> str:
     """What stands in the way of the next order."""
     if proved >= order:
         return "" if order == 2 else LEFT_OUT
@@ -210,4 +226,6 @@ def _obstacle(order: int, proved: float, bare: float, sizes: Mapping[str, float]
         return f"skewness: E δ₁⊗³/6 of size {sizes['skewness']:.3g}, at half order, and T₄ of size {sizes['T₄']:.3g}"
     if bare >= order:
         return f"T₃ of size {sizes['T₃']:.3g}: the third moments of one step, which no Itô equation with independent motions has"
+    if moments < math.inf:
+        return f"heavy tails: the noise has moments below the {moments:g}th alone, and the residual is that of its tail"
     return "a term of the equation is wrong, or the state is where the update rule is not smooth"

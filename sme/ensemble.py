@@ -87,7 +87,8 @@ class Ensemble(ABC):
         else:
             self.state, noise = chain.step(before, z, k)
             theta, x = before["theta"], join(*(before[name] for name in setup.optimizer.fields))
-            centred, variance = chain.centred(theta, noise), law.variance(theta)
+            centred = chain.centred(theta, noise)
+            variance = (law.spread if setup.optimizer.signed else law.variance)(theta)
             self.carry = self.controls.chain(self.carry, self.controls.shared[k], x, centred, variance)
         self.see(self.state)
 

@@ -140,7 +140,7 @@ class Hyperparameters:
         return cls(name, **given, batch_size=batch_size, steps=steps)  # type: ignore[arg-type]
 
     def scaled(self, regime: str | Regime = BALLISTIC, **options: Any) -> Scaled:
-        """The same optimizer in scaled variables, with `1 − β = c τ` (docs/derivation.md, section 1).
+        """The same optimizer in scaled variables, with `1 − β = c τ^q`, `q = memory` or 1 (docs/derivation.md, section 1).
 
         Ballistic `τ = lr`; batch-equivalent `τ = lr²`, `ε` times `lr`, `v` times `lr²`, noise times `lr` (of SGD `τ = lr` and
         noise times `√lr`). Further options go to the optimizer; torch's denominator, and no floor, are the default.
@@ -157,7 +157,8 @@ class Hyperparameters:
             "eps": self.eps * adaptive_scale(place, tau), "denominator": "updated", "v_floor": 0.0}
         if self.optimizer == "adamw":
             given["decay"] = self.lr * self.weight_decay / tau
-        rates = [(1 - getattr(self, name)) / tau for name in BETAS[self.optimizer]]
+        share = tau ** options.get("memory", 1.0)
+        rates = [(1 - getattr(self, name)) / share for name in BETAS[self.optimizer]]
         given |= dict(zip(("c",) if self.optimizer == "rmsprop" else ("c1", "c2"), rates, strict=False))
         optimizer = RULES[self.optimizer](**{**given, **options})
         optimizer.check(tau)

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from sme.cell import MEMORIES, NOISES, Cell, equations
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.problems.base import Problem
 from sme.regimes import REGIMES
@@ -91,3 +92,16 @@ def memory(given: Hyperparameters, steps: int) -> pd.DataFrame:
     return pd.DataFrame([{"average": {"beta1": "m", "beta2": "v"}[name], "remembered steps": length,
                           "exponent": exponent(length, steps), "limit": limit(exponent(length, steps), MEMORY)}
                          for name, length in lengths.items()])
+
+
+def cell(given: Hyperparameters, noise: float, memory: pd.DataFrame) -> str:
+    """The cells of the atlas of limits that these exponents lie in, in words; empty without memory or for a run that diverges."""
+    if memory.empty or math.isnan(noise):
+        return ""
+    size = list(NOISES)[int(np.searchsorted(BOUNDS, noise))]
+    kinds = {row["average"]: list(MEMORIES)[int(np.searchsorted(BOUNDS, row["exponent"]))] for _, row in memory.iterrows()}
+    if len(set(kinds.values())) == 1:
+        kind = next(iter(kinds.values()))
+        return f"In the atlas of limits (scripts/atlas.py): {size}, {kind}: {equations(Cell(size, kind), 'm' in kinds)}"
+    parts = ", ".join(f"{kind} for {average}" for average, kind in kinds.items())
+    return f"In the atlas of limits (scripts/atlas.py): {size}, {parts}: a mixture of the cells of this row"

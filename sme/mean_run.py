@@ -30,7 +30,8 @@ def discrete(setup: Setup, marks: Sequence[int]) -> Float[Tensor, "marks state"]
     return torch.stack([*found, x])[list(marks)]
 
 
-def drift(setup: Setup, order: int, marks: Sequence[int]) -> Float[Tensor, "marks state"]:
+def drift(setup: Setup, order: int, marks: Sequence[int], tolerance: float = TOLERANCE,
+          evaluations: int = EVALUATIONS) -> Float[Tensor, "marks state"]:
     """`x' = b + τ b₁` (at order 1 `b`) at the times of these steps, not a number from where it diverges."""
     equation, count = replace(setup, order=order).equation(), 0
     start = setup.whole(1)[0]
@@ -38,7 +39,7 @@ def drift(setup: Setup, order: int, marks: Sequence[int]) -> Float[Tensor, "mark
     def move(t: float, x: np.ndarray) -> np.ndarray:
         nonlocal count
         count += 1
-        if count > EVALUATIONS or not np.isfinite(x).all():
+        if count > evaluations or not np.isfinite(x).all():
             raise _TooManyError
         return equation.drift(t, torch.from_numpy(x)[None])[0].numpy()
 
@@ -46,8 +47,8 @@ def drift(setup: Setup, order: int, marks: Sequence[int]) -> Float[Tensor, "mark
     unit = float(start.abs().max()) or 1.0
     found = np.full((len(marks), len(start)), np.nan)
     try:
-        solved = solve_ivp(move, (setup.chain.time(0), times[-1]), start.numpy(), "DOP853", times, rtol=TOLERANCE,
-                           atol=TOLERANCE**1.5 * unit)
+        solved = solve_ivp(move, (setup.chain.time(0), times[-1]), start.numpy(), "DOP853", times, rtol=tolerance,
+                           atol=tolerance**1.5 * unit)
         found[: solved.y.shape[1]] = solved.y.T
     except _TooManyError:
         pass

@@ -61,7 +61,8 @@ def weak_error(
         another model has its own.
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
-        `"ode"`, the leading drift without noise.
+        `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
+        `"backward"`, of order 2; both are of `θ` alone.
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables

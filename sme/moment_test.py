@@ -15,7 +15,7 @@ from torch.func import jvp, vmap
 from sme.equations.base import Equation, X
 from sme.equations.signs import sign_moments
 from sme.errors import SMEError
-from sme.quadrature import rules
+from sme.quadrature import exact, rules
 from sme.regimes import Gradient
 from sme.simulate.chain import Chain
 
@@ -55,7 +55,7 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
             raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
                            "change the state or the test functions, or name the fields that are never negative in `nonnegative`")
         settled = last is not None and bool(((value - last).abs() < SETTLED * (1 + value.abs())).all())
-        if settled or not chain.problem.noise.paired:
+        if settled or exact(chain.problem.noise):
             return value
         last = value
     raise SMEError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the noise, "
@@ -96,7 +96,7 @@ class Generator:
         """Increments whose images under `diffuse` are the columns of a dense factor of the covariance."""
         equation, n = self.equation, self.equation.first
         units = torch.eye(equation.motions, dtype=torch.float64)
-        if equation.law.paired or not equation.second:
+        if not equation.law.bilinear or not equation.second:
             return units
         # a minibatch's second motion is (S dV)∘(S ζ), bilinear in dV and the signs ζ
         pairs = [units[n + j] + units[2 * n + k] + units[3 * n] for j in range(n) for k in range(n)]

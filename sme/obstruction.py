@@ -11,6 +11,7 @@ from torch.func import jvp
 
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.errors import SMEError
+from sme.laws.components import ComponentNoise
 from sme.moment_test import Test
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -41,6 +42,12 @@ class Obstruction:
         memory = self.equation.memory(t, wide, unit.repeat_interleave(m, 0), unit.repeat(m, 1))
         return self.equation.leading_noise(t, x.repeat(m, 1), unit), memory.reshape(m, m, -1)
 
+    def _squares(self, t: float, x: Float[Tensor, " state"]) -> Float[Tensor, "m state"]:
+        """`Q[e_j, e_j]`, one a row."""
+        assert self.equation is not None
+        unit = torch.eye(self.problem.noise.motions, dtype=x.dtype)
+        return self.equation.quadratic(t, x.repeat(len(unit), 1), unit, unit)
+
     def third(self, x: Float[Tensor, " state"], phi: Test, t: float) -> Float[Tensor, " functions"]:
         """`T₃φ` at a state."""
         total = torch.zeros_like(phi(x))
@@ -60,15 +67,20 @@ class Obstruction:
     def sizes(self, x: Float[Tensor, " state"], t: float) -> dict[str, float]:
         """Euclidean norms of the symbols at a state: skewness `E δ₁⊗³/6`, `T₃`, and `T₄ = κ₄(δ₁)/24`.
 
-        `T₃` is NaN for a minibatch, whose skewness comes before it.
+        For independent components of excess kurtosis `k`, `T₃` gains `¼ k Σ_j Q_jj ⊗ G₀e_j ⊗ G₀e_j`. It is NaN for a minibatch,
+        whose skewness comes before it, and like `T₄` for noise without fourth moments.
         """
         if self.equation is None:
             return {"skewness": 0.0, "T₃": 0.0, "T₄": 0.0}
         law = self.problem.noise
-        if law.paired:
+        if law.paired or isinstance(law, ComponentNoise):
+            skewness, excess = law.unit.cumulants if isinstance(law, ComponentNoise) else (0.0, 0.0)
             u, memory = self.directions(t, x)
-            third = symmetric(torch.einsum("jki,ja,kb->iab", memory, u, u))
-            return {"skewness": 0.0, "T₃": float(third.norm()) / 2, "T₄": 0.0}
+            third = torch.einsum("jki,ja,kb->iab", memory, u, u)
+            third = third + 0.5 * excess * torch.einsum("ji,ja,jb->iab", self._squares(t, x), u, u)
+            cube, fourth = torch.einsum("ji,ja,jb->iab", u, u, u), torch.einsum("ji,ja,jb,jc->iabc", u, u, u, u)
+            return {"skewness": abs(skewness) * float(cube.norm()) / 6, "T₃": float(symmetric(third).norm()) / 2,
+                    "T₄": abs(excess) * float(fourth.norm()) / 24}
         z, weights = next(rules(law))
         wide = x.repeat(len(z), 1)
         kick = self.equation.expansion.kick(t, wide, law.sample(wide[:, : self.problem.dim], z))

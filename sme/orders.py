@@ -58,14 +58,14 @@ def write_models(table: pd.DataFrame, folder: Path) -> None:
     """Write `models.csv`, a row for each noise law, and `models.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{_made()}\n")
+    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{made()}\n")
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Write `orders.csv`, `orders.md` and `orders.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "orders.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "orders.md", f"{show(table, 'github')}\n\n{_made()}\n")
+    write_text(folder / "orders.md", f"{show(table, 'github')}\n\n{made()}\n")
     draw(table, folder / "orders.png")
 
 
@@ -88,12 +88,12 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
             axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
         figure.suptitle("weak order proved by the one-step moment test (empty: no such equation)", fontsize="small")
-        figure.text(0.998, 0.002, _made(), ha="right", va="bottom", fontsize=5, color="0.6")
+        figure.text(0.998, 0.002, made(), ha="right", va="bottom", fontsize=5, color="0.6")
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": _made()})
+            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": made()})
 
 
-def _made() -> str:
+def made() -> str:
     """The code that proved them; there are no random numbers in it."""
     return f"sme {version()}, numerics {NUMERICS}"
 

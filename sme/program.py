@@ -59,12 +59,15 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     if setup.start["theta"].device.type != "cpu":
         raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
     equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
+    if any(each.shared for each in equations):
+        raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
     second = max(each.second for each in equations)
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
-    width = next(lanes for most, lanes in LANES if max(size, law.motions + second) <= most)
     kept = 2 * size * (len(equations) * levels + 2) + 12 * (law.motions + second)
     variates = controls.carried + controls.followed if controls else 0
-    if 8 * width * (kept + 2 * variates) > STACK:
+    wide, held = max(size, law.motions + second), 8 * (kept + 2 * variates)
+    width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
+    if width is None:
         raise NotLoweredError(f"a path has {size} numbers, {law.motions + second} Brownian motions and {variates} numbers of "
                               "control variates, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)

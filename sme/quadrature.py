@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,10 +11,14 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
+from sme.laws.components import ComponentNoise
+from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 
 MOST_BATCHES = 300_000
 MOST_NODES = 200_000
+LEVELS = 6
+"""of a rule for a component that is never exact"""
 
 Rule = tuple[Tensor, Float[Tensor, " nodes"]]
 """draws `z`, one a row, and their weights"""
@@ -25,7 +29,7 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
 
     A minibatch is the sum over all batches, equal up to their order taken once. Gaussian `z` of at most two motions has tensor
     Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more motions Smolyak's sparse rules, exact for
-    polynomials of total degree 7, 9, 11 …
+    polynomials of total degree 7, 9, 11 … Independent components have the product of the rules of one.
 
     Raises
     ------
@@ -33,7 +37,18 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
         if there are too many batches to sum over.
     """
     if isinstance(law, MinibatchNoise):
-        yield _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
+        points, weights = _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
+        if isinstance(law, ImportanceNoise):
+            weights = weights * law.probabilities[points].prod(1)
+            weights = weights / weights.sum()
+        yield points, weights
+        return
+    if isinstance(law, ComponentNoise) and not law.paired:
+        for level in range(1 if law.unit.exact else LEVELS):
+            points, weights = law.unit.rule(level)
+            if len(points) ** law.motions > MOST_NODES:
+                return
+            yield _product([points.numpy()] * law.motions, [weights.numpy()] * law.motions)
         return
     if law.motions <= 2:
         for count in (8, 16, 32, 64):
@@ -44,6 +59,11 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
         if len(points) > MOST_NODES:
             return
         yield points, weights
+
+
+def exact(law: GradientLaw) -> bool:
+    """Whether its one rule carries the whole law."""
+    return isinstance(law, MinibatchNoise) or (isinstance(law, ComponentNoise) and law.unit.exact)
 
 
 def _batches(count: int, size: int, replacement: bool) -> Rule:
@@ -62,11 +82,15 @@ def _batches(count: int, size: int, replacement: bool) -> Rule:
 def _tensor(counts: list[int]) -> Rule:
     """The product of one-dimensional Gauss–Hermite rules for `N(0, 1)`."""
     rules = [np.polynomial.hermite_e.hermegauss(count) for count in counts]
-    grid = np.stack([part.ravel() for part in np.meshgrid(*(points for points, _ in rules), indexing="ij")], -1)
-    weights = np.ones(len(grid))
-    for part in np.meshgrid(*(weight / weight.sum() for _, weight in rules), indexing="ij"):
-        weights = weights * part.ravel()
-    return torch.from_numpy(grid), torch.from_numpy(weights)
+    return _product([points for points, _ in rules], [weights / weights.sum() for _, weights in rules])
+
+
+def _product(points: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Rule:
+    grid = np.stack([part.ravel() for part in np.meshgrid(*points, indexing="ij")], -1)
+    total = np.ones(len(grid))
+    for part in np.meshgrid(*weights, indexing="ij"):
+        total = total * part.ravel()
+    return torch.from_numpy(grid), torch.from_numpy(total)
 
 
 def sparse(dim: int, level: int) -> Rule:

@@ -81,6 +81,8 @@ class RegimeReport:
                  tables[1]]
         if len(self.memory):
             words += ["Memory; its exponent is log(remembered)/log(steps):", tables[2]]
+            if cell := limits.cell(self.hyperparameters, self.noise["exponent"].iloc[0], self.memory):
+                words.append(f"{cell}, with the noise at the start.")
         words.append(self.margin)
         if len(self.errors):
             last = self.curves["step"].max()

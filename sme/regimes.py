@@ -29,8 +29,8 @@ class Regime:
     """
 
     name: str
-    mean_power: int
-    step_power: int
+    mean_power: float
+    step_power: float
 
     def gradient(self, mean: Tensor, noise: Tensor, tau: float, sign: bool = False) -> Gradient:
         """The scaled gradient from the mean gradient `∇f` and the noise `S z`; with its sign if `sign`."""

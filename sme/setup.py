@@ -62,7 +62,8 @@ class Setup:
     def reference(self) -> Equation:
         """The order-1 equation whose error is the yardstick of order 2."""
         brownian = "none" if self.regime == BALLISTIC else "independent"
-        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian)
+        kind = self.kind if self.optimizer.memory != 1 else None  # of such a memory the registry has no equation
+        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
 
     def substeps(self, scheme: Scheme) -> int:
         """Substeps of the finest level in one optimizer step."""

@@ -83,7 +83,8 @@ class Specification:
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():
-            _check_observable(name, observable, {field: checked[field] for field in described})
+            _check_observable(name, observable, {field: checked[field] for field in described},
+                              "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
@@ -138,6 +139,8 @@ class Specification:
         if steps * setup.substeps(scheme(setup.equation())) * motions >= COUNTER:
             raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
                            f"{COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
+        if order == 2 and self.model.start is not None:
+            self.model.start(self.problem, self.optimizer, self.start)
         return setup
 
     def outline(self) -> Outline:
@@ -229,14 +232,15 @@ def _whole(ratio: float) -> int | None:
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
 
 
-def _check_observable(name: str, observable: Any, start: State) -> None:
+def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
     if not callable(observable):
         raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
     batch = {field: value.expand(3, -1) for field, value in start.items()}
     try:
         value = observable(batch)
     except KeyError as missing:
-        raise SMEError(f"observable '{name}' asks for the field {missing}, but the optimizer has {', '.join(start)}") from None
+        have = ", ".join(start) + reason
+        raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None
     except Exception as fault:
         raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
     if not isinstance(value, Tensor) or tuple(value.shape) != (3,):

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published
+from sme import catalogue, controls, paired, picture, published, race, residues, stationary_table
 from sme.simulate import library
 from tests import committed
 
@@ -100,6 +100,7 @@ NETWORKS = {
     "convolution": ["problem.examples=12", "problem.channels=2", "horizon=0.25"],
     "deep": ["problem.examples=12", "problem.width=3", "problem.depth=3", "horizon=1/32"],
     "regression": ["problem.examples=12", "horizon=0.25"],
+    "autoencoder": ["problem.examples=12", "problem.hidden=1", "horizon=1/16"],
 }
 """how the experiments on networks are made tiny, beside a few paths and small batches"""
 
@@ -158,12 +159,30 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def atlas(words: list[str], patch: Patch) -> list[str]:
+    """Few steps and paths."""
+    return [*words, "tau=[1/4,1/8]", "paths=4"]
+
+
 def differences(words: list[str], patch: Patch) -> list[str]:
     """One difference, a short horizon, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
     patch.setattr(published, "HORIZON", 0.25)
     patch.setattr(published, "DIFFERENCES", published.DIFFERENCES[:1])
     return [*words, "--tau=1/8,1/16", "--paths=1", "--processes=1"]
+
+
+def rest(words: list[str], patch: Patch) -> list[str]:
+    """A few steps of a few runs."""
+    patch.setattr(stationary_table, "SETTLE", 0.01)
+    patch.setattr(stationary_table, "AVERAGE", 0.02)
+    return [*words, "--paths=64", "--processes=1"]
+
+
+def contest(words: list[str], patch: Patch) -> list[str]:
+    """Two contenders, a few steps."""
+    patch.setattr(race, "CONTENDERS", race.CONTENDERS[3:])
+    return [*words, "--steps=2", "--seeds=2", "--examples=12", "--hidden=1", "--processes=1"]
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
@@ -175,6 +194,10 @@ def check_order(words: list[str], patch: Patch) -> list[str]:
     patch.setattr(catalogue, "MODELLED", ["rmsprop"])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
     patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
+    for name in ("LAWS", "TAILED"):
+        patch.setattr(residues, name, dict(list(getattr(residues, name).items())[:1]))
+    patch.setattr(residues, "OPTIMIZERS", residues.OPTIMIZERS[:1])
+    patch.setattr(residues, "TAILS", (1.5,))
     return [*words, "--processes", "1"]
 
 
@@ -244,12 +267,17 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/study.py": (study, "verdict|z of the tables"),
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
     "scripts/published.py": (differences, "error of theirs"),
+    "scripts/autoencoder.py": (contest, "order 2 is closer by"),
+    "scripts/interpolation.py": (lambda words, patch: [*words, "--tau=1/4,1/8", "--paths=16"], "below SGD"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
+    "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
+    "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),

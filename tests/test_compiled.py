@@ -191,6 +191,6 @@ def test_a_strange_compiler_is_no_traceback(tmp_path, monkeypatch):
 
 
 def test_a_state_too_large_for_the_stack_is_refused(monkeypatch):
-    monkeypatch.setattr(program, "STACK", 10_000)
+    monkeypatch.setattr(program, "STACK", 1000)
     with pytest.raises(NotLoweredError, match=r"4 numbers, 4 Brownian motions and \d+ numbers of control variates, too many"):
         source(made())

@@ -13,7 +13,7 @@ import sme
 from sme import mean_run
 from sme.hyperparameters import Hyperparameters
 from sme.laws.gaussian import GaussianNoise
-from sme.limits import MEMORY, NOISE, exponent, limit, memory
+from sme.limits import MEMORY, NOISE, cell, exponent, limit, memory
 from sme.provenance import Provenance
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "regime.py"
@@ -141,3 +141,13 @@ def test_a_run_far_outside_is_not_compared(tmp_path):
     assert made.stability.radius > 10
     assert made.errors.empty
     assert "so this run is outside" in str(made)
+
+
+@pytest.mark.parametrize(("beta1", "beta2", "noise", "said"), [
+    (0.99, 0.99, 1.0, "batch-equivalent, dynamic: θ̇ = −P(v) m; dm = c₁ (∇ dt + S dW − m dt); v̇ = c₂ (σ − v)"),
+    (0.9, 0.99, 0.0, "ballistic, slaved for m, dynamic for v: a mixture of the cells of this row"),
+    (0.5, 0.5, 2.0, "pure diffusion, a few steps: dθ = √(Σₗ Cov(M P, Mₗ Pₗ)) dW"),
+])
+def test_a_run_is_pointed_to_its_cell_of_the_atlas(beta1, beta2, noise, said):
+    given = Hyperparameters("adam", lr=0.01, beta1=beta1, beta2=beta2)
+    assert cell(given, noise, memory(given, 100)).endswith(said)

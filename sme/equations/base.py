@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.description import Description, describe
+from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
@@ -39,14 +40,21 @@ class Equation(ABC):
         whether the noise has a part `R[y, dW¹]`, `y` the first motion since the optimizer's step began.
     small_noise
         whether the noise is `O(√τ)`.
+    exponent
+        the memory exponent `q` of `1 − β = c τ^q` that it is for.
+    shared
+        whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
     latex
         of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
 
     small_noise: ClassVar[bool]
+    exponent: ClassVar[float] = 1.0
+    shared: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        check_memory(optimizer, self.exponent)
         self.problem, self.optimizer, self.law = problem, optimizer, problem.noise
         self.tau, self.order, self.brownian = tau, order, brownian
         self.first = self.law.motions if brownian != "none" else 0
@@ -124,6 +132,18 @@ class Equation(ABC):
             for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
         """
         return describe(self, state, t)
+
+
+def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:
+    """Raise `SMEError` unless `optimizer` has the memory exponent that an equation is for."""
+    if optimizer.memory == exponent:
+        return
+    given = f"{optimizer.name} has memory = {optimizer.memory:g}, 1 − β = c τ^{optimizer.memory:g}"
+    if exponent == 0:
+        raise SMEError(f"this model is for fixed decays, memory = 0, and {given}: give memory=0 with c = 1 − β")
+    raise SMEError(f"this equation is for memory = 1, 1 − β = c τ, and {given}: "
+                   + ("fixed decays are modelled by 'averaged', and without noise to order 2 by 'backward'"
+                      if optimizer.memory == 0 else "no equation in powers of τ is known for it"))
 
 
 def join(*fields: Float[Tensor, "paths d"]) -> X:

@@ -1,4 +1,10 @@
-"""The equations of Monzio Compagnoni et al. (arXiv 2411.15958), which keep the gradient beside the noise."""
+"""The equations that are named after Monzio Compagnoni et al. (arXiv 2411.15958), which keep the gradient beside the noise.
+
+The text of their theorems was not seen: the form in scaled variables, and where it has which order, is derived and tested here.
+In physical variables, with the learning rate `η`, time in units of it and `1 − β = η ρ`, RMSPropW's is
+`dθ = −P (∇f dt + √η S dW) − λθ dt`, `dv = ρ ((∇f)² + diag Σ − v) dt`; AdamW's moves `θ` by `m + η ρ₁ (∇f − m)`, has the noise
+`√η ρ₁ S dW` on `m`; and signSGD's is `dθ = −E sign(ĝ) dt − √η √(1 − (E sign(ĝ))²) dW`.
+"""
 
 from typing import ClassVar
 

@@ -1,4 +1,7 @@
-"""The equations of Malladi, Lyu, Panigrahi and Arora (arXiv 2205.10287), of noise that dominates."""
+"""The equations that are named after Malladi, Lyu, Panigrahi and Arora (arXiv 2205.10287), of noise that dominates.
+
+The text of their theorems was not seen: the form in scaled variables, and where it has which order, is derived and tested here.
+"""
 
 from typing import ClassVar
 

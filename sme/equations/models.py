@@ -1,11 +1,16 @@
-"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where."""
+"""Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where.
+
+Every claim is proved by the moment test (`scripts/check_order.py --models`); a further model is a row of `MODELS`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from sme.equations import averaged
 from sme.equations.adam import BatchEquivalentAdam
+from sme.equations.backward import Backward, check_start
 from sme.equations.base import Equation
 from sme.equations.compagnoni import (
     BallisticCompagnoniAdam,
@@ -21,9 +26,10 @@ from sme.equations.registry import BROWNIAN, ORDERS, SKEWNESS, obstruction
 from sme.equations.rmsprop import BatchEquivalentRMSProp
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
+from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, State
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.signsgd import SignSGD
@@ -62,6 +68,10 @@ class Model:
         from the problem, the optimizer, the regime and `brownian` to what is claimed.
     fields
         those of the optimizer's that it describes; None: all.
+    memory
+        the memory exponent of the optimizers that it is for: at 0, their memory is slaved, and no one-step test applies.
+    start
+        raises `SMEError` for a start from which it is not of order 2; None: there is no such.
     """
 
     name: str
@@ -71,6 +81,8 @@ class Model:
     orders: tuple[int, ...] = (1,)
     brownian: tuple[str, ...] = ("independent",)
     fields: tuple[str, ...] | None = None
+    memory: float = 1.0
+    start: Callable[[Problem, Optimizer, State], None] | None = None
 
     def check(self, optimizer: Optimizer, regime: Regime) -> Kind:
         """The class of the equation; None for that of the registry.
@@ -80,11 +92,9 @@ class Model:
         SMEError
             if the model has none.
         """
-        if self.name == OWN:
-            return None
         mode = getattr(optimizer, "eps_mode", "outside")
         found = self.kind(optimizer, regime)
-        if found is None:
+        if found is None and self.name != OWN:
             raise SMEError(f"model='{self.name}' has no equation of {type(optimizer).__name__}"
                            f"{'' if mode == 'outside' else f' with eps_mode={mode!r}'} in the {regime.name} regime: it has "
                            f"{self.covers}. Use model='{OWN}', which has one of every smooth rule")
@@ -134,7 +144,7 @@ class Model:
                 raise SMEError(f"order{of} must be {allowed}, got {part!r}: {rest}")
             chosen.append(int(value))
         if not chosen:
-            raise SMEError(f"order is empty: give {allowed.replace(' or ', ', ', 1).replace(' (or both)', ' or both')}")
+            raise SMEError(f"order is empty: give {allowed}")
         return sorted(set(chosen))
 
 
@@ -157,6 +167,11 @@ def _table(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]]) -> Ca
         return kinds.get((type(optimizer), regime)) if outside else None
 
     return kind
+
+
+def _fixed(equation: type[Equation]) -> Callable[[Optimizer, Regime], Kind]:
+    """Of the rules whose memory is slaved when their decays are fixed, in the ballistic regime."""
+    return lambda optimizer, regime: equation if type(optimizer) in averaged.RULES and regime == BALLISTIC else None
 
 
 def _skewed(problem: Problem, regime: Regime) -> Claim:
@@ -190,8 +205,8 @@ def _compagnoni(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
 def _correlated(problem: Problem) -> bool:
     """Whether the noise of one parameter goes with that of another, at some points."""
     law, dim = problem.noise, problem.dim
-    if not law.paired:
-        return False  # every coordinate has a motion of its own
+    if isinstance(law, DiagonalNoise) or not law.paired:  # then every coordinate has a motion of its own
+        return False
     points = torch.sin(torch.arange(1.0, 3 * dim + 1, dtype=torch.float64)).reshape(3, dim)
     units = torch.eye(law.motions, dtype=torch.float64)
     columns = torch.stack([law.diffuse(points, unit.expand(3, -1)) for unit in units], -1)
@@ -219,4 +234,8 @@ MODELS = {each.name: each for each in (
     Model("compagnoni", _COMPAGNONI, "RMSProp, RMSPropW, Adam and AdamW, with ε outside the root, and SignSGD", _compagnoni),
     Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", _ode,
           brownian=("none",)),
+    Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, with memory=0", _ode, brownian=("none",),
+          fields=("theta",), memory=0.0),
+    Model("backward", _fixed(Backward), "RMSProp, Adam and their W, with memory=0 and without noise", lambda *_: Claim(2), ORDERS,
+          ("none",), ("theta",), 0.0, check_start),
 )}

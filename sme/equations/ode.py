@@ -1,4 +1,4 @@
-"""The leading drift alone, of any optimizer."""
+"""The leading drift alone, of any optimizer: the kind of ODE that is studied for Adam (Barakat and Bianchi, arXiv 1810.02263)."""
 
 from typing import ClassVar
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 
 from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
-from sme.equations.base import Equation
+from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
-from sme.equations.signs import BallisticSignSGD, BallisticSignum
+from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.errors import SMEError, choose
 from sme.inputs import number
 from sme.optimizers.adam import Adam
@@ -61,6 +61,7 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
         if there is none, naming what stands in the way.
     """
     _check(problem, order, brownian)
+    check_memory(optimizer, kind.exponent if kind else 1.0)
     if kind is not None:
         return kind(problem, optimizer, tau, order, brownian)
     _check_own(problem, optimizer, regime, order, brownian)
@@ -70,6 +71,8 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
+    if closed is BallisticSignSGD and problem.noise.apart:
+        closed = IndependentSignSGD
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
     kind = closed if closed and constant else _derived(regime)
@@ -124,11 +127,12 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
 
 def check_parts(problem: Problem, optimizer: Optimizer) -> None:
-    """Raise `SMEError` for what is no problem or no optimizer."""
+    """Raise `SMEError` for what is no problem or no optimizer, or one whose memory no expansion in `τ` follows."""
     if not isinstance(problem, Problem):
         raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+    check_memory(optimizer)
 
 
 def by_signs(optimizer: Optimizer) -> bool:
@@ -144,7 +148,8 @@ def check_known(optimizer: Optimizer, regime: Regime) -> None:
     """Raise `SMEError` for a rule of signs whose moments are not known."""
     if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
         raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
-                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime")
+                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime; in the "
+                       "batch-equivalent one model='compagnoni' has an equation of SignSGD")
 
 
 def _check(problem: Problem, order: int, brownian: str) -> None:
@@ -157,7 +162,7 @@ def _check(problem: Problem, order: int, brownian: str) -> None:
                        "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
     if brownian == "step_memory" and not problem.noise.paired:
         raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
-                       "does, and a minibatch's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+                       "does, and this law's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
 
 
 def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
@@ -170,6 +175,6 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use brownian='independent', regime='ballistic' or model='ode'")
         if order == 2 and not problem.noise.paired:
-            raise SMEError("the noise of a minibatch is not Gaussian, and in the batch-equivalent regime no equation is of "
-                           "order 2 for it, nor better than 1/2 where it is skewed: use order=1, regime='ballistic' "
-                           "or sme.GaussianNoise")
+            raise SMEError("the noise, such as that of a minibatch, is not Gaussian, and in the batch-equivalent regime no "
+                           "equation is of order 2 for it, nor better than 1/2 where it is skewed: use order=1, "
+                           "regime='ballistic' or sme.GaussianNoise")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import jvp
 
 from sme.equations.base import Equation, X, join
 from sme.errors import SMEError
@@ -22,18 +23,19 @@ SINGULAR = 1e-14
 
 
 class BallisticSignSGD(Equation):
-    """Ballistic, Gaussian noise. With `u = ∇f/√(2σ)` and `ρ = sign(ĝ)`, `E ρ = erf(u)`:
+    """Ballistic. For Gaussian noise, with `u = ∇f/√(2σ)` and `ρ = sign(ĝ)`, `E ρ = erf(u)`:
 
         b = −erf(u)      b₁ = −½ ∇b b      noise: −√τ (L dW¹ + (Cov ρ − L Lᵀ)^{1/2} dW²)
 
     with `L = E[ρ zᵀ] = 2φ(√2 u)∘S/√σ`, `(Cov ρ)_ij = 4 ∫₀^r φ₂(√2 u_i, √2 u_j; s) ds`, `r` the
     correlation of the noise (Plackett's identity), and `(Cov ρ)_ii = 1 − erf(u_i)²`. Order 1 has
-    `b` and the same noise. Source: docs/derivation.md, section 11.
+    `b` and the same noise. For another law, independent between parameters, `E ρ` stands for `erf(u)` (`2F_ν(∇f/scale) − 1` for
+    Student's t), and the noise is `−√τ √(1 − (E ρ)²)∘dW¹`. Source: docs/derivation.md, section 11.
 
     Raises
     ------
     SMEError
-        for a minibatch, whose signs have no closed moments, or noise that is 0 in a coordinate.
+        for a minibatch, whose signs have no closed moments, a law whose mean sign jumps, or noise that is 0 in a coordinate.
     """
 
     small_noise = True
@@ -45,15 +47,22 @@ class BallisticSignSGD(Equation):
     }
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        origin = torch.zeros(1, problem.dim, dtype=torch.float64)
         if not problem.noise.paired:
-            raise SMEError("the sign of a minibatch's gradient has no moments in closed form: use sme.GaussianNoise")
-        if bool((problem.noise.variance(torch.zeros(1, problem.dim, dtype=torch.float64)) <= 0).any()) and problem.noise.constant:
+            problem.noise.sign_mean(origin, origin)
+        elif bool((problem.noise.variance(origin) <= 0).any()) and problem.noise.constant:
             raise SMEError("signSGD has an equation only where every coordinate's noise has variance > 0")
         super().__init__(problem, optimizer, tau, order, "independent" if brownian == "step_memory" else brownian)
-        self.second = problem.dim if self.first else 0
+        self.second = problem.dim if self.first and problem.noise.paired else 0
 
     def drift(self, t: float, x: X) -> X:
-        g, sigma = self.problem.gradient(x), self.law.variance(x)
+        g = self.problem.gradient(x)
+        if self.law.apart:
+            b = -self.law.sign_mean(x, g)
+            if self.order == 1:
+                return b
+            return b + 0.5 * self.tau * jvp(self.law.sign_mean, (x, g), (b, self.problem.hessian(x, b)))[1]
+        sigma = self.law.variance(x)
         u = g / (2 * sigma).sqrt()
         b = -torch.erf(u)
         if self.order == 1:
@@ -62,6 +71,9 @@ class BallisticSignSGD(Equation):
         return b + self.tau * torch.exp(-u * u) * change / math.sqrt(math.pi)
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
+        if self.law.apart:
+            mean = self.law.sign_mean(x, self.problem.gradient(x))
+            return -self.tau**0.5 * (1 - mean * mean).clamp(min=0).sqrt() * dW
         deviation, a, s = _standard(self.problem, x)
         density = 2 * torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
         linear = density / deviation * self.law.diffuse(x, dW[:, : self.first])
@@ -70,8 +82,21 @@ class BallisticSignSGD(Equation):
         return -self.tau**0.5 * (linear + (_root(rest) @ dW[:, self.first :].unsqueeze(-1)).squeeze(-1))
 
 
+class IndependentSignSGD(BallisticSignSGD):
+    """The same for a law that is not Gaussian, with `p = E ρ`: `b = −p`, `b₁ = ½ ∂_b p`, noise `−√τ √(1 − p∘p)∘dW¹`."""
+
+    latex: ClassVar = {
+        "leading drift, theta": r"-p",
+        "drift correction, theta": r"\tau\,\tfrac12\,\partial_bp",
+        "noise of the first motion, theta": r"-\sqrt\tau\,(1 - p^2)^{1/2}\,dW^1",
+    }
+
+
 def sign_moments(problem: Problem, theta: Float[Tensor, "paths d"], share: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of `sign(share ∇f + S z)` for Gaussian `z`."""
+    """Mean and covariance of `sign(share ∇f + S z)`, for `z` Gaussian or independent between parameters."""
+    if problem.noise.apart:
+        mean = problem.noise.sign_mean(theta, share * problem.gradient(theta))
+        return mean, torch.diag_embed(1 - mean * mean)
     _, a, s = _standard(problem, theta)
     a = share * a
     return torch.erf(a / math.sqrt(2)), _covariance(a, s)

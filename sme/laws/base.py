@@ -1,5 +1,6 @@
 """What every law of the gradient noise can be asked."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
@@ -51,10 +52,21 @@ class GradientLaw(ABC):
     """whether the draws of different steps are independent"""
     skewed = False
     """whether `E z⊗³` is not 0."""
+    apart = False
+    """whether the noise is independent between parameters, and is not Gaussian."""
+    moments = math.inf
+    """`E |z|^p` is finite for `p` below this."""
+
+    bilinear = False
+    """whether the second noise is a product of two motions, not linear in one."""
 
     @abstractmethod
     def check(self, dim: int) -> None:
         """Raise `SMEError` if the law does not fit `dim` parameters."""
+
+    def bound(self, gradient: Callable[[Paths], Paths]) -> "GradientLaw":
+        """The same law as the noise of a problem with this `∇f`."""
+        return self
 
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         """Raise `SMEError` if the law's own mean gradient is not the loss's `gradient` at `theta`."""
@@ -92,6 +104,10 @@ class GradientLaw(ABC):
     def variance(self, theta: Paths) -> Paths:
         """`diag Σ(θ)`."""
 
+    def spread(self, theta: Paths) -> Paths:
+        """The variance or, where there is none, another squared size of the noise."""
+        return self.variance(theta)
+
     @abstractmethod
     def third(self, theta: Paths) -> Paths:
         """`κ_iii = E (S z)_i³`."""
@@ -108,7 +124,8 @@ class GradientLaw(ABC):
         SMEError
             where it does not.
         """
-        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise")
+        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise, or sme.DistributionNoise "
+                       "with its distribution function")
 
     def square_variance(self, theta: Paths, g: Paths) -> Paths:
         """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""

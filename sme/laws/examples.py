@@ -14,6 +14,7 @@ from sme.tracing import traced
 
 Paths = Float[Tensor, "paths d"]
 Weights = Float[Tensor, "paths n"]
+Shares = Float[Tensor, " n"]
 
 Reduce = Callable[[Float[Tensor, "paths n d"], slice, slice], tuple[Tensor, ...]]
 CHUNK = 2**22
@@ -62,8 +63,8 @@ class Examples(ABC):
         return change
 
     @abstractmethod
-    def power(self, theta: Paths, exponent: int) -> Paths:
-        """`Σ_i g_i^exponent / n`, elementwise."""
+    def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
+        """`Σ_i shares_i g_i^exponent`, elementwise; without shares they are `1/n`."""
 
     @abstractmethod
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
@@ -165,8 +166,10 @@ class LossExamples(Examples):
             torch.einsum("pn,pnd->pd", weights[paths, examples], g), torch.einsum("pn,pnd->pd", squares[paths, examples], g * g)))
         return linear, square
 
-    def power(self, theta: Paths, exponent: int) -> Paths:
-        return self._sums(theta, lambda g, paths, examples: (g.pow(exponent).sum(1),))[0] / self.count
+    def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
+        if shares is None:
+            return self._sums(theta, lambda g, paths, examples: (g.pow(exponent).sum(1),))[0] / self.count
+        return self._sums(theta, lambda g, paths, examples: (torch.einsum("n,pnd->pd", shares[examples], g.pow(exponent)),))[0]
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         equal = theta.new_full((1, indices.shape[1]), 1 / indices.shape[1]).expand(len(theta), -1)

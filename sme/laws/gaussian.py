@@ -14,6 +14,7 @@ from sme.identity import fingerprint
 from sme.laws.base import GradientLaw, Paths, Stream
 
 Factor = Float[Tensor, "d m"]
+Given = Factor | Callable[[Tensor], Factor]
 
 
 class GaussianNoise(GradientLaw):
@@ -33,7 +34,7 @@ class GaussianNoise(GradientLaw):
 
     paired = True
 
-    def __init__(self, factor: Factor | Callable[[Tensor], Factor], motions: int | None = None) -> None:
+    def __init__(self, factor: Given, motions: int | None = None) -> None:
         if not isinstance(factor, Tensor) and not callable(factor):
             try:
                 factor = torch.as_tensor(factor, dtype=torch.float64)
@@ -79,7 +80,10 @@ class GaussianNoise(GradientLaw):
                 "its shape must be (d, m)"
             )
 
-    def _at(self, theta: Paths) -> Float[Tensor, "paths d m"]:
+    def at(self, theta: Paths) -> Float[Tensor, "paths d m"]:
+        """`S(θ)` of every path."""
+        if self.constant:
+            return self._s.expand(len(theta), -1, -1)
         return vmap(self.factor)(theta).to(theta.dtype)  # type: ignore[arg-type]
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
@@ -93,12 +97,12 @@ class GaussianNoise(GradientLaw):
     def diffuse(self, theta: Paths, dW: Tensor) -> Paths:
         if self.constant:
             return (self._s @ dW.T).T
-        return (self._at(theta) @ dW.unsqueeze(-1)).squeeze(-1)
+        return (self.at(theta) @ dW.unsqueeze(-1)).squeeze(-1)
 
     def second(self, theta: Paths, dW: Tensor) -> Paths:
         if self.constant:
             return (self._root @ dW.T).T
-        s = self._at(theta)
+        s = self.at(theta)
         upper = torch.triu_indices(self.motions, self.motions, device=dW.device)
         # one motion for each unordered pair of columns: √2 (S_j∘S_l) √2 off, √2 (S_j∘S_j) on the diagonal
         weight = 2 - (2 - math.sqrt(2)) * (upper[0] == upper[1]).to(dW.dtype)
@@ -107,7 +111,7 @@ class GaussianNoise(GradientLaw):
     def variance(self, theta: Paths) -> Paths:
         if self.constant:
             return self._variance.unsqueeze(1).expand(-1, theta.shape[0]).T
-        return self._at(theta).square().sum(-1)
+        return self.at(theta).square().sum(-1)
 
     def third(self, theta: Paths) -> Paths:
         return torch.zeros_like(theta)

@@ -11,7 +11,7 @@ from torch.func import grad, jvp, vmap
 
 from sme.flat import FlatModule
 from sme.identity import fingerprint
-from sme.laws.examples import Examples, Paths, Seen, Weights
+from sme.laws.examples import Examples, Paths, Seen, Shares, Weights
 
 Losses = Callable[[Tensor, Tensor], Float[Tensor, " n"]]
 """from outputs and targets of a batch to the loss of each example"""
@@ -85,7 +85,7 @@ class LayeredExamples(Examples):
         # what the first layers see is the data, the same for all paths
         return {name: (a[0] if a.stride(0) == 0 else a, deltas[name]) for name, a in into.items()}
 
-    def _sum(self, passed: dict[str, Layer], weights: Weights | None = None, power: int = 1) -> Paths:
+    def _sum(self, passed: dict[str, Layer], weights: Weights | Shares | None = None, power: int = 1) -> Paths:
         """`Σ_i weights_i g_i^power`, elementwise; without weights `Σ_i g_i^power`."""
         parts = {}
         for name, (a, delta) in passed.items():
@@ -123,8 +123,8 @@ class LayeredExamples(Examples):
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:
         return self._kept(theta, 1), self._kept(theta, 2)
 
-    def power(self, theta: Paths, exponent: int) -> Paths:
-        return self._kept(theta, exponent)
+    def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
+        return self._kept(theta, exponent) if shares is None else self._sum(self._at(theta), shares, exponent)
 
     def slope(self, theta: Paths, u: Paths) -> tuple[Paths, Paths]:
         if not self._slope or not (self._slope[0].is_(theta) and self._slope[1].is_(u)):  # ∇²f u and the slope of σ

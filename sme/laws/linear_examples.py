@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sme.identity import fingerprint
-from sme.laws.examples import Examples, Paths, Seen, Weights
+from sme.laws.examples import Examples, Paths, Seen, Shares, Weights
 
 
 class LinearExamples(Examples):
@@ -62,9 +62,9 @@ class LinearExamples(Examples):
             return linear, torch.zeros_like(linear)
         return linear, (self._squares.T @ (weighted * r if squares is weights else squares.T * r * r)).T
 
-    def power(self, theta: Paths, exponent: int) -> Paths:
-        r = self._at(theta)[1]
-        return (self.features.pow(exponent).T @ r.pow(exponent)).T / self.count
+    def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
+        raised = self._at(theta)[1].pow(exponent)
+        return (self.features.pow(exponent).T @ (raised / self.count if shares is None else raised * shares.unsqueeze(1))).T
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         x = self.features[indices]

@@ -53,6 +53,7 @@ class SVAGNoise(GradientLaw):
     """
 
     paired = False
+    bilinear = True
 
     def __init__(self, law: GradientLaw, ell: int, kind: str = "adaptive") -> None:
         if not isinstance(law, GradientLaw) or isinstance(law, SVAGNoise):

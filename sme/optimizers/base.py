@@ -17,6 +17,8 @@ from sme.regimes import Gradient, Regime
 State = dict[str, Float[Tensor, "*paths d"]]
 
 DENOMINATORS = ("previous", "updated")
+UNTOLD = (("eps_mode", "outside"), ("memory", 1.0))
+"""settings that a description leaves out, so that studies from before they were there keep their names"""
 
 
 class Optimizer(ABC):
@@ -34,6 +36,8 @@ class Optimizer(ABC):
     signed: ClassVar[bool] = False
     v_floor: float = 0.0
     t0: float = 0.0
+    memory: float = 1.0
+    """`q` of `1 − β = c τ^q`"""
 
     @abstractmethod
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
@@ -44,8 +48,16 @@ class Optimizer(ABC):
         """
 
     def rates(self) -> Mapping[str, float]:
-        """The memory rates `c`, each with `1 − β = c τ`, by name."""
+        """The memory rates `c`, each with `1 − β = c τ^q`, by name."""
         return {}
+
+    def forgetting(self, c: float, tau: float) -> float:
+        """`1 − β = c τ^q`, `q = memory`, for the rate `c`."""
+        return tau * c if self.memory == 1 else c * tau**self.memory
+
+    def pull(self, c: float, tau: float) -> float:
+        """`(1 − β)/τ`: a momentum is `m + pull (gradient.step − τ m)`."""
+        return c if self.memory == 1 else c * tau ** (self.memory - 1)
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         """The hyperparameters with which `torch.optim` takes the very same steps."""
@@ -58,17 +70,19 @@ class Optimizer(ABC):
         return type(self).__name__.lower() + ("" if mode == "outside" else f"_{mode}")
 
     def check(self, tau: float) -> None:
-        """Raise `SMEError` if a decay `1 − c τ` is not positive."""
+        """Raise `SMEError` if a decay `1 − c τ^q` is not positive."""
+        power = "" if self.memory == 1 else f"^{self.memory:g}"
         for name, c in self.rates().items():
-            if c * tau >= 1:
+            share = self.forgetting(c, tau)
+            if share >= 1:
                 raise SMEError(
-                    f"{name} τ = {c:g} · {tau:g} = {c * tau:g}, so β = 1 − {name} τ is not in (0, 1): "
-                    f"use τ < {1 / c:g} or a smaller {name}"
+                    f"{name} τ{power} = {c:g} · {tau:g}{power} = {share:g}, so β = 1 − {name} τ{power} is not in (0, 1): "
+                    f"use τ < {c ** (-1 / self.memory):g} or a smaller {name}"
                 )
 
     def describe(self) -> dict[str, object]:
-        """What identifies this optimizer, in words: its name and fields, `eps_mode` unless it is `"outside"`."""
-        given = {name: value for name, value in vars(self).items() if (name, value) != ("eps_mode", "outside")}
+        """What identifies this optimizer, in words: its name and fields, but for those that `UNTOLD` leaves out."""
+        given = {name: value for name, value in vars(self).items() if (name, value) not in UNTOLD}
         return {"name": self.name, **given}
 
 
@@ -95,7 +109,8 @@ def settle(optimizer: Optimizer, rates: tuple[str, ...] = (), positive: tuple[st
     Raises
     ------
     SMEError
-        unless rates and `positive` are finite and > 0, `nonnegative` finite and ≥ 0, the choices known.
+        unless rates and `positive` are finite and > 0, `nonnegative` finite and ≥ 0, the choices known, and rates < 1
+        where they are `1 − β` itself.
     """
     for name in (*nonnegative, *positive, *rates):
         value, least = number(name, getattr(optimizer, name)), "≥ 0" if name in nonnegative else "> 0"
@@ -103,6 +118,8 @@ def settle(optimizer: Optimizer, rates: tuple[str, ...] = (), positive: tuple[st
             meaning = f" (1 − β = {name} τ)" if name in rates else ""
             raise SMEError(f"{name} must be finite and {least}, got {value:g}{meaning}")
         object.__setattr__(optimizer, name, value)
+        if name in rates and optimizer.memory == 0 and value >= 1:
+            raise SMEError(f"with memory = 0 the decay is β = 1 − {name} at every τ, so {name} must be < 1, got {value:g}")
     for name, allowed in (("denominator", DENOMINATORS), ("eps_mode", EPS_MODES)):
         if hasattr(optimizer, name):
             choose(name, getattr(optimizer, name), allowed)

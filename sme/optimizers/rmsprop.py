@@ -9,20 +9,20 @@ from sme.regimes import Gradient, Regime
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    r"""RMSProp, $1 - \beta = c\tau$.
+    r"""RMSProp, $1 - \beta = c\tau^q$, $q = 1$ unless `memory` says otherwise.
 
     .. math::
-        v' &= v + \tau c\,(q - v) \\
+        v' &= v + (1 - \beta)(\hat g^2 - v) \\
         \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
 
-    with `s = gradient.step`, `q = gradient.square`, `v̂ = v` (`denominator="previous"`, the
+    with `s = gradient.step`, `ĝ² = gradient.square`, `v̂ = v` (`denominator="previous"`, the
     convention of the analysis papers) or `v̂ = v'` (`"updated"`, that of `torch.optim.RMSprop`),
     and the floor `w` of `sme.optimizers.preconditioner`.
 
     Parameters
     ----------
     c
-        memory rate, per unit of time; `β = 1 − c τ`.
+        memory rate, per unit of time; `β = 1 − c τ^q`.
     eps
         `ε`, in scaled variables (physical: `ε/√τ` in the batch-equivalent regime).
     denominator
@@ -31,7 +31,10 @@ class RMSProp(Optimizer):
         `δ` of the floor; 0 for none.
     eps_mode
         `"outside"` the root as above (torch's), `"inside"`: `P = 1/√(w(v) + ε)`, or `"average"`: the
-        average is of `q + ε` in place of `q`, and `P = 1/√w(v)`. In these two `ε` is in units of `v`.
+        average is of `ĝ² + ε` in place of `ĝ²`, and `P = 1/√w(v)`. In these two `ε` is in units of `v`.
+    memory
+        `q ≥ 0` of `1 − β = c τ^q`: at 1 the second moment is a variable of the equation; at 0 `β = 1 − c` is fixed, with
+        `c < 1`; between them it follows its input as `τ → 0`, and beyond 1 it stays at its start.
 
     Raises
     ------
@@ -44,25 +47,26 @@ class RMSProp(Optimizer):
     denominator: str = "previous"
     v_floor: float = 0.01
     eps_mode: str = "outside"
+    memory: float = 1.0
 
     fields = ("theta", "v")
     defaults = {"v": 1.0}  # noqa: RUF012
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        settle(self, ("c",))
+        settle(self, ("c",), nonnegative=("memory", "eps", "v_floor"))
 
     def rates(self) -> dict[str, float]:
         return {"c": self.c}
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square
-        v = state["v"] + tau * self.c * (square - state["v"])
+        v = state["v"] + self.forgetting(self.c, tau) * (square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
         outside, inside = places(self.eps, self.eps_mode)
         p = preconditioner(seen, outside, self.v_floor, inside).value
         return {"theta": state["theta"] - gradient.step * p, "v": v}
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
-        return {"lr": learning_rate(regime, tau), "beta": 1 - self.c * tau,
+        return {"lr": learning_rate(regime, tau), "beta": 1 - self.forgetting(self.c, tau),
                 "eps": physical_eps(self.eps, self.eps_mode, regime, tau)}

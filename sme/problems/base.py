@@ -75,8 +75,8 @@ class Problem:
             raise SMEError(
                 f"noise must be a gradient law such as sme.GaussianNoise(factor), got {noise!r}"
             )
-        self._loss, self.dim, self.noise, self.name = loss, dim, noise, name
         noise.check(dim)
+        self._loss, self.dim, self.noise, self.name = loss, dim, noise.bound(self.gradient), name
 
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         """`f(θ)` for every path."""
@@ -114,7 +114,7 @@ class Problem:
         terms = {
             "loss": value,
             "gradient of the loss": gradient,
-            "noise variance": self.noise.variance(point),
+            "noise variance": self.noise.spread(point),
         }
         for what, term in terms.items():
             if not bool(torch.isfinite(term).all()):
@@ -130,7 +130,7 @@ class Problem:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(moved, name, value.to(device))
-        moved.noise = self.noise.to(device)
+        moved.noise = self.noise.to(device).bound(moved.gradient)
         return moved
 
     def describe(self) -> dict[str, object]:

@@ -5,8 +5,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from sme.errors import SMEError
-from sme.inputs import whole
+from sme.inputs import number, whole
 from sme.laws.examples import Examples
+from sme.laws.importance import ImportanceNoise
 from sme.laws.linear_examples import LinearExamples
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Paths, Problem
@@ -37,6 +38,9 @@ class Logistic(Problem):
         `B`.
     examples
         so many, evenly spaced over the 569 (a quick version); None: all.
+    importance
+        draws examples with probabilities proportional to the sizes of their gradients where every coordinate of θ is this number;
+        None: all alike.
 
     Raises
     ------
@@ -44,7 +48,8 @@ class Logistic(Problem):
         for numbers outside these ranges, or if scikit-learn is not installed.
     """
 
-    def __init__(self, features: int = 3, batch_size: int = 8, examples: int | None = None) -> None:
+    def __init__(self, features: int = 3, batch_size: int = 8, examples: int | None = None,
+                 importance: float | None = None) -> None:
         x, y = breast_cancer()
         features = whole("features", features, 1)
         examples = None if examples is None else whole("examples", examples, 2)
@@ -58,7 +63,13 @@ class Logistic(Problem):
         self.targets = y
         self._spec = {"problem": "logistic", "data": "breast_cancer", "features": features, "batch_size": batch_size,
                       "examples": "all" if examples is None else f"{examples} evenly spaced"}
-        noise = MinibatchNoise(batch_size=batch_size, examples=LinearExamples(self.features, y, _residual, _curvature))
+        each = LinearExamples(self.features, y, _residual, _curvature)
+        noise = MinibatchNoise(batch_size=batch_size, examples=each)
+        if importance is not None:
+            self._spec["importance"] = number("importance", importance)
+            point = torch.full((1, features + 1), number("importance", importance), dtype=torch.float64)
+            sizes = each.residual(self.features @ point[0], y).abs() * self.features.norm(dim=1)
+            noise = ImportanceNoise(sizes, batch_size=batch_size, examples=each)
         super().__init__(lambda theta: self.loss(theta.unsqueeze(0))[0], features + 1, noise, "logistic")
 
     def loss(self, theta: Paths) -> Tensor:

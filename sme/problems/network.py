@@ -1,11 +1,15 @@
 """A neural network on a finite data set."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import vjp, vmap
 from torch.nn.functional import cross_entropy
 
 from sme.errors import SMEError, choose
@@ -19,6 +23,9 @@ from sme.problems.base import Function, Paths, Problem
 
 ITERATIONS = 30
 """of the power iteration behind the sharpness"""
+DENSE, LANCZOS, RESTARTS, ACCURACY = 64, 30, 20, 1e-5
+"""of the lowest curvature: parameters up to which the whole Hessian is formed; vectors at a time, how often at most, and
+accuracy as a share of the sharpness"""
 HELD = 2**23
 """numbers of outputs and hidden units at a time where a loss is evaluated"""
 
@@ -81,8 +88,9 @@ class Network(Problem):
     name
         what tables and folders call it.
 
-    Observables by name: `loss` (train), `accuracy`, `test loss`, `test accuracy`, and `sharpness`, the largest eigenvalue
-    in size of `∇²f`. The start `θ` is that of the module, unless another is given.
+    Observables by name: `loss` (train), `accuracy`, `test loss`, `test accuracy`, `|gradient|`, `sharpness`, the largest
+    eigenvalue in size of `∇²f`, and `lowest curvature`, its smallest. The start `θ` is that of the module, unless another is
+    given.
 
     Raises
     ------
@@ -156,7 +164,8 @@ class Network(Problem):
                 named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
             if self._classes:
                 named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, _right)  # type: ignore[misc]
-        return {**named, "sharpness": self.sharpness}
+        return {**named, "|gradient|": lambda theta: self.gradient(theta).norm(dim=-1), "sharpness": self.sharpness,
+                "lowest curvature": self.lowest_curvature}
 
     def sharpness(self, theta: Paths) -> Float[Tensor, " paths"]:
         """The eigenvalue of `∇²f` largest in size, by `ITERATIONS` steps of the power iteration from one fixed vector."""
@@ -167,6 +176,30 @@ class Network(Problem):
             value = (u * image).sum(-1)
             u = image / image.norm(dim=-1, keepdim=True).clamp(min=1e-300)
         return value
+
+    def lowest_curvature(self, theta: Paths) -> Float[Tensor, " paths"]:
+        """The smallest eigenvalue of `∇²f`, by Lanczos; nothing is differentiated through it."""
+        return torch.stack([theta.new_tensor(self._lowest(point)) for point in theta.detach()])
+
+    def _lowest(self, point: Float[Tensor, " d"]) -> float:
+        if not bool(torch.isfinite(point).all()):
+            return math.nan
+        back = vjp(lambda theta: self.gradient(theta[None])[0], point)[1]  # the Hessian is its own transpose
+
+        def multiply(u: np.ndarray) -> np.ndarray:
+            product: Tensor = back(torch.from_numpy(u.astype(float).ravel()).to(point))[0]
+            return product.cpu().numpy()
+
+        if self.dim <= DENSE:
+            return float(np.linalg.eigvalsh(np.stack([multiply(row) for row in np.eye(self.dim)]))[0])
+        shape, begin = (self.dim, self.dim), np.random.default_rng(0).standard_normal(self.dim)
+        extreme = partial(eigsh, k=1, v0=begin, ncv=LANCZOS, maxiter=RESTARTS, return_eigenvectors=False)
+        try:  # below the largest eigenvalue, so that the accuracy is a share of that: the smallest may be near 0
+            shift = abs(float(extreme(LinearOperator(shape, matvec=multiply, dtype=float), which="LM", tol=0.1)[0]))
+            below = LinearOperator(shape, matvec=lambda u: multiply(u) - shift * u, dtype=float)
+            return shift + float(extreme(below, which="SA", tol=ACCURACY)[0])
+        except ArpackNoConvergence:
+            return math.nan
 
     def to(self, device: torch.device) -> "Network":
         moved = super().to(device)

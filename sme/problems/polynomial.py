@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.inputs import number
-from sme.laws.gaussian import GaussianNoise
+from sme.laws.named import named
 from sme.problems.base import Paths, Problem
 
 
@@ -29,24 +29,30 @@ class Powers:
 
 
 class Polynomial(Problem):
-    """`f(θ) = Σ_k coefficients[k] θᵏ`, one parameter, Gaussian noise of standard deviation `noise`.
+    """`f(θ) = Σ_k coefficients[k] θᵏ`, one parameter, noise of size `noise`, Gaussian if no other `law` is named.
 
     The default, `½θ² + 0.075 θ⁴`, is the smallest problem with a curvature that changes.
+
+    Parameters
+    ----------
+    law, nu, p, growth
+        of the noise (`sme.laws.named`).
 
     Raises
     ------
     SMEError
-        for an empty list of coefficients, or `noise < 0`.
+        for an empty list of coefficients, `noise < 0`, or a law that there is not.
     """
 
-    def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3) -> None:
+    def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3, law: str = "gaussian",
+                 nu: float = 5.0, p: float = 0.2, growth: float = 1.0) -> None:
         noise = number("noise", noise)
         if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
             raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {coefficients!r}, noise = {noise}")
         self._value = Powers([number("a coefficient", a) for a in coefficients])
-        self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise}
-        factor = torch.tensor([[noise]], dtype=torch.float64)
-        super().__init__(lambda theta: self._value(theta[0]), 1, GaussianNoise(factor), "polynomial")
+        random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu, p, growth)
+        self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
+        super().__init__(lambda theta: self._value(theta[0]), 1, random, "polynomial")
 
     def loss(self, theta: Paths) -> Tensor:
         return self._value(theta[:, 0])

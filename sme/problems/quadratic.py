@@ -5,31 +5,38 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.inputs import number, whole
-from sme.laws.gaussian import GaussianNoise
+from sme.laws.named import named
 from sme.problems.base import Paths, Problem
 
 
 class Quadratic(Problem):
-    """`f(θ) = ½ θᵀAθ` with Gaussian noise `S = noise · A`.
+    """`f(θ) = ½ θᵀAθ` with noise of factor `S = noise · A`, Gaussian if no other `law` is named.
 
     `dim = 2` without a seed is `A = [[1, ½], [½, 1]]`. Otherwise `A` has eigenvalues evenly
     spaced from ½ to 3/2 (the same range) in a random basis drawn with `seed`.
 
+    Parameters
+    ----------
+    law, nu, p, growth
+        of the noise (`sme.laws.named`): Student's and affine noise is independent between parameters, of size `noise`.
+
     Raises
     ------
     SMEError
-        for a dimension below 1, or `noise < 0`.
+        for a dimension below 1, `noise < 0`, or a law that there is not.
     """
 
-    def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None) -> None:
+    def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float = 5.0,
+                 p: float = 0.2, growth: float = 1.0) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
             seed = whole("seed", seed or 0, 0)
         self.a = self._matrix(dim, seed)
-        self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed}
-        super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, GaussianNoise(noise * self.a), "quadratic")
+        random, described = named(law, noise * self.a, noise, nu, p, growth)
+        self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}
+        super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, random, "quadratic")
 
     @staticmethod
     def _matrix(dim: int, seed: int | None) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sme.errors import SMEError, choose
 from sme.inputs import number, whole
-from sme.laws.examples import Examples, Weights
+from sme.laws.examples import Examples, Shares, Weights
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Paths, Problem
@@ -43,9 +43,10 @@ class Halves(Examples):
             return linear, torch.zeros_like(linear)
         return linear, squares[:, :1] * one * one + squares[:, 1:] * other * other
 
-    def power(self, theta: Paths, exponent: int) -> Paths:
+    def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
         g, h = self.mean(theta, 1), self.half(theta, 1)
-        return 0.5 * ((g + h).pow(exponent) + (g - h).pow(exponent))
+        one, other = (0.5, 0.5) if shares is None else shares
+        return one * (g + h).pow(exponent) + other * (g - h).pow(exponent)
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         share = 1 - 2 * indices.to(theta.dtype).mean(1, keepdim=True)

@@ -43,7 +43,8 @@ class Chain:
     def expected(self, theta: Float[Tensor, " d"], mean: Float[Tensor, " d"]) -> Gradient:
         """`E[gradient]` of one path at `θ` with `∇f(θ) = mean`; with `E[gradient.sign]` for a rule of signs."""
         law, regime, tau, point = self.problem.noise, self.regime, self.tau, theta.unsqueeze(0)
-        seen = regime.expected(mean, law.variance(point)[0], tau)
+        size = law.spread if self.optimizer.signed else law.variance  # the square of a heavy tail has no mean
+        seen = regime.expected(mean, size(point)[0], tau)
         if not self.optimizer.signed:
             return seen
         sign = law.sign_mean(point, tau ** (regime.mean_power / 2) * mean.unsqueeze(0))[0]

@@ -142,7 +142,7 @@ class DerivedBatchEquivalent(Equation):
         wide, columns = self._columns(x)
         wide_dW = dW.repeat(self.law.motions, 1)
         u = self.leading_noise(t, wide, columns)
-        total = self.expansion.slope(lambda e: self._square_memory(t, wide + e * u, columns, wide_dW), wide)
+        total = self.expansion.slope(lambda e: self.quadratic(t, wide + e * u, columns, wide_dW), wide)
         if not self.additive:
             turned = self._turn(t, wide, columns, columns)
             total = total - self.expansion.slope(lambda e: self.leading_noise(t, wide + e * turned, wide_dW), wide)
@@ -158,14 +158,14 @@ class DerivedBatchEquivalent(Equation):
         u = self.leading_noise(t, x, y)
         return self.expansion.slope(lambda e: self.leading_noise(t, x + e * u, dW), x)
 
-    def _square_memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+    def quadratic(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
         """`Q[y, dW]`."""
         theta = theta_of(x, self.problem.dim)
         square = 2 * diffuse(self.law, theta, y) * diffuse(self.law, theta, dW)
         return self.expansion.push(t, x, 0 * square, square)
 
     def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
-        total = self._square_memory(t, x, y, dW)
+        total = self.quadratic(t, x, y, dW)
         return total if self.additive else total - self._turn(t, x, y, dW)
 
     def memory_trace(self, t: float, x: X) -> X:

@@ -1,0 +1,29 @@
+"""Adam, RMSProp and Nesterov's momentum on an autoencoder of digits, each at its best learning rate, beside their equations.
+
+    python scripts/autoencoder.py
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sme import SMEError, effort, race, race_table
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=race.STEPS, help="of each run, default %(default)s")
+    parser.add_argument("--seeds", type=int, default=race.SEEDS, help="so many starts, default %(default)s")
+    parser.add_argument("--examples", type=int, default=race.EXAMPLES, help="of the digits, default %(default)s")
+    parser.add_argument("--hidden", type=int, default=race.HIDDEN, help="width of the narrow layer, default %(default)s")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where autoencoder.csv, .md and .png go")
+    parser.add_argument("--processes", default="auto", help="default: one a core")
+    arguments = parser.parse_args()
+    try:
+        effort.folder(arguments.results)
+        made = race.race({"examples": arguments.examples, "hidden": arguments.hidden}, arguments.steps, arguments.seeds,
+                         processes=effort.processes(arguments.processes, "cpu"))
+        race_table.write(made, arguments.results)
+    except SMEError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
+    print(race_table.text(made))

@@ -1,0 +1,89 @@
+"""The atlas of limits: exponents of one step, equations and their approach in each kind of cell."""
+
+import itertools
+
+import pytest
+import torch
+
+from sme import Adam, Polynomial, Quadratic, RMSProp, SMEError
+from sme.atlas import atlas
+from sme.cell import MEMORIES, NOISES, Cell, Limit, equations
+from sme.simulate.chain import Chain
+
+START = {name: torch.tensor([value], dtype=torch.float64) for name, value in (("theta", 0.8), ("m", 0.3), ("v", 0.6))}
+PROBLEM = Polynomial(noise=0.5)
+RMSPROP, ADAM = RMSProp(c=0.5), Adam(c1=0.5, c2=0.5)
+
+
+def start(optimizer):
+    return {name: START[name] for name in optimizer.fields}
+
+
+@pytest.mark.parametrize(("noise", "memory"), list(itertools.product(NOISES, MEMORIES)))
+def test_exponents_of_one_step_are_those_that_the_cell_is_named_for(noise, memory):
+    found = Cell(noise, memory).exponents(PROBLEM, RMSPROP, start(RMSPROP))
+    q = MEMORIES[memory]
+    drift = 1.5 if noise == "pure diffusion" else 1.0  # beyond τ it is lost
+    spread = {"ballistic": 2.0, "averaged noise": 1.5, "batch-equivalent": 1.0, "pure diffusion": 1.0}[noise]
+    assert [found[name] for name in ("E Δtheta", "Var Δtheta", "E Δv", "Var Δv")] == pytest.approx(
+        [drift, spread, q, 2 * q], abs=0.1)
+
+
+@pytest.mark.parametrize(("noise", "memory", "optimizer", "allowed"), [
+    ("ballistic", "dynamic", RMSPROP, 2e-3), ("ballistic", "a few steps", ADAM, 4e-3),
+    ("batch-equivalent", "dynamic", ADAM, 1e-3), ("batch-equivalent", "frozen", RMSPROP, 1e-3),
+    ("averaged noise", "frozen", ADAM, 1.5e-3),
+])
+def test_the_discrete_run_is_at_its_limit_and_not_at_another(noise, memory, optimizer, allowed):
+    steps, pairs = 128, 128
+    limit, generator = Limit(Cell(noise, memory), PROBLEM, optimizer, start(optimizer)), torch.Generator().manual_seed(0)
+    other = Limit(Cell(noise, "slaved" if memory == "frozen" else "frozen"), PROBLEM, optimizer, start(optimizer))
+    chain = Chain(PROBLEM, limit.optimizer, limit.cell.regime, 1 / steps)
+    runs = [{name: field.expand(2 * pairs, -1) for name, field in start(optimizer).items()} for _ in range(3)]
+    for k in range(steps):
+        half = torch.randn(pairs, 1, generator=generator, dtype=torch.float64)
+        z = torch.cat((half, -half))
+        runs[0], _ = chain.step(runs[0], z, k)
+        runs[1:] = [each.step(run, 1 / steps, z / steps**0.5) for each, run in zip((limit, other), runs[1:], strict=True)]
+    discrete, own, wrong = (run["theta"].square().mean() for run in runs)
+    assert abs(discrete - own) < 10 * allowed
+    assert abs(discrete - wrong) > 2 * abs(discrete - own)
+
+
+def test_the_long_run_variance_of_momentum_alone_is_that_of_the_noise():
+    """Where the denominator hardly moves, averaging over a few steps leaves the sum of the noise as it is."""
+    optimizer = Adam(c1=0.5, c2=0.5, eps=1e4, v_floor=0.01)
+    limit = Limit(Cell("batch-equivalent", "a few steps"), PROBLEM, optimizer, start(optimizer))
+    assert float(limit.spread) == pytest.approx(0.5 / 1e4, rel=3e-3)
+    assert float(limit.slope) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_every_cell_has_equations_of_its_own():
+    for momentum in (False, True):
+        said = {cell: equations(Cell(*cell), momentum) for cell in itertools.product(NOISES, MEMORIES)}
+        assert all("∇" not in text for (noise, _), text in said.items() if noise == "pure diffusion")
+        assert all(("dW" in text) == (noise in ("batch-equivalent", "pure diffusion") and not (momentum and memory == "frozen"))
+                   for (noise, memory), text in said.items())
+    assert equations(Cell("batch-equivalent", "dynamic"), False) == "dθ = −P(v) (∇ dt + S dW); v̇ = c (σ − v)"
+
+
+def test_the_atlas_has_all_cells_and_files(tmp_path):
+    made = atlas(PROBLEM, [RMSPROP], start(RMSPROP), tau=["1/4", "1/8"], paths=4, results=tmp_path)
+    assert len(made.cells) == 16
+    assert made.differences["tau"].tolist() == [0.25, 0.125] * 16
+    assert {path.name for path in made.folder.iterdir()} == {"atlas.md", "atlas.png", "cells.csv", "differences.csv"}
+    assert "extrapolated" in str(made)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"problem": Quadratic(dim=2)}, "one parameter with constant Gaussian noise, got dim = 2"),
+    ({"optimizers": []}, "one or more optimizers, each once"),
+    ({"optimizers": [Adam()]}, "so c1 must be < 1"),
+    ({"optimizers": [RMSProp(denominator="updated")]}, "denominator=previous"),
+    ({"tau": ["1/4"]}, "two or more step sizes"),
+    ({"tau": ["0.3", "1/4"]}, "must be in .0, 1. and divide the horizon"),
+])
+def test_bad_input_is_told(change, message):
+    given = {"problem": PROBLEM, "optimizers": [RMSPROP], "start": start(RMSPROP), "tau": ["1/4", "1/8"], "paths": 4} | change
+    with pytest.raises(SMEError, match=message):
+        atlas(given.pop("problem"), given.pop("optimizers"), given.pop("start"), **given)
