@@ -17,6 +17,7 @@ from sme.laws.student import StudentNoise
 from sme.laws.svag import SVAGNoise
 from sme.laws.two_point import TwoPointNoise
 from sme.measure import load, weak_error
+from sme.memory.equation import IDE
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.adagrad import AdaGrad
@@ -49,6 +50,7 @@ from sme.tracking import trajectories
 from sme.trajectory import Trajectories
 
 __all__ = [
+    "IDE",
     "SGD",
     "AdaBayes",
     "AdaBayesFilter",

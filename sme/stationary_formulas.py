@@ -1,7 +1,7 @@
 """Closed stationary variances of one parameter, `f = ½ h θ²`, gradient noise of standard deviation `s`, ballistic.
 
-Known from arXiv:2411.15958: those of SGD, of RMSProp and Adam, and of RMSPropW. The others are ours, and all are tested against
-the linearised equation (`sme.stationary`), a chain against its simulation. Source: docs/derivation.md, section 12.
+All are derived in docs/derivation.md, section 12, and tested against the linearised equation (`sme.stationary`); a chain's
+against its simulation.
 """
 
 import math

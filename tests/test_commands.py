@@ -149,6 +149,12 @@ def regime(words: list[str], patch: Patch) -> list[str]:
     return [*kept, "problem.examples=12", "steps=4", "compared=2"]
 
 
+def memory(words: list[str], patch: Patch) -> list[str]:
+    """One run of few steps; one learning rate and velocity."""
+    run = "{loss:wells,optimizer:adam,lr:[0.05],steps:[12],start:0.1,beta1:0.9,beta2:0.99}"
+    return [*words, f"runs=[{run}]", "rates=[0.05]", "epochs=[15]", "velocities=[2]", "horizon=1"]
+
+
 def rescaled(words: list[str], patch: Patch) -> list[str]:
     """Two batch sizes, a few steps, on twelve examples."""
     return [*words, "problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"]
@@ -271,6 +277,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/interpolation.py": (lambda words, patch: [*words, "--tau=1/4,1/8", "--paths=16"], "below SGD"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/regime.py": (regime, "step size × curvature"),
+    "scripts/ide.py": (memory, "IDE − ODE|published"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),

@@ -1,0 +1,20 @@
+"""Optimizers without noise beside their equations with memory; some three minutes on two cores, the second some four.
+
+    python scripts/ide.py                    # AdaGrad, RMSProp, Adam on three losses: results/ide/runs.md and pictures
+    python scripts/ide.py table=lagrangian   # published errors of first and second order in time: results/ide/lagrangian.md
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from sme import command, memory_config
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="ide")
+def main(settings: DictConfig) -> None:
+    """Solve, save, print."""
+    print(memory_config.run(settings))
+
+
+if __name__ == "__main__":
+    command.cli(main)

@@ -1,0 +1,41 @@
+"""From a configuration to runs beside their memory equations, or to the table of published errors."""
+
+import torch
+from omegaconf import DictConfig
+
+from sme import effort
+from sme.config import values_of
+from sme.errors import SMEError, choose
+from sme.inputs import number, several
+from sme.memory import lagrangian, runs, runs_picture
+
+SETTINGS = ("table", "results", "losses", "runs", "rates", "epochs", "velocities", "horizon")
+TABLES = ("runs", "lagrangian")
+
+
+def run(config: DictConfig) -> str:
+    """The table that a configuration asks for, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = values_of(config)
+    for name in values:
+        choose("setting", name, SETTINGS)
+    folder = effort.folder(values["results"]) / "ide"
+    torch.set_num_threads(1)  # a few points at a time: threads only get in each other's way
+    if choose("table", values["table"], TABLES) == "lagrangian":
+        rates, velocities = ([number(name, each) for each in several(values[name])] for name in ("rates", "velocities"))
+        table = lagrangian.measure(rates, velocities, several(values["epochs"]), number("horizon", values["horizon"]))
+        lagrangian.write(table, folder)
+        return f"{lagrangian.text(table)}\n\nin {folder}"
+    for name, kind in (("losses", dict), ("runs", list)):
+        if not isinstance(values[name], kind) or not values[name]:
+            raise SMEError(f"{name} must be a {kind.__name__} with entries, got {values[name]!r}: leave it out for the default")
+    table, curves = runs.measure(values["losses"], values["runs"])
+    runs.write(table, folder)
+    for loss in dict.fromkeys(curve.loss for curve in curves):
+        runs_picture.draw([curve for curve in curves if curve.loss == loss], runs.provenance(), folder / f"{loss}.png")
+    return f"{runs.text(table)}\n\nin {folder}"
