@@ -18,6 +18,7 @@ from sme.specification import Specification
 from sme.tracking import trajectories
 from sme.trajectory import DISCRETE
 
+FIXED = ", 1 − β ~ τ^0"
 MANY, SOME = 1024, 32
 """paths at a time where a price is measured; of what is followed by few runs"""
 
@@ -28,6 +29,8 @@ class Case:
 
     Attributes
     ----------
+    models
+        the orders of each model, by the names that `sme.weak_error` takes.
     few
         whether the problem is too large for a shard of `sme.weak_error`: it is followed by `sme.trajectories`, on so many
         `paths`.
@@ -40,6 +43,7 @@ class Case:
     optimizer: Optimizer
     regime: str
     start: Mapping[str, Tensor]
+    models: Mapping[str, Sequence[int]]
     tau: tuple[float, ...]
     horizon: float = 1.0
     observables: tuple[str, ...] | None = None
@@ -50,7 +54,8 @@ class Case:
     @property
     def names(self) -> dict[str, str]:
         """The columns of a table that tell this case from others."""
-        return {"problem": self.name, "optimizer": self.optimizer.name, "regime": self.regime}
+        regime = self.regime + ("" if self.optimizer.memory == 1 else f", 1 − β ~ τ^{self.optimizer.memory:g}")
+        return {"problem": self.name, "optimizer": self.optimizer.name, "regime": regime.replace(FIXED, ", fixed β")}
 
     @property
     def at_a_time(self) -> int:
@@ -66,7 +71,9 @@ class Case:
             if the model has no such equation.
         """
         observables = list(self.observables) if self.observables else None
-        spec = Specification.of(self.problem, self.optimizer, self.regime, None, self.horizon, self.start, observables, None, model)
+        spec = Specification.of(self.problem, self.optimizer, self.regime, None, self.horizon, self.start, observables, None,
+                                model)
+        (order,) = spec.orders(order)
         return spec.setup(order, spec.steps(max(self.tau) if tau is None else tau))
 
     def evaluations(self, model: str, order: int, tau: float) -> int:

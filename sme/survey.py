@@ -1,6 +1,6 @@
 """Several continuous models of the same optimizers: how good each is, where, and at what price."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sme import effort, survey_picture
 from sme.cases import Case
+from sme.equations.models import MODELS
 from sme.errors import SMEError
 from sme.files import write_text
 from sme.price import price
@@ -78,7 +79,8 @@ class Survey:
 
     def plot(self, path: str | Path, observable: str = "loss") -> Path:
         """Draw the errors over τ and over the cost to a file, in a format that its ending names."""
-        return survey_picture.draw(self.errors[self.errors["observable"] == observable], observable, self.provenance, Path(path))
+        named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
+        return survey_picture.draw(named[named["observable"] == observable], observable, self.provenance, Path(path))
 
     def save(self) -> None:
         """Write `models.csv`, `slopes.csv`, `models.md` and `models.png` to the folder."""
@@ -95,10 +97,10 @@ class Survey:
 
 def label(model: str, order: int) -> str:
     """What a model is called in tables: `sme, order 2`; without the order where it has one alone."""
-    return f"{model}, order {order}" if model == "sme" else model
+    return f"{model}, order {order}" if len(MODELS[model].orders) > 1 else model
 
 
-def survey(cases: Sequence[Case], models: Mapping[str, Sequence[int]], *, seed: int = 0, processes: int | str = 1,
+def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
            results: str | Path | None = None) -> Survey:
     """Measure the weak errors of all models in all cases, and their prices.
 
@@ -106,8 +108,6 @@ def survey(cases: Sequence[Case], models: Mapping[str, Sequence[int]], *, seed: 
     ----------
     cases
         what is run; see `sme.cases.Case`.
-    models
-        the orders of each model, by the names that `sme.weak_error` takes.
     seed, processes
         as for `sme.weak_error`.
     results
@@ -119,10 +119,10 @@ def survey(cases: Sequence[Case], models: Mapping[str, Sequence[int]], *, seed: 
     SMEError
         for bad input, or if no model has an equation in any case.
     """
-    if not cases or not models:
-        raise SMEError(f"there is nothing to compare: {len(cases)} cases, {len(models)} models; give one of each at least")
+    if not any(case.models for case in cases):
+        raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer, regime and model at least")
     errors, slopes, refused = [], [], []
-    work = [(case, model, list(orders)) for case in cases for model, orders in models.items()]
+    work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
     for case, model, orders in tqdm(work, desc="models", disable=None):
         there = []
         for order in orders:

@@ -11,14 +11,11 @@ from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
-from sme.regimes import BALLISTIC
 from sme.survey import Survey, survey
 
-EFFORT = ("tau", "horizon", "observables", "paths")
-GROUPS = ("problems", "optimizers", "models", "networks")
-SETTINGS = (*GROUPS, "regimes", *EFFORT, "seed", "processes", "results")
-FEW = (*EFFORT, "substeps")
-"""what a network may be given of its own"""
+SETTINGS = ("parts", "observables", "seed", "processes", "results")
+GROUPS = ("problems", "optimizers", "models")
+PART = (*GROUPS, "regimes", "tau", "horizon", "paths", "few", "substeps")
 
 
 def compare_models(config: DictConfig) -> Survey:
@@ -30,41 +27,44 @@ def compare_models(config: DictConfig) -> Survey:
         for bad input.
     """
     values = values_of(config)
-    for name in values:
-        choose("setting", name, SETTINGS)
-    for name in SETTINGS:
-        if name not in values:
-            raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    for name in GROUPS:
-        if not isinstance(values[name], dict):
-            raise SMEError(f"{name} must be a group of settings, got {values[name]!r}: leave it out for the default")
-    for name in values["networks"]:
-        choose("problem in networks", name, [*values["problems"], *values["networks"]])
-    made = [case for name, given in values["problems"].items() for case in _cases(name, given, values)]
+    _check(values, SETTINGS, "")
+    if not isinstance(values["parts"], dict) or not values["parts"]:
+        raise SMEError(f"parts must be a group of groups of settings, got {values['parts']!r}: leave it out for the default")
+    cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]
     torch.set_num_threads(1)  # processes share the work
-    models = {name: [int(number(f"an order of {name}", each)) for each in several(orders)]
-              for name, orders in values["models"].items()}
-    return survey(made, models, seed=values["seed"], processes=values["processes"], results=values["results"])
+    return survey(cases, seed=values["seed"], processes=values["processes"], results=values["results"])
 
 
-def _cases(name: str, given: dict[str, Any], values: dict[str, Any]) -> list[Case]:
-    """Every optimizer and regime on one problem; few runs see the ballistic regime alone."""
-    for part in given:
-        choose(f"setting of problems.{name}", part, ("problem", "start"))
-    own = values["networks"].get(name)
-    few = own is not None
-    for part in own or {}:
-        choose(f"setting of networks.{name}", part, FEW)
-    asked = {**{each: values[each] for each in EFFORT}, **(own or {})}
-    problem, cases = build("problem", dict(given["problem"]), Problem), []
-    for node in values["optimizers"].values():
-        optimizer = build("optimizer", dict(node), Optimizer)
-        start = {field: repeated(field, value, problem.dim) for field, value in (given.get("start") or {}).items()
-                 if field in optimizer.fields and value is not None}
-        for regime in [BALLISTIC.name] if few else several(values["regimes"]):
-            cases.append(Case(
-                name, problem, optimizer, regime, start, tuple(number("tau", tau) for tau in several(asked["tau"])),
-                number("horizon", asked["horizon"]),
-                None if asked["observables"] is None else tuple(several(asked["observables"])),
-                asked["paths"], few, asked.get("substeps")))
+def _check(given: Any, allowed: tuple[str, ...], place: str) -> None:
+    """Raise `SMEError` unless these settings are there, and no others."""
+    if not isinstance(given, dict):
+        raise SMEError(f"{place.rstrip('.')} must be a group of settings, got {given!r}: leave it out for the default")
+    for name in given:
+        choose(f"setting{f' of {place.rstrip(chr(46))}' if place else ''}", name, allowed)
+    for name in allowed:
+        if name not in given:
+            raise SMEError(f"{place}{name} is missing: leave it out of the command for its default")
+
+
+def _cases(name: str, part: Any, observables: Any) -> list[Case]:
+    """Every problem, optimizer and regime of a part."""
+    place, cases = f"parts.{name}.", []
+    _check(part, PART, place)
+    for group in GROUPS:
+        if not isinstance(part[group], dict):
+            raise SMEError(f"{place}{group} must be a group of settings, got {part[group]!r}: leave it out for the default")
+    models = {model: tuple(several(orders)) for model, orders in part["models"].items()}
+    for problem_name, given in part["problems"].items():
+        for setting in given:
+            choose(f"setting of {place}problems.{problem_name}", setting, ("problem", "start"))
+        problem = build("problem", given["problem"], Problem)
+        for node in part["optimizers"].values():
+            optimizer = build("optimizer", dict(node), Optimizer)
+            start = {field: repeated(field, value, problem.dim) for field, value in (given.get("start") or {}).items()
+                     if field in optimizer.fields and value is not None}
+            for regime in several(part["regimes"]):
+                cases.append(Case(
+                    problem_name, problem, optimizer, regime, start, models,
+                    tuple(number("tau", tau) for tau in several(part["tau"])), number("horizon", part["horizon"]),
+                    None if observables is None else tuple(several(observables)), part["paths"], part["few"], part["substeps"]))
     return cases

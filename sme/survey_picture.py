@@ -11,14 +11,13 @@ from matplotlib.lines import Line2D
 from sme.picture import pretty, save, signed
 from sme.provenance import Provenance
 
-ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward"]
+ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward, order 1", "backward, order 2"]
 """of the curves and of their colours in the palette"""
 
 
 def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Path) -> Path:
-    """Draw |error| over τ and below it over the cost; a column for each problem and regime, a pair of rows for each optimizer."""
-    shown = errors.assign(curve=[f"{m}, order {o}" if m == "sme" else m for m, o in zip(errors["model"], errors["order"],
-                                                                                        strict=True)])
+    """Draw |error| over τ of every `curve`, and below it over the cost; a column for each problem and regime, a pair of rows for each optimizer."""
+    shown = errors
     columns = list(shown[["problem", "regime"]].drop_duplicates().itertuples(index=False, name=None))
     optimizers = list(shown["optimizer"].unique())
     curves = sorted(shown["curve"].unique(), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
