@@ -120,7 +120,7 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
         for bad input, or if no model has an equation in any case.
     """
     if not any(case.models for case in cases):
-        raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer, regime and model at least")
+        raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer and model at least")
     errors, slopes, refused = [], [], []
     work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
     for case, model, orders in tqdm(work, desc="models", disable=None):

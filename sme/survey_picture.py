@@ -16,16 +16,18 @@ ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averag
 
 
 def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Path) -> Path:
-    """Draw |error| over τ of every `curve`, and below it over the cost; a column for each problem and regime, a pair of rows for each optimizer."""
-    shown = errors
-    columns = list(shown[["problem", "regime"]].drop_duplicates().itertuples(index=False, name=None))
-    optimizers = list(shown["optimizer"].unique())
-    curves = sorted(shown["curve"].unique(), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    """Draw |error| of every `curve` over τ, and below it over the cost.
+
+    There is a column for each problem and regime, and a pair of rows for each optimizer.
+    """
+    columns = list(errors[["problem", "regime"]].drop_duplicates().itertuples(index=False, name=None))
+    optimizers = list(errors["optimizer"].unique())
+    curves = sorted(errors["curve"].unique(), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     palette = dict(zip(curves, sns.color_palette("colorblind", len(curves)), strict=True))
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(2.2 * len(columns) + 0.6, 1.9 * 2 * len(optimizers) + 0.7), layout="constrained")
         axes = figure.subplots(2 * len(optimizers), len(columns), squeeze=False)
-        for (problem, regime, optimizer), group in shown.groupby(["problem", "regime", "optimizer"], sort=False):
+        for (problem, regime, optimizer), group in errors.groupby(["problem", "regime", "optimizer"], sort=False):
             row, column = 2 * optimizers.index(optimizer), columns.index((problem, regime))
             for axis, name in ((axes[row, column], "tau"), (axes[row + 1, column], "cost")):
                 for curve, data in group.groupby("curve", sort=False):
