@@ -191,6 +191,16 @@ def contest(words: list[str], patch: Patch) -> list[str]:
     return [*words, "--steps=2", "--seeds=2", "--examples=12", "--hidden=1", "--processes=1"]
 
 
+def models(words: list[str], patch: Patch) -> list[str]:
+    """One optimizer, two step sizes, without control variates."""
+    patch.setattr(controls, "LONGEST", 0)
+    few = [f"parts.{part}.{setting}" for part in ("small", "network", "fixed") for setting in ("paths=4", "tau=[1/8,1/16]")]
+    digits = ["parts.network.problems.digits.problem." + each for each in ("hidden=[3]", "examples=12", "batch_size=4")]
+    left = [f"~parts.{part}.optimizers.adam" for part in ("small", "network", "fixed")]
+    left += ["~parts.small.problems.quadratic", "~parts.fixed.problems.polynomial"]
+    return [*words, *few, *digits, *left, "parts.network.horizon=1/8", "processes=1"]
+
+
 def check_order(words: list[str], patch: Patch) -> list[str]:
     """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp."""
     named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
@@ -284,6 +294,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),

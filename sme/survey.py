@@ -1,0 +1,159 @@
+"""Several continuous models of the same optimizers: how good each is, where, and at what price."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from sme import effort, survey_picture
+from sme.cases import Case
+from sme.equations.models import MODELS
+from sme.errors import SMEError
+from sme.files import write_text
+from sme.price import price
+from sme.provenance import Provenance
+from sme.report import grid, quote
+from sme.version import version
+
+SETTING = ["problem", "optimizer", "regime"]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `survey` finds.
+
+    Attributes
+    ----------
+    errors
+        `problem optimizer regime model order tau observable error stderr integrator_bias paths diverged cost`: the weak error
+        at the horizon, and what a path of the equation costs there in gradients `∇f` of the loss that it sees.
+    slopes
+        `problem optimizer regime model order observable slope slope_low slope_high verdict price`, `price` that of one
+        evaluation in gradients; no slope where there are only two step sizes.
+    refused
+        `problem optimizer regime model order reason`: what has no such equation.
+    """
+
+    name: str
+    seed: int
+    errors: pd.DataFrame
+    slopes: pd.DataFrame
+    refused: pd.DataFrame
+    folder: Path | None = None
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the seed that made the numbers."""
+        return Provenance(self.name, (version(),), (self.seed,))
+
+    def shown(self, observable: str = "loss") -> pd.DataFrame:
+        """One row for each model: its slope, its error at the finest τ that all have, how that compares, and its price."""
+        errors = self.errors[self.errors["observable"] == observable]
+        rows = []
+        for where, group in errors.groupby(SETTING, sort=False):
+            tau = max(group.groupby(["model", "order"])["tau"].min())
+            here = group[np.isclose(group["tau"], tau)]
+            least = _least(here)
+            for _, row in here.iterrows():
+                mine = (self.slopes[[*SETTING, "model", "order", "observable"]]
+                        == [*where, row["model"], row["order"], observable]).all(axis=1)
+                slope = self.slopes[mine].iloc[0]
+                rows.append({**dict(zip(SETTING, where, strict=True)), "model": label(row["model"], row["order"]),
+                             "slope [95 %]": quote(slope["slope"], slope["slope_low"], slope["slope_high"]), "τ": f"{tau:g}",
+                             "error": f"{row['error']:.2e} ± {row['stderr']:.0e}",
+                             "times the least": "1" if row["model"] == least[0] and row["order"] == least[1]
+                             else f"{abs(row['error']) / least[2]:.3g}",
+                             "price": f"{slope['price']:.1f}"})
+        return pd.DataFrame(rows)
+
+    def text(self, style: str = "simple") -> str:
+        """The table of models, in one of tabulate's styles."""
+        lines = ["error = E[discrete] − E[equation] in the loss at the horizon, ± standard error; price: the time of one "
+                 "evaluation of drift and diffusion over that of one gradient (through torch, measured)."]
+        if len(self.refused):
+            lines += ["Without an equation:", grid(self.refused, style)]
+        return "\n\n".join([grid(self.shown(), style), *lines, str(self.provenance)])
+
+    def plot(self, path: str | Path, observable: str = "loss") -> Path:
+        """Draw the errors over τ and over the cost to a file, in a format that its ending names."""
+        named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
+        return survey_picture.draw(named[named["observable"] == observable], observable, self.provenance, Path(path))
+
+    def save(self) -> None:
+        """Write `models.csv`, `slopes.csv`, `models.md` and `models.png` to the folder."""
+        if self.folder is None:
+            return
+        write_text(self.folder / "models.csv", self.provenance.csv(self.errors))
+        write_text(self.folder / "slopes.csv", self.provenance.csv(self.slopes))
+        write_text(self.folder / "models.md", f"# Continuous models compared\n\n{self.text('github')}\n")
+        self.plot(self.folder / "models.png")
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def label(model: str, order: int) -> str:
+    """What a model is called in tables: `sme, order 2`; without the order where it has one alone."""
+    return f"{model}, order {order}" if len(MODELS[model].orders) > 1 else model
+
+
+def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
+           results: str | Path | None = None) -> Survey:
+    """Measure the weak errors of all models in all cases, and their prices.
+
+    Parameters
+    ----------
+    cases
+        what is run; see `sme.cases.Case`.
+    seed, processes
+        as for `sme.weak_error`.
+    results
+        folder: studies and trajectories go there, as those of `sme.weak_error` and `sme.trajectories` do, and the table and
+        picture to `models` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input, or if no model has an equation in any case.
+    """
+    if not any(case.models for case in cases):
+        raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer and model at least")
+    errors, slopes, refused = [], [], []
+    work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
+    for case, model, orders in tqdm(work, desc="models", disable=None):
+        there = []
+        for order in orders:
+            try:
+                setup = case.setup(model, order)
+            except SMEError as fault:
+                refused.append({**case.names, "model": model, "order": order, "reason": str(fault).partition(":")[0]})
+            else:
+                there.append((order, price(setup, case.at_a_time)))
+        if not there:
+            continue
+        found, fitted = case.measure(model, [order for order, _ in there], seed, processes, results)
+        prices = dict(there)
+        cost = [prices[order] * case.evaluations(model, order, tau)
+                for order, tau in zip(found["order"], found["tau"], strict=True)]
+        errors.append(found.assign(**case.names, model=model, cost=cost))
+        slopes.append(fitted.assign(**case.names, model=model, price=fitted["order"].map(prices)))
+    if not errors:
+        raise SMEError(f"none of the models has an equation in any case: {refused[0]['reason']}")
+    front = [*SETTING, "model"]
+    columns = ["order", "tau", "observable", "error", "stderr", "integrator_bias", "paths", "diverged", "cost"]
+    table = pd.concat(errors, ignore_index=True)[[*front, *columns]]
+    fits = pd.concat(slopes, ignore_index=True)[[*front, "order", "observable", "slope", "slope_low", "slope_high", "verdict",
+                                                 "price"]]
+    made = Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]),
+                  effort.folder(results) / "models" if results is not None else None)
+    made.save()
+    return made
+
+
+def _least(here: pd.DataFrame) -> tuple[str, int, float]:
+    """Model, order and size of the smallest error."""
+    row = here.loc[here["error"].abs().idxmin()]
+    return row["model"], row["order"], abs(row["error"])

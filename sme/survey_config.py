@@ -1,0 +1,70 @@
+"""From a configuration to the cases of a survey of models."""
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from sme.cases import Case
+from sme.config import build, repeated, values_of
+from sme.errors import SMEError, choose
+from sme.inputs import number, several
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.survey import Survey, survey
+
+SETTINGS = ("parts", "observables", "seed", "processes", "results")
+GROUPS = ("problems", "optimizers", "models")
+PART = (*GROUPS, "regimes", "tau", "horizon", "paths", "few", "substeps")
+
+
+def compare_models(config: DictConfig) -> Survey:
+    """The survey that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = values_of(config)
+    _check(values, SETTINGS, "")
+    if not isinstance(values["parts"], dict) or not values["parts"]:
+        raise SMEError(f"parts must be a group of groups of settings, got {values['parts']!r}: leave it out for the default")
+    cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]
+    torch.set_num_threads(1)  # processes share the work
+    return survey(cases, seed=values["seed"], processes=values["processes"], results=values["results"])
+
+
+def _check(given: Any, allowed: tuple[str, ...], place: str) -> None:
+    """Raise `SMEError` unless these settings are there, and no others."""
+    if not isinstance(given, dict):
+        raise SMEError(f"{place.rstrip('.')} must be a group of settings, got {given!r}: leave it out for the default")
+    for name in given:
+        choose(f"setting{f' of {place.rstrip(chr(46))}' if place else ''}", name, allowed)
+    for name in allowed:
+        if name not in given:
+            raise SMEError(f"{place}{name} is missing: leave it out of the command for its default")
+
+
+def _cases(name: str, part: Any, observables: Any) -> list[Case]:
+    """Every problem, optimizer and regime of a part."""
+    place, cases = f"parts.{name}.", []
+    _check(part, PART, place)
+    for group in GROUPS:
+        if not isinstance(part[group], dict):
+            raise SMEError(f"{place}{group} must be a group of settings, got {part[group]!r}: leave it out for the default")
+    models = {model: tuple(several(orders)) for model, orders in part["models"].items()}
+    for problem_name, given in part["problems"].items():
+        for setting in given:
+            choose(f"setting of {place}problems.{problem_name}", setting, ("problem", "start"))
+        problem = build("problem", given["problem"], Problem)
+        for node in part["optimizers"].values():
+            optimizer = build("optimizer", dict(node), Optimizer)
+            start = {field: repeated(field, value, problem.dim) for field, value in (given.get("start") or {}).items()
+                     if field in optimizer.fields and value is not None}
+            for regime in several(part["regimes"]):
+                cases.append(Case(
+                    problem_name, problem, optimizer, regime, start, models,
+                    tuple(number("tau", tau) for tau in several(part["tau"])), number("horizon", part["horizon"]),
+                    None if observables is None else tuple(several(observables)), part["paths"], part["few"], part["substeps"]))
+    return cases
