@@ -37,7 +37,8 @@ def test_the_mean_sign_of_student_noise_is_the_t_distribution_and_its_slope_the_
     torch.testing.assert_close(vmap(Student(nu).sign_mean)(a), value, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("unit", [TwoPoint(), TwoPoint(0.2), Student(9), Student(13.5), Normal()], ids=["symmetric", "skewed", "t 9", "t 13.5", "normal"])
+@pytest.mark.parametrize("unit", [TwoPoint(), TwoPoint(0.2), Student(9), Student(13.5), Normal()],
+                         ids=["symmetric", "skewed", "t 9", "t 13.5", "normal"])
 def test_moments_are_those_of_the_rule(unit):
     z, weights = unit.rule(5)
     for power, moment in enumerate((1, 0, unit.second, unit.third, unit.fourth)):
