@@ -23,6 +23,8 @@ from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.patterns import ab
+from sme.phases import Phases, phases
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
 from sme.problems.digits import Digits
@@ -61,6 +63,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "OrderCheck",
+    "Phases",
     "Plan",
     "Polynomial",
     "Problem",
@@ -76,10 +79,12 @@ __all__ = [
     "Study",
     "Trajectories",
     "Wells",
+    "ab",
     "check_order",
     "collapse",
     "derive",
     "load",
+    "phases",
     "plan",
     "regime_report",
     "scale",

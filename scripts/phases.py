@@ -1,0 +1,20 @@
+"""Small oscillation, spikes, large oscillation: the loss of full-batch Adam over the rates a of v and b of m.
+
+    python scripts/phases.py
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from sme import command, physical_config
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="phases")
+def main(settings: DictConfig) -> None:
+    """Compute, save, print."""
+    made = physical_config.chart(settings)
+    print(f"{made}\n\nin {made.folder}")
+
+
+if __name__ == "__main__":
+    command.cli(main)
