@@ -103,7 +103,7 @@ def classify(losses: Float[np.ndarray, "steps runs"], *, tail: float = 2 / 3, la
         gone = ~(np.isfinite(losses).all(0) & (last.max(0) <= blowup * np.maximum(losses[0], large)))
         starts = np.arange(0, len(losses) - window + 1, window)
         tops = np.maximum.reduceat(losses, starts, axis=0) + floor
-        rise = (tops / np.minimum.accumulate(tops)).max(0)
+        rise = np.fmax.reduce(tops / np.minimum.accumulate(tops))  # 0/0 is no rise
         table = pd.DataFrame({"mean": last.mean(0), "ratio": last.max(0) / last.min(0), "rise": rise})
     table["pattern"] = np.select([gone, table["mean"] > large, table["rise"] > ratio], [DIVERGED, LARGE, SPIKES], SMALL)
     return table

@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from sme.edge import FREE, GROWING
 from sme.patterns import DIVERGED, LARGE, PATTERNS, SMALL, SPIKES
@@ -47,8 +48,8 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
             figure.colorbar(drawn, ax=axis, location="bottom", shrink=0.9, aspect=30, pad=0.03,
                             extend="both" if limits else "neither")
             axis.set_title(title)
-        for axis, colour in zip(axes, ("0.1", "0.9", "0.1"), strict=True):
-            _lines(axis, a, b, colour)
+        for axis in axes:
+            _lines(axis, a)
             for mark, (_, row) in zip(MARKS, examples.iterrows(), strict=False):
                 axis.plot(row["a"], row["b"], mark, mfc="white", mec="black", ms=5, clip_on=False, zorder=4)
             axis.set(xscale="log", yscale="log", xlim=_edges(a)[[0, -1]], ylim=_edges(b)[[0, -1]], xlabel="a, the rate of v")
@@ -66,9 +67,9 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
         for (top, bottom), mark, (_, row) in zip(axes.T, MARKS, table.iterrows(), strict=False):
             mine = curves[(curves["a"] == row["a"]) & (curves["b"] == row["b"])]
             top.plot(mine["step"], mine["loss"], lw=0.7, color="0.15")
-            top.set(yscale="log", title=f"a = {row['a']:g}, b = {row['b']:g}: {row['pattern']}")
+            top.set(yscale="log", title=f"a = {row['a']:.3g}, b = {row['b']:.3g}: {row['pattern']}")
             top.plot(0.95, 0.9, mark, mfc="white", mec="black", ms=5, transform=top.transAxes)
-            top.text(0.9, 0.9, f"β₁ = {row['beta1']:g}, β₂ = {row['beta2']:g}", ha="right", va="center", fontsize="x-small",
+            top.text(0.9, 0.9, f"β₁ = {row['beta1']:.6g}, β₂ = {row['beta2']:.6g}", ha="right", va="center", fontsize="x-small",
                      transform=top.transAxes)
             seen = mine[mine["edge"] > 0]
             bottom.plot(seen["step"], seen["edge"], lw=0.7, color=sns.color_palette("colorblind")[0])
@@ -77,7 +78,7 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
             bottom.axhline(1, color="0.3", lw=0.8, ls="--")
             bottom.set(yscale="log", xlabel="step")
         axes[0, 0].set_ylabel("loss")
-        axes[1, 0].set_ylabel("η λ_max / threshold")
+        axes[1, 0].set_ylabel("step size × curvature\nover threshold")
         return save(figure, provenance, path)
 
 
@@ -87,11 +88,11 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.append(centres / half, centres[-1] * half)
 
 
-def _lines(axis: Any, a: np.ndarray, b: np.ndarray, colour: str) -> None:
+def _lines(axis: Any, a: np.ndarray) -> None:
     """Where the equation on a quadratic changes its pattern."""
-    ends = _edges(a)[[0, -1]]
+    ends, outline = _edges(a)[[0, -1]], [withStroke(linewidth=2, foreground="white", alpha=0.8)]
     for slope, (dash, name) in LINES.items():
-        axis.plot(ends, slope * ends, dash, color=colour, lw=1)
+        axis.plot(ends, slope * ends, dash, color="0.1", lw=1, path_effects=outline)
         middle = np.sqrt(ends[0] * ends[1]) * (1 / slope) ** 0.5
-        axis.annotate(name, (middle, slope * middle), rotation=45, rotation_mode="anchor", ha="center", va="bottom", color=colour,
-                      fontsize="x-small", annotation_clip=True)
+        axis.annotate(name, (middle, slope * middle), rotation=45, rotation_mode="anchor", ha="center", va="bottom",
+                      fontsize="x-small", color="0.1", path_effects=outline)

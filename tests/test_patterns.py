@@ -42,7 +42,8 @@ def test_a_is_of_v_and_b_of_m():
     assert (scaled.optimizer.c1, scaled.optimizer.c2, scaled.tau) == pytest.approx((100, 1, 1e-3))
 
 
-@pytest.mark.parametrize(("given", "said"), [((0, 1, 0.1), "a η"), ((1, 10, 0.1), "β₁"), ((1, 1, -1), "η"), (("x", 1, 1), "a must")])
+@pytest.mark.parametrize(("given", "said"), [
+    ((0, 1, 0.1), "a η"), ((1, 10, 0.1), "β₁"), ((1, 1, -1), "η"), (("x", 1, 1), "a must")])
 def test_rates_that_make_no_decay_are_refused(given, said):
     with pytest.raises(sme.SMEError, match=said):
         ab(*given)
@@ -193,7 +194,8 @@ def test_the_second_moment_falls_as_the_averaged_equation_says(a, b):
         return [-m / math.sqrt(v), b * (theta - m), a * (theta * theta - v)]
 
     ends = np.linspace(0, time, 4001)
-    found = solve_ivp(move, (0, time), [amplitude, 0, amplitude**2 / balance], "DOP853", ends, rtol=1e-8, atol=1e-8 * amplitude**2).y[2]
+    begin = [amplitude, 0, amplitude**2 / balance]
+    found = solve_ivp(move, (0, time), begin, "DOP853", ends, rtol=1e-8, atol=1e-8 * amplitude**2).y[2]
     late = ends > time / 3
     fit = np.polyfit(ends[late], np.log(found[late]), 1)[0]
     assert -fit == pytest.approx(rate, abs=1e-3 * max(a, b))
