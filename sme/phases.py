@@ -68,7 +68,8 @@ class Phases:
 
     def text(self, style: str = "simple") -> str:
         """The examples, and how many cells have which pattern, in one of tabulate's styles."""
-        shown = self.examples.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+        shown = self.examples.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value).assign(
+            **{name: self.examples[name].map("{:.6g}".format) for name in ("beta1", "beta2")})
         counts = pd.crosstab(self.table["pattern"], self.table["predicted"]).reindex(
             [each for each in PATTERNS if each in set(self.table["pattern"])])
         counts.columns = [f"predicted {name}" for name in counts.columns]

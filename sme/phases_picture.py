@@ -51,7 +51,7 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
         for axis in axes:
             _lines(axis, a)
             for mark, (_, row) in zip(MARKS, examples.iterrows(), strict=False):
-                axis.plot(row["a"], row["b"], mark, mfc="white", mec="black", ms=5, clip_on=False, zorder=4)
+                axis.plot(row["a"], row["b"], mark, mfc="white", mec="black", ms=5, zorder=4)
             axis.set(xscale="log", yscale="log", xlim=_edges(a)[[0, -1]], ylim=_edges(b)[[0, -1]], xlabel="a, the rate of v")
         axes[0].set(title="pattern", ylabel="b, the rate of m")
         return save(figure, provenance, path)
@@ -77,6 +77,7 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
             bottom.plot(above["step"], above["edge"], ".", ms=2.5, color=COLOURS[LARGE])
             bottom.axhline(1, color="0.3", lw=0.8, ls="--")
             bottom.set(yscale="log", xlabel="step")
+            bottom.locator_params(axis="x", nbins=4)
         axes[0, 0].set_ylabel("loss")
         axes[1, 0].set_ylabel("step size × curvature\nover threshold")
         return save(figure, provenance, path)
