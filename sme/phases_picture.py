@@ -60,17 +60,16 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
 def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """A column for each: the loss, and step size × curvature over the threshold."""
     count = max(1, len(table))
-    width, height = 2.9 * count + 0.3, 3.6
+    width, height = 2.9 * count + 0.3, 3.8
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
         for (top, bottom), mark, (_, row) in zip(axes.T, MARKS, table.iterrows(), strict=False):
             mine = curves[(curves["a"] == row["a"]) & (curves["b"] == row["b"])]
             top.plot(mine["step"], mine["loss"], lw=0.7, color="0.15")
-            top.set(yscale="log", title=f"a = {row['a']:.3g}, b = {row['b']:.3g}: {row['pattern']}")
+            top.set(yscale="log", title=f"a = {row['a']:.3g}, b = {row['b']:.3g}: {row['pattern']}\n"
+                                    f"(β₁ = {row['beta1']:.6g}, β₂ = {row['beta2']:.6g})")
             top.plot(0.95, 0.9, mark, mfc="white", mec="black", ms=5, transform=top.transAxes)
-            top.text(0.9, 0.9, f"β₁ = {row['beta1']:.6g}, β₂ = {row['beta2']:.6g}", ha="right", va="center", fontsize="x-small",
-                     transform=top.transAxes)
             seen = mine[mine["edge"] > 0]
             bottom.plot(seen["step"], seen["edge"], lw=0.7, color=sns.color_palette("colorblind")[0])
             above = seen[seen["edge"] > 1]
