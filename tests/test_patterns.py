@@ -186,7 +186,7 @@ def test_the_second_moment_falls_as_the_averaged_equation_says(a, b):
     """`v` as `e^{−at}` beyond `b = 5a/4`, else as `e^{−(8b − a)t/9}`, which for `b < a/8` grows."""
     rate = a if predicted(a, b) == SPIKES else (8 * b - a) / 9
     assert (predicted(a, b) == LARGE) == (rate < 0)
-    balance = max(16 / 9 * (5 / 4 - b / a), 0.05)
+    balance = max(16 / 9 * (5 / 4 - b / a), 1e-3)
     amplitude, time = b / (100 * max(a, b)) ** 2, 3 / max(a, b)  # ω = 100 max(a, b), about
 
     def move(_, x):
