@@ -31,6 +31,8 @@ from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.patterns import ab
+from sme.phases import Phases, phases
 from sme.plan import Plan, plan
 from sme.problems.autoencoder import Autoencoder
 from sme.problems.base import Problem
@@ -78,6 +80,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "OrderCheck",
+    "Phases",
     "Plan",
     "Polynomial",
     "Problem",
@@ -96,11 +99,13 @@ __all__ = [
     "Trajectories",
     "TwoPointNoise",
     "Wells",
+    "ab",
     "check_order",
     "collapse",
     "derive",
     "importance",
     "load",
+    "phases",
     "plan",
     "regime_report",
     "scale",

@@ -1,4 +1,4 @@
-"""From a configuration in torch's terms to a report of the regime, to SVAG or to scaling rules."""
+"""From a configuration in torch's terms to a report of the regime, to SVAG, to scaling rules or to the patterns of Adam."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from sme.config import build, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import whole
+from sme.phases import Phases, phases
 from sme.problems.base import Problem
 from sme.regime_report import RegimeReport, regime_report
 from sme.svag_study import SVAGStudy, svag_study
@@ -50,7 +51,7 @@ def rescale(config: DictConfig) -> Collapse:
     SMEError
         for bad input.
     """
-    values = _settings(config, collapse, ("torch", "steps"))
+    values = _settings(config, collapse, ("batch", "torch", "steps"))
     several_of, steps = values.pop("torch"), values.pop("steps")
     if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
         raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {several_of!r}")
@@ -59,9 +60,23 @@ def rescale(config: DictConfig) -> Collapse:
     return collapse(problem, hyperparameters, theta, **values)
 
 
+def chart(config: DictConfig) -> Phases:
+    """The diagram of patterns that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = _settings(config, phases, ())
+    problem, theta = _with_batch(values)
+    torch.set_num_threads(1)  # as a worker process has: any number of processes gives the same digits
+    return phases(problem, theta, **values)
+
+
 def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:
     """All settings: arguments of a task by keyword, and in place of the others its own ones in torch's terms."""
-    values, own = values_of(config), ("problem", "start", "batch", *own)
+    values, own = values_of(config), ("problem", "start", *own)
     keywords = [name for name, each in inspect.signature(task).parameters.items() if each.kind is each.KEYWORD_ONLY]
     for name in values:
         choose("setting", name, [*own, *keywords])
@@ -77,7 +92,7 @@ def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) 
 def _physical(config: DictConfig, task: Callable[..., Any]) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
     """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
     names = ("lr", "beta1", "beta2", "eps", "weight_decay")
-    values = _settings(config, task, ("torch", *names))
+    values = _settings(config, task, ("batch", "torch", *names))
     problem, theta = _with_batch(values)
     given = {each: values.pop(each) for each in names}
     given["batch_size"] = getattr(problem.noise, "batch_size", None)
@@ -86,7 +101,7 @@ def _physical(config: DictConfig, task: Callable[..., Any]) -> tuple[Problem, Hy
 
 def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
     """The problem, with the batch size if one is given, and where it starts."""
-    batch, sized = values.pop("batch"), "batch_size" in values["problem"]
+    batch, sized = values.pop("batch", None), "batch_size" in values["problem"]
     if batch is not None and sized:
         values["problem"]["batch_size"] = whole("batch", batch, 1)
     theta, problem = values.pop("start").get("theta"), build("problem", values.pop("problem"), Problem)

@@ -160,6 +160,13 @@ def rescaled(words: list[str], patch: Patch) -> list[str]:
     return [*words, "problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"]
 
 
+def patterns(words: list[str], patch: Patch) -> list[str]:
+    """Four cells, few steps, on a network with two hidden units."""
+    small = [] if "problem=polynomial" in words else ["problem.hidden=[2]", "problem.examples=4"]
+    kept = [word for word in words if not word.startswith(("steps=", "looks="))]
+    return [*kept, *small, "cells=2", "steps=6", "looks=2", "window=1", "processes=1"]
+
+
 def svag(words: list[str], patch: Patch) -> list[str]:
     """Few steps and paths."""
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
@@ -289,6 +296,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/ide.py": (memory, "IDE − ODE|published"),
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
+    "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
     "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, grad_and_value, jvp, vmap
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
@@ -85,6 +85,11 @@ class Problem:
     def gradient(self, theta: Paths) -> Paths:
         """`∇f(θ)` for every path."""
         return vmap(grad(self._loss))(theta)
+
+    def both(self, theta: Paths) -> tuple[Paths, Float[Tensor, " paths"]]:
+        """`∇f(θ)` and `f(θ)` for every path, in one pass."""
+        gradient, value = vmap(grad_and_value(self._loss))(theta)
+        return gradient, value
 
     def hessian(self, theta: Paths, u: Paths) -> Paths:
         """`∇²f(θ) u` for every path."""
