@@ -191,8 +191,11 @@ class Network(Problem):
             return product.cpu().numpy()
 
         if self.dim <= DENSE:
-            return float(np.linalg.eigvalsh(np.stack([multiply(row) for row in np.eye(self.dim)]))[0])
+            rows = np.stack([multiply(row) for row in np.eye(self.dim)])
+            return float(np.linalg.eigvalsh(rows)[0]) if np.isfinite(rows).all() else math.nan
         shape, begin = (self.dim, self.dim), np.random.default_rng(0).standard_normal(self.dim)
+        if not np.isfinite(multiply(begin)).all():  # Lanczos would not end
+            return math.nan
         extreme = partial(eigsh, k=1, v0=begin, ncv=LANCZOS, maxiter=RESTARTS, return_eigenvectors=False)
         try:  # below the largest eigenvalue, so that the accuracy is a share of that: the smallest may be near 0
             shift = abs(float(extreme(LinearOperator(shape, matvec=multiply, dtype=float), which="LM", tol=0.1)[0]))
