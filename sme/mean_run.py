@@ -31,15 +31,15 @@ def discrete(setup: Setup, marks: Sequence[int]) -> Float[Tensor, "marks state"]
 
 
 def drift(setup: Setup, order: int, marks: Sequence[int], tolerance: float = TOLERANCE,
-          evaluations: int = EVALUATIONS) -> Float[Tensor, "marks state"]:
+          evaluations: int | None = None) -> Float[Tensor, "marks state"]:
     """`x' = b + τ b₁` (at order 1 `b`) at the times of these steps, not a number from where it diverges."""
-    equation, count = replace(setup, order=order).equation(), 0
+    equation, count, most = replace(setup, order=order).equation(), 0, evaluations or EVALUATIONS
     start = setup.whole(1)[0]
 
     def move(t: float, x: np.ndarray) -> np.ndarray:
         nonlocal count
         count += 1
-        if count > evaluations or not np.isfinite(x).all():
+        if count > most or not np.isfinite(x).all():
             raise _TooManyError
         return equation.drift(t, torch.from_numpy(x)[None])[0].numpy()
 

@@ -141,8 +141,9 @@ def _follow(settings: Mapping[str, Any], contender: Contender, lr: float, seed: 
     """The observables along the run and both equations."""
     setup = _setup(settings, contender, lr, seed, steps)
     with torch.no_grad():
-        curves = {DISCRETE: mean_run.discrete(setup, marks), **{f"order {order}": mean_run.drift(setup, order, marks, TOLERANCE)
-                                                               for order in (1, 2)}}
+        curves = {DISCRETE: mean_run.discrete(setup, marks)}
+        for order in (1, 2):
+            curves[f"order {order}"] = mean_run.drift(setup, order, marks, TOLERANCE, EVALUATIONS * steps)
         parts = []
         for curve, states in curves.items():
             values = setup.observe(setup.fields(states)).numpy()

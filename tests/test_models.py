@@ -5,7 +5,6 @@ import inspect
 import json
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,8 @@ from sme.outline import FILE
 from sme.regimes import BALLISTIC, BATCH_EQUIVALENT, regime
 from sme.slopes import Interval, Verdict, fit_constant, judge_limit
 from sme.specification import Specification
-from tests import models
+from tests import committed, models
 
-RESULTS = Path(__file__).parent.parent / "results"
 TAU, TIME = 1 / 16, 2.5
 TAUS = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
 START = {"theta": torch.tensor([1.0, 0.5], dtype=torch.float64)}
@@ -184,8 +182,9 @@ def test_the_moment_test_sees_a_wrong_model(kind, scaling):
     assert sme.check_order(DIAGONAL, sme.RMSPropW(), scaling, 1, kind=kind).proved == 0
 
 
-def test_the_table_of_models_proves_what_is_claimed():
-    table = pd.read_csv(RESULTS / "models.csv", keep_default_na=False, na_values=[""])
+def test_the_table_of_models_proves_what_is_claimed(tmp_path):
+    committed.results(tmp_path)
+    table = pd.read_csv(tmp_path / "results" / "models.csv", keep_default_na=False, na_values=[""])
     tested = {name for name, each in MODELS.items() if each.memory == 1}
     assert set(table["model"]) == tested
     assert len(table) == len(tested) * 4 * 2 * 4
@@ -207,7 +206,8 @@ def test_a_model_describes_its_terms(key):
 
 
 def test_studies_of_the_own_model_are_what_they_were(tmp_path):
-    (folder,) = RESULTS.glob("rmsprop-ballistic-quadratic-independent-fe85ca90")
+    committed.results(tmp_path)
+    (folder,) = tmp_path.glob("results/rmsprop-ballistic-quadratic-independent-fe85ca90")
     spec = sme.load(folder).specification()
     assert spec.name == folder.name
     spec.outline().write(tmp_path, spec.describe(), spec.recipe())
