@@ -94,6 +94,7 @@ def test_a_race_chooses_rates_and_follows_the_runs(made):
     assert end == pytest.approx(problem.loss(theta[None]).item(), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_order_two_is_closer_to_nesterov(monkeypatch):
     monkeypatch.setattr(race, "TOLERANCE", 1e-7)
     monkeypatch.setattr(race, "EVALUATIONS", 100)
