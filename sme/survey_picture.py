@@ -6,13 +6,19 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sme.picture import pretty, save, signed
 from sme.provenance import Provenance
 
 ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward, order 1", "backward, order 2"]
 """of the curves and of their colours in the palette"""
+WIDE = 30.0
+"""range of costs beyond which ticks at powers of 10 are enough"""
+FOOT = 0.4
+"""inches: the key and a line of provenance"""
 
 
 def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Path) -> Path:
@@ -25,7 +31,9 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
     curves = sorted(errors["curve"].unique(), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     palette = dict(zip(curves, sns.color_palette("colorblind", len(curves)), strict=True))
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(2.2 * len(columns) + 0.6, 1.9 * 2 * len(optimizers) + 0.7), layout="constrained")
+        width, height = 2.2 * len(columns) + 0.6, 1.9 * 2 * len(optimizers) + 0.7
+        foot = FOOT / height
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))
         axes = figure.subplots(2 * len(optimizers), len(columns), squeeze=False)
         for (problem, regime, optimizer), group in errors.groupby(["problem", "regime", "optimizer"], sort=False):
             row, column = 2 * optimizers.index(optimizer), columns.index((problem, regime))
@@ -35,6 +43,11 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
                     signed(axis, data[name].to_numpy(float), data["error"].to_numpy(float), bar, palette[curve], "-")
                 axis.set(yscale="log", xlabel="step size τ" if name == "tau" else "gradients for a path")
                 axis.set_xscale("log", base=2 if name == "tau" else 10)
+                if name == "cost":
+                    wide = group["cost"].max() > WIDE * group["cost"].min()
+                    axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 3.0)))
+                    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    axis.xaxis.set_minor_formatter(NullFormatter())
             _guides(axes[row, column], group)
             axes[row + 1, column].sharey(axes[row, column])
             if row == 0:
@@ -49,7 +62,8 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
         handles += [Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="error < 0"),
                     Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
                     Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2")]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize="x-small")
+        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(handles), frameon=False,
+                      fontsize="x-small", borderpad=0, borderaxespad=0)
         return save(figure, provenance, path)
 
 

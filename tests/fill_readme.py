@@ -28,6 +28,7 @@ PLACES = {
 RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum",
          "rmsprop_inside", "adam_average")
 DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
+MODELS = ("ode", "malladi", "compagnoni", "sme")
 FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
 
@@ -75,9 +76,27 @@ def digits(root: Path) -> str:
     return "\n".join(rows)
 
 
+def models(root: Path) -> str:
+    """The error of each model in the loss at the finest step size, a row for each problem, regime and optimizer."""
+    table = pd.read_csv(root / "results" / "models" / "models.csv")
+    table = table[table["model"].isin(MODELS) & ~table["regime"].str.contains("fixed")]
+    table = table[table["tau"] == table.groupby("problem")["tau"].transform("min")]
+    orders = zip(table["model"], table["order"], strict=True)
+    cells = zip(table["error"], table["stderr"], strict=True)
+    shown = table.assign(name=[f"{model}, order {order}" if model == "sme" else model for model, order in orders],
+                         cell=[f"{error:.1e} ± {stderr:.0e}" for error, stderr in cells])
+    setting = ["problem", "regime", "optimizer", "tau"]
+    wide = shown.pivot_table(index=setting, columns="name", values="cell", aggfunc="first", sort=False)
+    rows = ["| problem | regime | optimizer | τ | " + " | ".join(wide.columns) + " |", "|" + "---|" * (4 + len(wide.columns))]
+    rows += [f"| {problem} | {regime.replace('_', '-')} | {optimizer} | 1/{round(1 / tau)} | {' | '.join(cells)} |"
+             for (problem, regime, optimizer, tau), cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return "\n".join(rows)
+
+
 def filled(text: str, root: Path = ROOT) -> str:
     """The README with every place filled from the results/ in `root`."""
-    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root)}
+    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root),
+              "models": models(root)}
     for name, content in blocks.items():
         pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
         text = re.sub(pattern, lambda match, content=content: f"{match[1]}\n{content}\n", text)
