@@ -72,8 +72,8 @@ class Survey:
     def text(self, style: str = "simple") -> str:
         """The table of models, in one of tabulate's styles."""
         lines = ["error = E[discrete] − E[equation] in the loss at the horizon, ± standard error; price: the time of one "
-                 "evaluation of drift and diffusion over that of one gradient (through torch, measured); an equation without noise "
-                 "needs one path alone."]
+                 "evaluation of drift and diffusion over that of one gradient (through torch, measured); an equation without "
+                 "noise needs one path alone."]
         if len(self.refused):
             lines += ["Without an equation:", grid(self.refused, style)]
         return "\n\n".join([grid(self.shown(), style), *lines, str(self.provenance)])
