@@ -16,6 +16,8 @@ from sme.provenance import Provenance
 
 SIZES = {"ballistic": "s = O(1)", "averaged noise": "1 ≪ s² ≪ 1/τ", "batch-equivalent": "s² ~ 1/τ", "pure diffusion": "s² ≫ 1/τ"}
 LENGTHS = {"a few steps": "1 − β = c", "slaved": "1 − β ≫ τ", "dynamic": "1 − β = c τ", "frozen": "1 − β ≪ τ"}
+WIDEST = 46
+"""letters of a title's line"""
 FOOT = 0.4
 """inches: the key and a line of provenance"""
 
@@ -50,8 +52,12 @@ def draw(cells: pd.DataFrame, differences: pd.DataFrame, provenance: Provenance,
 
 
 def _lines(name: str, text: str) -> str:
-    """The equations of one optimizer, the first after its name."""
-    return f"{name}: {text}"
+    """The equations of one optimizer after its name, in two lines where one is too long."""
+    whole = f"{name}: {text}"
+    if len(whole) <= WIDEST:
+        return whole
+    at = whole.find("; ") + 1 if "; " in whole else whole.find(" + ")
+    return f"{whole[:at]}\n    {whole[at:].strip()}"
 
 
 def _cell(axis: Any, table: pd.DataFrame, palette: dict[str, Any]) -> None:
