@@ -117,7 +117,7 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
 
 
 FEW = "too few step sizes"
-STEEP = "steeper than order 2"
+STEEP, STEEP_FIRST = "steeper than order 2", "steeper than order 1"
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,15 @@ class Verdict:
 def judge_first(slope: Interval, constant: Interval, noiseless: Interval) -> Verdict:
     """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0 and the slope's meets [0.9, 1.1];
 
-    `undecided` if it contains 0; else `inconsistent`. `noiseless` is the constant without Monte
+    `undecided` if it contains 0, or the slope lies above (`C₁` nearly cancels then); else `inconsistent`. `noiseless` is the constant without Monte
     Carlo noise and bias: if it contains 0 too, more paths would not help.
     """
     if math.isnan(constant.value) or 0 in constant or math.isnan(slope.value):
         few = math.isnan(constant.value) or 0 in noiseless
         return Verdict("undecided", FEW if few else "noise floor")
-    return Verdict("consistent" if slope.low <= 1.1 and slope.high >= 0.9 else "inconsistent")
+    if slope.low > 1.1:
+        return Verdict("undecided", STEEP_FIRST)
+    return Verdict("consistent" if slope.high >= 0.9 else "inconsistent")
 
 
 def judge_limit(first: Verdict, limit: Interval, size: float) -> Verdict:

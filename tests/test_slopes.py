@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sme.slopes import Interval, fit_constant, fit_slope, judge_first, judge_second
+from sme.slopes import Interval, Verdict, fit_constant, fit_slope, judge_first, judge_second
 
 TAU = 2.0 ** -np.arange(2, 7)
 NONE = np.zeros(5)
@@ -54,7 +54,8 @@ def test_order_two_verdicts():
 
 
 def test_order_one_verdicts():
-    for errors, noise, word in [(0.5 * TAU * (1 + TAU), 1e-4 * TAU, "consistent"), (0.5 * TAU**1.5, 1e-4 * TAU, "inconsistent"),
+    for errors, noise, word in [(0.5 * TAU * (1 + TAU), 1e-4 * TAU, "consistent"), (0.5 * TAU**0.5, 1e-4 * TAU, "inconsistent"),
+                                (0.5 * TAU**1.5, 1e-4 * TAU, "undecided"),
                                 (0.5 * TAU**2, 1e-5 * TAU**2, "undecided"), (NONE, 1e-3 + NONE, "undecided")]:
         verdict = judge_first(fit_slope(TAU, errors, noise, NONE), constant(errors, noise), constant(errors, 1e-6 * noise))
         assert verdict.word == word
@@ -127,3 +128,10 @@ def test_intervals_cover_and_no_wrong_order_passes():
             assert not cell or np.mean(cell) >= 0.80, (effort, p)
             slope_hits += cell
     assert np.mean(slope_hits) >= 0.95
+
+
+def test_order_1_is_not_contradicted_by_a_steeper_slope():
+    """Where C₁ nearly cancels, τ² leads over the ladder."""
+    constant = Interval(-0.0045, -0.0049, -0.0040)
+    assert judge_first(Interval(1.33, 1.29, 1.38), constant, constant) == Verdict("undecided", "steeper than order 1")
+    assert judge_first(Interval(0.6, 0.5, 0.7), constant, constant).word == "inconsistent"
