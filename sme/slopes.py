@@ -131,8 +131,9 @@ class Verdict:
 def judge_first(slope: Interval, constant: Interval, noiseless: Interval) -> Verdict:
     """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0 and the slope's meets [0.9, 1.1];
 
-    `undecided` if it contains 0, or the slope lies above (`C₁` nearly cancels then); else `inconsistent`. `noiseless` is the constant without Monte
-    Carlo noise and bias: if it contains 0 too, more paths would not help.
+    `undecided` if it contains 0, or the slope lies above (`C₁` nearly cancels then); else `inconsistent`.
+    `noiseless` is the constant without Monte Carlo noise and bias: if it contains 0 too, more paths
+    would not help.
     """
     if math.isnan(constant.value) or 0 in constant or math.isnan(slope.value):
         few = math.isnan(constant.value) or 0 in noiseless
