@@ -84,6 +84,8 @@ def test_the_atlas_has_all_cells_and_files(tmp_path):
     ({"optimizers": [RMSProp(denominator="updated")]}, "denominator=previous"),
     ({"tau": ["1/4"]}, "two or more step sizes"),
     ({"tau": ["0.3", "1/4"]}, "must be in .0, 1. and divide the horizon"),
+    ({"horizon": float("inf")}, "horizon must be positive and finite"),
+    ({"seed": -1}, "seed must be a whole number"),
 ])
 def test_bad_input_is_told(change, message):
     given = {"problem": PROBLEM, "optimizers": [RMSPROP], "start": start(RMSPROP), "tau": ["1/4", "1/8"], "paths": 4} | change
