@@ -4,13 +4,12 @@
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import sme
-from sme import stationary_table
+from sme import effort, stationary_table
 from sme.inputs import whole
 
 
@@ -19,11 +18,12 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paths", type=int, default=stationary_table.PATHS, help="runs of each case, default %(default)s")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where stationary.csv, .md and .png go")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
+    parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args(given)
     try:
         paths = whole("paths", arguments.paths, 2)
-        table = stationary_table.measure(paths, arguments.processes)
+        effort.folder(arguments.results)
+        table = stationary_table.measure(paths, effort.processes(arguments.processes, "cpu"))
         stationary_table.write(table, arguments.results, paths)
     except (sme.SMEError, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)

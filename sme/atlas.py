@@ -110,8 +110,9 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     SMEError
         for bad input.
     """
+    horizon = number("horizon", horizon)
     steps = _steps(problem, optimizers, tau, horizon)
-    pairs = math.ceil(whole("paths", paths, 4) / 2)
+    pairs, seed = math.ceil(whole("paths", paths, 4) / 2), whole("seed", seed, 0)
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = tqdm(total=len(optimizers) * len(cells), desc="cells", disable=None)
@@ -153,13 +154,14 @@ def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[floa
     for optimizer in optimizers:
         for cell in (Cell("ballistic", memory) for memory in MEMORIES):
             cell.optimizer(optimizer)  # a rate of 1 has no fixed decay
+    if not 0 < horizon < math.inf:
+        raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
     steps = []
     for each in several(tau):
         value = number("tau", each)
-        count = number("horizon", horizon) / value if value > 0 else 0.0
-        if not 0 < value < 1 or abs(count - round(count)) > 1e-9 * count or not 0 < horizon < math.inf:
-            raise SMEError(f"tau = {value:g} must be in (0, 1) and divide the horizon, {horizon:g}, which must be positive: "
-                           "give tau=[1/16,1/64]")
+        count = horizon / value if value > 0 else 0.0
+        if not 0 < value < 1 or abs(count - round(count)) > 1e-9 * count:
+            raise SMEError(f"tau = {value:g} must be in (0, 1) and divide the horizon, {horizon:g}: give tau=[1/16,1/64]")
         steps.append(round(count))
     if len(set(steps)) < 2:
         raise SMEError(f"two or more step sizes are needed to see a limit, got {list(several(tau))}")

@@ -4,7 +4,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.atlas import Atlas, atlas
-from sme.config import build, repeated, values_of
+from sme.config import FIELDS, build, group, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.inputs import number
 from sme.optimizers.base import Optimizer
@@ -27,11 +27,11 @@ def explore(config: DictConfig) -> Atlas:
     for name in SETTINGS:
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
-    for name in ("problem", "optimizers", "start"):
-        if not isinstance(values[name], dict):
-            raise SMEError(f"{name} must be a group of settings, got {values[name]!r}: leave it out for the default")
     problem = build("problem", values["problem"], Problem)
-    optimizers = [build("optimizer", dict(node), Optimizer) for node in values["optimizers"].values()]
+    nodes = group("optimizers", values["optimizers"])
+    optimizers = [build(f"optimizers.{name}", node, Optimizer) for name, node in nodes.items()]
+    for field in group("start", values["start"]):
+        choose("field in start", field, FIELDS)
     start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items() if value is not None}
     torch.set_num_threads(1)  # small arrays: threads only get in each other's way
     return atlas(problem, optimizers, start, tau=values["tau"], horizon=number("horizon", values["horizon"]),

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from sme.equations.models import OWN, model
+from sme.errors import SMEError
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -62,6 +64,26 @@ class Case:
         """Paths with which a price is measured."""
         return SOME if self.few else MANY
 
+    def check(self) -> None:
+        """Find bad input, which is no lack of an equation, before anything is run.
+
+        Raises
+        ------
+        SMEError
+            for bad input.
+        """
+        if not self.tau:
+            raise SMEError(f"tau of {self.name} is empty: give one step size at least")
+        for name, orders in self.models.items():
+            model(name).asked(orders, ())
+        spec = self._specification(OWN)
+        for tau in self.tau:
+            spec.steps(tau)
+
+    def _specification(self, model: str) -> Specification:
+        return Specification.of(self.problem, self.optimizer, self.regime, None, self.horizon, self.start,
+                                list(self.observables) if self.observables else None, None, model)
+
     def setup(self, model: str, order: int, tau: float | None = None) -> Setup:
         """What a run of a model needs, at the coarsest `τ` unless one is given.
 
@@ -70,9 +92,7 @@ class Case:
         SMEError
             if the model has no such equation.
         """
-        observables = list(self.observables) if self.observables else None
-        spec = Specification.of(self.problem, self.optimizer, self.regime, None, self.horizon, self.start, observables, None,
-                                model)
+        spec = self._specification(model)
         (order,) = spec.orders(order)
         return spec.setup(order, spec.steps(max(self.tau) if tau is None else tau))
 

@@ -25,8 +25,9 @@ MEMORIES = {"a few steps": 0.0, "slaved": 0.5, "dynamic": 1.0, "frozen": 2.0}
 PROBED = (2.0**-10, 2.0**-12)
 """step sizes between which exponents are read off one step"""
 NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(64))
-LAGS, RUNS, LENGTH, SEED = 48, 2**14, 256, 0
-"""of the long-run variance of what few steps remember: lags, runs, their steps, and the seed of the numbers"""
+TAIL, HELD, LENGTH, SEED = 1e-4, 2**22, 256, 0
+"""of the long-run variance of what few steps remember: the share of a memory that is cut off, numbers of all runs, the fewest
+steps of a run, and the seed"""
 
 
 @dataclass(frozen=True)
@@ -130,16 +131,20 @@ class Limit:
         """`Σ_l Cov(Y_0, Y_l)` of `Y = A P(σ C)`; without momentum `E P²`, as the steps are uncorrelated."""
         if beta1 == 0:
             return self.precondition(self.sigma * self.pool[2]).value.square().mean()
-        generator = torch.Generator().manual_seed(SEED)
-        z = torch.randn(LENGTH, RUNS, generator=generator, dtype=torch.float64)
-        a, c, steps = torch.zeros(RUNS, dtype=torch.float64), torch.ones(RUNS, dtype=torch.float64), []
-        for each in z:
-            a = beta1 * a + (1 - beta1) * each
-            steps.append(a * self.precondition(self.sigma * c).value)
-            c = beta2 * c + (1 - beta2) * each.square()
-        y = torch.stack(steps[LENGTH // 4:])
-        lags = [(y[: len(y) - lag] * y[lag:]).mean() for lag in range(LAGS)]
-        return lags[0] + 2 * torch.stack(lags[1:]).sum()
+        lags, burn = (math.ceil(math.log(TAIL) / math.log(beta)) for beta in (beta1, max(beta1, beta2)))  # more are noise alone
+        length = max(LENGTH, 4 * lags)
+        generator, runs = torch.Generator().manual_seed(SEED), HELD // length
+        a, c = torch.zeros(runs, dtype=torch.float64), torch.ones(runs, dtype=torch.float64)
+        steps: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for k in range(burn + length):
+            z = torch.randn(runs, generator=generator, dtype=torch.float64)
+            a = beta1 * a + (1 - beta1) * z
+            if k >= burn:
+                for kept, each in zip(steps, (a * self.precondition(self.sigma * c).value, a), strict=True):
+                    kept.append(each)
+            c = beta2 * c + (1 - beta2) * z.square()
+        y, one = ([(x[: length - lag] * x[lag:]).mean() for lag in range(lags + 1)] for x in map(torch.stack, steps))
+        return (2 * torch.stack(y).sum() - y[0]) / (2 * torch.stack(one).sum() - one[0])  # that of A is known, 1, and goes along
 
     def step(self, state: State, dt: float, dW: Tensor) -> State:
         """A step of Euler's scheme."""

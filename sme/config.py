@@ -86,8 +86,7 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     for name in values:
         choose("setting", name, settings)
     for name in ("problem", "optimizer", "start"):
-        if not isinstance(values.get(name), dict):
-            raise SMEError(f"{name} must be a group of settings, got {values.get(name)!r}: leave it out for the default")
+        group(name, values.get(name))
     problem = build("problem", values.pop("problem"), Problem)
     optimizer = build("optimizer", values.pop("optimizer"), Optimizer)
     given = values.pop("start")
@@ -105,9 +104,22 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     return {"problem": problem, "optimizer": optimizer, "start": start, **values}
 
 
+def group(name: str, given: Any) -> dict[str, Any]:
+    """A group of settings.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if not isinstance(given, dict):
+        raise SMEError(f"{name} must be a group of settings, got {given!r}: leave it out for the default")
+    return given
+
+
 def build(part: str, node: dict[str, Any], kind: type) -> Any:
     """The part that a group of settings describes."""
-    target = node.get(recipe.TARGET)
+    target = group(part, node).get(recipe.TARGET)
     if target is None:
         raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
                        f"or one of the options of {part}")

@@ -22,6 +22,8 @@ def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
     if isinstance(given, str) and given in names:
         return given
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    if not names:
+        raise SMEError(f"unknown {kind} '{given}': there is none")
     hint = f"; did you mean '{near[0]}'?" if near else "; give one of these"
     raise SMEError(f"unknown {kind} '{given}': allowed are {', '.join(names)}{hint}")
 

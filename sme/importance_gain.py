@@ -50,6 +50,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     law = problem.noise
     if not isinstance(law, MinibatchNoise):
         raise SMEError("importance is about minibatches, and the noise of this problem is another: give sme.MinibatchNoise")
+    folder = effort.folder(results) if results is not None else None
     theta = initial(optimizer, {name: field for name, field in start.items() if name in optimizer.fields}, problem.dim)["theta"]
     found = importance(problem, theta)
     laws = {"uniform": MinibatchNoise(batch_size=law.batch_size, examples=law.examples, scale=law.scale),
@@ -63,8 +64,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
              "gain": ends["uniform"]["mean"][curve] - ends["optimal"]["mean"][curve],
              "stderr": math.hypot(*(ends[name]["stderr"][curve] for name in laws))} for curve in ends["uniform"].index]
     table = pd.DataFrame(rows)
-    if results is not None:
-        folder = effort.folder(results)
+    if folder is not None:
         write_text(folder / "importance.csv", table.assign(version=version(), seeds=f"{seed},{seed + 1}").to_csv(index=False))
         made_by = (f"sme {version()}, seeds {seed} and {seed + 1}, {optimizer.name} on {problem.name}, batches of "
                    f"{law.batch_size} of {law.motions}, τ = {tau:g}, horizon {horizon:g}, {paths} paths")

@@ -17,7 +17,7 @@ from sme.files import replacing, write_text
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import number, whole
+from sme.inputs import number, several, whole
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.patterns import PATTERNS, ab, classify, predicted
@@ -145,7 +145,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
                                                                             ("looks", looks, 1)))
     if not 0 < low < high:
         raise SMEError(f"low must be > 0 and below high, got low = {low:g}, high = {high:g}")
-    pairs = [_pair(each) for each in examples]
+    pairs = [_pair(each) for each in several(examples)]
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     rates = np.geomspace(low, high, cells)
     places = [(float(a), float(b)) for b in rates for a in rates]

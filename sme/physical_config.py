@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.collapse import Collapse, collapse
-from sme.config import build, repeated, values_of
+from sme.config import build, group, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import whole
@@ -84,8 +84,7 @@ def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) 
         if name not in values:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
     for name in ("problem", "start"):
-        if not isinstance(values[name], dict):
-            raise SMEError(f"{name} must be a group of settings, got {values[name]!r}: leave it out for the default")
+        group(name, values[name])
     return values
 
 

@@ -19,6 +19,7 @@ from sme.report import grid, quote
 from sme.version import version
 
 SETTING = ["problem", "optimizer", "regime"]
+LOSS = "loss"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,15 @@ class Survey:
         """The code and the seed that made the numbers."""
         return Provenance(self.name, (version(),), (self.seed,))
 
-    def shown(self, observable: str = "loss") -> pd.DataFrame:
+    @property
+    def observable(self) -> str:
+        """The one that is shown: the loss, or if it was not asked for, the first."""
+        there = list(self.errors["observable"])
+        return LOSS if LOSS in there else there[0]
+
+    def shown(self, observable: str | None = None) -> pd.DataFrame:
         """One row for each model: its slope, its error at the finest τ that all have, how that compares, and its price."""
+        observable = observable or self.observable
         errors = self.errors[self.errors["observable"] == observable]
         rows = []
         for where, group in errors.groupby(SETTING, sort=False):
@@ -71,15 +79,17 @@ class Survey:
 
     def text(self, style: str = "simple") -> str:
         """The table of models, in one of tabulate's styles."""
-        lines = ["error = E[discrete] − E[equation] in the loss at the horizon, ± standard error; price: the time of one "
+        shown = "the loss" if self.observable == LOSS else self.observable
+        lines = [f"error = E[discrete] − E[equation] in {shown} at the horizon, ± standard error; price: the time of one "
                  "evaluation of drift and diffusion over that of one gradient (through torch, measured); an equation without "
                  "noise needs one path alone."]
         if len(self.refused):
             lines += ["Without an equation:", grid(self.refused, style)]
         return "\n\n".join([grid(self.shown(), style), *lines, str(self.provenance)])
 
-    def plot(self, path: str | Path, observable: str = "loss") -> Path:
+    def plot(self, path: str | Path, observable: str | None = None) -> Path:
         """Draw the errors over τ and over the cost to a file, in a format that its ending names."""
+        observable = observable or self.observable
         named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
         return survey_picture.draw(named[named["observable"] == observable], observable, self.provenance, Path(path))
 
@@ -122,6 +132,8 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
     """
     if not any(case.models for case in cases):
         raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer and model at least")
+    for case in cases:
+        case.check()
     errors, slopes, refused = [], [], []
     work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
     for case, model, orders in tqdm(work, desc="models", disable=None):

@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.cases import Case
-from sme.config import build, repeated, values_of
+from sme.config import FIELDS, build, group, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.optimizers.base import Optimizer
@@ -35,10 +35,8 @@ def compare_models(config: DictConfig) -> Survey:
     return survey(cases, seed=values["seed"], processes=values["processes"], results=values["results"])
 
 
-def _check(given: Any, allowed: tuple[str, ...], place: str) -> None:
+def _check(given: dict[str, Any], allowed: tuple[str, ...], place: str) -> None:
     """Raise `SMEError` unless these settings are there, and no others."""
-    if not isinstance(given, dict):
-        raise SMEError(f"{place.rstrip('.')} must be a group of settings, got {given!r}: leave it out for the default")
     for name in given:
         choose(f"setting{f' of {place.rstrip(chr(46))}' if place else ''}", name, allowed)
     for name in allowed:
@@ -49,18 +47,22 @@ def _check(given: Any, allowed: tuple[str, ...], place: str) -> None:
 def _cases(name: str, part: Any, observables: Any) -> list[Case]:
     """Every problem, optimizer and regime of a part."""
     place, cases = f"parts.{name}.", []
-    _check(part, PART, place)
-    for group in GROUPS:
-        if not isinstance(part[group], dict):
-            raise SMEError(f"{place}{group} must be a group of settings, got {part[group]!r}: leave it out for the default")
+    _check(group(f"parts.{name}", part), PART, place)
+    for each in GROUPS:
+        group(place + each, part[each])
+    if not isinstance(part["few"], bool):
+        raise SMEError(f"{place}few must be true or false, got {part['few']!r}: true is for problems too large for weak errors")
     models = {model: tuple(several(orders)) for model, orders in part["models"].items()}
     for problem_name, given in part["problems"].items():
-        for setting in given:
-            choose(f"setting of {place}problems.{problem_name}", setting, ("problem", "start"))
-        problem = build("problem", given["problem"], Problem)
-        for node in part["optimizers"].values():
-            optimizer = build("optimizer", dict(node), Optimizer)
-            start = {field: repeated(field, value, problem.dim) for field, value in (given.get("start") or {}).items()
+        at = f"{place}problems.{problem_name}"
+        for setting in group(at, given):
+            choose(f"setting of {at}", setting, ("problem", "start"))
+        problem, values = build(f"{at}.problem", given.get("problem"), Problem), group(f"{at}.start", given.get("start") or {})
+        for field in values:
+            choose(f"field in {at}.start", field, FIELDS)
+        for optimizer_name, node in part["optimizers"].items():
+            optimizer = build(f"{place}optimizers.{optimizer_name}", node, Optimizer)
+            start = {field: repeated(field, value, problem.dim) for field, value in values.items()
                      if field in optimizer.fields and value is not None}
             for regime in several(part["regimes"]):
                 cases.append(Case(

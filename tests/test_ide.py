@@ -208,7 +208,10 @@ def test_bad_calls_are_named():
             (lambda: sme.IDE(WELLS, "rmsprop", 0.1, beta2=0).modified({}, 1, [0, 1]), "β > 0"),
             (lambda: Rising(0.5, 0.1).modes(), "1/2"),
             (lambda: runs.listed([{"lr": [0.1, 0.2], "steps": 5}]), "as many steps"),
-            (lambda: runs.measure({"a": [1.0]}, [{"loss": "b", "lr": 0.1, "steps": 5, "start": 1}]), "'b'")):
+            (lambda: runs.listed([3]), "groups of settings"),
+            (lambda: runs.measure({"a": [1.0]}, [{"loss": "b", "lr": 0.1, "steps": 5, "start": 1}]), "'b'"),
+            (lambda: runs.measure({"a": [1.0]}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": 1}]), "'optimizer'"),
+            (lambda: runs.measure({"a": [1.0]}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": "x"}]), "start must be")):
         with pytest.raises(sme.SMEError, match=words):
             call()
     with pytest.raises(sme.SMEError, match="problem must be"):

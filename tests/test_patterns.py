@@ -288,7 +288,8 @@ def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, m
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ({"low": 0}, "low must be > 0"), ({"examples": [3]}, "pairs"), ({"cells": 1}, "cells"), ({"eta": 0.02}, "below 1")])
+    ({"low": 0}, "low must be > 0"), ({"examples": [3]}, "pairs"), ({"examples": 3}, "pairs"), ({"cells": 1}, "cells"),
+    ({"eta": 0.02}, "below 1")])
 def test_bad_input_of_the_diagram_is_named(wrong, said):
     with pytest.raises(sme.SMEError, match=said):
         sme.phases(SQUARE, ONE, **wrong)

@@ -68,6 +68,22 @@ def test_a_model_without_an_equation_is_named_with_the_reason():
         survey([replace(quiet, models={"backward": (2,)})])
 
 
+@pytest.mark.parametrize(("change", "message"), [
+    ({"models": {"odee": (1,)}}, "did you mean 'ode'"), ({"models": {"ode": (1,), "sme": (3,)}}, "order must be 1 or 2"),
+    ({"regime": "balistic"}, "did you mean 'ballistic'"), ({"tau": ()}, "tau of polynomial is empty"),
+    ({"tau": (0.3,)}, "whole number of steps of tau = 0.3"), ({"observables": ("los",)}, "did you mean 'loss'"),
+])
+def test_bad_input_is_no_lack_of_an_equation(change, message):
+    with pytest.raises(SMEError, match=message):
+        survey([CASE, replace(CASE, **change)])
+
+
+def test_without_the_loss_the_first_observable_is_shown(tmp_path):
+    made = survey([replace(CASE, models={"ode": (1,)}, observables=("mean v",))], results=tmp_path)
+    assert len(made.shown()) == 1
+    assert "in mean v at the horizon" in str(made)
+
+
 def test_nothing_to_compare_is_told():
     with pytest.raises(SMEError, match="nothing to compare"):
         survey([])

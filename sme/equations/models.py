@@ -97,7 +97,8 @@ class Model:
         if found is None and self.name != OWN:
             raise SMEError(f"model='{self.name}' has no equation of {type(optimizer).__name__}"
                            f"{'' if mode == 'outside' else f' with eps_mode={mode!r}'} in the {regime.name} regime: it has "
-                           f"{self.covers}. Use model='{OWN}', which has one of every smooth rule")
+                           f"{self.covers}"
+                           f"{f'. Use model={OWN!r}, which has one of every smooth rule' if self.memory == 1 else ''}")
         return found
 
     def lack(self, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
@@ -234,8 +235,8 @@ MODELS = {each.name: each for each in (
     Model("compagnoni", _COMPAGNONI, "RMSProp, RMSPropW, Adam and AdamW, with ε outside the root, and SignSGD", _compagnoni),
     Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", _ode,
           brownian=("none",)),
-    Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, with memory=0", _ode, brownian=("none",),
+    Model("averaged", _fixed(averaged.Averaged), "RMSProp, Adam and their W, ballistic with memory=0", _ode, brownian=("none",),
           fields=("theta",), memory=0.0),
-    Model("backward", _fixed(Backward), "RMSProp, Adam and their W, with memory=0 and without noise", lambda *_: Claim(2), ORDERS,
-          ("none",), ("theta",), 0.0, check_start),
+    Model("backward", _fixed(Backward), "RMSProp, Adam and their W, ballistic with memory=0 and without noise",
+          lambda *_: Claim(2), ORDERS, ("none",), ("theta",), 0.0, check_start),
 )}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sme.errors import SMEError
 from sme.files import write_text
-from sme.inputs import several, whole
+from sme.inputs import number, several, whole
 from sme.memory.equation import IDE
 from sme.problems.polynomial import Polynomial
 from sme.provenance import Provenance
@@ -51,10 +51,12 @@ def listed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises
     ------
     SMEError
-        if there are not as many `steps` as learning rates.
+        for what is no group, or if there are not as many `steps` as learning rates.
     """
     found = []
     for group in runs:
+        if not isinstance(group, dict):
+            raise SMEError(f"runs are groups of settings such as {{loss: parabola, optimizer: adagrad, …}}, got {group!r}")
         rates, steps = several(group.get("lr", [])), several(group.get("steps", []))
         if not rates or len(rates) != len(steps):
             raise SMEError(f"a group of runs needs as many steps as learning rates, got lr = {rates}, steps = {steps}")
@@ -85,12 +87,12 @@ def measure(losses: dict[str, Sequence[float]], runs: Sequence[dict[str, Any]]) 
     for given in tqdm(listed(runs), desc="runs", leave=False):
         given = dict(given)
         try:
-            loss, start, steps = given.pop("loss"), float(given.pop("start")), whole("steps", given.pop("steps"), 1)
-            coefficients = losses[loss]
+            loss, start, steps = given.pop("loss"), number("start", given.pop("start")), whole("steps", given.pop("steps"), 1)
+            coefficients, optimizer = losses[loss], given.pop("optimizer")
         except KeyError as fault:
             raise SMEError(f"a run needs loss (one of {', '.join(losses)}), start, steps, optimizer and lr; {fault} is none or "
                            "missing") from None
-        equation = IDE(Polynomial(coefficients, noise=0.0), **given)
+        equation = IDE(Polynomial(coefficients, noise=0.0), optimizer, **given)
         row, curve = _one(loss, equation, start, steps)
         rows.append(row)
         curves.append(curve)
