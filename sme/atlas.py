@@ -65,7 +65,7 @@ class Atlas:
                                                                strict=True)])
         words = ("∇ = ∇f(θ), σ = diag Σ; M and V are the averages of few steps, at their stationary law. rate: the difference in "
                  f"E θ² to the discrete run falls like τ^rate; difference: at τ = {finest:g}; extrapolated: at τ → 0, by a "
-                 "series in √τ.")
+                 "series in √τ with as many terms as step sizes, whose cut is not in its ±.")
         return "\n\n".join([grid(shown, style), words, str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
