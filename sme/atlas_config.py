@@ -4,8 +4,8 @@ import torch
 from omegaconf import DictConfig
 
 from sme.atlas import Atlas, atlas
-from sme.config import FIELDS, build, group, repeated, values_of
-from sme.errors import SMEError, choose
+from sme.config import FIELDS, build, group, only, repeated, values_of
+from sme.errors import choose
 from sme.inputs import number
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -22,11 +22,7 @@ def explore(config: DictConfig) -> Atlas:
         for bad input.
     """
     values = values_of(config)
-    for name in values:
-        choose("setting", name, SETTINGS)
-    for name in SETTINGS:
-        if values.get(name) is None:
-            raise SMEError(f"{name} is missing: leave it out of the command for its default")
+    only([name for name, value in values.items() if value is not None or name not in SETTINGS], SETTINGS)
     problem = build("problem", values["problem"], Problem)
     nodes = group("optimizers", values["optimizers"])
     optimizers = [build(f"optimizers.{name}", node, Optimizer) for name, node in nodes.items()]

@@ -20,7 +20,6 @@ from sme.specification import Specification
 from sme.tracking import trajectories
 from sme.trajectory import DISCRETE
 
-FIXED = ", 1 − β ~ τ^0"
 MANY, SOME = 1024, 32
 """paths at a time where a price is measured; of what is followed by few runs"""
 
@@ -56,8 +55,9 @@ class Case:
     @property
     def names(self) -> dict[str, str]:
         """The columns of a table that tell this case from others."""
-        regime = self.regime + ("" if self.optimizer.memory == 1 else f", 1 − β ~ τ^{self.optimizer.memory:g}")
-        return {"problem": self.name, "optimizer": self.optimizer.name, "regime": regime.replace(FIXED, ", fixed β")}
+        memory = self.optimizer.memory
+        decay = {0.0: ", fixed β", 1.0: ""}.get(memory, f", 1 − β ~ τ^{memory:g}")
+        return {"problem": self.name, "optimizer": self.optimizer.name, "regime": self.regime + decay}
 
     @property
     def at_a_time(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sme.equations.averaged import pool
+from sme.equations.averaged import Averaged
 from sme.errors import SMEError
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State
@@ -119,18 +119,16 @@ class Limit:
 
     def _average(self) -> None:
         """What few steps remember, averaged: the slope of the mean step in `∇f` where the noise is all, its long-run spread."""
-        decays = [1 - c for c in self.optimizer.rates().values()]
-        beta1, beta2 = decays if self.momentum else (0.0, decays[0])
-        self.pool = pool(beta1, beta2, 1)
-        a, b, c = self.pool
+        self.averaged = Averaged(self.problem, self.optimizer, 1.0, 1, "none")
+        a, b, c = self.averaged.pool
         at = self.precondition(self.sigma * c)
         self.slope = (at.value + 2 * self.sigma * a * b * at.slope).mean()
-        self.spread = (self.sigma * self._long_run(beta1, beta2)).sqrt() if self.cell.noisy else None
+        self.spread = (self.sigma * self._long_run(*self.averaged.betas)).sqrt() if self.cell.noisy else None
 
     def _long_run(self, beta1: float, beta2: float) -> Tensor:
         """`Σ_l Cov(Y_0, Y_l)` of `Y = A P(σ C)`; without momentum `E P²`, as the steps are uncorrelated."""
         if beta1 == 0:
-            return self.precondition(self.sigma * self.pool[2]).value.square().mean()
+            return self.precondition(self.sigma * self.averaged.pool[2]).value.square().mean()
         lags, burn = (math.ceil(math.log(TAIL) / math.log(beta)) for beta in (beta1, max(beta1, beta2)))  # more are noise alone
         length = max(LENGTH, 4 * lags)
         generator, runs = torch.Generator().manual_seed(SEED), HELD // length
@@ -152,7 +150,8 @@ class Limit:
         g = self.problem.gradient(theta)
         mean, noise = g if self.cell.driven else torch.zeros_like(g), self.sigma.sqrt() * dW if self.cell.noisy else 0.0 * dW
         if memory == "a few steps":
-            return {**state, "theta": theta - self._averaged(g) * dt + (0.0 if self.spread is None else self.spread * dW)}
+            mean = self.slope * mean if self.cell.noise != "ballistic" else -self.averaged.velocity(theta)
+            return {**state, "theta": theta - mean * dt + (0.0 if self.spread is None else self.spread * dW)}
         square = self.sigma + (g * g if self.cell.noise == "ballistic" else 0.0)
         v = square if memory == "slaved" else state["v"]
         new, p = dict(state), self.precondition(v).value
@@ -165,15 +164,6 @@ class Limit:
         if memory == "dynamic":
             new["m"] = state["m"] + self._rate("m") * ((mean - state["m"]) * dt + noise)
         return new
-
-    def _averaged(self, g: Tensor) -> Tensor:
-        """The mean step, up to its sign and `dt`."""
-        if self.cell.noise == "ballistic":
-            a, b, c = self.pool
-            x, deviation = g.unsqueeze(-1), self.sigma.sqrt()
-            square = (x * x + 2 * x * deviation * b + self.sigma * c).clamp(min=0)
-            return ((x + deviation * a) * self.precondition(square).value).mean(-1)
-        return self.slope * g if self.cell.driven else torch.zeros_like(g)
 
     def _rate(self, field: str) -> float:
         rates = list(self.optimizer.rates().values())

@@ -3,7 +3,7 @@
 import inspect
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -102,6 +102,22 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
         if values.get(name) is None:
             raise SMEError(f"{name} is missing: leave it out of the command for its default")
     return {"problem": problem, "optimizer": optimizer, "start": start, **values}
+
+
+def only(given: Iterable[str], needed: Iterable[str], allowed: Iterable[str] = (), place: str = "") -> None:
+    """Find a setting that is not one of these, or one that is needed and lacking, of a group if `place` names one.
+
+    Raises
+    ------
+    SMEError
+        naming it.
+    """
+    there, needed = list(given), list(needed)
+    for name in there:
+        choose(f"setting of {place}" if place else "setting", name, [*needed, *allowed])
+    for name in needed:
+        if name not in there:
+            raise SMEError(f"{place + '.' if place else ''}{name} is missing: leave it out of the command for its default")
 
 
 def group(name: str, given: Any) -> dict[str, Any]:

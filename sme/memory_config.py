@@ -4,7 +4,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme import effort
-from sme.config import values_of
+from sme.config import only, values_of
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.memory import lagrangian, runs, runs_picture
@@ -22,8 +22,7 @@ def run(config: DictConfig) -> str:
         for bad input.
     """
     values = values_of(config)
-    for name in values:
-        choose("setting", name, SETTINGS)
+    only(values, SETTINGS)
     folder = effort.folder(values["results"]) / "ide"
     torch.set_num_threads(1)  # a few points at a time: threads only get in each other's way
     if choose("table", values["table"], TABLES) == "lagrangian":
@@ -31,9 +30,9 @@ def run(config: DictConfig) -> str:
         table = lagrangian.measure(rates, velocities, several(values["epochs"]), number("horizon", values["horizon"]))
         lagrangian.write(table, folder)
         return f"{lagrangian.text(table)}\n\nin {folder}"
-    for name, kind in (("losses", dict), ("runs", list)):
+    for name, kind, word in (("losses", dict, "group"), ("runs", list, "list")):
         if not isinstance(values[name], kind) or not values[name]:
-            raise SMEError(f"{name} must be a {kind.__name__} with entries, got {values[name]!r}: leave it out for the default")
+            raise SMEError(f"{name} must be a {word} with entries, got {values[name]!r}: leave it out for the default")
     table, curves = runs.measure(values["losses"], values["runs"])
     runs.write(table, folder)
     for loss in dict.fromkeys(curve.loss for curve in curves):

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.collapse import Collapse, collapse
-from sme.config import build, group, repeated, values_of
+from sme.config import build, group, only, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import whole
@@ -78,11 +78,7 @@ def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) 
     """All settings: arguments of a task by keyword, and in place of the others its own ones in torch's terms."""
     values, own = values_of(config), ("problem", "start", *own)
     keywords = [name for name, each in inspect.signature(task).parameters.items() if each.kind is each.KEYWORD_ONLY]
-    for name in values:
-        choose("setting", name, [*own, *keywords])
-    for name in own:
-        if name not in values:
-            raise SMEError(f"{name} is missing: leave it out of the command for its default")
+    only(values, own, keywords)
     for name in ("problem", "start"):
         group(name, values[name])
     return values

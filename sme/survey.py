@@ -64,7 +64,7 @@ class Survey:
         for where, group in errors.groupby(SETTING, sort=False):
             tau = max(group.groupby(["model", "order"])["tau"].min())
             here = group[np.isclose(group["tau"], tau)]
-            least = _least(here)
+            least = here["error"].abs().min()
             for _, row in here.iterrows():
                 mine = (self.slopes[[*SETTING, "model", "order", "observable"]]
                         == [*where, row["model"], row["order"], observable]).all(axis=1)
@@ -72,8 +72,7 @@ class Survey:
                 rows.append({**dict(zip(SETTING, where, strict=True)), "model": label(row["model"], row["order"]),
                              "slope [95 %]": quote(slope["slope"], slope["slope_low"], slope["slope_high"]), "τ": f"{tau:g}",
                              "error": f"{row['error']:.2e} ± {row['stderr']:.0e}",
-                             "times the least": "1" if row["model"] == least[0] and row["order"] == least[1]
-                             else f"{abs(row['error']) / least[2]:.3g}",
+                             "times the least": f"{abs(row['error']) / least:.3g}",
                              "price": f"{slope['price']:.1f}"})
         return pd.DataFrame(rows)
 
@@ -164,9 +163,3 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
                   effort.folder(results) / "models" if results is not None else None)
     made.save()
     return made
-
-
-def _least(here: pd.DataFrame) -> tuple[str, int, float]:
-    """Model, order and size of the smallest error."""
-    row = here.loc[here["error"].abs().idxmin()]
-    return row["model"], row["order"], abs(row["error"])

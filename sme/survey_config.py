@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.cases import Case
-from sme.config import FIELDS, build, group, repeated, values_of
+from sme.config import FIELDS, build, group, only, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.optimizers.base import Optimizer
@@ -27,7 +27,7 @@ def compare_models(config: DictConfig) -> Survey:
         for bad input.
     """
     values = values_of(config)
-    _check(values, SETTINGS, "")
+    only(values, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
         raise SMEError(f"parts must be a group of groups of settings, got {values['parts']!r}: leave it out for the default")
     cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]
@@ -35,19 +35,10 @@ def compare_models(config: DictConfig) -> Survey:
     return survey(cases, seed=values["seed"], processes=values["processes"], results=values["results"])
 
 
-def _check(given: dict[str, Any], allowed: tuple[str, ...], place: str) -> None:
-    """Raise `SMEError` unless these settings are there, and no others."""
-    for name in given:
-        choose(f"setting{f' of {place.rstrip(chr(46))}' if place else ''}", name, allowed)
-    for name in allowed:
-        if name not in given:
-            raise SMEError(f"{place}{name} is missing: leave it out of the command for its default")
-
-
 def _cases(name: str, part: Any, observables: Any) -> list[Case]:
     """Every problem, optimizer and regime of a part."""
     place, cases = f"parts.{name}.", []
-    _check(group(f"parts.{name}", part), PART, place)
+    only(group(f"parts.{name}", part), PART, place=f"parts.{name}")
     for each in GROUPS:
         group(place + each, part[each])
     if not isinstance(part["few"], bool):

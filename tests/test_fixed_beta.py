@@ -192,7 +192,7 @@ def test_the_field_is_the_mean_step_of_the_stationary_memory(optimizer):
 
 
 def test_what_the_pool_cuts_off_has_its_mean():
-    a, b, c = averaged.pool(0.8, 0.9, 1)
+    a, b, c = averaged._pool(0.8, 0.9, 1)
     assert float(c.mean()) == pytest.approx(1, abs=5e-5)
     assert float((a * a).mean()) == pytest.approx(0.2 / 1.8, rel=1e-3)
     assert float((a * b).mean()) == pytest.approx(0.2 * 0.1 * 0.8 / (1 - 0.72), rel=3e-3)  # one step apart
@@ -309,9 +309,9 @@ def tiny(monkeypatch):
     """Few paths, and a coarser quadrature."""
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
     monkeypatch.setattr(averaged, "POINTS", 10)
-    averaged.pool.cache_clear()
+    averaged._pool.cache_clear()
     yield
-    averaged.pool.cache_clear()
+    averaged._pool.cache_clear()
 
 
 ONE = {"theta": torch.tensor([0.8], dtype=torch.float64)}

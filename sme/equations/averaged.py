@@ -109,7 +109,7 @@ class Averaged(SlavedMemory):
             raise SMEError("the averaged field is a model of order 1: use order=1, or without noise 'backward'")
         if not isinstance(problem.noise, GaussianNoise):
             raise SMEError("the averaged field is known for Gaussian noise alone, whose variances say all: use sme.GaussianNoise")
-        self.pool = pool(*self.betas, self.late)
+        self.pool = _pool(*self.betas, self.late)
 
     def velocity(self, theta: Paths) -> Paths:
         a, b, c = self.pool.to(theta.device)
@@ -123,7 +123,7 @@ class Averaged(SlavedMemory):
 
 
 @functools.lru_cache(maxsize=8)
-def pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
+def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
     """Scrambled Sobol points of `(A, B, C)`, and `(−A, −B, C)`; what is older than the cut has its mean, 0 or 1.
 
     Raises
