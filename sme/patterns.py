@@ -95,9 +95,13 @@ def classify(losses: Float[np.ndarray, "steps runs"], *, tail: float = 2 / 3, la
         for bad input.
     """
     losses, window = np.asarray(losses, float), whole("window", window, 1)
+    for name, value, allowed, good in (("large", large, "> 0", large > 0), ("ratio", ratio, "> 1", ratio > 1),
+                                       ("floor", floor, "≥ 0", floor >= 0)):
+        if not good:
+            raise SMEError(f"{name} must be {allowed}, got {value:g}: no pattern can be told by it")
     if losses.ndim != 2 or not 0 < tail <= 1 or round(tail * len(losses)) < 2 * window:
-        raise SMEError(f"losses must be steps × runs, with at least two windows of {window} steps in the last {tail:g} of them, "
-                       f"got an array of shape {losses.shape}")
+        raise SMEError(f"tail must be in (0, 1], losses steps × runs, and at least two windows of {window} steps in their last "
+                       f"part, got tail = {tail:g} and an array of shape {losses.shape}")
     last = losses[len(losses) - round(tail * len(losses)):]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         gone = ~(np.isfinite(losses).all(0) & (last.max(0) <= blowup * np.maximum(losses[0], large)))

@@ -196,3 +196,18 @@ def test_an_equation_says_which_moments_it_misses():
 def test_bad_student_noise_is_refused(arguments, said):
     with pytest.raises(sme.SMEError, match=said):
         two(sme.StudentNoise(*arguments))
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"nu": 3}, "nu = 3 is a setting of law='student', and the law is 'gaussian'"),
+    ({"law": "student", "growth": 1.0}, "setting of law='affine'"), ({"law": "rademacher", "p": 0.3}, "setting of law='skewed'")])
+def test_a_setting_of_another_law_is_refused(given, said):
+    for problem in (sme.Quadratic, sme.Polynomial):
+        with pytest.raises(sme.SMEError, match=said):
+            problem(**given)
+
+
+def test_a_named_law_has_its_default():
+    for law, setting in (("student", {"nu": 5.0}), ("skewed", {"p": 0.2}), ("affine", {"growth": 1.0})):
+        assert sme.Polynomial(law=law).describe() == sme.Polynomial(law=law, **setting).describe()
+        assert setting.items() <= sme.Polynomial(law=law).describe().items()

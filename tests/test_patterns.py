@@ -257,6 +257,13 @@ def test_bad_settings_of_the_classifier_are_named(wrong):
         classify(FALL[:, None], **wrong)
 
 
+@pytest.mark.parametrize(("wrong", "said"), [({"large": -1}, "large must be > 0"), ({"ratio": 0}, "ratio must be > 1"),
+                                             ({"floor": -1}, "floor must be ≥ 0"), ({"ratio": math.nan}, "ratio must be > 1")])
+def test_thresholds_without_meaning_are_refused(wrong, said):
+    with pytest.raises(sme.SMEError, match=said):
+        classify(FALL[:, None], **wrong)
+
+
 @pytest.mark.slow
 def test_the_three_published_settings_have_three_patterns_on_a_small_network():
     problem = digits(16, 12)

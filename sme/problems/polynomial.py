@@ -41,16 +41,16 @@ class Polynomial(Problem):
     Raises
     ------
     SMEError
-        for an empty list of coefficients, `noise < 0`, or a law that there is not.
+        for an empty list of coefficients, `noise < 0`, or a law that there is not, or a setting of another law.
     """
 
     def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3, law: str = "gaussian",
-                 nu: float = 5.0, p: float = 0.2, growth: float = 1.0) -> None:
+                 nu: float | None = None, p: float | None = None, growth: float | None = None) -> None:
         noise = number("noise", noise)
         if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
             raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {coefficients!r}, noise = {noise}")
         self._value = Powers([number("a coefficient", a) for a in coefficients])
-        random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu, p, growth)
+        random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth)
         self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
         super().__init__(lambda theta: self._value(theta[0]), 1, random, "polynomial")
 

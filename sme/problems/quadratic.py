@@ -23,18 +23,18 @@ class Quadratic(Problem):
     Raises
     ------
     SMEError
-        for a dimension below 1, `noise < 0`, or a law that there is not.
+        for a dimension below 1, `noise < 0`, or a law that there is not, or a setting of another law.
     """
 
-    def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float = 5.0,
-                 p: float = 0.2, growth: float = 1.0) -> None:
+    def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float | None = None,
+                 p: float | None = None, growth: float | None = None) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
             seed = whole("seed", seed or 0, 0)
         self.a = self._matrix(dim, seed)
-        random, described = named(law, noise * self.a, noise, nu, p, growth)
+        random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}
         super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, random, "quadratic")
 
