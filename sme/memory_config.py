@@ -1,5 +1,8 @@
 """From a configuration to runs beside their memory equations, or to the table of published errors."""
 
+import inspect
+from typing import Any
+
 import torch
 from omegaconf import DictConfig
 
@@ -8,6 +11,9 @@ from sme.config import only, values_of
 from sme.errors import SMEError, choose
 from sme.inputs import number, several
 from sme.memory import lagrangian, runs, runs_picture
+from sme.memory.losses import regression
+from sme.problems.base import Problem
+from sme.problems.polynomial import Polynomial
 
 SETTINGS = ("table", "results", "losses", "runs", "rates", "epochs", "velocities", "horizon")
 TABLES = ("runs", "lagrangian")
@@ -33,8 +39,16 @@ def run(config: DictConfig) -> str:
     for name, kind, word in (("losses", dict, "group"), ("runs", list, "list")):
         if not isinstance(values[name], kind) or not values[name]:
             raise SMEError(f"{name} must be a {word} with entries, got {values[name]!r}: leave it out for the default")
-    table, curves = runs.measure(values["losses"], values["runs"])
+    table, curves = runs.measure({name: _loss(name, given) for name, given in values["losses"].items()}, values["runs"])
     runs.write(table, folder)
     for loss in dict.fromkeys(curve.loss for curve in curves):
         runs_picture.draw([curve for curve in curves if curve.loss == loss], runs.provenance(), folder / f"{loss}.png")
     return f"{runs.text(table)}\n\nin {folder}"
+
+
+def _loss(name: str, given: Any) -> Problem:
+    """A polynomial by its coefficients, or a regression by its settings."""
+    if not isinstance(given, dict):
+        return Polynomial(given, noise=0.0)
+    only(given, inspect.signature(regression).parameters, place=f"losses.{name}")
+    return regression(**given)

@@ -3,11 +3,12 @@
 import itertools
 import sys
 
+import pandas as pd
 import pytest
 import torch
 
 from sme import Adam, Polynomial, Quadratic, RMSProp, SMEError
-from sme.atlas import atlas
+from sme.atlas import _extrapolated, atlas
 from sme.cell import MEMORIES, NOISES, Cell, Limit, equations
 from sme.simulate.chain import Chain
 
@@ -28,6 +29,59 @@ def test_exponents_of_one_step_are_those_that_the_cell_is_named_for(noise, memor
     spread = {"ballistic": 2.0, "averaged noise": 1.5, "batch-equivalent": 1.0, "pure diffusion": 1.0}[noise]
     assert [found[name] for name in ("E Δtheta", "Var Δtheta", "E Δv", "Var Δv")] == pytest.approx(
         [drift, spread, q, 2 * q], abs=0.1)
+
+
+@pytest.mark.parametrize(("noise", "memory"), list(itertools.product(NOISES, list(MEMORIES)[1:])))
+@pytest.mark.parametrize("optimizer", [RMSProp(c=0.5), Adam(c1=0.7, c2=0.3)])
+def test_the_limit_drifts_and_spreads_as_one_small_step_does(noise, memory, optimizer):
+    cell, tau = Cell(noise, memory), 2.0**-30
+    state = start(optimizer)
+    limit = Limit(cell, PROBLEM, optimizer, state)
+    if memory == "slaved":  # at the averages' own equilibrium, which the limit takes for granted
+        g = PROBLEM.gradient(state["theta"][None])[0]
+        state |= {"v": limit.sigma + (g * g if noise == "ballistic" else 0.0), "m": g if cell.driven else 0.0 * g}
+        state = {name: state[name] for name in optimizer.fields}
+    moments = cell._moments(PROBLEM, limit.optimizer, state, tau)
+    batch = {name: field[None] for name, field in state.items()}
+    still, moved = (limit.step(batch, 1.0, torch.full((1, 1), dW, dtype=torch.float64)) for dW in (0.0, 1.0))
+    variables = ["theta"] if memory != "dynamic" else optimizer.fields
+    for name in variables:
+        drift, spread = (float(part) for part in (still[name] - batch[name], moved[name] - still[name]))
+        assert moments[f"E Δ{name}"] / tau == pytest.approx(drift, rel=1e-3, abs=1e-3)
+        if memory == "slaved" and limit.momentum:  # the noise is in m, whose law one step does not show
+            assert abs(spread) == pytest.approx(float(cell.noisy * limit.precondition(state["v"]).value * limit.sigma**0.5))
+        else:
+            assert moments[f"Var Δ{name}"] / tau == pytest.approx(spread**2, rel=1e-3, abs=1e-3)
+    assert all(bool((still[name] == batch[name]).all()) for name in set(batch) - set(variables))
+
+
+@pytest.mark.parametrize("optimizer", [RMSPROP, Adam(c1=0.7, c2=0.3)])
+def test_few_steps_of_a_small_gradient_are_averaged_to_the_slope_of_the_field(optimizer):
+    bowl, at, none = Polynomial([0.0, 0.0, 0.5], noise=0.5), torch.full((1, 1), 1e-4, dtype=torch.float64), torch.zeros(1, 1)
+    ballistic, noisier = (Limit(Cell(noise, "a few steps"), bowl, optimizer, start(optimizer))
+                          for noise in ("ballistic", "averaged noise"))
+    steps = [limit.step({"theta": at}, 1.0, none)["theta"] - at for limit in (ballistic, noisier)]
+    assert float(steps[0]) == pytest.approx(float(steps[1]), rel=1e-3)
+    assert float(steps[1]) == pytest.approx(-1e-4 * float(noisier.slope))
+    silent = Limit(Cell("ballistic", "a few steps"), Polynomial([0.0, 0.0, 0.5], noise=1e-9), optimizer, start(optimizer))
+    stepped = silent.step({"theta": 1e4 * at}, 1.0, none)["theta"]  # of one sign
+    assert float(stepped) == pytest.approx(1 - 1 / (1 + optimizer.eps), rel=1e-5)
+
+
+def test_the_difference_is_what_the_discrete_run_has_more():
+    """With frozen averages both drift alike, and only the discrete run has the noise, which adds to `E θ²`."""
+    bowl, tau = Polynomial([0.0, 0.0, 0.5], noise=0.5), 2.0**-6
+    made = atlas(bowl, [RMSPROP], start(RMSPROP), tau=[2 * tau, tau], paths=512).differences
+    row = made[(made["noise"] == "averaged noise") & (made["memory"] == "frozen") & (made["tau"] == tau)].iloc[0]
+    p = 1 / (0.6**0.5 + RMSPROP.eps)
+    more = sum(p**2 * 0.25 * tau**1.5 * (1 - tau * p) ** (2 * k) for k in range(64))
+    assert row["difference"] == pytest.approx(more, rel=0.1)
+
+
+def test_a_series_in_the_root_of_the_step_size_is_extrapolated():
+    tau = pd.Series([0.25, 0.0625, 0.015625])
+    found = _extrapolated(pd.DataFrame({"tau": tau, "difference": 0.3 - 2 * tau**0.5 + tau, "stderr": 0.0}))
+    assert found["extrapolated"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(("noise", "memory", "optimizer", "allowed"), [

@@ -13,6 +13,7 @@ import sme
 from sme import mean_run, memory_config
 from sme.memory import iterated, lagrangian, runs
 from sme.memory.kernel import Fading, Rising
+from sme.memory.losses import regression
 from sme.memory.ordinary import Ordinary
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
@@ -188,10 +189,26 @@ def test_the_order_two_equation_is_nearer_to_the_run_and_of_its_order(given):
         assert largest[2, 0.05] / largest[2, 0.025] == pytest.approx(4, abs=0.8)
 
 
+def test_a_regression_is_the_mean_square_error_of_its_data():
+    problem = regression(slope=2, scatter=0.1, examples=1000, seed=42)
+    np.random.seed(42)
+    x = np.random.uniform(0, 1, 1000)
+    y = 2 * x + np.random.normal(0, 0.1, 1000)
+    for theta in (-1.0, 0.0, 2.5):
+        assert problem.loss(torch.tensor([[theta]], dtype=torch.float64)).item() == pytest.approx(np.mean((y - theta * x) ** 2))
+    times = np.linspace(0, 2.0, 21)
+    for given in ADAM, {"optimizer": "adagrad", "lr": 0.1}, {"optimizer": "rmsprop", "lr": 0.1, "beta2": 0.9}:
+        equation = sme.IDE(problem, **given)
+        solution = equation.solve(0.0, 2.0)
+        assert np.abs(solution(times) - equation.ordinary(0.0, times)[:, 0]).max() < 1e-8
+    with pytest.raises(sme.SMEError, match="seed below"):
+        regression(2, 0.1, 10, 2**32)
+
+
 @pytest.mark.parametrize(("given", "words"), [
     ({"optimizer": "adams", "lr": 0.1}, "did you mean 'adam'"), ({"optimizer": "adagrad", "lr": 0.0}, "lr must be"),
     ({"optimizer": "adam", "lr": 0.1, "beta1": 0.9}, "beta2 = None"), (ADAM | {"beta2": 1.0}, "must lie in"),
-    ({"optimizer": "adagrad", "lr": 0.1, "clock": 1}, "corrects no bias"), (ADAM | {"momentum": 1}, "unknown hyperparameter"),
+    ({"optimizer": "adagrad", "lr": 0.1, "clock": 1}, "corrects no bias"), (ADAM | {"epss": 1}, "did you mean 'eps'"),
 ])
 def test_bad_hyperparameters_are_named(given, words):
     with pytest.raises(sme.SMEError, match=words):
@@ -209,9 +226,9 @@ def test_bad_calls_are_named():
             (lambda: Rising(0.5, 0.1).modes(), "1/2"),
             (lambda: runs.listed([{"lr": [0.1, 0.2], "steps": 5}]), "as many steps"),
             (lambda: runs.listed([3]), "groups of settings"),
-            (lambda: runs.measure({"a": [1.0]}, [{"loss": "b", "lr": 0.1, "steps": 5, "start": 1}]), "'b'"),
-            (lambda: runs.measure({"a": [1.0]}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": 1}]), "'optimizer'"),
-            (lambda: runs.measure({"a": [1.0]}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": "x"}]), "start must be")):
+            (lambda: runs.measure({"a": WELLS}, [{"loss": "b", "lr": 0.1, "steps": 5, "start": 1}]), "'b'"),
+            (lambda: runs.measure({"a": WELLS}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": 1}]), "'optimizer'"),
+            (lambda: runs.measure({"a": WELLS}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": "x"}]), "start must be")):
         with pytest.raises(sme.SMEError, match=words):
             call()
     with pytest.raises(sme.SMEError, match="problem must be"):
@@ -237,6 +254,18 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     assert (table["run − IDE from step 10"] <= table["run − IDE"]).all()
     assert table["run − order 2"].isna().tolist() == [False, True, False]
     assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["runs.csv", "runs.md", "wells.png"]
+
+
+def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
+    line = {"slope": 2, "scatter": 0.1, "examples": 20, "seed": 1}
+    run = {"loss": "line", "optimizer": "adam", "lr": 0.1, "steps": 2, "start": 0, "beta1": 0.9, "beta2": 0.99}
+    memory_config.run(tiny(results=str(tmp_path), losses={"line": line}, runs=[run]))
+    assert (tmp_path / "ide" / "line.png").exists()
+    for bad, words in (({**line, "slop": 2}, "did you mean 'slope'"), ({"slope": 2}, "scatter is missing"),
+                       ({**line, "examples": 0}, "examples must be"), ("x", "list of coefficients")):
+        with pytest.raises(sme.SMEError, match=words):
+            memory_config.run(tiny(results=str(tmp_path), losses={"line": bad}, runs=[run]))
 
 
 def test_the_table_of_published_errors_is_written(tmp_path):

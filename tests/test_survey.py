@@ -1,6 +1,7 @@
 """The survey of models: what it measures is what single studies do, what it refuses it says, and its price is a ratio."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -107,3 +108,13 @@ def test_fixed_decays_are_told_apart():
 def test_order_2_costs_more_than_order_1():
     case = replace(CASE, problem=Quadratic(dim=20, seed=0), start={"theta": torch.ones(20, dtype=torch.float64)})
     assert price(case.setup("sme", 2), 512) > price(case.setup("ode", 1), 512) > 1
+
+
+def test_a_price_is_of_drift_and_diffusion_at_ever_new_states():
+    seen = []
+    setup = CASE.setup("sme", 2)
+    equation = SimpleNamespace(motions=1, drift=lambda t, x: seen.append(("drift", x)),
+                               diffuse=lambda t, x, dW: seen.append(("diffuse", x)))
+    price(SimpleNamespace(**vars(setup), equation=lambda: equation), 8, repeats=2)
+    assert [name for name, _ in seen] == ["drift", "diffuse"] * 3
+    assert len({id(x) for _, x in seen}) == 3

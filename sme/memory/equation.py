@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import mean_run
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.inputs import whole
 from sme.laws.gaussian import GaussianNoise
 from sme.memory import volterra
@@ -47,10 +47,9 @@ class IDE:
     def __init__(self, problem: Problem, optimizer: str, lr: float, **hyperparameters: Any) -> None:
         if not isinstance(problem, Problem):
             raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
-        try:
-            self.problem, self.rule = problem, Rule(optimizer, lr, **hyperparameters)
-        except TypeError as fault:
-            raise SMEError(f"unknown hyperparameter: {fault}; allowed are {', '.join(Rule.__dataclass_fields__)}") from None
+        for name in hyperparameters:
+            choose("hyperparameter", name, Rule.__dataclass_fields__)
+        self.problem, self.rule = problem, Rule(optimizer, lr, **hyperparameters)
         self.losses = Losses(problem, self.rule.l2)
 
     def solve(self, theta: Any, horizon: float) -> Solution:

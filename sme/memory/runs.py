@@ -1,7 +1,7 @@
 """Runs of optimizers without noise beside their memory equations: how far apart they are."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.inputs import number, several, whole
 from sme.memory.equation import IDE
-from sme.problems.polynomial import Polynomial
+from sme.problems.base import Problem
 from sme.provenance import Provenance
 from sme.report import grid
 from sme.version import version
@@ -68,13 +68,13 @@ def listed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def measure(losses: dict[str, Sequence[float]], runs: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, list[Curve]]:
+def measure(losses: Mapping[str, Problem], runs: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, list[Curve]]:
     """A row and a curve for each run.
 
     Parameters
     ----------
     losses
-        coefficients of polynomials of one parameter, by name.
+        of one parameter, by name.
     runs
         each with `loss`, `optimizer`, `lr`, `steps`, `start` and the β's of the optimizer.
 
@@ -88,11 +88,11 @@ def measure(losses: dict[str, Sequence[float]], runs: Sequence[dict[str, Any]]) 
         given = dict(given)
         try:
             loss, start, steps = given.pop("loss"), number("start", given.pop("start")), whole("steps", given.pop("steps"), 1)
-            coefficients, optimizer = losses[loss], given.pop("optimizer")
+            problem, optimizer = losses[loss], given.pop("optimizer")
         except KeyError as fault:
             raise SMEError(f"a run needs loss (one of {', '.join(losses)}), start, steps, optimizer and lr; {fault} is none or "
                            "missing") from None
-        equation = IDE(Polynomial(coefficients, noise=0.0), optimizer, **given)
+        equation = IDE(problem, optimizer, **given)
         row, curve = _one(loss, equation, start, steps)
         rows.append(row)
         curves.append(curve)

@@ -30,12 +30,13 @@ def draw(curves: Sequence[Curve], provenance: Provenance, path: Path) -> Path:
         for (i, rate), (j, name) in ((a, b) for a in enumerate(rates) for b in enumerate(names)):
             axis = axes[i, j]
             shown = [curve for curve, rule in zip(curves, rules, strict=True) if (rule.lr, rule.optimizer) == (rate, name)]
-            for curve, colour in zip(shown, sns.color_palette("colorblind", max(1, len(shown))), strict=True):
-                rule = curve.equation.rule
-                betas = [f"{sign} = {beta:g}" for sign, beta in (("β₁", rule.beta1), ("β₂", rule.beta2)) if beta is not None]
-                every = max(1, len(curve.steps) // DOTS)
+            labels = list(dict.fromkeys(_label(curve) for curve in shown))
+            colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
+            for curve in shown:
+                label, every = _label(curve), max(1, len(curve.steps) // DOTS)
+                colour, named = colours[label], any(line.get_label() == label for line in axis.lines)
                 axis.plot(curve.steps[::every], curve.run[::every], "o", ms=2.2, mew=0, color=colour, alpha=0.55)
-                axis.plot(curve.steps, curve.memory, "-", lw=1, color=colour, label=", ".join(betas) or None)
+                axis.plot(curve.steps, curve.memory, "-", lw=1, color=colour, label=None if named else label or None)
                 axis.plot(curve.steps, curve.modified, "--", lw=1, color="0.15", dashes=(3, 3))
             axis.set(title=f"{name}, lr = {rate:g}", xlabel="step", ylabel="θ")
             if axis.get_legend_handles_labels()[1]:
@@ -47,6 +48,11 @@ def draw(curves: Sequence[Curve], provenance: Provenance, path: Path) -> Path:
                  Line2D([], [], color="0.15", lw=1, ls="--", label="modified equation of order 2")]
         figure.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=3, frameon=False,
                       fontsize="x-small")
-        figure.suptitle(f"{curves[0].loss}, θ₀ = {', '.join(f'{start:g}' for start in np.unique([c.start for c in curves]))}",
-                        fontsize="small")
+        starts = ", ".join(f"{start:g}" for start in np.unique([curve.start for curve in curves])).replace("-", "−")
+        figure.suptitle(f"{curves[0].loss}, θ₀ = {starts}", fontsize="small")
         return save(figure, provenance, path)
+
+
+def _label(curve: Curve) -> str:
+    rule = curve.equation.rule
+    return ", ".join(f"{sign} = {beta:g}" for sign, beta in (("β₁", rule.beta1), ("β₂", rule.beta2)) if beta is not None)
