@@ -14,15 +14,13 @@ from tqdm import tqdm
 
 from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
+from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.files import write_text
 from sme.inputs import number, several, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
-from sme.provenance import Provenance
 from sme.report import grid
 from sme.simulate.chain import Chain
-from sme.version import version
 
 KEYS = ["optimizer", "noise", "memory"]
 SURE = 3.0
@@ -30,7 +28,7 @@ SURE = 3.0
 
 
 @dataclass(frozen=True)
-class Atlas:
+class Atlas(Dossier):
     """What `atlas` finds.
 
     Attributes
@@ -44,6 +42,7 @@ class Atlas:
         noise and grid, summed over coordinates.
     """
 
+    file = "atlas"
     name: str
     seed: int
     cells: pd.DataFrame
@@ -51,9 +50,12 @@ class Atlas:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code and the seed that made the numbers."""
-        return Provenance(self.name, (version(),), (self.seed,))
+    def title(self) -> str:
+        return "Limits of RMSProp and Adam"
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"cells": self.cells, "differences": self.differences}
 
     def text(self, style: str = "simple") -> str:
         """The cells, in one of tabulate's styles."""
@@ -71,18 +73,6 @@ class Atlas:
     def plot(self, path: str | Path) -> Path:
         """Draw the map with the differences in every cell to a file, in a format that its ending names."""
         return atlas_picture.draw(self.cells, self.differences, self.provenance, Path(path))
-
-    def save(self) -> None:
-        """Write `cells.csv`, `differences.csv`, `atlas.md` and `atlas.png` to the folder."""
-        if self.folder is None:
-            return
-        for name, table in (("cells", self.cells), ("differences", self.differences)):
-            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
-        write_text(self.folder / "atlas.md", f"# Limits of RMSProp and Adam\n\n{self.text('github')}\n")
-        self.plot(self.folder / "atlas.png")
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Tensor], *, tau: Sequence[float | str] = (
@@ -152,6 +142,9 @@ def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[floa
     if not names or len(set(names)) < len(names):
         raise SMEError(f"give one or more optimizers, each once, got {names}")
     for optimizer in optimizers:
+        if optimizer.memory != 1:
+            raise SMEError(f"every cell has its own memory exponent, got {optimizer.name} with memory = {optimizer.memory:g}: "
+                           "leave it out")
         for cell in (Cell("ballistic", memory) for memory in MEMORIES):
             cell.optimizer(optimizer)  # a rate of 1 has no fixed decay
     if not 0 < horizon < math.inf:

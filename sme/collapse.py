@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import collapse_picture, effort
+from sme.dossier import Dossier
 from sme.errors import SMEError, choose
-from sme.files import write_text
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import number, several, whole
@@ -22,13 +22,11 @@ from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
-from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.report import grid
 from sme.scaling import POWERS, ROUNDING, largest, scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
-from sme.version import version
 
 TEST = "test loss"
 Key = tuple[str, str, float]
@@ -38,7 +36,7 @@ BAND = (0.1, 0.9)
 
 
 @dataclass(frozen=True)
-class Collapse:
+class Collapse(Dossier):
     """What `collapse` finds.
 
     Attributes
@@ -52,6 +50,7 @@ class Collapse:
         `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
     """
 
+    file = "scaling"
     name: str
     seed: int
     runs: int
@@ -63,9 +62,8 @@ class Collapse:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code and the seed that made the numbers."""
-        return Provenance(self.name, (version(),), (self.seed,))
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"scaling": self.table, "distances": self.distances}
 
     def text(self, style: str = "simple") -> str:
         """Hyperparameters and distances, in one of tabulate's styles."""
@@ -82,18 +80,6 @@ class Collapse:
         """Draw the losses against the epochs, and the distances, to a file, in a format that its ending names."""
         limits = {each.optimizer: largest(each) for each in self.given}
         return collapse_picture.draw(self.table, self.distances, limits, self.provenance, Path(path))
-
-    def save(self) -> None:
-        """Write `scaling.csv`, `distances.csv`, `scaling.md` and `scaling.png` to the folder."""
-        if self.folder is None:
-            return
-        for name, table in (("scaling", self.table), ("distances", self.distances)):
-            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
-        write_text(self.folder / "scaling.md", f"# {self.name}\n\n{self.text('github')}\n")
-        self.plot(self.folder / "scaling.png")
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta: Float[Tensor, " d"], *,

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import effort, phases_picture
+from sme.dossier import Dossier
 from sme.edge import longest, threshold
 from sme.errors import SMEError
-from sme.files import replacing, write_text
+from sme.files import replacing
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
@@ -23,9 +24,7 @@ from sme.optimizers.sgd import SGD
 from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems.base import Problem
 from sme.processes import spread
-from sme.provenance import Provenance
 from sme.report import grid
-from sme.version import version
 
 HELD = 2**18
 """parameters of cells that run together"""
@@ -36,7 +35,7 @@ Curves = tuple[Float[np.ndarray, "steps runs"], Float[np.ndarray, "looks runs"]]
 
 
 @dataclass(frozen=True)
-class Phases:
+class Phases(Dossier):
     """What `phases` finds.
 
     Attributes
@@ -51,6 +50,7 @@ class Phases:
         `a b step loss edge` of the examples, `edge` the step size × curvature as a share of the threshold where it was looked at.
     """
 
+    file = "phases"
     name: str
     eta: float
     steps: int
@@ -62,9 +62,8 @@ class Phases:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code that made the numbers; there is no chance in them."""
-        return Provenance(self.name, (version(),), ())
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"phases": self.table, "examples": self.examples}
 
     def text(self, style: str = "simple") -> str:
         """The examples, and how many cells have which pattern, in one of tabulate's styles."""
@@ -92,17 +91,10 @@ class Phases:
         return phases_picture.examples(self.curves, self.examples, self.provenance, Path(path))
 
     def save(self) -> None:
-        """Write `phases.csv`, `examples.csv`, `phases.md`, `phases.png` and `examples.png` to the folder."""
-        if self.folder is None:
-            return
-        for name, table in (("phases", self.table), ("examples", self.examples)):
-            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
-        write_text(self.folder / "phases.md", f"# {self.name}\n\n{self.text('github')}\n")
-        self.plot(self.folder / "phases.png")
-        self.plot_examples(self.folder / "examples.png")
-
-    def __str__(self) -> str:
-        return self.text()
+        """Write the tables, `phases.md`, `phases.png` and `examples.png` to the folder."""
+        super().save()
+        if self.folder is not None:
+            self.plot_examples(self.folder / "examples.png")
 
 
 def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, eps: float = 1e-8, low: float = 0.1,

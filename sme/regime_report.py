@@ -11,19 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import effort, limits, mean_run, regime_picture
+from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.files import write_text
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import whole
 from sme.optimizers.base import initial
 from sme.problems.base import Problem
-from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.report import grid
 from sme.setup import Setup
 from sme.stability import Stability, stability
-from sme.version import version
 
 ORDERS = (1, 2)
 CURVE = 60
@@ -33,7 +31,7 @@ FAR = 10.0
 
 
 @dataclass(frozen=True)
-class RegimeReport:
+class RegimeReport(Dossier):
     """What `regime_report` finds.
 
     Attributes
@@ -55,6 +53,7 @@ class RegimeReport:
         `step order difference` of the loss, what `errors` is from.
     """
 
+    file = "regime"
     name: str
     hyperparameters: Hyperparameters
     steps: int
@@ -67,9 +66,12 @@ class RegimeReport:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code that made the numbers; there are no random ones."""
-        return Provenance(self.name, (version(),), ())
+    def tables(self) -> dict[str, pd.DataFrame]:
+        parts = [table.melt(table.columns[0], var_name="quantity").rename(columns={table.columns[0]: "of"})
+                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
+        margin = pd.DataFrame({"of": "stability", "quantity": ["radius", "growth", "time"],
+                               "value": [self.stability.radius, self.stability.growth, self.stability.time]})
+        return {"regime": pd.concat([*parts, margin])}
 
     def text(self, style: str = "simple") -> str:
         """Tables and words, in one of tabulate's styles."""
@@ -108,21 +110,6 @@ class RegimeReport:
         """Draw the map of regimes and the differences of the loss to a file, in a format that its ending names."""
         return regime_picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance,
                                    Path(path))
-
-    def save(self) -> None:
-        """Write `regime.csv`, `regime.md` and `regime.png` to the folder."""
-        if self.folder is None:
-            return
-        parts = [table.melt(table.columns[0], var_name="quantity").rename(columns={table.columns[0]: "of"})
-                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
-        margin = pd.DataFrame({"of": "stability", "quantity": ["radius", "growth", "time"],
-                               "value": [self.stability.radius, self.stability.growth, self.stability.time]})
-        write_text(self.folder / "regime.csv", pd.concat([*parts, margin]).assign(version=version()).to_csv(index=False))
-        write_text(self.folder / "regime.md", f"# {self.name}\n\n{self.text('github')}\n")
-        self.plot(self.folder / "regime.png")
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.optim.Optimizer, theta: Float[Tensor, " d"], *,

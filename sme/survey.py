@@ -10,20 +10,18 @@ from tqdm import tqdm
 
 from sme import effort, survey_picture
 from sme.cases import Case
+from sme.dossier import Dossier
 from sme.equations.models import MODELS
 from sme.errors import SMEError
-from sme.files import write_text
 from sme.price import price
-from sme.provenance import Provenance
 from sme.report import grid, quote
-from sme.version import version
 
 SETTING = ["problem", "optimizer", "regime"]
 LOSS = "loss"
 
 
 @dataclass(frozen=True)
-class Survey:
+class Survey(Dossier):
     """What `survey` finds.
 
     Attributes
@@ -38,6 +36,7 @@ class Survey:
         `problem optimizer regime model order reason`: what has no such equation.
     """
 
+    file = "models"
     name: str
     seed: int
     errors: pd.DataFrame
@@ -46,9 +45,12 @@ class Survey:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code and the seed that made the numbers."""
-        return Provenance(self.name, (version(),), (self.seed,))
+    def title(self) -> str:
+        return "Continuous models compared"
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"models": self.errors, "slopes": self.slopes}
 
     @property
     def observable(self) -> str:
@@ -91,18 +93,6 @@ class Survey:
         observable = observable or self.observable
         named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
         return survey_picture.draw(named[named["observable"] == observable], observable, self.provenance, Path(path))
-
-    def save(self) -> None:
-        """Write `models.csv`, `slopes.csv`, `models.md` and `models.png` to the folder."""
-        if self.folder is None:
-            return
-        write_text(self.folder / "models.csv", self.provenance.csv(self.errors))
-        write_text(self.folder / "slopes.csv", self.provenance.csv(self.slopes))
-        write_text(self.folder / "models.md", f"# Continuous models compared\n\n{self.text('github')}\n")
-        self.plot(self.folder / "models.png")
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def label(model: str, order: int) -> str:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import effort, svag_picture
+from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.files import write_text
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import several, whole
@@ -22,17 +22,15 @@ from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
-from sme.provenance import Provenance
 from sme.regimes import BATCH_EQUIVALENT
 from sme.report import grid
 from sme.scaling import svag
-from sme.version import version
 
 NOISES = ("SVAG", "minibatch")
 
 
 @dataclass(frozen=True)
-class SVAGStudy:
+class SVAGStudy(Dossier):
     """What `svag_study` finds.
 
     Attributes
@@ -41,6 +39,7 @@ class SVAGStudy:
         `noise ell tau steps observable error stderr integrator_bias paths`, `error = E[discrete] − E[equation]` at the end.
     """
 
+    file = "svag"
     name: str
     hyperparameters: Hyperparameters
     seed: int
@@ -48,9 +47,8 @@ class SVAGStudy:
     folder: Path | None = None
 
     @property
-    def provenance(self) -> Provenance:
-        """The code and the seed that made the numbers."""
-        return Provenance(self.name, (version(),), (self.seed,))
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"svag": self.table}
 
     def text(self, style: str = "simple") -> str:
         """The table, in one of tabulate's styles."""
@@ -67,17 +65,6 @@ class SVAGStudy:
     def plot(self, path: str | Path) -> Path:
         """Draw |error| over ℓ to a file, in a format that its ending names."""
         return svag_picture.draw(self.table, str(self.hyperparameters), self.provenance, Path(path))
-
-    def save(self) -> None:
-        """Write `svag.csv`, `svag.md` and `svag.png` to the folder."""
-        if self.folder is None:
-            return
-        write_text(self.folder / "svag.csv", self.provenance.csv(self.table))
-        write_text(self.folder / "svag.md", f"# {self.name}\n\n{self.text('github')}\n")
-        self.plot(self.folder / "svag.png")
-
-    def __str__(self) -> str:
-        return self.text()
 
 
 def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tensor, " d"], *, ell: Sequence[int] = (1, 2, 4),

@@ -146,6 +146,7 @@ def test_the_atlas_has_all_cells_and_files(tmp_path):
     ({"optimizers": []}, "one or more optimizers, each once"),
     ({"optimizers": [Adam()]}, "so c1 must be < 1"),
     ({"optimizers": [RMSProp(denominator="updated")]}, "denominator=previous"),
+    ({"optimizers": [RMSProp(c=0.5, memory=2.0)]}, "its own memory exponent, got rmsprop with memory = 2"),
     ({"tau": ["1/4"]}, "two or more step sizes"),
     ({"tau": ["0.3", "1/4"]}, "must be in .0, 1. and divide the horizon"),
     ({"horizon": float("inf")}, "horizon must be positive and finite"),
