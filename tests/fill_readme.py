@@ -25,7 +25,7 @@ PLACES = {
     "minibatch adam": ("adam-ballistic-logistic", "2"),
     "picture minibatch": ("rmsprop-ballistic-logistic", None),
 }
-RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "signsgd", "signum",
+RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "adabayes_filter", "signsgd", "signum",
          "rmsprop_inside", "adam_average")
 DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
 MODELS = ("ode", "malladi", "compagnoni", "sme")
