@@ -15,6 +15,8 @@ from sme.provenance import Provenance
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""
+KEY = 0.3
+"""inches for the values of β"""
 DOTS = 60
 """of a run"""
 
@@ -23,26 +25,28 @@ def draw(curves: Sequence[Curve], provenance: Provenance, path: Path) -> Path:
     """Draw `θ` over the steps, a panel for each optimizer and learning rate: dots the run, lines the equations."""
     rules = [curve.equation.rule for curve in curves]
     names, rates = list(dict.fromkeys(rule.optimizer for rule in rules)), list(dict.fromkeys(rule.lr for rule in rules))
-    width, height = 3.2 * len(names), 2.4 * len(rates) + FOOT
+    width, height = 3.2 * len(names), 2.4 * len(rates) + FOOT + KEY
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(len(rates), len(names), squeeze=False)
-        for (i, rate), (j, name) in ((a, b) for a in enumerate(rates) for b in enumerate(names)):
-            axis = axes[i, j]
-            shown = [curve for curve, rule in zip(curves, rules, strict=True) if (rule.lr, rule.optimizer) == (rate, name)]
-            labels = list(dict.fromkeys(_label(curve) for curve in shown))
+        for j, name in enumerate(names):
+            column = [curve for curve in curves if curve.equation.rule.optimizer == name]
+            labels = list(dict.fromkeys(map(_label, column)))
             colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
-            for curve in shown:
-                label, every = _label(curve), max(1, len(curve.steps) // DOTS)
-                colour, named = colours[label], any(line.get_label() == label for line in axis.lines)
-                axis.plot(curve.steps[::every], curve.run[::every], "o", ms=2.2, mew=0, color=colour, alpha=0.55)
-                axis.plot(curve.steps, curve.memory, "-", lw=1, color=colour, label=None if named else label or None)
-                axis.plot(curve.steps, curve.modified, "--", lw=1, color="0.15", dashes=(3, 3))
-            axis.set(title=f"{name}, lr = {rate:g}", xlabel="step", ylabel="θ")
-            if axis.get_legend_handles_labels()[1]:
-                axis.legend(frameon=False, fontsize="x-small")
-            if not shown:
-                axis.remove()
+            for axis, rate in zip(axes[:, j], rates, strict=True):
+                for curve in (each for each in column if each.equation.rule.lr == rate):
+                    colour, every = colours[_label(curve)], max(1, len(curve.steps) // DOTS)
+                    axis.plot(curve.steps[::every], curve.run[::every], "o", ms=2.2, mew=0, color=colour, alpha=0.55)
+                    axis.plot(curve.steps, curve.memory, "-", lw=1, color=colour)
+                    axis.plot(curve.steps, curve.modified, "--", lw=1, color="0.15", dashes=(3, 3))
+                axis.set(title=f"{name}, lr = {rate:g}", xlabel="step", ylabel="θ")
+                axis.locator_params(axis="x", nbins=5)
+                axis.set_visible(bool(axis.lines))
+            if any(labels):
+                lines = [Line2D([], [], lw=1, color=colours[label]) for label in labels]
+                [axis for axis in axes[:, j] if axis.lines][-1].legend(
+                    lines, labels, frameon=False, fontsize="x-small", ncols=2 if len(labels) > 3 else len(labels),
+                    loc="upper center", bbox_to_anchor=(0.5, -0.24), columnspacing=1.0, handlelength=1.5)
         marks = [Line2D([], [], marker="o", color="0.4", ls="none", ms=3, label="run"),
                  Line2D([], [], color="0.4", lw=1, label="memory equation (IDE and ODE)"),
                  Line2D([], [], color="0.15", lw=1, ls="--", label="modified equation of order 2")]
