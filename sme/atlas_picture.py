@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.cell import MEMORIES, NOISES
 from sme.picture import save
 from sme.provenance import Provenance
@@ -25,10 +25,10 @@ FOOT = 0.4
 def draw(cells: pd.DataFrame, differences: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """Draw |difference| over τ in a row for each size of the noise `s` and a column for each kind of memory."""
     optimizers = list(cells["optimizer"].unique())
-    palette = dict(zip(optimizers, sns.color_palette("colorblind", len(optimizers)), strict=True))
-    shades = dict(zip(NOISES, sns.color_palette("crest", len(NOISES)), strict=True))
+    palette = dict(zip(optimizers, style.palette("colorblind", len(optimizers)), strict=True))
+    shades = dict(zip(NOISES, style.palette("crest", len(NOISES)), strict=True))
     width, height = 11.4, 8.4
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         layout = ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height))
         figure = Figure(figsize=(width, height), layout=layout)
         axes = figure.subplots(len(NOISES), len(MEMORIES), sharex=True)

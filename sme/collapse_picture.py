@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from sme import style
 from sme.picture import save
 from sme.provenance import Provenance
 
@@ -26,12 +26,12 @@ MARKS = {"square_root": ("o", "-"), "linear": ("s", "--")}
 def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, float], provenance: Provenance, path: Path) -> Path:
     """A row for each optimizer: a panel for each rule and observable, then the distances over `κ`."""
     kappas = sorted(table["kappa"].unique())
-    colours = dict(zip(kappas, sns.color_palette("viridis_r", len(kappas) + 1)[1:], strict=True))
+    colours = dict(zip(kappas, style.palette("viridis_r", len(kappas) + 1)[1:], strict=True))
     optimizers, observables = list(table["optimizer"].unique()), list(table["observable"].unique())
     panels = [(True, observable) for observable in observables] + [(False, observables[0])] * (table["rule"].nunique() > 1)
     columns = len(panels) + 1
     width, height = 2.5 * columns + 0.4, 2.1 * len(optimizers) + 0.3 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(len(optimizers), columns, squeeze=False)
         for row, optimizer in zip(axes, optimizers, strict=True):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.picture import frame, save, signed
 from sme.provenance import Provenance
 
@@ -23,10 +23,10 @@ def draw(names: tuple[str, str], table: pd.DataFrame, provenance: Provenance, pa
     columns = min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     width, height = 2.9 * columns + 0.3, 2.4 * rows + 0.4 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        colour = sns.color_palette("colorblind")[2]
+        colour = style.palette("colorblind")[2]
         for axis, ((at, observable), group) in zip(axes, groups, strict=False):
             tau, value, noise, bias = (group[name].to_numpy(float) for name in ("tau", "difference", "stderr", "integrator_bias"))
             signed(axis, tau, value, 1.96 * noise + np.abs(bias), colour, "-")

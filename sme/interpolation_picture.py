@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.picture import save
 from sme.provenance import Provenance
 
@@ -21,8 +21,8 @@ def draw(table: pd.DataFrame, beside: pd.DataFrame, provenance: Provenance, path
     fixed = table[table["tau"].isna()]
     filters = dict(list(table[table["tau"].notna()].groupby("curve", sort=False)))
     taus = sorted(table["tau"].dropna().unique(), reverse=True)
-    colours = dict(zip(taus, sns.color_palette("viridis_r", len(taus) + 1)[1:], strict=True))
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    colours = dict(zip(taus, style.palette("viridis_r", len(taus) + 1)[1:], strict=True))
+    with style.paper():
         figure = Figure(figsize=(8.2, 3.4), layout=ConstrainedLayoutEngine(rect=(0, FOOT / 3.4, 1, 1 - FOOT / 3.4)))
         rates, distances = figure.subplots(1, 2)
         ratio = np.geomspace(fixed["ratio"].min(), fixed["ratio"].max(), 200)
@@ -41,7 +41,7 @@ def draw(table: pd.DataFrame, beside: pd.DataFrame, provenance: Provenance, path
                  Line2D([], [], color="0.3", marker="o", ls="none", ms=3.5, label="Gaussian (mean, 95 %)")]
         rates.legend(handles=[*lines, *marks], frameon=False, fontsize="x-small", loc="lower left")
         shown = sorted(beside["ratio"].unique())[2::2]
-        hues = dict(zip(shown, sns.color_palette("flare", len(shown)), strict=True))
+        hues = dict(zip(shown, style.palette("flare", len(shown)), strict=True))
         for (curve, size), part in beside[beside["ratio"].isin(shown)].groupby(["curve", "ratio"], sort=False):
             apart = np.abs(part["quotient"] - 1)
             bar = np.minimum(1.96 * part["stderr"], 0.95 * apart)

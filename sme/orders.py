@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from sme import style
 from sme.catalogue import EQUATIONS
 from sme.check import LEFT_OUT
 from sme.files import replacing, write_text
@@ -71,12 +71,14 @@ def write(table: pd.DataFrame, folder: Path) -> None:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """A chart of the proved orders: a row for each optimizer, a column for each regime, noise and equation."""
+    import seaborn as sns
+
     names = [name if old in ("–", "previous") else f"{name}, updated v"
              for name, old in zip(table["optimizer"], table["denominator"], strict=True)]
     wide = table.assign(rule=names).melt(["rule", "regime", "noise"], list(EQUATIONS), "equation", "order")
     regimes = list(dict.fromkeys(table["regime"]))
     rules = list(dict.fromkeys(names))
-    with sns.axes_style("white"), sns.plotting_context("paper"):
+    with style.paper("white"):
         figure = Figure(figsize=(9.5, 0.26 * len(rules) + 1.9), layout="constrained")
         axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False).ravel()
         for axis, regime in zip(axes, regimes, strict=True):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sme import style
 from sme.picture import frame, pretty, save, signed
 from sme.provenance import Provenance
 from sme.tables import MAX
@@ -29,8 +29,8 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     shown = table[(table["at"] == MAX) | (table["time"] == last)]
     columns = list(shown["setting"].unique())
     rows = [(name, at) for name in shown["observable"].unique() for at in shown.loc[shown["observable"] == name, "at"].unique()]
-    palette = sns.color_palette("colorblind")
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    palette = style.palette("colorblind")
+    with style.paper():
         figure, axes = _grid(len(rows), len(columns), 2.35, 2.0)
         for (setting, observable, at), group in shown.groupby(["setting", "observable", "at"], sort=False):
             axis = axes[rows.index((observable, at)), columns.index(setting)]
@@ -66,9 +66,9 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """
     rows = list(table[["setting", "variable"]].drop_duplicates().itertuples(index=False, name=None))
     times, runs = sorted(table["time"].unique()), list(table["over"].unique())
-    palette, shades = sns.color_palette("colorblind"), sns.color_palette("flare", len(runs))
+    palette, shades = style.palette("colorblind"), style.palette("flare", len(runs))
     several = len(runs) > 1
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure, axes = _grid(len(rows), len(times), 2.1, 1.6)
         for (setting, variable, time), cell in table.groupby(["setting", "variable", "time"], sort=False):
             row, column = rows.index((setting, variable)), times.index(time)

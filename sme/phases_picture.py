@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from sme import style
 from sme.edge import FREE, GROWING
 from sme.patterns import DIVERGED, LARGE, PATTERNS, SMALL, SPIKES
 from sme.picture import save
@@ -28,7 +28,7 @@ LINES = {FREE: ("-", "b = 5a/4"), GROWING: ("--", "b = a/8")}
 def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     """Patterns, mean losses, and how near the runs came to the threshold, with the lines of the equation on a quadratic."""
     width, height = 10.2, 3.5
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(1, 3, sharex=True, sharey=True)
         a, b = np.sort(table["a"].unique()), np.sort(table["b"].unique())
@@ -61,7 +61,7 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
     """A column for each: the loss, and step size × curvature over the threshold."""
     count = max(1, len(table))
     width, height = 2.9 * count + 0.3, 3.8
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
         for (top, bottom), mark, (_, row) in zip(axes.T, MARKS, table.iterrows(), strict=False):
@@ -71,7 +71,7 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
                                     f"(β₁ = {row['beta1']:.6g}, β₂ = {row['beta2']:.6g})")
             top.plot(0.95, 0.9, mark, mfc="white", mec="black", ms=5, transform=top.transAxes)
             seen = mine[mine["edge"] > 0]
-            bottom.plot(seen["step"], seen["edge"], lw=0.7, color=sns.color_palette("colorblind")[0])
+            bottom.plot(seen["step"], seen["edge"], lw=0.7, color=style.palette("colorblind")[0])
             above = seen[seen["edge"] > 1]
             bottom.plot(above["step"], above["edge"], ".", ms=2.5, color=COLOURS[LARGE])
             bottom.axhline(1, color="0.3", lw=0.8, ls="--")

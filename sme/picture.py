@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.errors import choose
 from sme.files import replacing
 from sme.provenance import Provenance
@@ -34,10 +34,10 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
     key = 5 if columns > 1 else 2  # entries side by side
     foot = 0.17 + 0.17 * math.ceil(5 / key)  # inches: a line of provenance, and the key
     width, height = 2.9 * columns + 0.3, 2.6 * rows * len(places) + 0.4 + foot
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
         panels = figure.subplots(rows * len(places), columns, squeeze=False).reshape(len(places), -1)
-        colours = dict(zip((1, 2), sns.color_palette("colorblind", 2), strict=True))
+        colours = dict(zip((1, 2), style.palette("colorblind", 2), strict=True))
         for (at, observable), group in shown.groupby(["at", "observable"], sort=False):
             axis = panels[places.index(at), names.index(observable)]
             for order, data in group.groupby("order"):

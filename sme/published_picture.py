@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.picture import pretty, save
 from sme.provenance import Provenance
 
@@ -27,10 +27,10 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     names = list(dict.fromkeys(table["difference"]))
     taus = sorted(shown["tau"].unique(), reverse=True)
     height = 0.4 * len(names) + 0.7 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(8.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(1, len(taus), sharex=True, sharey=True, squeeze=False).ravel()
-        colours = sns.color_palette("colorblind", 2)
+        colours = style.palette("colorblind", 2)
         for axis, tau in zip(axes, taus, strict=True):
             part = shown[shown["tau"] == tau].set_index("difference").loc[names]
             place = np.arange(len(names))

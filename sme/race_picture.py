@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from scipy import stats
 
+from sme import style
 from sme.picture import save
 from sme.provenance import Provenance
 from sme.race import OBSERVABLES, Race
@@ -27,10 +27,10 @@ LINEAR = 1e-3
 def draw(made: Race, provenance: Provenance, path: Path) -> Path:
     """A column for each contender and one for all, a row for each observable, below it the differences of log loss."""
     names, last = list(made.chosen["contender"]), len(OBSERVABLES)
-    colours = dict(zip(ORDERS, sns.color_palette("colorblind", 2), strict=True))
-    shades = dict(zip(names, sns.color_palette("Dark2", len(names)), strict=True))
+    colours = dict(zip(ORDERS, style.palette("colorblind", 2), strict=True))
+    shades = dict(zip(names, style.palette("Dark2", len(names)), strict=True))
     height = 1.75 * (last + 1) + 0.4 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(2.0 * (len(names) + 1) + 0.5, height),
                         layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(last + 1, len(names) + 1, sharex=True, sharey="row")

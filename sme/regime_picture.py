@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from sme import style
 from sme.limits import BOUNDS
 from sme.picture import save
 from sme.provenance import Provenance
@@ -25,7 +25,7 @@ def draw(noise: pd.DataFrame, memory: pd.DataFrame, curves: pd.DataFrame, steps:
          path: Path) -> Path:
     """Draw where the run lies, from start (open) to end (filled) for each average, and the differences of the loss."""
     width, height = 7.6 if len(curves) else 3.9, 3.3
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(1, 2 if len(curves) else 1, squeeze=False)[0]
         _map(axes[0], noise, memory, steps)
@@ -41,7 +41,7 @@ def _map(axis: Any, noise: pd.DataFrame, memory: pd.DataFrame, steps: int) -> No
     right = float(steps) ** WIDEST
     low, high = min(inner[0] ** -2, np.nanmin(ratio, initial=1) / 3), max(right, np.nanmax(ratio, initial=1) * 3)
     low, high = max(low, steps**-2.0), min(high, steps**3.0)
-    for colour, bottom, top, name in zip(sns.color_palette("crest", 4), (low, *inner), (*inner, high), BANDS, strict=True):
+    for colour, bottom, top, name in zip(style.palette("crest", 4), (low, *inner), (*inner, high), BANDS, strict=True):
         axis.axhspan(bottom, top, color=colour, alpha=0.28, lw=0)
         axis.text(right / 1.1, (bottom * top) ** 0.5, name, ha="right", va="center", fontsize="x-small", color="0.25")
     for left, edge, name in zip((0.7, *inner), (*inner, right), COLUMNS, strict=True):
@@ -49,7 +49,7 @@ def _map(axis: Any, noise: pd.DataFrame, memory: pd.DataFrame, steps: int) -> No
         axis.text((edge * left) ** 0.5, high, name, ha="center", va="bottom", fontsize="x-small", color="0.25")
     rows = [(row["average"], row["remembered steps"]) for _, row in memory.iterrows()] or [("θ", 1.0)]
     shown = ratio.clip(low, high)
-    for (name, length), colour in zip(rows, sns.color_palette("colorblind", 5)[2::2], strict=False):
+    for (name, length), colour in zip(rows, style.palette("colorblind", 5)[2::2], strict=False):
         at = min(float(length), right)
         axis.plot([at, at], shown, "-", color=colour, lw=1)
         for value, face in zip(shown, ("white", colour), strict=True):
@@ -61,7 +61,7 @@ def _map(axis: Any, noise: pd.DataFrame, memory: pd.DataFrame, steps: int) -> No
 
 
 def _differences(axis: Any, curves: pd.DataFrame) -> None:
-    for (order, group), colour in zip(curves.groupby("order"), sns.color_palette("colorblind", 2), strict=True):
+    for (order, group), colour in zip(curves.groupby("order"), style.palette("colorblind", 2), strict=True):
         inner = group[group["step"] > 0]
         axis.plot(inner["step"], inner["difference"].abs(), color=colour, lw=1.2, label=f"drift of order {order}")
     axis.set(yscale="log", xlabel="step", ylabel="|loss − that of the noiseless run|")

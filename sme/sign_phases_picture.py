@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.integrate import solve_ivp
 from scipy.special import erf
 
+from sme import style
 from sme.optimizers.signsgd import SignSGD
 from sme.picture import save
 from sme.problems.polynomial import Polynomial
@@ -33,7 +33,7 @@ SCALE = math.sqrt(2) * NOISE
 def draw(provenance: Provenance, path: Path, paths: int = 512) -> Path:
     """Draw the drift with its simplifications, and a run through the three phases."""
     height = 3.0 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(8.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         left, right = figure.subplots(1, 2)
         _drift(left)
@@ -44,7 +44,7 @@ def draw(provenance: Provenance, path: Path, paths: int = 512) -> Path:
 def _shade(axis: Any, edges: list[float], vertical: bool) -> None:
     """The three phases, from the last to the first."""
     span = axis.axvspan if vertical else axis.axhspan
-    for phase, (low, high), colour in zip((3, 2, 1), pairwise(edges), sns.color_palette("pastel", 3), strict=True):
+    for phase, (low, high), colour in zip((3, 2, 1), pairwise(edges), style.palette("pastel", 3), strict=True):
         span(low, high, color=colour, alpha=0.45, lw=0, label=f"phase {phase}")
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from sme import style
 from sme.picture import save
 from sme.provenance import Provenance
 
@@ -21,11 +21,11 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     sources = list(dict.fromkeys(table["source"]))
     reference = table[table["source"] == "linearised equation"].set_index("case")["variance"]
     height = 0.36 * len(names) + 1.1 + FOOT
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(7.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axis = figure.subplots()
         axis.axvline(0, color="0.8", lw=0.8, zorder=0)
-        for i, (source, colour) in enumerate(zip(sources, sns.color_palette("colorblind", len(sources)), strict=True)):
+        for i, (source, colour) in enumerate(zip(sources, style.palette("colorblind", len(sources)), strict=True)):
             part = table[table["source"] == source]
             base = part["case"].map(reference).to_numpy(float)
             off = 100 * (part["variance"].to_numpy(float) / base - 1)

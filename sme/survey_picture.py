@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from sme import style
 from sme.picture import pretty, save, signed
 from sme.provenance import Provenance
 
@@ -29,8 +29,8 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
     columns = list(errors[["problem", "regime"]].drop_duplicates().itertuples(index=False, name=None))
     optimizers = list(errors["optimizer"].unique())
     curves = sorted(errors["curve"].unique(), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    palette = dict(zip(curves, sns.color_palette("colorblind", len(curves)), strict=True))
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    palette = dict(zip(curves, style.palette("colorblind", len(curves)), strict=True))
+    with style.paper():
         width, height = 2.2 * len(columns) + 0.6, 1.9 * 2 * len(optimizers) + 0.7
         foot = FOOT / height
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.picture import pretty, save
 from sme.provenance import Provenance
 
@@ -23,8 +23,8 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
     columns = min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     width, height = max(2.6 * columns, 4.6) + 0.3, 2.5 * rows + 0.4 + FOOT
-    colours = dict(zip(table["noise"].unique(), sns.color_palette("colorblind", 2), strict=False))
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    colours = dict(zip(table["noise"].unique(), style.palette("colorblind", 2), strict=False))
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(rows, columns, squeeze=False)
         for axis, (observable, group) in zip(axes.ravel(), groups, strict=False):

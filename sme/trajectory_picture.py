@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sme import style
 from sme.picture import pretty, save
 from sme.provenance import Provenance
 
@@ -26,7 +26,7 @@ def curves(table: pd.DataFrame, band: str, tau: float, provenance: Provenance, p
     groups = list(table.groupby("observable", sort=False))
     columns = 2 if len(groups) == 4 else min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(max(2.6 * columns, 3.7) + 0.3, 3.2 * rows + 0.6), layout="constrained")
         axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1] * rows)
         for i in range(rows * columns):
@@ -58,7 +58,7 @@ def histograms(table: pd.DataFrame, tau: float, provenance: Provenance, path: Pa
     """Draw a row of histograms for each variable, a column for each checkpoint."""
     variables, times = table["variable"].unique(), table["time"].unique()
     colours = _colours(table)
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(max(2.6 * len(times), 3.7) + 0.3, 2.1 * len(variables) + 0.7), layout="constrained")
         axes = figure.subplots(len(variables), len(times), squeeze=False)
         for (variable, time), group in table.groupby(["variable", "time"], sort=False):
@@ -82,7 +82,7 @@ def histograms(table: pd.DataFrame, tau: float, provenance: Provenance, path: Pa
 
 def _colours(table: pd.DataFrame) -> dict[str, Any]:
     """Of the equations, by their curves: order 1 and order 2 have theirs whether the other is there or not."""
-    both = dict(zip(("order 1", "order 2"), sns.color_palette("colorblind", 2), strict=True))
+    both = dict(zip(("order 1", "order 2"), style.palette("colorblind", 2), strict=True))
     return {curve: colour for curve, colour in both.items() if curve in set(table["curve"])}
 
 

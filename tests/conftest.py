@@ -1,11 +1,34 @@
 """One torch thread a test process, two processes share two cores; and what most tests do with less of."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from sme import picture, predicted
 
 torch.set_num_threads(1)
+SAVE = Figure.savefig
+
+
+def _sketch(figure: Figure, path: str | Path, **options: Any) -> None:
+    Path(path).touch()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _sketched():
+    """Empty files for pictures: to draw them takes most of a tiny run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", _sketch)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Pictures as they are."""
+    monkeypatch.setattr(Figure, "savefig", SAVE)
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +40,7 @@ def _few_blocks(request, monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Empty pictures of studies: to draw them takes most of a tiny run's time."""
+    """Not even the axes of a study's picture."""
 
     def touch(provenance, errors, slopes, path):
         path.touch()

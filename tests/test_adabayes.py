@@ -151,7 +151,7 @@ def test_bad_input_says_what_is_wrong(make, words):
         assert word in str(caught.value)
 
 
-def test_interpolation_is_measured_on_the_update_rules(tmp_path):
+def test_interpolation_is_measured_on_the_update_rules(tmp_path, drawn):
     table = interpolation.measure([1 / 4, 1 / 8], paths=64)
     fixed = table[table["curve"] == interpolation.CURVES[0]]
     ratio = fixed["ratio"].to_numpy()

@@ -18,9 +18,9 @@ from typing import Any
 import joblib
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
-from sme import catalogue, controls, paired, picture, published, race, residues, stationary_table
+from sme import cases, catalogue, controls, paired, picture, published, race, residues, stationary_table
+from sme.equations import averaged
 from sme.simulate import library
 from tests import committed
 
@@ -199,13 +199,16 @@ def contest(words: list[str], patch: Patch) -> list[str]:
 
 
 def models(words: list[str], patch: Patch) -> list[str]:
-    """One optimizer, two step sizes, without control variates."""
+    """One optimizer, two step sizes, a rough field, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
-    few = [f"parts.{part}.{setting}" for part in ("small", "network", "fixed") for setting in ("paths=4", "tau=[1/8,1/16]")]
+    patch.setattr(averaged, "POINTS", 6)
+    patch.setattr(cases, "MANY", 16)
+    tiny = ("paths=4", "tau=[1/4,1/8]", "horizon=1/4")
+    few = [f"parts.{part}.{setting}" for part in ("small", "network", "fixed") for setting in tiny]
     digits = ["parts.network.problems.digits.problem." + each for each in ("hidden=[3]", "examples=12", "batch_size=4")]
     left = [f"~parts.{part}.optimizers.adam" for part in ("small", "network", "fixed")]
     left += ["~parts.small.problems.quadratic", "~parts.fixed.problems.polynomial"]
-    return [*words, *few, *digits, *left, "parts.network.horizon=1/8", "processes=1"]
+    return [*words, *few, *digits, *left, "processes=1"]
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
@@ -315,17 +318,11 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
 """how a script is made tiny: options and patches beside the command's own, in an empty folder; and what it must print"""
 
 
-def sketch(figure: Figure, path: str | Path, **options: Any) -> None:
-    """An empty file: to draw takes most of a tiny run's time, and tests/test_cli.py does."""
-    Path(path).touch()
-
-
 def run(script: str, words: list[str], patch: Patch) -> list[str]:
     """The script as it is, tiny, in this process; the words that it was given."""
     if script not in SCRIPTS:
         pytest.fail(f"no test runs {script}: say in SCRIPTS of tests/test_commands.py how it is made tiny")
     patch.setattr(paired, "BLOCK_PAIRS", 32)
-    patch.setattr(Figure, "savefig", sketch)
     given = SCRIPTS[script][0](words, patch)
     patch.setattr(sys, "argv", [str(ROOT / script), *given])
     if script.endswith(".py"):
@@ -351,10 +348,11 @@ LAUNCHED = "hydra/launcher="
 def marks(command: str) -> list[pytest.MarkDecorator]:
     """Slow is a sweep over more than a few settings, of an experiment that runs alone too, or by a launcher, a benchmark or a
 
-    table that other tests try, a list of slow tests.
+    table that other tests try, a list of slow tests, and what is documented with more options that do as much or more.
     """
+    more = [each for each in COMMANDS if each.startswith(tuple(f"{command} --{name} " for name in ("results", "steps", "paths")))]
     words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers")
-    slow = command.count(",") > 6 or (any(word in command for word in words) and "experiment=digits" not in command)
+    slow = command.count(",") > 6 or more or (any(word in command for word in words) and "experiment=digits" not in command)
     return [pytest.mark.slow] if slow else []
 
 

@@ -1,5 +1,6 @@
 """Derived equations: equal to the closed forms where there are any; power series; what cannot be derived."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from tests.test_equations import assert_order, ratios
 TAU, PATHS = 0.05, 3
 KINDS = ((sme.RMSProp, {"c": 0.7}), (sme.Adam, {"c1": 0.9, "c2": 0.6}))
 CLOSED = [sme.SGD(), *(kind(**rates, denominator=each) for kind, rates in KINDS for each in ("previous", "updated"))]
+QUICK = {("ballistic", 2, True), ("batch_equivalent", 2, True), ("batch_equivalent", 2, False)}
+"""scaling, dimension and whether the noise varies, by default"""
 
 
 def problem(d, varying):
@@ -43,9 +46,9 @@ def covariance(eq, x):
     return g @ g.mT
 
 
-@pytest.mark.parametrize("varying", [False, True])
-@pytest.mark.parametrize("d", [1, pytest.param(2, marks=pytest.mark.slow), 5])
-@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize(("scaling", "d", "varying"), [
+    pytest.param(*each, marks=[pytest.mark.slow] * (each not in QUICK))
+    for each in itertools.product(("ballistic", "batch_equivalent"), (1, 2, 5), (False, True))])
 def test_derived_and_closed_equations_agree(scaling, d, varying):
     compared = 0
     for optimizer in CLOSED:

@@ -256,8 +256,7 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["runs.csv", "runs.md", "wells.png"]
 
 
-def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
+def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path):
     line = {"slope": 2, "scatter": 0.1, "examples": 20, "seed": 1}
     run = {"loss": "line", "optimizer": "adam", "lr": 0.1, "steps": 2, "start": 0, "beta1": 0.9, "beta2": 0.99}
     memory_config.run(tiny(results=str(tmp_path), losses={"line": line}, runs=[run]))

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import ks_2samp, kstwobign
 
 import sme
@@ -17,17 +16,6 @@ from sme import controls, paired, panels, panels_picture, selection
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "panels.py"
 START = {"theta": torch.tensor([1.0, 0.5])}
-
-
-SAVE = Figure.savefig
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _sketched():
-    """To draw takes most of the time: two tests do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda figure, path, **options: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +57,11 @@ def test_the_errors_are_those_of_the_studies(results):
     assert "seed 0, all" in said
 
 
-def test_the_picture_has_a_column_for_each_setting_and_a_row_for_each_error(results, monkeypatch):
+def test_the_picture_has_a_column_for_each_setting_and_a_row_for_each_error(results, request):
     panels.errors(results, "two", ["brownian=independent"], ["|theta|^2"])
     table = read(results, "two").astype({"seeds": str})
     assert set(table["observable"]) == {"|theta|^2"}
-    monkeypatch.setattr(Figure, "savefig", SAVE)
+    request.getfixturevalue("drawn")
     texts = comments(panels_picture.errors(table, panels._provenance("two", table), results / "two.svg"))
     assert texts.count("ballistic") == texts.count("batch equivalent") == 1
     assert sum("largest over t" in text for text in texts) == 1
@@ -94,7 +82,7 @@ def test_the_distances_are_those_of_the_samples():
     assert kstwobign.sf(row.chance / (1 / 400 + 1 / 300) ** 0.5) == pytest.approx(0.05, abs=1e-4)
 
 
-def test_histograms_that_differ_in_the_step_size_share_a_row(results, monkeypatch):
+def test_histograms_that_differ_in_the_step_size_share_a_row(results, request):
     said = panels.histograms(results, "shared", ["problem.problem=quadratic"], ["tau"])
     table = read(results, "shared")
     assert list(table["setting"].unique()) == ["noise = 0.25", "noise = 0.5"]
@@ -102,7 +90,7 @@ def test_histograms_that_differ_in_the_step_size_share_a_row(results, monkeypatc
     assert len(table) == 3 * 2
     assert (table["chance"] > 0).all()
     assert "sme " in said
-    monkeypatch.setattr(Figure, "savefig", SAVE)
+    request.getfixturevalue("drawn")
     apart = panels.histograms(results, "apart", ["tau=1/4,1/2", "problem.noise=0.25"])
     assert "τ = 0.25" in apart
     assert "noise" not in apart.split("largest:")[0]

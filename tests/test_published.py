@@ -150,7 +150,7 @@ def test_the_cost_is_what_two_runs_say(monkeypatch):
     assert row["error_published"] == pytest.approx(row["error"] - row["cost"])
 
 
-def test_the_files_hold_what_was_measured(monkeypatch, tmp_path):
+def test_the_files_hold_what_was_measured(monkeypatch, tmp_path, drawn):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.setattr(controls, "LONGEST", 0)
     monkeypatch.setattr(published, "HORIZON", 0.25)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_python_example_runs(monkeypatch, tmp_path):
+def test_the_readmes_python_example_runs(monkeypatch, tmp_path, drawn):
     from sme import paired
 
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
@@ -25,7 +25,7 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path):
     assert (tmp_path / "errors.png").stat().st_size > 10_000
 
 
-def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys):
+def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys, drawn):
     from sme import paired
 
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)

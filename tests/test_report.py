@@ -113,7 +113,7 @@ def test_provenance_names_every_version_and_seed():
     assert [ranges(seeds) for seeds in ((), (3,), (0, 1), (0, 1, 3, 4, 5), (7, 9, 10))] == ["", "3", "0 1", "0 1 3-5", "7 9 10"]
 
 
-def test_every_file_says_where_it_comes_from(tmp_path):
+def test_every_file_says_where_it_comes_from(tmp_path, drawn):
     made = study(tmp_path, seeds=(0, 1, 2), names=NAMES[:1])
     made.save()
     line = str(made.provenance)
@@ -134,7 +134,7 @@ def test_every_file_says_where_it_comes_from(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
-def test_a_picture_for_print_has_its_maker_and_no_date(kind, tmp_path, monkeypatch):
+def test_a_picture_for_print_has_its_maker_and_no_date(kind, tmp_path, monkeypatch, drawn):
     made = study(names=NAMES[:1], times=(1.0,))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     one, other = made.plot(tmp_path / f"one.{kind}"), made.plot(tmp_path / f"other.{kind}")

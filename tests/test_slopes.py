@@ -107,10 +107,11 @@ def ladder(row, p, mixed):
     return (reference if p == 1 else second + mixed * row["order1"][0] * TAU), reference
 
 
-def test_intervals_cover_and_no_wrong_order_passes():
+@pytest.mark.parametrize("efforts", [(1.0,), pytest.param((0.25, 1.0, 16.0), marks=pytest.mark.slow)])
+def test_intervals_cover_and_no_wrong_order_passes(efforts):
     """On the default jobs' own series, at a quarter, once and 16 times the paths."""
     rng, slope_hits = np.random.default_rng(17), []
-    for effort in (0.25, 1.0, 16.0):
+    for effort in efforts:
         for p, mixed in [(1, 0.0), (2, 0.0), (2, 0.02), (2, 0.1), (2, 0.4)]:
             cell, constant_hits, passed = [], [], []
             for row in (row for job in SERIES.values() for row in job):

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import scipy.linalg
 import torch
-from matplotlib.figure import Figure
 from scipy.special import erf
 from scipy.stats import t as student
 
@@ -23,7 +22,6 @@ from sme.regimes import BALLISTIC
 from sme.simulate.chain import Chain
 from sme.simulate.runs import averages
 from tests import models
-from tests.test_commands import sketch
 
 H, S = torch.tensor([1.0, 0.5], dtype=torch.float64), torch.tensor([2.0, 0.7], dtype=torch.float64)
 DIAGONAL = sme.Problem(lambda theta: 0.5 * (H * theta * theta).sum(), 2, sme.DiagonalNoise(S))
@@ -241,7 +239,6 @@ def script():
 def test_the_command_writes_every_case(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(stationary_table, "SETTLE", 0.01)
     monkeypatch.setattr(stationary_table, "AVERAGE", 0.02)
-    monkeypatch.setattr(Figure, "savefig", sketch)
     monkeypatch.setattr(sign_phases_picture, "draw", lambda provenance, path, paths: path.touch())
     script.main(["--paths", "64", "--processes", "1", "--results", str(tmp_path)])
     table = pd.read_csv(tmp_path / "stationary.csv")

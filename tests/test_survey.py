@@ -14,7 +14,7 @@ from sme.simulate.schemes import scheme
 from sme.survey import label, survey
 
 START = {"theta": torch.tensor([0.8], dtype=torch.float64), "v": torch.tensor([0.6], dtype=torch.float64)}
-CASE = Case("polynomial", Polynomial(), RMSProp(), "ballistic", START, {"malladi": (1,), "sme": (1, 2)}, (1 / 4, 1 / 8), 1.0,
+CASE = Case("polynomial", Polynomial(), RMSProp(), "ballistic", START, {"malladi": (1,), "sme": (1, 2)}, (1 / 4, 1 / 8), 0.5,
             ("loss",), 1)
 
 
@@ -31,7 +31,8 @@ def made(tmp_path_factory):
 
 
 def test_the_errors_are_those_of_the_studies(made):
-    study = weak_error(CASE.problem, CASE.optimizer, tau=CASE.tau, start=START, order=[1, 2], observables=["loss"], paths=1)
+    study = weak_error(CASE.problem, CASE.optimizer, tau=CASE.tau, start=START, order=[1, 2], observables=["loss"], paths=1,
+                       horizon=CASE.horizon)
     mine = made.errors[made.errors["model"] == "sme"]
     assert mine["error"].tolist() == study.errors["error"].tolist()
     assert mine["stderr"].tolist() == study.errors["stderr"].tolist()
@@ -96,7 +97,7 @@ def test_few_runs_are_followed():
     assert made.errors["order"].tolist() == [1, 2]
     assert made.errors["paths"].eq(16).all()
     assert made.slopes["slope"].isna().all()
-    assert few.evaluations("sme", 2, 1 / 8) == 32
+    assert few.evaluations("sme", 2, 1 / 8) == 16
 
 
 def test_fixed_decays_are_told_apart():

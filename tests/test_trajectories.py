@@ -122,7 +122,7 @@ def _comments(path):
     return " ".join(re.findall(r"<!--(.*?)-->", path.read_text(encoding="utf-8")))
 
 
-def test_a_run_that_diverges_as_a_whole_is_not_silent(tmp_path):
+def test_a_run_that_diverges_as_a_whole_is_not_silent(tmp_path, drawn):
     result = made(problem=sme.Polynomial([0, 0, 0, 0, 50.0], noise=0.1), tau=1 / 2, horizon=4.0, order=1,
                   start={"theta": torch.tensor([2.0])}, observables=["|theta|^2"], results=tmp_path)
     assert (rows(result, curve="discrete")["diverged"] == 1).all()
@@ -190,7 +190,7 @@ def test_the_experiments_have_trajectories(overrides, tmp_path, monkeypatch, cap
     assert any(name in overrides[0] and folder.name.endswith(tau) for name, tau in steps.items())
 
 
-def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch):
+def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch, drawn):
     for folder in ("one", "two"):
         command(monkeypatch, "optimizer=sgd", "tau=1/4", "band=quantiles", f"results={tmp_path / folder}")
     (first,), (second,) = (list((tmp_path / folder / "trajectories").iterdir()) for folder in ("one", "two"))

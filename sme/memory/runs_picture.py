@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from sme import style
 from sme.memory.runs import Curve
 from sme.picture import save
 from sme.provenance import Provenance
@@ -26,13 +26,13 @@ def draw(curves: Sequence[Curve], provenance: Provenance, path: Path) -> Path:
     rules = [curve.equation.rule for curve in curves]
     names, rates = list(dict.fromkeys(rule.optimizer for rule in rules)), list(dict.fromkeys(rule.lr for rule in rules))
     width, height = 3.2 * len(names), 2.4 * len(rates) + FOOT + KEY
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+    with style.paper():
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
         axes = figure.subplots(len(rates), len(names), squeeze=False)
         for j, name in enumerate(names):
             column = [curve for curve in curves if curve.equation.rule.optimizer == name]
             labels = list(dict.fromkeys(map(_label, column)))
-            colours = dict(zip(labels, sns.color_palette("colorblind", len(labels)), strict=True))
+            colours = dict(zip(labels, style.palette("colorblind", len(labels)), strict=True))
             for axis, rate in zip(axes[:, j], rates, strict=True):
                 for curve in (each for each in column if each.equation.rule.lr == rate):
                     colour, every = colours[_label(curve)], max(1, len(curve.steps) // DOTS)

@@ -1,0 +1,20 @@
+"""The look of every picture. Seaborn is imported where something is drawn: it takes half a second of every start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def paper(axes: str = "ticks") -> Iterator[None]:
+    """Sizes and axes (one of seaborn's styles) as for print, for what is drawn within."""
+    import seaborn as sns
+
+    with sns.axes_style(axes), sns.plotting_context("paper"):
+        yield
+
+
+def palette(name: str, count: int | None = None) -> list[tuple[float, float, float]]:
+    """So many colours of one of seaborn's palettes; all of them without a number."""
+    import seaborn as sns
+
+    return list(sns.color_palette(name, count))
