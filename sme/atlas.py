@@ -36,7 +36,8 @@ class Atlas(Dossier):
     cells
         `optimizer noise memory limit`, the limiting equations, the exponents of one step's moments, `rate` (the power of `τ` with
         which the difference falls, between the coarsest and the finest step size at which it is seen; none if it is seen at fewer
-        than two), the difference at the finest step size, and `extrapolated`, its value at `τ → 0` by a series in `√τ`.
+        than two), the difference at the finest step size, `extrapolated`, its value at `τ → 0` by a series in `√τ`, and `cut`,
+        how far that moves without the coarsest step size.
     differences
         `optimizer noise memory tau difference stderr`: `E θ²` of the discrete run less that of the limit, both on the same
         noise and grid, summed over coordinates.
@@ -63,11 +64,13 @@ class Atlas(Dossier):
         shown = self.cells[[*KEYS, "limit"]].assign(
             rate=[f"{rate:.2f}" if math.isfinite(rate) else "–" for rate in self.cells["rate"]],
             difference=[f"{d:.1e} ± {s:.0e}" for d, s in zip(self.cells["difference"], self.cells["stderr"], strict=True)],
-            extrapolated=[f"{d:.1e} ± {s:.0e}" for d, s in zip(self.cells["extrapolated"], self.cells["extrapolated_stderr"],
-                                                               strict=True)])
+            extrapolated=[f"{d:.1e} ± {s:.0e} ± {c:.0e}" for d, s, c in self.cells[
+                ["extrapolated", "extrapolated_stderr", "cut"]].itertuples(index=False)])
         words = ("∇ = ∇f(θ), σ = diag Σ; M and V are the averages of few steps, at their stationary law. rate: the difference in "
                  f"E θ² to the discrete run falls like τ^rate; difference: at τ = {finest:g}; extrapolated: at τ → 0, by a "
-                 "series in √τ with as many terms as step sizes, whose cut is not in its ±.")
+                 "series in √τ with as many terms as step sizes, ± its standard error ± how far it moves without the coarsest "
+                 "step size and a term. Without a rate the difference is lost in the noise: the limit is not contradicted there, "
+                 "and not shown.")
         return "\n\n".join([grid(shown, style), words, str(self.provenance)])
 
     def plot(self, path: str | Path) -> Path:
@@ -195,5 +198,7 @@ def _extrapolated(table: pd.DataFrame) -> dict[str, float]:
     """The difference at `τ → 0`, by the series in `√τ` with as many terms as there are step sizes."""
     powers = (table["tau"].to_numpy()[:, None] ** 0.5) ** np.arange(len(table))
     weights = np.linalg.inv(powers)[0]
-    return {"extrapolated": float(weights @ table["difference"]),
-            "extrapolated_stderr": float(np.sqrt(weights**2 @ table["stderr"] ** 2))}
+    fewer = np.linalg.inv(powers[1:, :-1])[0]
+    whole, part = float(weights @ table["difference"]), float(fewer @ table["difference"].iloc[1:])
+    stderr = float(np.sqrt(weights**2 @ table["stderr"] ** 2))
+    return {"extrapolated": whole, "extrapolated_stderr": stderr, "cut": abs(whole - part)}

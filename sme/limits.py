@@ -100,8 +100,24 @@ def cell(given: Hyperparameters, noise: float, memory: pd.DataFrame) -> str:
         return ""
     size = list(NOISES)[int(np.searchsorted(BOUNDS, noise))]
     kinds = {row["average"]: list(MEMORIES)[int(np.searchsorted(BOUNDS, row["exponent"]))] for _, row in memory.iterrows()}
-    if len(set(kinds.values())) == 1:
-        kind = next(iter(kinds.values()))
-        return f"In the atlas of limits (scripts/atlas.py): {size}, {kind}: {equations(Cell(size, kind), 'm' in kinds)}"
-    parts = ", ".join(f"{kind} for {average}" for average, kind in kinds.items())
-    return f"In the atlas of limits (scripts/atlas.py): {size}, {parts}: a mixture of the cells of this row"
+    one = set(kinds.values())
+    named = next(iter(one)) if len(one) == 1 else ", ".join(f"{kind} for {average}" for average, kind in kinds.items())
+    return f"In the atlas of limits (scripts/atlas.py): {size}, {named}: {_equation(given, size, kinds)}"
+
+
+def _equation(given: Hyperparameters, size: str, kinds: dict[str, str]) -> str:
+    """The limit of torch's optimizer, whose averages start at 0 and whose `v` has seen the gradient of its own step."""
+    slow, first, order = kinds["v"], kinds.get("m", kinds["v"]), list(MEMORIES)
+    if slow == "frozen":
+        return "no equation, as averages from 0 do not stay there: corrected, they are plain means of what they have seen"
+    if order.index(first) > order.index(slow):
+        return "no equation, as m remembers longer than v"
+    few = slow == order[0]
+    said = [equations(Cell(size, slow), few or ("m" in kinds and first == slow))]  # an m that follows at once leaves RMSProp
+    if few:
+        said.append("M (the gradient itself without momentum) and V as the step takes them")
+    if "m" in kinds and slow == "dynamic":
+        said.append("once the bias correction has died away")
+    if given.weight_decay:
+        said.append("with −λθ of the weight decay")
+    return ", ".join(said)

@@ -48,7 +48,7 @@ def sign_flow(problem: Problem, theta: Float[Tensor, " d"], times: Sequence[floa
 
 
 def predicted(a: float, b: float) -> str:
-    """The pattern of the equation of `ab` on a quadratic of curvature `λ`, in the end: by our own derivation, see below.
+    """The pattern of the equation of `ab` on a quadratic of curvature `λ`, in the end (docs/derivation.md, section 17).
 
     With `ω² = bλ/√v` it is `θ̈ + (b + v̇/2v)θ̇ + ω²θ = 0`, `v̇ = a(λ²θ² − v)`. Averaged over an oscillation `θ = A cos ∫ω` that is
     fast against `a` and `b`, with `r = λ²A²/v`,
@@ -101,7 +101,7 @@ def classify(losses: Float[np.ndarray, "steps runs"], *, tail: float = 2 / 3, la
             raise SMEError(f"{name} must be {allowed}, got {value:g}: no pattern can be told by it")
     if losses.ndim != 2 or not 0 < tail <= 1 or round(tail * len(losses)) < 2 * window:
         raise SMEError(f"tail must be in (0, 1], losses steps × runs, and at least two windows of {window} steps in their last "
-                       f"part, got tail = {tail:g} and an array of shape {losses.shape}")
+                       f"part, got tail = {tail:g} of {len(losses)} steps: take more of them, or a smaller window")
     last = losses[len(losses) - round(tail * len(losses)):]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         gone = ~(np.isfinite(losses).all(0) & (last.max(0) <= blowup * np.maximum(losses[0], large)))

@@ -1,5 +1,6 @@
 """The pattern of full-batch Adam's loss over the rates `a` of the second moment and `b` of the first."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,11 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     eta, low, high = (number(name, value) for name, value in (("eta", eta), ("low", low), ("high", high)))
     cells, steps, looks = (whole(name, value, least) for name, value, least in (("cells", cells, 2), ("steps", steps, 3),
                                                                             ("looks", looks, 1)))
-    if not 0 < low < high:
-        raise SMEError(f"low must be > 0 and below high, got low = {low:g}, high = {high:g}")
+    if not 0 < low < high < math.inf:
+        raise SMEError(f"low must be > 0 and below a finite high, got low = {low:g}, high = {high:g}")
     pairs = [_pair(each) for each in several(examples)]
+    if len(pairs) > len(phases_picture.MARKS):
+        raise SMEError(f"a picture has room for {len(phases_picture.MARKS)} examples, got {len(pairs)}: give fewer")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     rates = np.geomspace(low, high, cells)
     places = [(float(a), float(b)) for b in rates for a in rates]

@@ -78,10 +78,27 @@ def test_the_difference_is_what_the_discrete_run_has_more():
     assert row["difference"] == pytest.approx(more, rel=0.1)
 
 
+def test_momentum_of_a_shorter_memory_than_v_leaves_the_limit_of_rmsprop():
+    silent, differences = Polynomial(noise=0.0), []
+    for steps in (256, 4096):
+        adam, rmsprop = Adam(c1=0.5 * steps**0.5, c2=0.5), RMSProp(c=0.5)
+        chain, limit = (Chain(silent, adam, Cell("ballistic", "dynamic").regime, 1 / steps),
+                        Limit(Cell("ballistic", "dynamic"), silent, rmsprop, start(rmsprop)))
+        one, other = ({name: field[None] for name, field in start(each).items()} for each in (adam, rmsprop))
+        for k in range(steps):
+            one, _ = chain.step(one, torch.zeros(1, 1, dtype=torch.float64), k)
+            other = limit.step(other, 1 / steps, torch.zeros(1, 1, dtype=torch.float64))
+        differences.append(abs(float(one["theta"] - other["theta"])))
+    assert differences[1] < 0.02
+    assert differences[0] / differences[1] == pytest.approx(4, abs=0.8)  # like √τ
+
+
 def test_a_series_in_the_root_of_the_step_size_is_extrapolated():
     tau = pd.Series([0.25, 0.0625, 0.015625])
     found = _extrapolated(pd.DataFrame({"tau": tau, "difference": 0.3 - 2 * tau**0.5 + tau, "stderr": 0.0}))
     assert found["extrapolated"] == pytest.approx(0.3)
+    fine = (0.3 - 2 * tau**0.5 + tau)[1:].to_numpy()
+    assert found["cut"] == pytest.approx(abs(0.3 - (2 * fine[1] - fine[0])))  # linear in √τ, which halves
 
 
 @pytest.mark.parametrize(("noise", "memory", "optimizer", "allowed"), [
@@ -133,7 +150,7 @@ def test_every_cell_has_equations_of_its_own():
     assert equations(Cell("batch-equivalent", "dynamic"), False) == "dθ = −P(v) (∇ dt + S dW); v̇ = c (σ − v)"
 
 
-def test_the_atlas_has_all_cells_and_files(tmp_path):
+def test_the_atlas_has_all_cells_and_files(tmp_path, drawn):
     made = atlas(PROBLEM, [RMSPROP], start(RMSPROP), tau=["1/4", "1/8"], paths=4, results=tmp_path)
     assert len(made.cells) == 16
     assert made.differences["tau"].tolist() == [0.25, 0.125] * 16

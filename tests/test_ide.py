@@ -226,7 +226,17 @@ def test_bad_calls_are_named():
             (lambda: Rising(0.5, 0.1).modes(), "1/2"),
             (lambda: runs.listed([{"lr": [0.1, 0.2], "steps": 5}]), "as many steps"),
             (lambda: runs.listed([3]), "groups of settings"),
-            (lambda: runs.measure({"a": WELLS}, [{"loss": "b", "lr": 0.1, "steps": 5, "start": 1}]), "'b'"),
+            (lambda: runs.measure({"a": WELLS}, [
+                {"loss": "b", "optimizer": "adam", "lr": 0.1, "steps": 5, "start": 1, "beta1": 0.9, "beta2": 0.9}]), "'b'"),
+            (lambda: runs.listed([{"lr": 0.1, "steps": 5, "start": []}]), "start is empty"),
+            (lambda: equation.solve(0.1, "abc"), "horizon must be a number"),
+            (lambda: equation.solve("x", 1.0), "finite numbers"),
+            (lambda: equation.ordinary(0.1, [0.0, np.inf]), "finite, ascending"),
+            (lambda: equation.ordinary(0.1, [0.1], 2, [1.0, 2.0]), "velocity must be one finite number"),
+            (lambda: equation.ordinary(0.1, [0.1], 1, 2.0), "no velocity of its own"),
+            (lambda: equation.solve(0.1, 0.1)([0.2]), "known from 0 to 0.1"),
+            (lambda: lagrangian.measure([], [], []), "needs rates"),
+            (lambda: lagrangian.measure([0.05], [], [100], 0.1), "at least 11 steps"),
             (lambda: runs.measure({"a": WELLS}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": 1}]), "'optimizer'"),
             (lambda: runs.measure({"a": WELLS}, [{"loss": "a", "lr": 0.1, "steps": 5, "start": "x"}]), "start must be")):
         with pytest.raises(sme.SMEError, match=words):
@@ -256,7 +266,7 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["runs.csv", "runs.md", "wells.png"]
 
 
-def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path):
+def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path, drawn):
     line = {"slope": 2, "scatter": 0.1, "examples": 20, "seed": 1}
     run = {"loss": "line", "optimizer": "adam", "lr": 0.1, "steps": 2, "start": 0, "beta1": 0.9, "beta2": 0.99}
     memory_config.run(tiny(results=str(tmp_path), losses={"line": line}, runs=[run]))

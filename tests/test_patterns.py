@@ -275,7 +275,7 @@ def test_the_three_published_settings_have_three_patterns_on_a_small_network():
     assert made.examples["edge"][2] < 0.1
 
 
-def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, monkeypatch):
+def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, monkeypatch, drawn):
     given = {"eta": 5e-3, "low": 8, "high": 24, "cells": 2, "steps": 600, "looks": 30, "large": 2e-4, "window": 25, "tail": 0.4,
              "examples": [(8, 24), (8, 8), (24, 2)]}
     made = sme.phases(SQUARE, ONE, **given, results=tmp_path)

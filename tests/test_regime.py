@@ -95,7 +95,7 @@ def test_a_drift_that_diverges_is_no_number(monkeypatch):
     assert found.errors["last difference"].isna().all()
 
 
-def test_it_reads_a_torch_optimizer_and_leaves_its_files(tmp_path):
+def test_it_reads_a_torch_optimizer_and_leaves_its_files(tmp_path, drawn):
     optimizer = torch.optim.RMSprop([torch.nn.Parameter(ONE.clone())], lr=0.01, alpha=0.9)
     found = sme.regime_report(line(), optimizer, ONE, steps=8, compared=4, results=tmp_path)
     assert found.hyperparameters.beta2 == 0.9
@@ -144,10 +144,24 @@ def test_a_run_far_outside_is_not_compared(tmp_path):
 
 
 @pytest.mark.parametrize(("beta1", "beta2", "noise", "said"), [
-    (0.99, 0.99, 1.0, "batch-equivalent, dynamic: θ̇ = −P(v) m; dm = c₁ (∇ dt + S dW − m dt); v̇ = c₂ (σ − v)"),
-    (0.9, 0.99, 0.0, "ballistic, slaved for m, dynamic for v: a mixture of the cells of this row"),
-    (0.5, 0.5, 2.0, "pure diffusion, a few steps: dθ = √(Σₗ Cov(M P, Mₗ Pₗ)) dW"),
+    (0.99, 0.99, 1.0, "batch-equivalent, dynamic: θ̇ = −P(v) m; dm = c₁ (∇ dt + S dW − m dt); v̇ = c₂ (σ − v), "
+                      "once the bias correction has died away"),
+    (0.9, 0.99, 0.0, "ballistic, slaved for m, dynamic for v: θ̇ = −P(v) ∇; v̇ = c (∇² + σ − v), once the bias correction has "
+                     "died away"),
+    (0.5, 0.5, 2.0, "pure diffusion, a few steps: dθ = √(Σₗ Cov(M P, Mₗ Pₗ)) dW, M (the gradient itself without momentum) and V "
+                    "as the step takes them"),
+    (0.9, 0.999999, 0.0, "slaved for m, frozen for v: no equation, as averages from 0 do not stay there: corrected, they are "
+                         "plain means of what they have seen"),
+    (0.99, 0.5, 0.0, "ballistic, dynamic for m, a few steps for v: no equation, as m remembers longer than v"),
 ])
 def test_a_run_is_pointed_to_its_cell_of_the_atlas(beta1, beta2, noise, said):
     given = Hyperparameters("adam", lr=0.01, beta1=beta1, beta2=beta2)
     assert cell(given, noise, memory(given, 100)).endswith(said)
+    decayed = Hyperparameters("adamw", lr=0.01, beta1=beta1, beta2=beta2, weight_decay=0.1)
+    assert cell(decayed, noise, memory(decayed, 100)).endswith("weight decay" if "no equation" not in said else said)
+
+
+def test_few_steps_of_rmsprop_are_those_that_the_step_takes():
+    given = Hyperparameters("rmsprop", lr=0.01, beta2=0.5)
+    assert "dθ" not in cell(given, 0.0, memory(given, 100))
+    assert "θ̇ = −E[M P(V)], M (the gradient itself without momentum)" in cell(given, 0.0, memory(given, 100))

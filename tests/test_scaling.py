@@ -265,7 +265,7 @@ def line(noise_batch=2):
 START = torch.full((2,), 0.5, dtype=torch.float64)
 
 
-def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tmp_path):
+def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tmp_path, drawn):
     given = [Hyperparameters("adam", 0.01, 0.9, 0.99, steps=32), Hyperparameters("sgd", 0.1, steps=32)]
     found = sme.collapse(line(), given, START, kappa=(1, 4, 16), points=2, runs=6, results=tmp_path)
     assert set(zip(found.table["optimizer"], found.table["rule"], found.table["kappa"], strict=True)) == {
@@ -324,7 +324,7 @@ def test_the_collapse_of_the_right_rule_is_exact_where_the_equation_is():
     assert abs(math.log(ends[0] / ends[1])) > 3e-3
 
 
-def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypatch):
+def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
     given = Hyperparameters("rmsprop", 0.25, beta2=0.97, eps=0.4)
     found = sme.svag_study(line(1), given, START, ell=(1, 2), steps=2, observables=["mean v"], paths=1,

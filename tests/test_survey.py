@@ -80,7 +80,7 @@ def test_bad_input_is_no_lack_of_an_equation(change, message):
         survey([CASE, replace(CASE, **change)])
 
 
-def test_without_the_loss_the_first_observable_is_shown(tmp_path):
+def test_without_the_loss_the_first_observable_is_shown(tmp_path, drawn):
     made = survey([replace(CASE, models={"ode": (1,)}, observables=("mean v",))], results=tmp_path)
     assert len(made.shown()) == 1
     assert "in mean v at the horizon" in str(made)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sme import mean_run
 from sme.errors import SMEError, choose
-from sme.inputs import whole
+from sme.inputs import number, whole
 from sme.laws.gaussian import GaussianNoise
 from sme.memory import volterra
 from sme.memory.losses import Losses
@@ -48,23 +48,46 @@ class IDE:
         if not isinstance(problem, Problem):
             raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
         for name in hyperparameters:
-            choose("hyperparameter", name, Rule.__dataclass_fields__)
+            choose("hyperparameter", name, list(Rule.__dataclass_fields__)[2:])
         self.problem, self.rule = problem, Rule(optimizer, lr, **hyperparameters)
         self.losses = Losses(problem, self.rule.l2)
 
     def solve(self, theta: Any, horizon: float) -> Solution:
-        """`θ(t)`, `0 ≤ t ≤ horizon`, from the integro-differential equation itself (see `sme.memory.volterra`)."""
-        if not 0 < horizon < np.inf:
-            raise SMEError(f"horizon must be positive and finite, got {horizon!r}: `steps` steps take a time of steps · lr")
+        """`θ(t)`, `0 ≤ t ≤ horizon`, from the integro-differential equation itself (see `sme.memory.volterra`).
+
+        Raises
+        ------
+        SMEError
+            for bad input, or if the solution cannot be followed so far.
+        """
+        if not 0 < (horizon := number("horizon", horizon)) < np.inf:
+            raise SMEError(f"horizon must be positive and finite, got {horizon:g}: `steps` steps take a time of steps · lr")
         return volterra.solve(self.losses, self.rule, self._start(theta), horizon)
 
     def ordinary(self, theta: Any, times: Float[np.ndarray, " n"], order: int = 1, velocity: Any = 0.0,
                  updated: bool = False) -> Float[np.ndarray, "n parts d"]:
-        """`(θ, [θ̇,] m, v)` at ascending times from the ordinary equation, of order 1 or 2 in time (see `Ordinary`)."""
+        """`(θ, [θ̇,] m, v)` at ascending times from the ordinary equation, of order 1 or 2 in time (see `Ordinary`).
+
+        Parameters
+        ----------
+        velocity
+            `θ̇(0)`, of order 2 alone.
+        updated
+            whether `F` reads averages that have seen the gradient at `t`.
+
+        Raises
+        ------
+        SMEError
+            for bad input, or if the solution cannot be followed so far.
+        """
         times, at = np.asarray(times, float), self._start(theta)
-        if order not in (1, 2) or times.ndim != 1 or not len(times) or times[0] < 0 or not (np.diff(times) > 0).all():
-            raise SMEError(f"ordinary takes order 1 or 2 and ascending times from 0 on, got order {order!r}, times {times}")
-        speed = np.broadcast_to(velocity, at.shape).astype(float)
+        if (order not in (1, 2) or times.ndim != 1 or not len(times) or not times[0] >= 0 or not times[-1] < np.inf
+                or not (np.diff(times) > 0).all()):
+            raise SMEError("ordinary takes order 1 or 2 and finite, ascending times from 0 on, got order "
+                           f"{order!r}, times {times}")
+        speed = self._vector("velocity", velocity)
+        if order == 1 and speed.any():
+            raise SMEError(f"the equation of order 1 has no velocity of its own, got {velocity!r}: leave it out, or take order=2")
         return Ordinary(self.losses, self.rule, order, updated).solve(at, times, speed)
 
     def discrete(self, theta: Any, steps: int) -> dict[str, Float[np.ndarray, "steps+1 d"]]:
@@ -89,6 +112,15 @@ class IDE:
         """`θ` of the modified equation of order 1 or 2 in the step size, `marks` steps after the state of the run at `step`.
 
         The first steps are left out: an average that starts at 0 makes both its expansion and its drift singular there.
+
+        Parameters
+        ----------
+        state
+            `theta`, `m` and `v` of `discrete` at `step`.
+        marks
+            ascending numbers of steps after it.
+        tolerance
+            of the solver, relative and absolute.
 
         Raises
         ------
@@ -115,6 +147,20 @@ class IDE:
         with torch.no_grad():
             return mean_run.drift(setup, order, marks, tolerance)[:, : self.problem.dim].numpy()
 
+    def _vector(self, name: str, given: Any) -> Float[np.ndarray, " d"]:
+        """A number for each parameter, or one for all."""
+        try:
+            found = np.broadcast_to(np.asarray(given, float), (self.problem.dim,))
+        except (TypeError, ValueError):
+            found = np.full(self.problem.dim, np.nan)
+        if not np.isfinite(found).all():
+            raise SMEError(f"{name} must be one finite number, or {self.problem.dim}, got {given!r}")
+        return found
+
     def _start(self, theta: Any) -> Float[np.ndarray, " d"]:
-        given = torch.as_tensor(np.atleast_1d(theta) if not isinstance(theta, Tensor) else theta)
-        return initial(SGD(), {"theta": given}, self.problem.dim)["theta"].numpy()
+        if not isinstance(theta, Tensor):
+            try:
+                theta = torch.as_tensor(np.atleast_1d(np.asarray(theta, float)))
+            except (TypeError, ValueError):
+                raise SMEError(f"theta must be {self.problem.dim} finite numbers, got {theta!r}") from None
+        return initial(SGD(), {"theta": theta}, self.problem.dim)["theta"].numpy()

@@ -42,7 +42,8 @@ class Rule:
     lr, beta1, beta2, eps
         as in `torch.optim`; `beta2` is torch's `alpha` in RMSprop.
     l2, decay
-        `λ` of `½ λ θ`, added to the gradient; how fast the learning rate falls.
+        the factor of `½ θ`, added to the gradient, as arXiv 2411.09734 has it (torch's `weight_decay` is half of it); how fast
+        the learning rate falls.
     clock
         steps by which Adam's bias correction is ahead of the memory: 0, or 1 as in the discrete run.
 
@@ -71,7 +72,9 @@ class Rule:
         for name in ("beta1", "beta2"):
             given = getattr(self, name)
             if (name in BETAS[self.optimizer]) != (given is not None):
-                raise SMEError(f"{self.optimizer} has {' and '.join(BETAS[self.optimizer]) or 'no beta'}, got {name} = {given!r}")
+                change = "give it a value in [0, 1)" if given is None else "leave it out"
+                raise SMEError(f"{self.optimizer} has {' and '.join(BETAS[self.optimizer]) or 'no beta'}, got "
+                               f"{name} = {given!r}: {change}")
             if given is not None:
                 if not 0 <= (value := number(name, given)) < 1:
                     raise SMEError(f"{name} must lie in [0, 1), got {value:g}")

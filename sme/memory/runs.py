@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from tqdm import tqdm
 
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.files import write_text
 from sme.inputs import number, several, whole
 from sme.memory.equation import IDE
@@ -28,8 +28,9 @@ ABOUT = """The equation of an optimizer with memory, θ̇ = −F(t, g, m, v) wit
 stands (IDE) and, since its kernels are exponentials, as an ordinary equation of (θ, m, v) (ODE); time is t = k · lr, and there is
 no noise. "residual": largest |θ̇ + F| between the collocation points from t = lr on; "IDE − ODE", "run − …": the largest
 difference in θ at the steps; order 1 and 2: the modified equations of these orders in the step size, started on the run at step
-{skip}, and the IDE over the same steps (there is none for β = 0 or without a gradient, nor where v dies away so far that the
-explicit solver of the modified equation gives up). "last step": |θₖ − θₖ₋₁| of the run at its end."""
+{skip}, and the IDE over the same steps (there is none for β = 0, with weight decay or a falling learning rate, without a
+gradient, nor where v dies away so far that the explicit solver of the modified equation gives up).
+"last step": |θₖ − θₖ₋₁| of the run at its end."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def listed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if not rates or len(rates) != len(steps):
             raise SMEError(f"a group of runs needs as many steps as learning rates, got lr = {rates}, steps = {steps}")
         names = [name for name in ("start", "beta1", "beta2") if name in group]
+        for name in names:
+            if not several(group[name]):
+                raise SMEError(f"{name} is empty in {group!r}: give one value or more")
         for (lr, count), values in itertools.product(zip(rates, steps, strict=True),
                                                      itertools.product(*(several(group[name]) for name in names))):
             rest = {name: value for name, value in group.items() if name not in ("lr", "steps")}
@@ -83,20 +87,19 @@ def measure(losses: Mapping[str, Problem], runs: Sequence[dict[str, Any]]) -> tu
     SMEError
         for bad input.
     """
-    rows, curves = [], []
-    for given in tqdm(listed(runs), desc="runs", leave=False):
-        given = dict(given)
-        try:
-            loss, start, steps = given.pop("loss"), number("start", given.pop("start")), whole("steps", given.pop("steps"), 1)
-            problem, optimizer = losses[loss], given.pop("optimizer")
-        except KeyError as fault:
-            raise SMEError(f"a run needs loss (one of {', '.join(losses)}), start, steps, optimizer and lr; {fault} is none or "
-                           "missing") from None
-        equation = IDE(problem, optimizer, **given)
-        row, curve = _one(loss, equation, start, steps)
-        rows.append(row)
-        curves.append(curve)
-    return pd.DataFrame(rows), curves
+    made = [_made(losses, dict(given)) for given in listed(runs)]  # finds every fault before the first run
+    found = [_one(*each) for each in tqdm(made, desc="runs", leave=False)]
+    return pd.DataFrame([row for row, _ in found]), [curve for _, curve in found]
+
+
+def _made(losses: Mapping[str, Problem], given: dict[str, Any]) -> tuple[str, IDE, float, int]:
+    try:
+        loss, start, steps = given.pop("loss"), number("start", given.pop("start")), whole("steps", given.pop("steps"), 1)
+        optimizer = given.pop("optimizer")
+    except KeyError as fault:
+        raise SMEError(f"a run needs loss (one of {', '.join(losses)}), start, steps, optimizer and lr; {fault} is "
+                       "missing") from None
+    return loss, IDE(losses[choose("loss", loss, losses)], optimizer, **given), start, steps
 
 
 def _one(loss: str, equation: IDE, start: float, steps: int) -> tuple[dict[str, Any], Curve]:
@@ -109,7 +112,7 @@ def _one(loss: str, equation: IDE, start: float, steps: int) -> tuple[dict[str, 
     ordinary = equation.ordinary([start], marks * rule.lr)[:, 0, 0]
     late = marks[marks >= SKIP]
     found: dict[int, np.ndarray] = {}
-    if len(late) > 1 and 0.0 not in (rule.beta1, rule.beta2):
+    if len(late) > 1 and 0.0 not in (rule.beta1, rule.beta2) and not rule.l2 and not rule.decay:
         begun = {name: values[late[0]] for name, values in state.items()}
         found = {order: equation.modified(begun, int(late[0]), (late - late[0]).tolist(), order)[:, 0] for order in (1, 2)}
     modified = np.full(len(marks), np.nan)

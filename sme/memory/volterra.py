@@ -38,7 +38,13 @@ class Solution:
     start_residual: float
 
     def __call__(self, t: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
-        """`θ` at times from 0 to the last."""
+        """`θ` at times from 0 to the last.
+
+        Raises
+        ------
+        SMEError
+            for a time outside.
+        """
         place, h, at = self._find(t)
         return self.starts[place] + h[:, None] * np.einsum("np,npd->nd", integrals(at), self.u[place])
 
@@ -48,7 +54,10 @@ class Solution:
         return np.einsum("np,npd->nd", slopes(at), self.u[place]) / (2 * np.sqrt(t))[:, None]
 
     def _find(self, t: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x = np.minimum(np.sqrt(np.asarray(t, float)), self.edges[-1])
+        t, last = np.atleast_1d(np.asarray(t, float)), self.edges[-1] ** 2
+        if not ((t >= 0) & (t <= last * (1 + 1e-9))).all():
+            raise SMEError(f"the solution is known from 0 to {last:g}, got times from {t.min():g} to {t.max():g}")
+        x = np.minimum(np.sqrt(t), self.edges[-1])
         place = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.starts) - 1)
         h = np.diff(self.edges)[place]
         return place, h, (x - self.edges[place]) / h
