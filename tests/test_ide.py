@@ -11,7 +11,7 @@ from scipy.linalg import expm
 
 import sme
 from sme import mean_run, memory_config
-from sme.memory import iterated, lagrangian, runs
+from sme.memory import iterated, lagrangian, ordinary, runs, volterra
 from sme.memory.kernel import Fading, Rising
 from sme.memory.losses import regression
 from sme.memory.ordinary import Ordinary
@@ -243,6 +243,14 @@ def test_bad_calls_are_named():
             call()
     with pytest.raises(sme.SMEError, match="problem must be"):
         sme.IDE("wells", **ADAM)
+
+
+def test_a_solver_that_is_stuck_says_so(monkeypatch):
+    monkeypatch.setattr(ordinary, "MOST", 100)
+    monkeypatch.setattr(volterra, "PIECES", 5)
+    for solve in (lambda each: each.solve(0.1, 1.0), lambda each: each.ordinary(0.1, [1.0])):
+        with pytest.raises(sme.SMEError, match=r"cannot be followed beyond t = .*smaller learning rate"):
+            solve(sme.IDE(WELLS, **ADAM))
 
 
 def tiny(**given):

@@ -1,5 +1,6 @@
 """The same equations as ordinary ones, with the memories among the unknowns, solved by scipy."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from sme.memory.rule import Rule
 TOLERANCE = 1e-12
 BEGIN = {1: 1e-12, 2: 1e-6}
 """`√t` at which the memories start from their leading order, by the order of the equation"""
+MOST = 100_000
+"""evaluations of a part of the way, beyond which the solver is taken to be stuck"""
 STIFF = 10.0
 """|dF/dθ| in x at which the explicit method hands over to one that turns implicit"""
 
@@ -90,10 +93,13 @@ class Ordinary:
         return [m, y[between : between + second.parts]]
 
     def _slope(self, shape: tuple[int, ...]) -> Callable[[float, np.ndarray], np.ndarray]:
-        kernels = self.rule.kernels(self.order)
+        kernels, calls = self.rule.kernels(self.order), itertools.count()
 
         def slope(x: float, flat: np.ndarray) -> np.ndarray:
             y, t = flat.reshape(shape), x * x
+            if next(calls) > MOST:
+                raise SMEError(f"the equation of {self.rule} cannot be followed beyond t = {t:.3g} in {MOST} evaluations. "
+                               "Take a shorter horizon or a smaller learning rate")
             g = self.losses.gradient(y[:1])[0]
             memories = self.memories(y)
             m, v = (memory[0] for memory in memories)

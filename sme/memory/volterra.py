@@ -14,7 +14,7 @@ TOLERANCE = 1e-12
 """of what a piece may miss in θ, in units of max(1, |θ|)"""
 FORGOTTEN = 6.0
 """largest exponent over which a kernel falls within a piece, for the quadrature to see it"""
-FIRST, GROWTH, PIECES, NEWTON = 1e-11, 3.0, 20_000, 12
+FIRST, GROWTH, PIECES, NEWTON = 1e-11, 3.0, 2_000, 12
 
 
 @dataclass(frozen=True)
