@@ -17,7 +17,7 @@ from sme.errors import SMEError, choose
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import number, several, whole
-from sme.laws.minibatch import MinibatchNoise
+from sme.laws.minibatch import MinibatchNoise, minibatches
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
@@ -114,10 +114,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     SMEError
         for bad input.
     """
-    law = problem.noise
-    if not isinstance(law, MinibatchNoise):
-        raise SMEError("a scaling rule is about batch sizes, and the noise of this problem is no minibatch's: give one with "
-                       "sme.MinibatchNoise")
+    law = minibatches("a scaling rule", problem.noise)
     factors, rules = sorted({number("kappa", each) for each in several(kappa)}), several(rules)
     if 1.0 not in factors or not all(0 < each < math.inf for each in factors):
         raise SMEError(f"kappa must be positive and have 1 among its values, got {factors}: the other curves are "

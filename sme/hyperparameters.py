@@ -1,6 +1,5 @@
 """Hyperparameters as torch.optim names them, and what they are in scaled variables."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sme.errors import SMEError, choose
-from sme.inputs import number, whole
+from sme.inputs import beta, size, whole
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, adaptive_scale
@@ -74,20 +73,9 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, RULES)
         for name in ("lr", "eps", "weight_decay"):
-            value, least = number(name, getattr(self, name)), "> 0" if name == "lr" else "≥ 0"
-            if not (0 <= value < math.inf and (value > 0 or name != "lr")):
-                raise SMEError(f"{name} must be finite and {least}, got {value:g}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, size(name, getattr(self, name), "> 0" if name == "lr" else "≥ 0"))
         for name in ("beta1", "beta2"):
-            given = getattr(self, name)
-            if (name in BETAS[self.optimizer]) != (given is not None):
-                raise SMEError(f"{self.optimizer} has {' and '.join(BETAS[self.optimizer]) or 'no beta'}, got {name} = {given!r}")
-            if given is None:
-                continue
-            value = number(name, given)
-            if not 0 <= value < 1:
-                raise SMEError(f"{name} must lie in [0, 1), got {value:g}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, beta(name, getattr(self, name), self.optimizer, BETAS[self.optimizer]))
         if self.weight_decay and self.optimizer != "adamw":
             raise SMEError(f"weight_decay = {self.weight_decay:g} of {self.optimizer} is a part of the loss, ½ wd |θ|²: "
                            "put it there, or use adamw, which decays beside the gradient's step")

@@ -10,11 +10,10 @@ from tabulate import tabulate
 from torch import Tensor
 
 from sme import effort
-from sme.errors import SMEError
 from sme.files import write_text
 from sme.importance import importance
 from sme.laws.importance import ImportanceNoise
-from sme.laws.minibatch import MinibatchNoise
+from sme.laws.minibatch import MinibatchNoise, minibatches
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
@@ -47,9 +46,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     SMEError
         for bad input.
     """
-    law = problem.noise
-    if not isinstance(law, MinibatchNoise):
-        raise SMEError("importance is about minibatches, and the noise of this problem is another: give sme.MinibatchNoise")
+    law = minibatches("importance", problem.noise)
     folder = effort.folder(results) if results is not None else None
     theta = initial(optimizer, {name: field for name, field in start.items() if name in optimizer.fields}, problem.dim)["theta"]
     found = importance(problem, theta)

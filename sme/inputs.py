@@ -1,5 +1,6 @@
 """Numbers and lists as a user may write them."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -52,3 +53,33 @@ def whole(what: str, given: Any, least: int) -> int:
     if exact is None or exact < least:
         raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}: give {least} or more")
     return exact
+
+
+def size(what: str, given: Any, least: str = "≥ 0") -> float:
+    """A finite number, `least` of which is `"≥ 0"` or `"> 0"`.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    value = number(what, given)
+    if not (0 <= value < math.inf and (value > 0 or least == "≥ 0")):
+        raise SMEError(f"{what} must be finite and {least}, got {value:g}")
+    return value
+
+
+def beta(what: str, given: Any, rule: str, betas: Sequence[str]) -> float | None:
+    """A `β` in `[0, 1)`, if the rule has it; else None.
+
+    Raises
+    ------
+    SMEError
+        for a number outside, or one that the rule lacks or has not.
+    """
+    if (what in betas) != (given is not None):
+        change = "give it a value in [0, 1)" if given is None else "leave it out"
+        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {given!r}: {change}")
+    if given is not None and not 0 <= (given := number(what, given)) < 1:
+        raise SMEError(f"{what} must lie in [0, 1), got {given:g}")
+    return given

@@ -109,7 +109,8 @@ def _equation(given: Hyperparameters, size: str, kinds: dict[str, str]) -> str:
     """The limit of torch's optimizer, whose averages start at 0 and whose `v` has seen the gradient of its own step."""
     slow, first, order = kinds["v"], kinds.get("m", kinds["v"]), list(MEMORIES)
     if slow == "frozen":
-        return "no equation, as averages from 0 do not stay there: corrected, they are plain means of what they have seen"
+        corrected = ": corrected, they are plain means of what they have seen" if "m" in kinds else ""
+        return f"no equation, as averages from 0 do not stay there{corrected}"
     if order.index(first) > order.index(slow):
         return "no equation, as m remembers longer than v"
     few = slow == order[0]

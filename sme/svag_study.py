@@ -15,7 +15,7 @@ from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import several, whole
-from sme.laws.minibatch import MinibatchNoise
+from sme.laws.minibatch import minibatches
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
 from sme.optimizers.base import initial
@@ -100,9 +100,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     SMEError
         for bad input.
     """
-    law = problem.noise
-    if not isinstance(law, MinibatchNoise):
-        raise SMEError("SVAG takes minibatches, and the noise of this problem is none: give one with sme.MinibatchNoise")
+    law = minibatches("SVAG", problem.noise)
     if not isinstance(hyperparameters, Hyperparameters):
         raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {hyperparameters!r}")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]

@@ -165,3 +165,5 @@ def test_few_steps_of_rmsprop_are_those_that_the_step_takes():
     given = Hyperparameters("rmsprop", lr=0.01, beta2=0.5)
     assert "dθ" not in cell(given, 0.0, memory(given, 100))
     assert "θ̇ = −E[M P(V)], M (the gradient itself without momentum)" in cell(given, 0.0, memory(given, 100))
+    longer = Hyperparameters("rmsprop", lr=0.01, beta2=0.999999)
+    assert cell(longer, 0.0, memory(longer, 100)).endswith("averages from 0 do not stay there")

@@ -180,5 +180,18 @@ class MinibatchNoise(GradientLaw):
         return self.changed(examples=self.examples.to(device))
 
 
+def minibatches(what: str, law: GradientLaw) -> "MinibatchNoise":
+    """The law, if it is one of minibatches.
+
+    Raises
+    ------
+    SMEError
+        saying that `what` needs them.
+    """
+    if not isinstance(law, MinibatchNoise):
+        raise SMEError(f"{what} needs minibatches, and the noise of this problem is another: give one with sme.MinibatchNoise")
+    return law
+
+
 def _centred(weights: Tensor) -> Tensor:
     return weights - weights.mean(-1, keepdim=True)

@@ -36,7 +36,7 @@ class Losses:
 def regression(slope: float, scatter: float, examples: int, seed: int) -> Polynomial:
     """`f(θ) = (1/n) Σᵢ (yᵢ − θ xᵢ)²`, a parabola, of data `y = slope x + scatter z`, `x` uniform on (0, 1), `z` normal.
 
-    Of numpy's `RandomState(seed)`: first every `x`, then every `z`, as public scripts draw them.
+    Of numpy's `RandomState(seed)`: first every `x`, then every `z`.
 
     Raises
     ------

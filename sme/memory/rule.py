@@ -1,6 +1,5 @@
 """The update of AdaGrad, RMSProp and Adam, and what it becomes with memory integrals in place of sums."""
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sme.errors import SMEError, choose
-from sme.inputs import number, whole
+from sme.inputs import beta, size, whole
 from sme.memory.kernel import Fading, Kernel, Rising
 
 BETAS = {"adagrad": (), "rmsprop": ("beta2",), "adam": ("beta1", "beta2")}
@@ -65,20 +64,9 @@ class Rule:
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, BETAS)
         for name in ("lr", "eps", "l2", "decay"):
-            value = number(name, getattr(self, name))
-            if not (0 <= value < math.inf and (value > 0 or name != "lr")):
-                raise SMEError(f"{name} must be finite and {'> 0' if name == 'lr' else '≥ 0'}, got {value:g}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, size(name, getattr(self, name), "> 0" if name == "lr" else "≥ 0"))
         for name in ("beta1", "beta2"):
-            given = getattr(self, name)
-            if (name in BETAS[self.optimizer]) != (given is not None):
-                change = "give it a value in [0, 1)" if given is None else "leave it out"
-                raise SMEError(f"{self.optimizer} has {' and '.join(BETAS[self.optimizer]) or 'no beta'}, got "
-                               f"{name} = {given!r}: {change}")
-            if given is not None:
-                if not 0 <= (value := number(name, given)) < 1:
-                    raise SMEError(f"{name} must lie in [0, 1), got {value:g}")
-                object.__setattr__(self, name, value)
+            object.__setattr__(self, name, beta(name, getattr(self, name), self.optimizer, BETAS[self.optimizer]))
         object.__setattr__(self, "clock", whole("clock", self.clock, 0))
         if self.clock and self.optimizer != "adam":
             raise SMEError(f"clock = {self.clock} has no meaning for {self.optimizer}, which corrects no bias: leave it out")
