@@ -290,6 +290,10 @@ def test_the_table_of_published_errors_is_written(tmp_path):
                                   horizon=1.0))
     assert "updated averages, velocity 2" in said
     assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["lagrangian.csv", "lagrangian.md"]
+    assert pd.read_csv(tmp_path / "ide" / "lagrangian.csv")["published"].isna().all()  # nothing is, of so few steps
+    whole = OmegaConf.load("conf/ide.yaml")
+    assert dict(zip(whole.rates, whole.epochs, strict=True)) == lagrangian.EPOCHS
+    assert whole.horizon == lagrangian.HORIZON
     with pytest.raises(sme.SMEError, match="as many epochs"):
         memory_config.run(tiny(results=str(tmp_path), table="lagrangian", rates=[0.05, 0.1], epochs=[25]))
     with pytest.raises(sme.SMEError, match="did you mean 'runs'"):
