@@ -133,6 +133,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     for each in given:
         _check_steps(each, [factor for factor in factors if _allowed(each, factor)], points)
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
+    problem.check(theta)
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)

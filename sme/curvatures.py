@@ -57,12 +57,12 @@ def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
 
 
 def _derivatives(rule: Callable[[Tensor, Tensor | float], Tensor], points: Float[Tensor, "steps point"],
-                 times: list[float], state: int) -> tuple[Tensor, Tensor]:
-    """First and second derivatives of the rule in every step."""
-    first = jacrev(rule)
+                 times: list[float], state: int, backward: bool) -> tuple[Tensor, Tensor]:
+    """First and second derivatives of the rule in every step, `backward` by reverse passes alone."""
+    first, second = jacrev(rule), jacrev if backward else jacfwd
 
     def both(point: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        return first(point, t), jacfwd(first)(point, t)
+        return first(point, t), second(first)(point, t)
 
     try:  # all steps at once, if the rule takes its time as a tensor
         chunk = max(1, CHUNK // (state * points.shape[1] ** 2))
@@ -106,7 +106,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
         points.append(torch.cat((rule(points[-1], t), still)))
     run = torch.stack(points)
     try:
-        jacobian, hessian = _derivatives(rule, run[:-1], times, state)
+        jacobian, hessian = _derivatives(rule, run[:-1], times, state, chain.problem.backward)
         ends = {mark: _ends(run[mark, :state], fields, observables) for mark in marks}
     except RuntimeError:
         return None

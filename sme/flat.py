@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.parameter import is_lazy
 
 from sme.errors import SMEError
+from sme.written import Written
 
 KINKED = frozenset((
     "relu", "relu6", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "elu", "celu", "hardtanh", "hardswish",
@@ -29,14 +30,17 @@ class FlatModule:
     Parameters
     ----------
     module
-        any `torch.nn.Module` whose output for an example does not depend on the others, without random layers. A copy is
-        kept; its parameters are the start.
+        any `torch.nn.Module` whose output for an example does not depend on the others, without random layers (in `eval()` those
+        that are deterministic then). A copy is kept; its parameters are the start.
 
     Raises
     ------
     SMEError
         for what is no module, or one without parameters, with batch statistics, with random or with lazy layers.
     """
+
+    written = False
+    """whether torch's functions in it are written out (see `sme.written`)"""
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.Module):
@@ -45,14 +49,15 @@ class FlatModule:
             raise SMEError("the module has lazy layers without shapes yet: call it once on its inputs before")
         self.module = copy.deepcopy(module).to(torch.float64)
         for name, part in self.module.named_modules():
-            if isinstance(part, nn.modules.batchnorm._NormBase) and (
+            known = not part.training and getattr(part, "running_mean", None) is not None
+            if isinstance(part, nn.modules.batchnorm._NormBase) and not known and (
                     isinstance(part, nn.modules.batchnorm._BatchNorm) or part.track_running_stats):
                 raise SMEError(f"{name or 'the module'} is a {type(part).__name__}: with statistics of a batch the loss of an "
                                "example depends on the others, and a minibatch gradient is no mean over examples: use GroupNorm "
-                               "or LayerNorm")
-            if isinstance(part, RANDOM) and getattr(part, "p", 1) > 0:
+                               "or LayerNorm, or call eval() if it has running statistics")
+            if isinstance(part, RANDOM) and part.training and getattr(part, "p", 1) > 0:
                 raise SMEError(f"{name or 'the module'} is a {type(part).__name__}: the only noise may be that of the minibatch: "
-                               "leave it out, or set its p to 0")
+                               "leave it out, set its p to 0, or call eval() on the module")
         named = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
         self.shapes = {name: tuple(each.shape) for name, each in named.items()}
         if not self.shapes:
@@ -72,7 +77,8 @@ class FlatModule:
 
     def __call__(self, theta: Float[Tensor, " d"], inputs: Tensor) -> Tensor:
         """The outputs for a batch of inputs, of one path."""
-        outputs: Tensor = functional_call(self.module, self.parameters(theta), (inputs,))
+        call = Written(functional_call) if self.written else functional_call
+        outputs: Tensor = call(self.module, self.parameters(theta), (inputs,))
         return outputs
 
     def kinks(self, inputs: Tensor, after: Callable[[Tensor], Tensor]) -> tuple[str, ...]:

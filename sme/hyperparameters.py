@@ -51,7 +51,8 @@ class Hyperparameters:
     eps
         `ε`; has no meaning for SGD.
     weight_decay
-        AdamW's decoupled one. (In the others torch adds `½ wd |θ|²` to the loss: put it there.)
+        AdamW's decoupled one. (In the others torch adds `½ wd |θ|²` to the loss: put it there, and into the loss of
+        every example.)
     batch_size, steps
         if they are known.
 
@@ -78,7 +79,8 @@ class Hyperparameters:
             object.__setattr__(self, name, beta(name, getattr(self, name), self.optimizer, BETAS[self.optimizer]))
         if self.weight_decay and self.optimizer != "adamw":
             raise SMEError(f"weight_decay = {self.weight_decay:g} of {self.optimizer} is a part of the loss, ½ wd |θ|²: "
-                           "put it there, or use adamw, which decays beside the gradient's step")
+                           "put it there and, with minibatches, into the loss of each example, or use adamw, which decays beside "
+                           "the gradient's step")
         for name in ("batch_size", "steps"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, whole(name, getattr(self, name), 1))

@@ -63,6 +63,7 @@ def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float
     if tuple(point.shape) != (problem.dim,) or tuple(d.shape) != (problem.dim,):
         raise SMEError(f"theta and precondition must have shape (d,) = ({problem.dim},), got {tuple(point.shape)} and "
                        f"{tuple(d.shape)}")
+    problem.agree(point)
     gradients = d * each(law.examples, point)
     sizes, mean = gradients.norm(dim=1), float(gradients.mean(0).square().sum())
     if not 0 < float(sizes.sum()) < torch.inf:

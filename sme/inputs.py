@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from torch import Tensor
+
 from sme.errors import SMEError
 
 
@@ -33,6 +35,13 @@ def several(given: Any) -> list[Any]:
     if hasattr(given, "tolist"):
         given = given.tolist()
     return list(given) if isinstance(given, Sequence) else [given]
+
+
+def short(given: Tensor, most: int = 4) -> str:
+    """The numbers of a tensor in one line, of many the first few and how many there are."""
+    flat = given.detach().reshape(-1)
+    shown = ", ".join(f"{each:.6g}" for each in flat[:most].tolist())
+    return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
 
 
 def whole(what: str, given: Any, least: int) -> int:

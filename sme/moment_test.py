@@ -15,6 +15,7 @@ from torch.func import jvp, vmap
 from sme.equations.base import Equation, X
 from sme.equations.signs import sign_moments
 from sme.errors import SMEError
+from sme.inputs import short
 from sme.quadrature import exact, rules
 from sme.regimes import Gradient
 from sme.simulate.chain import Chain
@@ -52,7 +53,7 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
             state, _ = chain.step_at(start, nodes, t)
             value = value + shares @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
         if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
+            raise SMEError(f"the expectation over one step is not finite at the state {short(x)} of {', '.join(fields)}: "
                            "change the state or the test functions, or name the fields that are never negative in `nonnegative`")
         settled = last is not None and bool(((value - last).abs() < SETTLED * (1 + value.abs())).all())
         if settled or exact(chain.problem.noise):

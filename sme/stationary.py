@@ -14,7 +14,7 @@ from torch import Tensor
 from sme.equations.base import Equation
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.moment_test import Generator
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
@@ -119,7 +119,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     jacobian = _jacobian(lambda points: model.drift(LATE, points), x, _scale(optimizer, x))
     rates = np.linalg.eigvals(jacobian.numpy())
     if rates.real.max() > -RESTS:
-        raise SMEError(f"{optimizer.name} does not settle where its drift vanishes, at {x.tolist()}: an eigenvalue of the "
+        raise SMEError(f"{optimizer.name} does not settle where its drift vanishes, at {short(x)}: an eigenvalue of the "
                        f"drift's Jacobian has the real part {rates.real.max():.3g}. Give a start near a minimum with a positive "
                        "Hessian")
     theta = x[: problem.dim].unsqueeze(0)

@@ -107,6 +107,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     if not ells:
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
+    problem.check(theta)
     first = given.scaled(BATCH_EQUIVALENT)
     inner = law.changed(scale=law.scale * first.noise)
     start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta[None])[0]}

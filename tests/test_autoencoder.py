@@ -10,7 +10,7 @@ from torch.func import grad, hessian
 
 import sme
 from sme import race, race_table
-from sme.problems import network
+from sme.problems import spectrum
 from sme.regimes import BALLISTIC
 
 TINY = {"examples": 12, "hidden": 1}
@@ -33,7 +33,7 @@ def test_it_gives_back_its_inputs():
 
 @pytest.mark.parametrize("dense", [1000, 0])
 def test_gradient_and_lowest_curvature_are_those_of_the_whole_loss(dense, monkeypatch):
-    monkeypatch.setattr(network, "DENSE", dense)
+    monkeypatch.setattr(spectrum, "DENSE", dense)
     problem = sme.Autoencoder(**TINY)
     theta = problem.start["theta"] * torch.tensor([[0.5], [1.0]], dtype=torch.float64)
     found = {name: problem.functions()[name](theta) for name in ("|gradient|", "lowest curvature")}

@@ -184,7 +184,7 @@ def test_a_few_examples_have_order_two(sampling):
     (lambda: sme.Network(perceptron(), data(), "cross_entropi"), "did you mean 'cross_entropy'"),
     (lambda: sme.Network(perceptron(), data(), lambda out, y: nn.functional.cross_entropy(out, y)), "reduction='none'"),
     (lambda: sme.Network(perceptron(), data(features=4)), "fails on data"),
-    (lambda: sme.Network(perceptron(), data(classes=4)), "fails on data"),
+    (lambda: sme.Network(perceptron(), data(classes=4)), "example 1 is 3, and the module's outputs have 3 classes"),
     (lambda: sme.Network(perceptron(), data(), test=data(features=4)), "fails on test"),
     (lambda: sme.Network(perceptron(), (data()[0], data()[0][:, :1]), "mse"), "the shape of the outputs"),
     (lambda: sme.Network(Random(), data()), "is random or mixes"),

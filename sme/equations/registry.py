@@ -127,12 +127,15 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
 
 def check_parts(problem: Problem, optimizer: Optimizer) -> None:
-    """Raise `SMEError` for what is no problem or no optimizer, or one whose memory no expansion in `τ` follows."""
+    """Raise `SMEError` for what is no problem or no optimizer, for a memory that no expansion in `τ` follows, and where the
+    noise has another mean gradient than the loss.
+    """
     if not isinstance(problem, Problem):
         raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
     check_memory(optimizer)
+    problem.agree()
 
 
 def by_signs(optimizer: Optimizer) -> bool:

@@ -71,6 +71,10 @@ class GradientLaw(ABC):
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         """Raise `SMEError` if the law's own mean gradient is not the loss's `gradient` at `theta`."""
 
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        """`∇f(θ)` of the discrete run: `gradient`, or where a law has gradients of its own their mean."""
+        return gradient(theta)
+
     @abstractmethod
     def draw(self, increment: Float[Tensor, "paths motions"] | None, tau: float,
              stream: Stream, paths: int) -> Tensor:

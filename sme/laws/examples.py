@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
+from sme import guard
 from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.tracing import traced
+from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
 Weights = Float[Tensor, "paths n"]
@@ -93,6 +95,8 @@ class LossExamples(Examples):
         `(theta, *example)` to a scalar, `theta` of shape `(d,)`.
     data
         tensors whose first axis counts the examples.
+    guarded
+        whether its derivatives are known to be right.
 
     Raises
     ------
@@ -100,7 +104,7 @@ class LossExamples(Examples):
         if the data tensors are missing, empty or of different lengths.
     """
 
-    def __init__(self, loss: Callable[..., Tensor], data: Sequence[Tensor]) -> None:
+    def __init__(self, loss: Callable[..., Tensor], data: Sequence[Tensor], guarded: bool = False) -> None:
         if not callable(loss):
             raise SMEError(f"the per-example loss must be a function (theta, *example) -> scalar, got {loss!r}")
         if isinstance(data, Tensor) or not isinstance(data, Sequence):
@@ -113,6 +117,7 @@ class LossExamples(Examples):
         self._loss, self.count = loss, lengths.pop()
         self.data = tuple(part.to(torch.float64) if part.is_floating_point() else part for part in data)
         self._last: tuple[Seen, Tensor, Tensor] | None = None
+        self.guarded = guarded
 
     def _gradients(self, theta: Paths, data: Sequence[Tensor]) -> Float[Tensor, "paths n d"]:
         each = vmap(grad(self._loss), in_dims=(None, *[0] * len(data)))
@@ -184,10 +189,41 @@ class LossExamples(Examples):
         if not isinstance(value, Tensor) or value.shape != ():
             raise SMEError("the per-example loss must return a scalar tensor for theta (d,) and one example, got "
                            f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}")
+        self._check_data(theta)
+        if not self.guarded:
+            self._guard(dim)
+
+    def _check_data(self, theta: Tensor) -> None:
+        """Raise `SMEError` for an example that is not finite, if neither is its loss."""
+        for which, part in enumerate(self.data):
+            for i in (~torch.isfinite(part.reshape(self.count, -1)).all(1)).nonzero().flatten().tolist():
+                if not bool(torch.isfinite(self._loss(theta, *[each[i] for each in self.data]))):
+                    raise SMEError(f"data: example {i} of tensor {which} is not finite")
+
+    def _guard(self, dim: int) -> None:
+        """Raise `SMEError` unless the derivatives that torch gives are right, if need be those of a loss that is written out."""
+        near, given = torch.full((dim,), 0.5, dtype=torch.float64), self._loss
+        few = LossExamples(given, [part[: guard.FEW] for part in self.data])
+        try:
+            few.gradient(near[None])
+        except Exception as missing:
+            raise SMEError(f"the per-example loss cannot be differentiated by torch.func: {missing}; it must not branch on theta "
+                           "or on an example") from missing
+
+        def whole(theta: Tensor) -> Tensor:
+            return torch.stack([given(theta, *[part[i] for part in few.data]) for i in range(few.count)]).mean()
+
+        for self._loss in (given, Written(given)):
+            few = LossExamples(self._loss, few.data)
+            if not (found := guard.fault(guard.Mean(few), guard.gradient(whole), near, few)):
+                self.guarded = True
+                return
+        raise SMEError(f"torch has no right second derivatives of the per-example loss, and the equations need them: {found}. "
+                       "Write the operation out with others; an own torch.autograd.Function needs a jvp")
 
     def to(self, device: torch.device) -> "LossExamples":
         loss = self._loss.to(device) if hasattr(self._loss, "to") else self._loss
-        return LossExamples(loss, [part.to(device) for part in self.data])
+        return LossExamples(loss, [part.to(device) for part in self.data], self.guarded)
 
     def describe(self) -> dict[str, object]:
         return {"loss": fingerprint(self._loss), "data": fingerprint(self.data)}

@@ -9,12 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.laws.examples import Examples, LossExamples
 from sme.laws.sampling import COUPLINGS, order
 from sme.laws.sampling import sampling as _sampling
 from sme.regimes import Regime
+
+
+AGREED, ROUNDED = 1e-6, 1e-10
+"""how far two gradients of one loss may lie apart, of the size of an example's gradient, and by rounding"""
 
 
 class MinibatchNoise(GradientLaw):
@@ -84,10 +88,17 @@ class MinibatchNoise(GradientLaw):
         self.examples.check(dim)
 
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        mean = self.examples.gradient(theta)
-        if not torch.allclose(mean, gradient, rtol=1e-5, atol=1e-7):
-            raise SMEError(f"the mean of the per-example gradients, {mean[0].tolist()}, is not the gradient of the loss, "
-                           f"{gradient[0].tolist()}: the problem's loss must be the mean of the per-example losses")
+        mean, square = self.examples.averages(theta)
+        size = square.sum(1).sqrt()
+        apart = ((mean - gradient).norm(dim=1) > AGREED * size + ROUNDED * (1 + size.max())).nonzero().flatten().tolist()
+        if apart:
+            i = apart[0]
+            raise SMEError("the mean of the per-example gradients is not the gradient of the loss: "
+                           f"{short(mean[i])} and {short(gradient[i])} at θ = {short(theta[i])}. The loss must be the mean of the "
+                           "per-example losses: a penalty in it must stand in each of them too")
+
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        return self.examples.gradient(theta)
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if self.coupled and increment is not None:

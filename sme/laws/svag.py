@@ -79,6 +79,9 @@ class SVAGNoise(GradientLaw):
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         self.law.check_mean(theta, gradient)
 
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        return self.law.mean(theta, gradient)
+
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         seen = increment if self.coupled else None  # by the first batch alone: the two are independent
         return torch.stack([self.law.draw(each, tau, stream, paths) for each in (seen, None)], 1)

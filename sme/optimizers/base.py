@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.preconditioner import EPS_MODES
 from sme.regimes import Gradient, Regime
 
@@ -158,10 +158,10 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 f"give a tensor of shape ({dim},)"
             )
         if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"start['{name}'] = {value.tolist()} is not finite: give a tensor of finite numbers")
+            raise SMEError(f"start['{name}'] = {short(value)} is not finite: give a tensor of finite numbers")
         if name in optimizer.nonnegative and bool((value < 0).any()):
             raise SMEError(
-                f"start['{name}'] = {value.tolist()} has a negative entry: "
+                f"start['{name}'] = {short(value)} has a negative entry: "
                 "a second moment starts at v ≥ 0, and at its default if it is left out"
             )
         state[name] = value

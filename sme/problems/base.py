@@ -1,6 +1,7 @@
 """A loss with its derivatives and the law of its noisy gradient."""
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,14 +10,19 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, grad_and_value, jvp, vmap
+from torch.func import grad, grad_and_value, jvp, vjp, vmap
 
+from sme import guard
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.laws.base import GradientLaw
+from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
 Function = Callable[[Paths], Float[Tensor, " paths"]]
+SPREADS = (0.1, 0.3, 1.0)
+"""of the random points at which two gradients of one loss are compared"""
 
 
 class Problem:
@@ -52,6 +58,9 @@ class Problem:
     """what keeps the loss from being smooth, in words"""
     recipe: dict[str, Any] | None = None
     """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
+    backward = False
+    """whether second and third derivatives take reverse passes alone, where torch's forward mode fails"""
+    _agrees = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Problem":
         problem = super().__new__(cls)
@@ -77,6 +86,8 @@ class Problem:
             )
         noise.check(dim)
         self._loss, self.dim, self.noise, self.name = loss, dim, noise.bound(self.gradient), name
+        if type(self).hessian is Problem.hessian:
+            self._guard()
 
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         """`f(θ)` for every path."""
@@ -93,11 +104,33 @@ class Problem:
 
     def hessian(self, theta: Paths, u: Paths) -> Paths:
         """`∇²f(θ) u` for every path."""
+        if self.backward:  # the Hessian is its own transpose
+            product: Paths = vjp(self.gradient, theta)[1](u)[0]
+            return product
         return jvp(self.gradient, (theta,), (u,))[1]
 
     def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
         """`∇³f(θ)[u, w]`, the derivative of `∇²f(θ) u` along `w`, for every path."""
+        if self.backward:
+            product: Paths = vjp(lambda point: self.hessian(point, u), theta)[1](w)[0]
+            return product
         return jvp(lambda point: self.hessian(point, u), (theta,), (w,))[1]
+
+    def _guard(self) -> None:
+        """Raise `SMEError` unless the derivatives that torch gives are right, if need be those of a loss that is written out."""
+        near = torch.full((self.dim,), 0.5, dtype=torch.float64)
+        given = self._loss
+        forms: tuple[Callable[[Tensor], Tensor], ...] = (given, Written(given))
+        try:
+            self.gradient(near[None])
+        except Exception:  # `check` says so, at the start of a run
+            return
+        plain = guard.gradient(given) if type(self).gradient is Problem.gradient else lambda theta: self.gradient(theta[None])[0]
+        for self.backward, self._loss in itertools.product((False, True), forms):
+            if not (found := guard.fault(self, plain, near)):
+                return
+        raise SMEError(f"torch has no right second derivatives of the loss, and the equations need them: {found}. Write the "
+                       "operation out with others; an own torch.autograd.Function needs a jvp")
 
     def functions(self) -> dict[str, Function]:
         """Functions of `θ` beside the loss that are observables by name."""
@@ -124,10 +157,26 @@ class Problem:
         for what, term in terms.items():
             if not bool(torch.isfinite(term).all()):
                 raise SMEError(
-                    f"the {what} is not finite at the start θ = {theta.tolist()}: "
+                    f"the {what} is not finite at the start θ = {short(theta)}: "
                     "change the start, the loss or the noise factor"
                 )
-        self.noise.check_mean(point, terms["gradient of the loss"])
+        self.agree(theta)
+
+    def agree(self, theta: Float[Tensor, " d"] | None = None) -> None:
+        """Raise `SMEError` unless the noise's own mean gradient is the loss's, at `theta` and (once) at random points."""
+        points = [] if theta is None else [theta]
+        if not self._agrees:  # at θ = 0 alone a penalty has no gradient
+            near = self.start.get("theta", torch.zeros(self.dim, dtype=torch.float64)) if theta is None else theta
+            generator = torch.Generator().manual_seed(0)
+            far = [size * torch.randn(self.dim, generator=generator, dtype=torch.float64).to(near.device) for size in SPREADS]
+            points += [near + (1 + near.abs()) * each for each in far]
+        if points:
+            some = torch.stack(points)
+            gradient = self.gradient(some)
+            known = torch.isfinite(gradient).all(1)
+            if bool(known.any()):
+                self.noise.check_mean(some[known], gradient[known])
+        self._agrees = True
 
     def to(self, device: torch.device) -> "Problem":
         """The same problem with its tensors, and those of its noise, on `device`."""

@@ -1,17 +1,15 @@
 """A neural network on a finite data set."""
 
-import math
-from collections.abc import Sequence
-from functools import partial
+import copy
+import itertools
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.func import vjp, vmap
-from torch.nn.functional import cross_entropy
+from torch.func import vmap
 
+from sme import guard
 from sme.errors import SMEError, choose
 from sme.flat import FlatModule
 from sme.identity import fingerprint
@@ -19,13 +17,15 @@ from sme.laws.base import GradientLaw
 from sme.laws.examples import Examples, LossExamples
 from sme.laws.layered import FEW, LayeredExamples, Losses
 from sme.laws.minibatch import MinibatchNoise
+from sme.problems import targets as _targets
 from sme.problems.base import Function, Paths, Problem
+from sme.problems.culprit import culprit
+from sme.problems.data import Data, check_finite, pair
+from sme.problems.spectrum import lowest
+from sme.written import Written
 
 ITERATIONS = 30
 """of the power iteration behind the sharpness"""
-DENSE, LANCZOS, RESTARTS, ACCURACY = 64, 30, 20, 1e-5
-"""of the lowest curvature: parameters up to which the whole Hessian is formed; vectors at a time, how often at most, and
-accuracy as a share of the sharpness"""
 HELD = 2**23
 """numbers of outputs and hidden units at a time where a loss is evaluated"""
 
@@ -39,7 +39,7 @@ def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return cross_entropy(outputs, targets, reduction="none")
+    return _targets.entropy(outputs, targets)
 
 
 LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
@@ -73,18 +73,20 @@ class Network(Problem):
     Parameters
     ----------
     module
-        any `torch.nn.Module` without batch statistics and random layers. The loss must be smooth in its parameters for
-        order 2: with ReLU, max-pooling and the like only order 1 is offered.
+        any `torch.nn.Module` without batch statistics and random layers (in `eval()` Dropout and BatchNorm are neither). The loss
+        must be smooth in its parameters for order 2: with ReLU, max-pooling and the like only order 1 is offered.
     data
-        `(inputs, targets)`, examples first.
+        `(inputs, targets)`, examples first, or a `torch.utils.data.Dataset` or `DataLoader` of such pairs, which is read once.
     loss
-        `"cross_entropy"`, `"mse"`, or a function of outputs and targets of a batch to a loss for each example.
+        `"cross_entropy"` of classes or of their probabilities, for outputs `(n, …, classes)` the mean over an example's tokens;
+        `"mse"`; one of torch's losses that is a mean over examples, such as `nn.CrossEntropyLoss()`; or a function of outputs
+        and targets of a batch to a loss for each example.
     batch_size, sampling, scale, coupling
         of `sme.MinibatchNoise`.
     noise
         a gradient law in place of the minibatch's, such as `sme.DiagonalNoise`.
     test
-        `(inputs, targets)` for the observables `test loss` and `test accuracy`.
+        as `data`, for the observables `test loss` and `test accuracy`.
     name
         what tables and folders call it.
 
@@ -98,21 +100,19 @@ class Network(Problem):
         for a module, data or loss that do not fit.
     """
 
-    def __init__(self, module: nn.Module, data: Sequence[Tensor], loss: str | Losses = "cross_entropy", batch_size: int = 32,
+    def __init__(self, module: nn.Module, data: Data, loss: str | Callable[..., Tensor] = "cross_entropy", batch_size: int = 32,
                  sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
-                 noise: GradientLaw | None = None, test: Sequence[Tensor] | None = None, name: str = "network") -> None:
+                 noise: GradientLaw | None = None, test: Data | None = None, name: str = "network") -> None:
         self.model = FlatModule(module)
-        self.losses = loss if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
-        self.inputs, self.targets = _data("data", data)
-        self.test = None if test is None else _data("test", test)
-        self._classes = loss == "cross_entropy"
-        for what, pair in (("data", (self.inputs, self.targets)), ("test", self.test)):
-            if pair is not None:
-                self._check_losses(what, *pair)
+        self.losses = _targets.losses(loss) if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
+        self._classes = _targets.classify(loss)
+        self.inputs, self.targets = self._checked("data", data, loss)
+        self.test = None if test is None else self._checked("test", test, loss)
         layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets)
-        self.examples: Examples = layered if layered.fit() else LossExamples(
-            Single(self.model, self.losses), (self.inputs, self.targets))
+        self._layered = layered.fit()
+        self.examples: Examples = layered if self._layered else self._examples()
         self._drawn = noise is None
+        self._guard()
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks = self.model.kinks(self.inputs, lambda outputs: self.losses(outputs, self.targets[:1]))
@@ -122,13 +122,40 @@ class Network(Problem):
     def _whole(self, theta: Tensor) -> Tensor:
         return self.losses(self.model(theta, self.inputs), self.targets).mean()
 
-    def _check_losses(self, what: str, inputs: Tensor, targets: Tensor) -> None:
+    def _examples(self) -> Examples:
+        if self._layered:
+            return LayeredExamples(self.model, self.losses, self.inputs, self.targets)
+        return LossExamples(Single(self.model, self.losses), (self.inputs, self.targets), guarded=True)
+
+    def _guard(self) -> None:
+        given = self.losses
+        for self.backward, self.model.written in itertools.product((False, True), (False, True)):
+            if self.model.written or self.backward:  # a module that passes stays as it is
+                self.losses = Written(given) if self.model.written else given
+                self.examples = self._examples()
+            few = copy.copy(self)
+            few.inputs, few.targets = self.inputs[:FEW], self.targets[:FEW]
+            few.examples = few._examples()
+            found = guard.fault(few, guard.gradient(few._whole), self.model.start, few.examples if self._drawn else None)
+            if not found:
+                return
+        raise SMEError(f"{culprit(self.model, self.inputs[:1])} cannot be run: {found}, and the equations need right second "
+                       "derivatives. Write it out with functions that torch.func can differentiate twice (nn.GRU and the like: "
+                       "with their Cells; an own torch.autograd.Function: give it a jvp)")
+
+    def _checked(self, what: str, data: Data, loss: object) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, on which module and loss run."""
+        inputs, targets = pair(what, data)
         model, start = self.model, self.model.start
         try:
-            value = self.losses(model(start, inputs), targets)
+            outputs = model(start, inputs)
+            targets = _targets.prepared(what, loss, outputs, targets)
+            value = self.losses(outputs, targets)
             few, alone = inputs[:FEW], []
             if isinstance(value, Tensor) and value.shape == inputs.shape[:1]:
                 alone = [self.losses(model(start, x.unsqueeze(0)), y.unsqueeze(0)) for x, y in zip(few, targets, strict=False)]
+        except SMEError:
+            raise
         except Exception as fault:
             raise SMEError(f"the loss of the module's outputs fails on {what}: {fault}; the module takes inputs "
                            f"{tuple(inputs.shape)}, and float data are float64") from fault
@@ -136,9 +163,13 @@ class Network(Problem):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return one number for each example, got {got} for {len(inputs)} examples: "
                            "do not average over them (reduction='none')")
+        check_finite(what, {"inputs": inputs, "targets": targets}, value)
         if not torch.allclose(torch.cat(alone), value[: len(alone)], rtol=1e-6, atol=1e-9, equal_nan=True):
             raise SMEError("the loss of an example must be the same alone and among others, and every time: the module, or the "
                            "loss, is random or mixes the examples of a batch")
+        if isinstance(self.losses, _targets.Each):
+            self.losses.check(what, outputs, targets)
+        return inputs, targets
 
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         return self._means(theta, self.inputs, self.targets, self.losses)
@@ -163,7 +194,7 @@ class Network(Problem):
             if place:
                 named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
             if self._classes:
-                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, _right)  # type: ignore[misc]
+                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, _targets.right)  # type: ignore[misc]
         return {**named, "|gradient|": lambda theta: self.gradient(theta).norm(dim=-1), "sharpness": self.sharpness,
                 "lowest curvature": self.lowest_curvature}
 
@@ -179,30 +210,8 @@ class Network(Problem):
 
     def lowest_curvature(self, theta: Paths) -> Float[Tensor, " paths"]:
         """The smallest eigenvalue of `∇²f`, by Lanczos; nothing is differentiated through it."""
-        return torch.stack([theta.new_tensor(self._lowest(point)) for point in theta.detach()])
-
-    def _lowest(self, point: Float[Tensor, " d"]) -> float:
-        if not bool(torch.isfinite(point).all()):
-            return math.nan
-        back = vjp(lambda theta: self.gradient(theta[None])[0], point)[1]  # the Hessian is its own transpose
-
-        def multiply(u: np.ndarray) -> np.ndarray:
-            product: Tensor = back(torch.from_numpy(u.astype(float).ravel()).to(point))[0]
-            return product.cpu().numpy()
-
-        if self.dim <= DENSE:
-            rows = np.stack([multiply(row) for row in np.eye(self.dim)])
-            return float(np.linalg.eigvalsh(rows)[0]) if np.isfinite(rows).all() else math.nan
-        shape, begin = (self.dim, self.dim), np.random.default_rng(0).standard_normal(self.dim)
-        if not np.isfinite(multiply(begin)).all():  # Lanczos would not end
-            return math.nan
-        extreme = partial(eigsh, k=1, v0=begin, ncv=LANCZOS, maxiter=RESTARTS, return_eigenvectors=False)
-        try:  # below the largest eigenvalue, so that the accuracy is a share of that: the smallest may be near 0
-            shift = abs(float(extreme(LinearOperator(shape, matvec=multiply, dtype=float), which="LM", tol=0.1)[0]))
-            below = LinearOperator(shape, matvec=lambda u: multiply(u) - shift * u, dtype=float)
-            return shift + float(extreme(below, which="SA", tol=ACCURACY)[0])
-        except ArpackNoConvergence:
-            return math.nan
+        gradient = lambda point: self.gradient(point[None])[0]  # noqa: E731
+        return torch.stack([theta.new_tensor(lowest(gradient, point)) for point in theta.detach()])
 
     def to(self, device: torch.device) -> "Network":
         moved = super().to(device)
@@ -216,21 +225,3 @@ class Network(Problem):
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "dim": self.dim, "examples": self.examples.describe(), "noise": self.noise.describe()}
-
-
-def _right(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(-1) == targets).to(outputs.dtype)
-
-
-def _data(what: str, given: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    if isinstance(given, Tensor) or not isinstance(given, Sequence) or len(given) != 2 or not all(
-            isinstance(part, Tensor) and part.dim() for part in given):
-        raise SMEError(f"{what} must be two tensors (inputs, targets) whose first axis counts the examples, got "
-                       f"{type(given).__name__}")
-    inputs, targets = (part.to(torch.float64) if part.is_floating_point() else part for part in given)
-    if len(inputs) != len(targets) or not len(inputs):
-        raise SMEError(f"{what} has {len(inputs)} inputs and {len(targets)} targets: give as many of one as of the other, "
-                       "at least one")
-    return inputs, targets
-
-

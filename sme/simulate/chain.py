@@ -17,6 +17,10 @@ class Chain:
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, tau: float) -> None:
         self.problem, self.optimizer, self.regime, self.tau = problem, optimizer, regime, tau
 
+    def mean(self, theta: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
+        """`∇f(θ)` that every step takes, with or without noise: a run on examples sees theirs alone."""
+        return self.problem.noise.mean(theta, self.problem.gradient)
+
     def time(self, k: int) -> float:
         """`t_k = t₀ + kτ`, never accumulated."""
         return self.optimizer.t0 + k * self.tau
@@ -29,14 +33,14 @@ class Chain:
         """`step` at time `t`."""
         theta = state["theta"]
         noise = self.problem.noise.sample(theta, z)
-        gradient = self.regime.gradient(self.problem.gradient(theta), noise, self.tau, self.optimizer.signed)
+        gradient = self.regime.gradient(self.mean(theta), noise, self.tau, self.optimizer.signed)
         seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
         return self._update(t)(state, *seen), noise
 
     def run(self, state: State, z: Tensor, k: int) -> State:
         """`step` alone, where nobody asks for the noise: a law may know a shorter way to the noisy gradient."""
         scale = self.tau ** (self.regime.mean_power / 2)
-        noisy = self.problem.noise.noisy(state["theta"], z, self.problem.gradient, scale)
+        noisy = self.problem.noise.noisy(state["theta"], z, self.mean, scale)
         seen = self.regime.seen(noisy, self.tau, self.optimizer.signed)
         return self._update(self.time(k))(state, *(part for part in seen if part is not None))
 
@@ -53,13 +57,13 @@ class Chain:
     def mean_step(self, state: State, t: float) -> State:
         """The step that one path takes from `E[gradient]`: one of the noiseless run."""
         theta = state["theta"]
-        return self.optimizer.update(state, self.expected(theta, self.problem.gradient(theta.unsqueeze(0))[0]), self.tau, t)
+        return self.optimizer.update(state, self.expected(theta, self.mean(theta.unsqueeze(0))[0]), self.tau, t)
 
     def centred(self, theta: Float[Tensor, "paths d"], noise: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
         """What of the noise the rule reads, with mean 0: `S z`, or for a rule of signs `sign(ĝ) − E sign(ĝ)`."""
         if not self.optimizer.signed:
             return noise
-        g = self.tau ** (self.regime.mean_power / 2) * self.problem.gradient(theta)
+        g = self.tau ** (self.regime.mean_power / 2) * self.mean(theta)
         return (g + noise).sign() - self.problem.noise.sign_mean(theta, g)
 
     def _update(self, t: float) -> Callable[..., State]:

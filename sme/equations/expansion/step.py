@@ -15,6 +15,7 @@ from sme.equations.base import X, join
 from sme.equations.expansion.series import Series, UnsupportedError, base
 from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
+from sme.inputs import short
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import above
 from sme.regimes import Gradient
@@ -121,7 +122,7 @@ class Step:
         times = moments(self.optimizer)
         for t in times:
             if not bool(torch.isfinite(self(t, x, a, q, zero + 0.1)).all()):
-                raise SMEError(f"the update rule of {name} is not finite at states like {x[0].tolist()} of "
+                raise SMEError(f"the update rule of {name} is not finite at states like {short(x[0])} of "
                                f"{', '.join(self.optimizer.fields)}: name the fields that are never negative in `nonnegative`")
         self.separate = all(self._separate(t, x, a, q) for t in times)
         if self.separate:
