@@ -40,7 +40,7 @@ def several(given: Any) -> list[Any]:
 def short(given: Tensor, most: int = 4) -> str:
     """The numbers of a tensor in one line, of many the first few and how many there are."""
     flat = given.detach().reshape(-1)
-    shown = ", ".join(f"{each:.6g}" for each in flat[:most].tolist())
+    shown = ", ".join(f"{float(f'{each:.6g}')}" for each in flat[:most].tolist())
     return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
 
 

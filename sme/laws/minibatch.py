@@ -16,7 +16,6 @@ from sme.laws.sampling import COUPLINGS, order
 from sme.laws.sampling import sampling as _sampling
 from sme.regimes import Regime
 
-
 AGREED, ROUNDED = 1e-6, 1e-10
 """how far two gradients of one loss may lie apart, of the size of an example's gradient, and by rounding"""
 
@@ -94,8 +93,8 @@ class MinibatchNoise(GradientLaw):
         if apart:
             i = apart[0]
             raise SMEError("the mean of the per-example gradients is not the gradient of the loss: "
-                           f"{short(mean[i])} and {short(gradient[i])} at θ = {short(theta[i])}. The loss must be the mean of the "
-                           "per-example losses: a penalty in it must stand in each of them too")
+                           f"{short(mean[i])} and {short(gradient[i])} at θ = {short(theta[i])}. The loss must be the mean of "
+                           "the per-example losses: a penalty in it must stand in each of them too")
 
     def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
         return self.examples.gradient(theta)
