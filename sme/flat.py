@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.parameter import is_lazy
 
 from sme.errors import SMEError
+from sme.inputs import short
 from sme.written import Written
 
 KINKED = frozenset((
@@ -44,7 +45,7 @@ class FlatModule:
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.Module):
-            raise SMEError(f"module must be a torch.nn.Module, got {module!r}")
+            raise SMEError(f"module must be a torch.nn.Module, got {short(module)}")
         if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
             raise SMEError("the module has lazy layers without shapes yet: call it once on its inputs before")
         self.module = copy.deepcopy(module).to(torch.float64)

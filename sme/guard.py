@@ -1,4 +1,4 @@
-"""Whether derivatives of second and third order are right: torch's forward mode beside its reverse mode and differences."""
+"""Whether derivatives are right, torch's forward mode beside its reverse mode and differences, and data finite."""
 
 import warnings
 from collections.abc import Callable
@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
+
+from sme.errors import SMEError
 
 Point = Float[Tensor, " d"]
 Paths = Float[Tensor, "paths d"]
@@ -100,6 +102,17 @@ def gradient(loss: Callable[[Tensor], Tensor]) -> Callable[[Point], Point]:
         return found.detach()
 
     return of
+
+
+def check_finite(what: str, parts: dict[str, Tensor], near: Point,
+                 loss: Callable[[int], Callable[[Tensor], Tensor]]) -> None:
+    """Raise `SMEError` for the first example `i` that is not finite, if neither is the gradient of `loss(i)` at `near`."""
+    count = len(next(iter(parts.values())))
+    finite = {name: torch.isfinite(part.reshape(count, -1)).all(1) for name, part in parts.items()}
+    for i in torch.stack([~each for each in finite.values()]).any(0).nonzero().flatten().tolist():
+        if not bool(torch.isfinite(gradient(loss(i))(near)).all()):
+            name = next(name for name, each in finite.items() if not each[i])
+            raise SMEError(f"{what}: example {i} of {name} is not finite")
 
 
 def _fault_at(of: Differentiated, plain: Callable[[Point], Point], theta: Point, u: Paths, w: Paths,

@@ -1,13 +1,16 @@
 """Numbers and lists as a user may write them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
 
 from sme.errors import SMEError
+
+LONGEST = 80
+"""characters of what is printed in a message"""
 
 
 def number(what: str, given: Any) -> float:
@@ -37,11 +40,16 @@ def several(given: Any) -> list[Any]:
     return list(given) if isinstance(given, Sequence) else [given]
 
 
-def short(given: Tensor, most: int = 4) -> str:
-    """The numbers of a tensor in one line, of many the first few and how many there are."""
-    flat = given.detach().reshape(-1)
-    shown = ", ".join(f"{float(f'{each:.6g}')}" for each in flat[:most].tolist())
-    return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
+def short(given: Any, most: int = 4) -> str:
+    """What was given in one line: of numbers the first few and how many there are, of anything else the beginning."""
+    if isinstance(given, Tensor) and not given.is_complex():
+        flat = given.detach().reshape(-1)
+        shown = ", ".join(f"{float(f'{each:.6g}')}" for each in flat[:most].tolist())
+        return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
+    if isinstance(given, Mapping):
+        return f"{{{', '.join(f'{name!r}: {short(each)}' for name, each in given.items())}}}"
+    line = " ".join(repr(given).split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
 def whole(what: str, given: Any, least: int) -> int:

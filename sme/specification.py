@@ -13,7 +13,7 @@ from sme import identity, recipe
 from sme.equations.models import OWN, Model, model
 from sme.equations.registry import obstruction
 from sme.errors import SMEError
-from sme.inputs import number, several
+from sme.inputs import number, several, short
 from sme.observables import available, default, is_coordinate, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
@@ -63,7 +63,7 @@ class Specification:
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
         if not isinstance(start, Mapping):
-            raise SMEError(f"start must map field names to tensors, got {start!r}: give start={{'theta': tensor, …}}")
+            raise SMEError(f"start must map field names to tensors, got {short(start)}: give start={{'theta': tensor, …}}")
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])

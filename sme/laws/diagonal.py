@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.laws.base import Paths
 from sme.laws.gaussian import GaussianNoise
 
@@ -35,9 +36,9 @@ class DiagonalNoise(GaussianNoise):
         try:
             given = torch.as_tensor(scale, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError):
-            raise SMEError(f"scale must be a number or a tensor (d,), got {scale!r}") from None
+            raise SMEError(f"scale must be a number or a tensor (d,), got {short(scale)}") from None
         if given.dim() > 1 or not bool((torch.isfinite(given) & (given >= 0)).all()):
-            raise SMEError(f"scale must be finite, ≥ 0, and a number or of shape (d,), got {scale!r}")
+            raise SMEError(f"scale must be finite, ≥ 0, and a number or of shape (d,), got {short(scale)}")
         if given.dim() == 0 and dim is None:
             raise SMEError("a number as scale needs dim, the number of parameters: DiagonalNoise(0.1, dim=d)")
         self.scale = given.expand(dim).clone() if given.dim() == 0 and dim is not None else given

@@ -189,16 +189,10 @@ class LossExamples(Examples):
         if not isinstance(value, Tensor) or value.shape != ():
             raise SMEError("the per-example loss must return a scalar tensor for theta (d,) and one example, got "
                            f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}")
-        self._check_data(theta)
+        names = {f"tensor {which}": part for which, part in enumerate(self.data)}
+        guard.check_finite("data", names, theta, lambda i: lambda point: self._loss(point, *[part[i] for part in self.data]))
         if not self.guarded:
             self._guard(dim)
-
-    def _check_data(self, theta: Tensor) -> None:
-        """Raise `SMEError` for an example that is not finite, if neither is its loss."""
-        for which, part in enumerate(self.data):
-            for i in (~torch.isfinite(part.reshape(self.count, -1)).all(1)).nonzero().flatten().tolist():
-                if not bool(torch.isfinite(self._loss(theta, *[each[i] for each in self.data]))):
-                    raise SMEError(f"data: example {i} of tensor {which} is not finite")
 
     def _guard(self, dim: int) -> None:
         """Raise `SMEError` unless the derivatives that torch gives are right, if need be those of a loss that is written out."""

@@ -11,6 +11,7 @@ from torch.func import vmap
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.laws.base import GradientLaw, Paths, Stream
 
 Factor = Float[Tensor, "d m"]
@@ -39,7 +40,7 @@ class GaussianNoise(GradientLaw):
             try:
                 factor = torch.as_tensor(factor, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
-                raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {factor!r}") from None
+                raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {short(factor)}") from None
         self.factor = factor
         self.constant = isinstance(factor, Tensor)
         self._motions = motions

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.laws.base import Paths, Stream
 from sme.laws.examples import Examples, Shares
 from sme.laws.minibatch import MinibatchNoise
@@ -45,7 +46,7 @@ class ImportanceNoise(MinibatchNoise):
         try:
             given = torch.as_tensor(probabilities).detach().to(torch.float64)
         except (TypeError, ValueError, RuntimeError):
-            raise SMEError(f"probabilities must be a tensor (n,), got {probabilities!r}") from None
+            raise SMEError(f"probabilities must be a tensor (n,), got {short(probabilities)}") from None
         if tuple(given.shape) != (self.motions,) or not bool((torch.isfinite(given) & (given > 0)).all()):
             raise SMEError(f"probabilities must be {self.motions} finite numbers > 0, one for each example, got shape "
                            f"{tuple(given.shape)} and values from {float(given.min()):g} to {float(given.max()):g}: an example "

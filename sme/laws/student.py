@@ -9,6 +9,7 @@ from torch.func import vmap
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.laws.base import Paths
 from sme.laws.components import ScaledNoise
 from sme.laws.unit import Student
@@ -43,9 +44,9 @@ class StudentNoise(ScaledNoise):
             try:
                 self._scale = torch.as_tensor(scale, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
-                raise SMEError(f"scale must be a number, a tensor (d,) or a function of theta, got {scale!r}") from None
+                raise SMEError(f"scale must be a number, a tensor (d,) or a function of theta, got {short(scale)}") from None
             if self._scale.dim() > 1 or not bool((torch.isfinite(self._scale) & (self._scale > 0)).all()):
-                raise SMEError(f"scale must be finite, > 0, and a number or of shape (d,), got {scale!r}")
+                raise SMEError(f"scale must be finite, > 0, and a number or of shape (d,), got {short(scale)}")
 
     def check(self, dim: int) -> None:
         super().check(dim)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sme import mean_run
 from sme.errors import SMEError, choose
-from sme.inputs import number, whole
+from sme.inputs import number, short, whole
 from sme.laws.gaussian import GaussianNoise
 from sme.memory import volterra
 from sme.memory.losses import Losses
@@ -154,7 +154,7 @@ class IDE:
         except (TypeError, ValueError):
             found = np.full(self.problem.dim, np.nan)
         if not np.isfinite(found).all():
-            raise SMEError(f"{name} must be one finite number, or {self.problem.dim}, got {given!r}")
+            raise SMEError(f"{name} must be one finite number, or {self.problem.dim}, got {short(given)}")
         return found
 
     def _start(self, theta: Any) -> Float[np.ndarray, " d"]:
@@ -162,5 +162,5 @@ class IDE:
             try:
                 theta = torch.as_tensor(np.atleast_1d(np.asarray(theta, float)))
             except (TypeError, ValueError):
-                raise SMEError(f"theta must be {self.problem.dim} finite numbers, got {theta!r}") from None
+                raise SMEError(f"theta must be {self.problem.dim} finite numbers, got {short(theta)}") from None
         return initial(SGD(), {"theta": theta}, self.problem.dim)["theta"].numpy()

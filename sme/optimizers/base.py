@@ -144,7 +144,7 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                     raise TypeError
                 value = given.detach().to("cpu", torch.float64)
             except (TypeError, ValueError, RuntimeError):
-                raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {start[name]!r}") from None
+                raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {short(start[name])}") from None
         elif name in optimizer.defaults:
             value = torch.full((dim,), optimizer.defaults[name], dtype=torch.float64)
         else:
@@ -158,11 +158,17 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 f"give a tensor of shape ({dim},)"
             )
         if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"start['{name}'] = {short(value)} is not finite: give a tensor of finite numbers")
+            raise SMEError(f"start['{name}'] is not finite: {_entry(value, ~torch.isfinite(value))}; give finite numbers")
         if name in optimizer.nonnegative and bool((value < 0).any()):
             raise SMEError(
-                f"start['{name}'] = {short(value)} has a negative entry: "
+                f"start['{name}'] has a negative entry, {_entry(value, value < 0)}: "
                 "a second moment starts at v ≥ 0, and at its default if it is left out"
             )
         state[name] = value
     return state
+
+
+def _entry(value: Tensor, bad: Tensor) -> str:
+    """The first bad entry of a field."""
+    first = int(bad.nonzero()[0])
+    return f"entry {first} is {float(value[first])}"

@@ -44,11 +44,3 @@ def _read(what: str, given: Dataset, collate: Callable[[list[Any]], Any]) -> Any
         return collate(list(each) if isinstance(given, IterableDataset) else [each[i] for i in range(len(each))])
     except Exception as fault:
         raise SMEError(f"{what}: {type(given).__name__} cannot be read into two tensors: {fault}") from fault
-
-
-def check_finite(what: str, parts: dict[str, Tensor], losses: Tensor) -> None:
-    """Raise `SMEError` for the first example whose loss is not finite, if its data are not."""
-    for i in (~torch.isfinite(losses)).nonzero().flatten().tolist():
-        for name, part in parts.items():
-            if not bool(torch.isfinite(part[i]).all()):
-                raise SMEError(f"{what}: example {i} of the {name} is not finite")

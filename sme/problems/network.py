@@ -20,7 +20,7 @@ from sme.laws.minibatch import MinibatchNoise
 from sme.problems import targets as _targets
 from sme.problems.base import Function, Paths, Problem
 from sme.problems.culprit import culprit
-from sme.problems.data import Data, check_finite, pair
+from sme.problems.data import Data, pair
 from sme.problems.spectrum import lowest
 from sme.written import Written
 
@@ -163,7 +163,8 @@ class Network(Problem):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return one number for each example, got {got} for {len(inputs)} examples: "
                            "do not average over them (reduction='none')")
-        check_finite(what, {"inputs": inputs, "targets": targets}, value)
+        guard.check_finite(what, {"the inputs": inputs, "the targets": targets}, start, lambda i: lambda theta: self.losses(
+            model(theta, inputs[i : i + 1]), targets[i : i + 1]).sum())
         if not torch.allclose(torch.cat(alone), value[: len(alone)], rtol=1e-6, atol=1e-9, equal_nan=True):
             raise SMEError("the loss of an example must be the same alone and among others, and every time: the module, or the "
                            "loss, is random or mixes the examples of a batch")
