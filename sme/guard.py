@@ -1,8 +1,8 @@
 """Whether derivatives are right, torch's forward mode beside its reverse mode and differences, and data finite."""
 
 import warnings
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -23,10 +23,37 @@ FLOOR = 1e-7
 """of what is differentiated, below which a derivative is not told from 0"""
 SPREAD = 0.3
 """of the random points around the start"""
-
-
 FEW = 3
 """examples that are looked at"""
+Way = TypeVar("Way")
+
+
+class MissingError(Exception):
+    """torch has no derivatives, in words."""
+
+
+def settle(ways: Iterable[Way], look: Callable[[Way], str]) -> tuple[Way, str]:
+    """The first way in which `look` finds no fault, else the first that runs, and its fault.
+
+    Raises
+    ------
+    MissingError
+        if none runs.
+    """
+    ran: list[tuple[Way, str]] = []
+    first: MissingError | None = None
+    for way in ways:
+        try:
+            found = look(way)
+        except MissingError as missing:
+            first = first or missing
+            continue
+        if not found:
+            return way, ""
+        ran.append((way, found))
+    if ran:
+        return ran[0]
+    raise first or MissingError("there is no way")
 
 
 class Sums(Protocol):
@@ -79,6 +106,11 @@ def fault(of: Differentiated, plain: Callable[[Point], Point], start: Point, sum
         near which is looked, at random points.
     sums
         whose squares are looked at too, if there are any.
+
+    Raises
+    ------
+    MissingError
+        if there are none.
     """
     generator, found = torch.Generator().manual_seed(0), ""
     for _ in range(2):  # twice only where something is wrong: a kink that is met by chance is not met again
@@ -119,19 +151,10 @@ def _fault_at(of: Differentiated, plain: Callable[[Point], Point], theta: Point,
               sums: Sums | None) -> str:
     try:
         whole = plain(theta)
+        return _compared(of, plain, theta, whole, u, w, sums) if bool(torch.isfinite(whole).all()) else ""
     except Exception as missing:
-        return _words(missing)
-    if not bool(torch.isfinite(whole).all()):
-        return ""
-    try:
-        return _compared(of, plain, theta, whole, u, w, sums)
-    except Exception as missing:
-        return _words(missing)
-
-
-def _words(missing: Exception) -> str:
-    said = str(missing).strip().splitlines()
-    return f"torch has no derivative of it ({type(missing).__name__}: {said[0] if said else ''})"
+        said = str(missing).strip().splitlines()
+        raise MissingError(f"{type(missing).__name__}: {said[0] if said else ''}") from missing
 
 
 def _compared(of: Differentiated, plain: Callable[[Point], Point], theta: Point, whole: Point, u: Paths, w: Paths,

@@ -294,11 +294,39 @@ class Far(nn.Module):
     (lambda: Network(nn.Sequential(nn.Linear(2, 3), Far()), (torch.randn(4, 2), torch.arange(4) % 3)), r"layer 1 \(Far\).*cdist"),
     (lambda: sme.Problem(lambda t: torch.cdist(t[:, None], t[:, None].cos()).sum(), 3, sme.GaussianNoise(torch.eye(3))), "cdist"),
     (lambda: sme.Problem(lambda t: t.sum(), 2, sme.MinibatchNoise(lambda t, x: Soft.apply(t).sum() * x, (torch.ones(3),))),
-     "no right second derivatives of the per-example loss")])
+     "no second derivatives of the per-example loss")])
 def test_what_cannot_be_differentiated_twice_is_named_in_one_line(build, words):
     with pytest.raises(sme.SMEError, match=words) as caught:
         build()
     assert "\n" not in str(caught.value)
+
+
+def semi(theta):
+    """Its gradient, with one factor held, is no loss's."""
+    return (theta.detach().sin() * theta.flip(0)).sum() + theta.square().sum()
+
+
+def test_a_loss_whose_gradient_is_no_gradient_has_order_one_alone():
+    problem = sme.Problem(semi, 2, sme.GaussianNoise(torch.eye(2)))
+    assert problem._loss is semi
+    theta = torch.tensor([[0.3, 0.8]], dtype=torch.float64)
+    torch.testing.assert_close(sme.derive(problem, sme.SGD(), order=1)(0.1).drift(0.0, theta), -problem.gradient(theta))
+    with pytest.raises(sme.SMEError, match=r"order 2 needs second derivatives.*order=1"):
+        sme.derive(problem, sme.SGD())
+    torch.manual_seed(0)
+    held = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), Held())
+    pairs = torch.randn(6, 2), torch.randn(6, 3)
+    networks = [Network(held, pairs, "mse", noise=noise) for noise in (None, sme.DiagonalNoise(0.1, 9))]
+    drawn = sme.MinibatchNoise(lambda theta, x: semi(theta) * x, (torch.ones(3, dtype=torch.float64),))
+    for each in (*networks, sme.Problem(lambda theta: 1 * semi(theta), 2, drawn), sme.Problem(semi, 2, sme.SVAGNoise(drawn, 2))):
+        sme.derive(each, sme.SGD(), order=1)
+        with pytest.raises(sme.SMEError, match="order 2 needs second derivatives"):
+            sme.derive(each, sme.SGD())
+
+
+class Held(nn.Module):
+    def forward(self, x):
+        return x * x.detach().cos()
 
 
 def test_the_guard_takes_kinks_and_rounding_and_steepness_for_what_they_are():

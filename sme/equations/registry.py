@@ -163,6 +163,9 @@ def _check(problem: Problem, order: int, brownian: str) -> None:
     if order == 2 and problem.kinks:
         raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
                        "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")
+    if order == 2 and (lack := problem.lack or problem.noise.lack):
+        raise SMEError(f"order 2 needs second derivatives, and torch's of this loss are wrong: {lack}. Use order=1, or write the "
+                       "loss without detach and the like")
     if brownian == "step_memory" and not problem.noise.paired:
         raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
                        "does, and this law's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")

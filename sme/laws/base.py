@@ -54,6 +54,8 @@ class GradientLaw(ABC):
     """whether `E z⊗³` is not 0."""
     apart = False
     """whether the noise is independent between parameters, and is not Gaussian."""
+    lack = ""
+    """what is wrong with the derivatives of its own gradients, in words, so that there is no order 2"""
     moments = math.inf
     """`E |z|^p` is finite for `p` below this."""
 

@@ -46,6 +46,8 @@ class Examples(ABC):
 
     count: int
     """`n`"""
+    lack = ""
+    """what is wrong with torch's second derivatives of them, in words"""
 
     @abstractmethod
     def averages(self, theta: Paths) -> tuple[Paths, Paths]:
@@ -195,7 +197,7 @@ class LossExamples(Examples):
             self._guard(dim)
 
     def _guard(self, dim: int) -> None:
-        """Raise `SMEError` unless the derivatives that torch gives are right, if need be those of a loss that is written out."""
+        """Find out how torch gives right second derivatives, or raise `SMEError` if it has none."""
         near, given = torch.full((dim,), 0.5, dtype=torch.float64), self._loss
         few = LossExamples(given, [part[: guard.FEW] for part in self.data])
         try:
@@ -207,13 +209,17 @@ class LossExamples(Examples):
         def whole(theta: Tensor) -> Tensor:
             return torch.stack([given(theta, *[part[i] for part in few.data]) for i in range(few.count)]).mean()
 
-        for self._loss in (given, Written(given)):
-            few = LossExamples(self._loss, few.data)
-            if not (found := guard.fault(guard.Mean(few), guard.gradient(whole), near, few)):
-                self.guarded = True
-                return
-        raise SMEError(f"torch has no right second derivatives of the per-example loss, and the equations need them: {found}. "
-                       "Write the operation out with others; an own torch.autograd.Function needs a jvp")
+        def look(way: Callable[..., Tensor]) -> str:
+            tried = LossExamples(way, few.data)
+            return guard.fault(guard.Mean(tried), guard.gradient(whole), near, tried)
+
+        forms: tuple[Callable[..., Tensor], ...] = (given, Written(given))
+        try:
+            self._loss, self.lack = guard.settle(forms, look)
+        except guard.MissingError as missing:
+            raise SMEError(f"torch has no second derivatives of the per-example loss, and the equations need them ({missing}): "
+                           "write the operation out with others; an own torch.autograd.Function needs a jvp") from missing
+        self.guarded = True
 
     def to(self, device: torch.device) -> "LossExamples":
         loss = self._loss.to(device) if hasattr(self._loss, "to") else self._loss

@@ -86,6 +86,10 @@ class MinibatchNoise(GradientLaw):
     def check(self, dim: int) -> None:
         self.examples.check(dim)
 
+    @property
+    def lack(self) -> str:  # type: ignore[override]
+        return self.examples.lack
+
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         mean, square = self.examples.averages(theta)
         size = square.sum(1).sqrt()

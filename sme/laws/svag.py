@@ -76,6 +76,10 @@ class SVAGNoise(GradientLaw):
         self.law.check(dim)
         self.motions = self.law.motions
 
+    @property
+    def lack(self) -> str:  # type: ignore[override]
+        return self.law.lack
+
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
         self.law.check_mean(theta, gradient)
 

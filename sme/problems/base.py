@@ -60,6 +60,8 @@ class Problem:
     """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
     backward = False
     """whether second and third derivatives take reverse passes alone, where torch's forward mode fails"""
+    lack: str = ""
+    """what is wrong with torch's second derivatives of it, in words, so that there is no order 2"""
     _agrees = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Problem":
@@ -117,7 +119,7 @@ class Problem:
         return jvp(lambda point: self.hessian(point, u), (theta,), (w,))[1]
 
     def _guard(self) -> None:
-        """Raise `SMEError` unless the derivatives that torch gives are right, if need be those of a loss that is written out."""
+        """Find out how torch gives right second derivatives, or raise `SMEError` if it has none."""
         near = torch.full((self.dim,), 0.5, dtype=torch.float64)
         given = self._loss
         forms: tuple[Callable[[Tensor], Tensor], ...] = (given, Written(given))
@@ -126,11 +128,16 @@ class Problem:
         except Exception:  # `check` says so, at the start of a run
             return
         plain = guard.gradient(given) if type(self).gradient is Problem.gradient else lambda theta: self.gradient(theta[None])[0]
-        for self.backward, self._loss in itertools.product((False, True), forms):
-            if not (found := guard.fault(self, plain, near)):
-                return
-        raise SMEError(f"torch has no right second derivatives of the loss, and the equations need them: {found}. Write the "
-                       "operation out with others; an own torch.autograd.Function needs a jvp")
+
+        def look(way: tuple[bool, Callable[[Tensor], Tensor]]) -> str:
+            self.backward, self._loss = way
+            return guard.fault(self, plain, near)
+
+        try:
+            (self.backward, self._loss), self.lack = guard.settle(itertools.product((False, True), forms), look)
+        except guard.MissingError as missing:
+            raise SMEError(f"torch has no second derivatives of the loss, and the equations need them ({missing}): write the "
+                           "operation out with others; an own torch.autograd.Function needs a jvp") from missing
 
     def functions(self) -> dict[str, Function]:
         """Functions of `θ` beside the loss that are observables by name."""

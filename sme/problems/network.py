@@ -108,11 +108,10 @@ class Network(Problem):
         self._classes = _targets.classify(loss)
         self.inputs, self.targets = self._checked("data", data, loss)
         self.test = None if test is None else self._checked("test", test, loss)
-        layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets)
-        self._layered = layered.fit()
-        self.examples: Examples = layered if self._layered else self._examples()
+        self._layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets).fit()
         self._drawn = noise is None
         self._guard()
+        self.examples = self._examples()
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks = self.model.kinks(self.inputs, lambda outputs: self.losses(outputs, self.targets[:1]))
@@ -129,19 +128,25 @@ class Network(Problem):
 
     def _guard(self) -> None:
         given = self.losses
-        for self.backward, self.model.written in itertools.product((False, True), (False, True)):
-            if self.model.written or self.backward:  # a module that passes stays as it is
-                self.losses = Written(given) if self.model.written else given
-                self.examples = self._examples()
+
+        def take(way: tuple[bool, bool]) -> None:
+            self.backward, self.model.written = way
+            self.losses = Written(given) if self.model.written else given
+
+        def look(way: tuple[bool, bool]) -> str:
+            take(way)
             few = copy.copy(self)
-            few.inputs, few.targets = self.inputs[:FEW], self.targets[:FEW]
+            few.inputs, few.targets = self.inputs[: guard.FEW], self.targets[: guard.FEW]
             few.examples = few._examples()
-            found = guard.fault(few, guard.gradient(few._whole), self.model.start, few.examples if self._drawn else None)
-            if not found:
-                return
-        raise SMEError(f"{culprit(self.model, self.inputs[:1])} cannot be run: {found}, and the equations need right second "
-                       "derivatives. Write it out with functions that torch.func can differentiate twice (nn.GRU and the like: "
-                       "with their Cells; an own torch.autograd.Function: give it a jvp)")
+            return guard.fault(few, guard.gradient(few._whole), self.model.start, few.examples if self._drawn else None)
+
+        try:
+            way, self.lack = guard.settle(itertools.product((False, True), (False, True)), look)
+        except guard.MissingError as missing:
+            raise SMEError(f"{culprit(self.model, self.inputs[:1])} cannot be run, since torch has no second derivatives of it "
+                           f"({missing}): write it out with functions that torch.func can differentiate twice; an own "
+                           "torch.autograd.Function needs a jvp") from missing
+        take(way)
 
     def _checked(self, what: str, data: Data, loss: object) -> tuple[Tensor, Tensor]:
         """Inputs and targets, on which module and loss run."""
