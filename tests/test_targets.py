@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import sme
+from sme.laws.linear_examples import LinearExamples
 from sme.problems.network import Network
 
 GENERATOR = torch.Generator().manual_seed(8)
@@ -177,6 +178,11 @@ def each(theta, x, y):
     return (theta @ x - y) ** 2
 
 
+def linear(x):
+    law = sme.MinibatchNoise(examples=LinearExamples(x, X[:, 0], lambda p, y: p - y, lambda r, y: torch.ones_like(r)))
+    return sme.Problem(lambda theta: (X @ theta - X[:, 0]).square().mean() / 2, 4, law)
+
+
 def whole(x, y):
     return lambda theta: (x @ theta - y).square().mean()
 
@@ -188,6 +194,8 @@ def whole(x, y):
     (lambda: Network(module(), (X, Y), test=(spoiled(X, 1), Y)), "^test: example 1 of the inputs is not finite$"),
     (lambda: sme.Problem(whole(X, X[:, 0]), 4, sme.MinibatchNoise(each, (spoiled(X, 3), X[:, 0]))),
      "^data: example 3 of tensor 0 is not finite$"),
+    (lambda: linear(spoiled(X, 6)), "^data: example 6 of the features is not finite$"),
+    (lambda: linear(X[:, :3]), r"d = 4, got \(9, 3\)"),
     (lambda: Network(module(), (X, Y.double())), r"give integers \(y.long\(\)\)"),
     (lambda: Network(module(), (X, Y - 1)), "data: the target of example . is -1"),
     (lambda: Network(module(), (X, torch.where(Y == 0, -100, Y))), "has the label -100"),

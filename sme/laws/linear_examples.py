@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.laws.examples import Examples, Paths, Seen, Shares, Weights
 
@@ -50,6 +51,14 @@ class LinearExamples(Examples):
         change = self.curvature(r, self.targets.unsqueeze(1)) * (self.features @ u.T)
         linear = (self.features.T @ change).T / self.count
         return linear, (self._squares.T @ (r * change)).T * (2 / self.count)
+
+    def check(self, dim: int) -> None:
+        if self.features.shape != (self.count, dim):
+            raise SMEError(f"the features must have shape (n, d) with d = {dim}, got {tuple(self.features.shape)}")
+        for name, part in (("features", self.features), ("targets", self.targets)):
+            bad = ~torch.isfinite(part.reshape(self.count, -1)).all(1)
+            if bool(bad.any()):
+                raise SMEError(f"data: example {int(bad.nonzero()[0])} of the {name} is not finite")
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_last": ()}
