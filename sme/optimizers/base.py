@@ -158,7 +158,8 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 f"give a tensor of shape ({dim},)"
             )
         if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"start['{name}'] is not finite: {_entry(value, ~torch.isfinite(value))}; give finite numbers")
+            raise SMEError(f"start['{name}'] is not finite, {_entry(value, ~torch.isfinite(value))}: give a tensor of finite "
+                           "numbers")
         if name in optimizer.nonnegative and bool((value < 0).any()):
             raise SMEError(
                 f"start['{name}'] has a negative entry, {_entry(value, value < 0)}: "
