@@ -161,6 +161,23 @@ def test_a_network_with_layer_norm_has_the_drift_of_one_with_it_written_out(norm
     torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-12)
 
 
+def test_a_third_derivative_that_is_wrong_alone_is_found():
+    torch.manual_seed(7)
+    module = nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 1), nn.InstanceNorm1d(2), nn.Flatten(), nn.Linear(8, 2))
+    generator = torch.Generator().manual_seed(1)
+    problem = Network(module, (torch.randn(5, 4, generator=generator), torch.arange(5) % 2), batch_size=2)
+    theta, u, w = torch.randn(3, 1, problem.dim, generator=generator, dtype=torch.float64)
+    h = 1e-4
+    right = (problem.hessian(theta + h * w, u) - problem.hessian(theta - h * w, u)) / (2 * h)
+    torch.testing.assert_close(problem.third(theta, u, w), right, rtol=1e-5, atol=1e-6)
+    loss = lambda theta: torch.linalg.slogdet(MATRIX.sin() * theta + 4 * torch.eye(WIDTH))[1]  # noqa: E731
+    problem = sme.Problem(loss, WIDTH, sme.GaussianNoise(torch.eye(WIDTH)))
+    assert problem.backward
+    theta, u, w = torch.randn(3, 2, WIDTH, generator=generator, dtype=torch.float64)
+    right = (problem.hessian(theta + h * w, u) - problem.hessian(theta - h * w, u)) / (2 * h)
+    torch.testing.assert_close(problem.third(theta, u, w), right, rtol=1e-6, atol=1e-8)
+
+
 def test_what_is_written_out_keeps_its_name():
     problem, module = normed(nn.LayerNorm), nn.Sequential(nn.Linear(2, 3), nn.Tanh())
     assert problem.examples.describe()["loss"] == {
@@ -337,9 +354,12 @@ def test_the_guard_takes_kinks_and_rounding_and_steepness_for_what_they_are():
         problem = sme.Problem(loss, 3, noise)
         assert problem._loss is loss
         assert not problem.backward
+        assert problem.lack == ""
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Linear(4, 3000), nn.ReLU(), nn.Linear(3000, 2))
-    assert not Network(wide, (torch.randn(5, 4), torch.arange(5) % 2)).model.written
+    problem = Network(wide, (torch.randn(5, 4), torch.arange(5) % 2))
+    assert not problem.model.written
+    assert problem.lack == ""
 
 
 def test_every_form_is_tried_here():
