@@ -151,6 +151,9 @@ def _fault_at(of: Differentiated, plain: Callable[[Point], Point], theta: Point,
               sums: Sums | None) -> str:
     try:
         whole = plain(theta)
+    except Exception:  # the loss is not defined there, or has no gradient at all, which is refused elsewhere
+        return ""
+    try:
         return _compared(of, plain, theta, whole, u, w, sums) if bool(torch.isfinite(whole).all()) else ""
     except Exception as missing:
         said = str(missing).strip().splitlines()

@@ -74,6 +74,20 @@ def test_a_penalty_on_one_of_many_parameters_and_a_small_one_are_found():
     sme.Problem(lambda theta: (torch.tanh(x @ theta) ** 2).mean(), 40, sme.MinibatchNoise(each, (x,))).agree()
 
 
+def test_where_a_loss_is_not_defined_nothing_is_said():
+    """Cholesky's factors exist near the start alone."""
+    x = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    eye = torch.eye(2, dtype=torch.float64)
+
+    def each(theta, x):
+        return torch.linalg.cholesky(eye + (theta - 2).sum() * x * (1 - 8 * eye)).square().trace() + (theta**2).sum()
+
+    made = sme.Problem(lambda theta: (each(theta, x[0]) + each(theta, x[1])) / 2, 2, sme.MinibatchNoise(each, (x,)))
+    made.check(torch.full((2,), 2.0, dtype=torch.float64))
+    with pytest.raises(Exception, match="cholesky"):
+        made.gradient(torch.full((1, 2), 3.0, dtype=torch.float64))
+
+
 def test_it_is_looked_at_once(monkeypatch):
     made, seen = problem(with_penalty), []
     made.agree()

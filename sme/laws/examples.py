@@ -223,7 +223,9 @@ class LossExamples(Examples):
 
     def to(self, device: torch.device) -> "LossExamples":
         loss = self._loss.to(device) if hasattr(self._loss, "to") else self._loss
-        return LossExamples(loss, [part.to(device) for part in self.data], self.guarded)
+        moved = LossExamples(loss, [part.to(device) for part in self.data], self.guarded)
+        moved.lack = self.lack
+        return moved
 
     def describe(self) -> dict[str, object]:
         return {"loss": fingerprint(self._loss), "data": fingerprint(self.data)}
