@@ -91,11 +91,12 @@ class MinibatchNoise(GradientLaw):
         return self.examples.lack
 
     def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        mean, square = self.examples.averages(theta)
-        size = square.sum(1).sqrt()
-        apart = ((mean - gradient).norm(dim=1) > AGREED * size + ROUNDED).nonzero().flatten().tolist()
-        if apart:
-            i = apart[0]
+        mean = self.examples.gradient(theta)
+        apart = (mean - gradient).norm(dim=1)
+        if bool((apart <= AGREED * mean.norm(dim=1) + ROUNDED).all()):  # examples have larger gradients than their mean
+            return
+        size = self.examples.averages(theta)[1].sum(1).sqrt()
+        for i in (apart > AGREED * size + ROUNDED).nonzero().flatten().tolist():
             raise SMEError("the mean of the per-example gradients is not the gradient of the loss: "
                            f"{short(mean[i])} and {short(gradient[i])} at θ = {short(theta[i])}. The loss must be the mean of "
                            "the per-example losses: a penalty in it must stand in each of them too")

@@ -177,6 +177,11 @@ class Network(Problem):
             self.losses.check(what, outputs, targets)
         return inputs, targets
 
+    def agree(self, theta: Float[Tensor, " d"] | None = None) -> None:
+        self._agrees = self._agrees or self._drawn  # the loss is the mean of these very examples then
+        if not self._drawn:
+            super().agree(theta)
+
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         return self._means(theta, self.inputs, self.targets, self.losses)
 

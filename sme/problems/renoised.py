@@ -20,7 +20,7 @@ class Renoised(Problem):
         self.problem = problem
         super().__init__(problem._loss, problem.dim, noise, problem.name)
         self.start, self.kinks = problem.start, problem.kinks
-        self.backward, self.lack = problem.backward, problem.lack
+        self.backward, self.lack, self._agrees = problem.backward, problem.lack, problem._agrees
 
     def loss(self, theta: Paths) -> Tensor:
         return self.problem.loss(theta)
