@@ -98,6 +98,8 @@ class Network(Problem):
         for a module, data or loss that do not fit.
     """
 
+    numerics = ("network",)
+
     def __init__(self, module: nn.Module, data: Sequence[Tensor], loss: str | Losses = "cross_entropy", batch_size: int = 32,
                  sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
                  noise: GradientLaw | None = None, test: Sequence[Tensor] | None = None, name: str = "network") -> None:
