@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 BASE = 2
 """the number at which the parts were told apart"""
-HISTORY: dict[str, dict[int, str]] = {
+NUMERICS: dict[str, dict[int, str]] = {
     "core": {  # equations in closed form, schemes, random streams, estimates
         1: "the first: streams of numpy's generator (torch's on a GPU), one extrapolation from two levels",
         2: "counter-based streams, second-order control variates, two extrapolations from three levels",
     },
     "minibatch": {2: "as the whole was"},  # draws and moments of real minibatches
     "network": {2: "as the whole was"},  # losses of modules and their derivatives
+    "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
     "derived": {2: "as the whole was"},  # equations that are expanded from the update rule
 }
 """of each part its numbers, and why each was raised"""
@@ -22,13 +23,13 @@ HISTORY: dict[str, dict[int, str]] = {
 
 def current(part: str) -> int:
     """A part's number."""
-    return max(HISTORY[part])
+    return max(NUMERICS[part])
 
 
 def used(*owners: object) -> tuple[str, ...]:
     """The parts that these come from (each says so by `numerics`), `core` first, in the table's order."""
     parts = {"core", *(part for each in owners for part in getattr(each, "numerics", ()))}
-    return tuple(part for part in HISTORY if part in parts)
+    return tuple(part for part in NUMERICS if part in parts)
 
 
 def written(parts: Iterable[str]) -> int | dict[str, int]:

@@ -7,9 +7,12 @@ from typing import Any
 
 from sme.errors import SMEError
 from sme.files import write_text
-from sme.numerics import HISTORY, said, written
+from sme.numerics import NUMERICS, said, written
 
 FILE = "spec.json"
+WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
+         "distribution": ('"distribution"',)}
+"""in the description of a problem that uses a part"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Outline:
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
     lack: str = ""
     """that no order is claimed of a model and why; empty if order 1 is"""
-    parts: tuple[str, ...] = tuple(HISTORY)
+    parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code that its numbers come from (`sme.numerics`)"""
 
     @property
@@ -62,7 +65,7 @@ class Outline:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("lack", "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
             fields["lack"] = str(data.get("lack", ""))
-            fields["parts"] = tuple(map(str, data.get("parts", HISTORY)))  # none were written at first
+            fields["parts"] = tuple(map(str, data.get("parts", _parts(data))))
             found = cls(**fields)
             current = found.numerics
         except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -79,3 +82,9 @@ class Outline:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         found = data.get("recipe")
         return found if isinstance(found, dict) else None
+
+
+def _parts(data: dict[str, Any]) -> tuple[str, ...]:
+    """Those that a study may use that was written before they were told apart."""
+    said = json.dumps(data["specification"]["problem"])
+    return tuple(part for part in NUMERICS if part not in WORDS or any(word in said for word in WORDS[part]))

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from sme.numerics import HISTORY, said, written
+from sme.numerics import NUMERICS, said, written
 from sme.outline import Outline
 from sme.points import Point
 from sme.version import UNKNOWN
@@ -23,7 +23,7 @@ class Provenance:
     study: str
     versions: tuple[str, ...]
     seeds: tuple[int, ...]
-    parts: tuple[str, ...] = tuple(HISTORY)
+    parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code, whose numbers are named"""
 
     @classmethod

@@ -10,7 +10,7 @@ import torch
 import sme
 from sme import identity, numerics, recipe
 from sme.equations.models import OWN
-from sme.outline import Outline
+from sme.outline import Outline, _parts
 from sme.problems import network
 from sme.specification import Specification
 from tests.committed import results
@@ -58,24 +58,26 @@ def test_every_committed_study_keeps_its_name(committed):
         assert "sme.optimizers." not in json.dumps(data["recipe"]), "by its public name, sme.Adam"
 
 
-def test_names_hold_the_number_two_alone_until_a_part_is_raised():
-    assert numerics.written(numerics.HISTORY) == 2
-    assert identity.digest({}, numerics.HISTORY) == hashlib.sha256(b'{"numerics": 2}').hexdigest()[:8]
+def test_names_hold_the_number_two_and_beside_it_what_has_been_raised(monkeypatch):
+    assert identity.digest({}, ["core"]) == hashlib.sha256(b'{"numerics": 2}').hexdigest()[:8]
+    monkeypatch.setitem(numerics.NUMERICS, "network", {2: "before", 3: "then", 4: "now"})
+    assert numerics.written(["core", "network"]) == {"all": 2, "network": 4}
+    assert numerics.written(["core", "minibatch"]) == 2
 
 
 @pytest.mark.parametrize("part", ["core", "minibatch", "network", "derived"])
 def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     before = {what: make().name for what, make in STUDIES.items()}
-    monkeypatch.setitem(numerics.HISTORY, part, {**numerics.HISTORY[part], 3: "for this test"})
+    monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], 3: "for this test"})
     changed = {what for what, make in STUDIES.items() if make().name != before[what]}
     assert changed == {what for what in STUDIES if part == "core" or part in USES[what]}
 
 
 def test_every_number_has_its_reason():
-    for history in numerics.HISTORY.values():
+    for history in numerics.NUMERICS.values():
         assert list(history) == list(range(min(history), max(history) + 1))
         assert all(isinstance(reason, str) and len(reason) > 5 for reason in history.values())
-    assert max(numerics.HISTORY["core"]) >= numerics.BASE
+    assert max(numerics.NUMERICS["core"]) >= numerics.BASE
 
 
 def test_what_the_numbers_are_is_said():
@@ -87,7 +89,7 @@ def test_a_folder_of_raised_numerics_is_refused_by_the_studies_that_use_it(tmp_p
         made = make()
         (tmp_path / name).mkdir()
         made.outline().write(tmp_path / name, made.describe(), made.recipe())
-    monkeypatch.setitem(numerics.HISTORY, "minibatch", {2: "before", 3: "now"})
+    monkeypatch.setitem(numerics.NUMERICS, "minibatch", {2: "before", 3: "now"})
     assert Outline.read(tmp_path / "closed").numerics == 2
     with pytest.raises(sme.SMEError, match=r"numerics 2, not 2 \(minibatch 3\)"):
         Outline.read(tmp_path / "examples")
@@ -96,17 +98,27 @@ def test_a_folder_of_raised_numerics_is_refused_by_the_studies_that_use_it(tmp_p
     assert Outline.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 3}
 
 
-def test_a_folder_that_does_not_say_its_parts_may_use_any(tmp_path, monkeypatch):
-    made = specified()
+@pytest.mark.parametrize("what", STUDIES)
+def test_a_folder_from_before_the_parts_is_read_where_none_of_its_own_is_raised(what, tmp_path, monkeypatch):
+    made = STUDIES[what]()
     made.outline().write(tmp_path, made.describe(), made.recipe())
     file = tmp_path / "spec.json"
     data = json.loads(file.read_text(encoding="utf-8"))
-    del data["parts"]
+    assert set(data.pop("parts")) == {"core", *USES[what]}
     file.write_text(json.dumps(data), encoding="utf-8")
-    assert Outline.read(tmp_path).study == made.name
-    monkeypatch.setitem(numerics.HISTORY, "network", {2: "before", 3: "now"})
-    with pytest.raises(sme.SMEError, match="Run its command again"):
-        Outline.read(tmp_path)
+    monkeypatch.setitem(numerics.NUMERICS, "network", {2: "before", 3: "now"})
+    if "network" in USES[what]:
+        with pytest.raises(sme.SMEError, match="Run its command again"):
+            Outline.read(tmp_path)
+    else:
+        assert Outline.read(tmp_path).study == made.name
+    assert {"core", *USES[what]} <= set(_parts(data))
+
+
+def test_words_tell_the_parts_of_every_committed_study(committed):
+    for path in committed:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        assert set(data["parts"]) <= set(_parts(data))
 
 
 @pytest.mark.parametrize("name", [each for each in sme.__all__ if isinstance(getattr(sme, each), type)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from sme.numerics import HISTORY
+from sme.numerics import NUMERICS
 
 ROOT = Path(__file__).parent.parent
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -30,5 +30,5 @@ def test_the_changelog_begins_with_this_version_and_goes_back():
 def test_the_history_of_the_numerics_has_numbers_that_there_were():
     history = CHANGELOG.split("\n## Numerics\n")[1]
     rows = re.findall(r"^\| (\d+) \| ([\d.]+) \| \S.* \|$", history, re.M)
-    assert {int(number) for number, _ in rows} <= {number for part in HISTORY.values() for number in part}
+    assert {int(number) for number, _ in rows} <= {number for part in NUMERICS.values() for number in part}
     assert all(f"## [{version}]" in CHANGELOG for _, version in rows)
