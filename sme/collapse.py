@@ -18,6 +18,7 @@ from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import number, several, whole
 from sme.laws.minibatch import MinibatchNoise, minibatches
+from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
@@ -149,7 +150,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), [vars(each) for each in given], theta, factors,
-                                                            list(rules), points, runs, seed])})
+                                                            list(rules), points, runs, seed])}, used(problem, law))
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}

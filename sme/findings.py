@@ -50,7 +50,7 @@ class Findings:
         """Take the points that are in the folder now."""
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.name))
+            self.points = list(files.read(self.folder / "points", self.name, self.outline.numerics))
             self.asked = requests.read(self.folder)
             self.predicted = predicted.read(self.folder)
         self.forget()

@@ -4,16 +4,20 @@ import functools
 import hashlib
 import inspect
 import json
+import sys
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
+from sme import numerics
 from sme.errors import SMEError
 
-NUMERICS = 2
-"""Raised in the commit that changes an equation, a scheme or a random stream."""
+PACKAGE = "sme"
+KEPT = {f"{PACKAGE}.{name}": f"{PACKAGE}.problems.network.{name}" for name in ("_entropy", "_squared")}
+"""private names that studies were named by, as they were then"""
 
 
 def fingerprint(value: Any) -> Any:
@@ -65,7 +69,17 @@ def _describe(value: Any, seen: tuple[int, ...]) -> Any:
 
 
 def _name(value: Any) -> str:
-    return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+    """`module.name`; of the package's own by the public name, `sme.Adam`, wherever its file is."""
+    module, name = getattr(value, "__module__", None) or "", value.__qualname__
+    own = f"{PACKAGE}.{name}"
+    if module.partition(".")[0] != PACKAGE:
+        return f"{module}.{name}"
+    return own if public(value) else KEPT.get(own, f"{module}.{name}")
+
+
+def public(value: Any) -> bool:
+    """Whether `sme.<name>` is this very class or function."""
+    return getattr(sys.modules[PACKAGE], value.__qualname__, None) is value
 
 
 def _array(array: np.ndarray) -> Any:
@@ -127,7 +141,7 @@ def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def digest(specification: dict[str, Any]) -> str:
-    """Eight hexadecimal digits of the specification and `NUMERICS`."""
-    text = json.dumps({**specification, "numerics": NUMERICS}, sort_keys=True)
+def digest(specification: dict[str, Any], parts: Iterable[str]) -> str:
+    """Eight hexadecimal digits of the specification and of the numbers of the `parts` that it uses (`sme.numerics`)."""
+    text = json.dumps({**specification, "numerics": numerics.written(parts)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from sme.identity import NUMERICS
+from sme.numerics import NUMERICS, said, written
 from sme.simulate import library
 from sme.version import version
 
@@ -83,7 +83,7 @@ def _said(ask: Callable[[], str], instead: str) -> str:
 def table() -> list[tuple[str, str]]:
     """What and its value, a row each; never raises."""
     return [
-        ("sme", _said(version, "unknown")), ("numerics", str(NUMERICS)), ("python", sys.version.split()[0]),
+        ("sme", _said(version, "unknown")), ("numerics", said(written(NUMERICS))), ("python", sys.version.split()[0]),
         ("platform", platform.platform()), ("processor", _said(cpu, "unknown")), ("cores", _said(cores, "unknown")),
         *((name, _said(lambda name=name: _package(name), "unknown")) for name in PACKAGES),  # type: ignore[misc]
         ("CUDA", _said(devices, "none")), ("C compiler", _said(compiler, "none")), ("compiled code", _said(cache, "nowhere")),

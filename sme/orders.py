@@ -14,7 +14,7 @@ from sme import style
 from sme.catalogue import EQUATIONS
 from sme.check import LEFT_OUT
 from sme.files import replacing, write_text
-from sme.identity import NUMERICS
+from sme.numerics import NUMERICS, said, written
 from sme.version import version
 
 COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
@@ -97,7 +97,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 def made() -> str:
     """The code that proved them; there are no random numbers in it."""
-    return f"sme {version()}, numerics {NUMERICS}"
+    return f"sme {version()}, numerics {said(written(NUMERICS))}"
 
 
 def _order(order: float) -> str:

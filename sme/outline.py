@@ -7,9 +7,12 @@ from typing import Any
 
 from sme.errors import SMEError
 from sme.files import write_text
-from sme.identity import NUMERICS
+from sme.numerics import NUMERICS, said, written
 
 FILE = "spec.json"
+WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
+         "distribution": ('"distribution"',)}
+"""in the description of a problem that uses a part"""
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,17 @@ class Outline:
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
     lack: str = ""
     """that no order is claimed of a model and why; empty if order 1 is"""
+    parts: tuple[str, ...] = tuple(NUMERICS)
+    """of the code that its numbers come from (`sme.numerics`)"""
+
+    @property
+    def numerics(self) -> int | dict[str, int]:
+        """The numbers of these parts."""
+        return written(self.parts)
 
     def write(self, folder: Path, specification: dict[str, Any], recipe: dict[str, Any]) -> None:
         """Write `spec.json` with the specification in words, and what it can be made from again."""
-        data = {"numerics": NUMERICS, **self._said(), "specification": specification, "recipe": recipe}
+        data = {"numerics": self.numerics, **self._said(), "specification": specification, "recipe": recipe}
         write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     def _said(self) -> dict[str, Any]:
@@ -52,16 +62,19 @@ class Outline:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             numerics = data["numerics"]
-            fields = {name: data[name] for name in cls.__dataclass_fields__ if name != "lack"}
+            fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("lack", "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
             fields["lack"] = str(data.get("lack", ""))
+            fields["parts"] = tuple(map(str, data.get("parts", _parts(data))))
+            found = cls(**fields)
+            current = found.numerics
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise SMEError(f"{path} is not a whole specification ({type(fault).__name__}): "
                            "run its study's command again to have it written again; the points beside it are kept") from fault
-        if numerics != NUMERICS:
-            raise SMEError(f"{path} is of numerics {numerics}, not {NUMERICS}: its points cannot be read any more. Run its "
-                           "command again for a study beside it, or install the version of sme that its tables name")
-        return cls(**fields)
+        if numerics != current:
+            raise SMEError(f"{path} is of numerics {said(numerics)}, not {said(current)}: its points cannot be read any more. "
+                           "Run its command again for a study beside it, or install the version of sme that its tables name")
+        return found
 
     @staticmethod
     def recipe(folder: Path) -> dict[str, Any] | None:
@@ -69,3 +82,9 @@ class Outline:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         found = data.get("recipe")
         return found if isinstance(found, dict) else None
+
+
+def _parts(data: dict[str, Any]) -> tuple[str, ...]:
+    """Those that a study may use that was written before they were told apart."""
+    said = json.dumps(data["specification"]["problem"])
+    return tuple(part for part in NUMERICS if part not in WORDS or any(word in said for word in WORDS[part]))

@@ -20,6 +20,7 @@ from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import number, several, whole
+from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.patterns import PATTERNS, ab, classify, predicted
@@ -149,7 +150,8 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
         "tail": tail, "large": large, "ratio": ratio, "floor": floor, "window": window}.items()}
     classify(np.ones((steps, 1)), **rules)  # refuses wrong ones now, before any run
     every = [max(1, steps // looks), max(1, steps // (SHARP * looks))]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), theta, eta, eps, places, pairs, steps, every])})
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), theta, eta, eps, places, pairs, steps, every])},
+                                       used(problem, problem.noise))
     place = effort.folder(results) / "phases" / name if results is not None else None
     size = max(1, HELD // problem.dim)
     chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)

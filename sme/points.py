@@ -16,11 +16,14 @@ import torchsde
 
 from sme.errors import SMEError
 from sme.files import half_written, write_text
-from sme.identity import NUMERICS
 from sme.moments import Moments
+from sme.numerics import BASE, said
 from sme.paired import BLOCKS, Block, run_shard
 from sme.setup import Setup
 from sme.version import version
+
+Numerics = int | dict[str, int]
+"""as `sme.numerics.written` has it"""
 
 
 class Key(NamedTuple):
@@ -47,9 +50,10 @@ class Point:
     physical: dict[str, Any]
     """the hyperparameters in the terms of torch.optim"""
     provenance: dict[str, Any]
+    numerics: Numerics = BASE
 
     @classmethod
-    def compute(cls, setup: Setup, key: Key, study: str) -> "Point":
+    def compute(cls, setup: Setup, key: Key, study: str, numerics: Numerics = BASE) -> "Point":
         """Run the shard."""
         began = time.perf_counter()
         blocks = run_shard(setup, key.seed, key.shard)
@@ -58,7 +62,7 @@ class Point:
         tau, regime = setup.tau, setup.regime
         physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
-                                        "seconds": round(time.perf_counter() - began, 3)})
+                                        "seconds": round(time.perf_counter() - began, 3)}, numerics)
 
     @property
     def paths(self) -> int:
@@ -67,13 +71,13 @@ class Point:
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
-        data = {"study": self.study, "numerics": NUMERICS, **self.key._asdict(), "paths": self.paths,
+        data = {"study": self.study, "numerics": self.numerics, **self.key._asdict(), "paths": self.paths,
                 "blocks": [{"diverged": block.diverged, "floored": block.floored, **block.moments.to_json()}
                            for block in self.blocks], "physical": self.physical, **self.provenance}
         write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
 
     @classmethod
-    def load(cls, path: Path, study: str) -> "Point":
+    def load(cls, path: Path, study: str, numerics: Numerics = BASE) -> "Point":
         """Read a point of this study.
 
         Raises
@@ -95,10 +99,10 @@ class Point:
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
             raise SMEError(f"{path} is not a whole point ({type(fault).__name__}: {fault}): "
                            "delete it to have it computed again") from fault
-        if found != (study, NUMERICS, path.name):
-            raise SMEError(f"{path} belongs to {found[0]} (numerics {found[1]}, {found[2]}), "
-                           f"not to {study} (numerics {NUMERICS}): move it away")
-        return cls(key, study, blocks, provenance.pop("physical"), provenance)
+        if found != (study, numerics, path.name):
+            raise SMEError(f"{path} belongs to {found[0]} (numerics {said(found[1])}, {found[2]}), "
+                           f"not to {study} (numerics {said(numerics)}): move it away")
+        return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics)
 
 
 def _sha(data: dict[str, Any]) -> str:
@@ -106,7 +110,7 @@ def _sha(data: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
 
 
-def read(folder: Path, study: str) -> Iterator[Point]:
+def read(folder: Path, study: str, numerics: Numerics = BASE) -> Iterator[Point]:
     """All whole points in the folder, in a fixed order; what is damaged or half-written is named in a warning and left out."""
     for path in half_written(folder):
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "
@@ -114,7 +118,7 @@ def read(folder: Path, study: str) -> Iterator[Point]:
     widths: dict[tuple[int, int], tuple[int, Path]] = {}
     for path in sorted(folder.glob("order*.json")):
         try:
-            point = Point.load(path, study)
+            point = Point.load(path, study, numerics)
             width, first = widths.setdefault(point.key[:2], (len(point.blocks[0].moments.mean), path))
             if width != len(point.blocks[0].moments.mean):
                 raise SMEError(f"{path} holds other variables than {first.name}, so they cannot be merged: "

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from sme.identity import NUMERICS
+from sme.numerics import NUMERICS, said, written
 from sme.outline import Outline
 from sme.points import Point
 from sme.version import UNKNOWN
@@ -23,13 +23,15 @@ class Provenance:
     study: str
     versions: tuple[str, ...]
     seeds: tuple[int, ...]
+    parts: tuple[str, ...] = tuple(NUMERICS)
+    """of the code, whose numbers are named"""
 
     @classmethod
     def of(cls, points: Iterable[Point], outline: Outline) -> "Provenance":
         """Every version and seed among the points."""
         made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in points]
         versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
-        return cls(outline.study, versions, seeds)
+        return cls(outline.study, versions, seeds, outline.parts)
 
     @property
     def version(self) -> str:
@@ -40,7 +42,7 @@ class Provenance:
     def code(self) -> str:
         """`sme 0.2.0+g1a2b3c4, numerics 2, seed 0`; no seed where there are no random numbers."""
         seeds = f", seed{'s' * (len(self.seeds) > 1)} {ranges(self.seeds)}" if self.seeds else ""
-        return f"sme {self.version}, numerics {NUMERICS}{seeds}"
+        return f"sme {self.version}, numerics {said(written(self.parts))}{seeds}"
 
     @property
     def columns(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 from sme.laws.components import ComponentNoise
+from sme.laws.distribution import DistributionNoise
 from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 
@@ -49,6 +50,13 @@ def rules(law: GradientLaw) -> Iterator[Rule]:
             if len(points) ** law.motions > MOST_NODES:
                 return
             yield _product([points.numpy()] * law.motions, [weights.numpy()] * law.motions)
+        return
+    if isinstance(law, DistributionNoise) and law.rule(0) is not None:
+        for level in range(LEVELS):
+            points, weights = law.rule(level)  # type: ignore[misc]
+            if len(points) ** law.motions > MOST_NODES:
+                return
+            yield _product([each.numpy() for each in points.unbind(-1)], [each.numpy() for each in weights.unbind(-1)])
         return
     if law.motions <= 2:
         for count in (8, 16, 32, 64):

@@ -2,17 +2,21 @@
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from sme.errors import SMEError
+from sme.identity import PACKAGE, public
 
 TARGET = "_target_"
 
 
 def path(part: Any) -> str | None:
-    """`module.name` of a class or function that can be imported; None for one that cannot."""
+    """`module.name` of a class or function that can be imported (`sme.Adam` of a public class); None for one that cannot."""
+    if isinstance(part, type) and public(part):
+        return f"{PACKAGE}.{part.__qualname__}"
     module, name = getattr(part, "__module__", None), getattr(part, "__qualname__", "<locals>")
     if not module or module == "__main__" or "<" in name:
         return None
@@ -23,7 +27,7 @@ def path(part: Any) -> str | None:
 
 
 def located(dotted: str) -> Any:
-    """What a dotted path names.
+    """What a dotted path names; a public name of the package that has moved is found where it is.
 
     Raises
     ------
@@ -43,6 +47,8 @@ def located(dotted: str) -> Any:
             raise SMEError(f"{dotted} cannot be imported: {type(fault).__name__}: {fault}") from fault
         for name in parts[cut:]:
             if not hasattr(found, name):
+                if parts[0] == PACKAGE and hasattr(sys.modules[PACKAGE], parts[-1]):
+                    return getattr(sys.modules[PACKAGE], parts[-1])
                 raise SMEError(f"{module} has no {'.'.join(parts[cut:])}: give the dotted path of something that it has")
             found = getattr(found, name)
         return found

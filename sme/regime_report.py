@@ -16,6 +16,7 @@ from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import whole
+from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC
@@ -147,7 +148,8 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                        f"{type(problem).__name__} and {type(given).__name__}")
     steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    name = f"{given.optimizer}-{problem.name}-{digest({'of': fingerprint([problem.describe(), vars(given), theta, compared])})}"
+    of = {"of": fingerprint([problem.describe(), vars(given), theta, compared])}
+    name = f"{given.optimizer}-{problem.name}-{digest(of, used(problem, problem.noise))}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})

@@ -12,6 +12,7 @@ from sme.asked import Asked
 from sme.backend import ready
 from sme.effort import MOST_SHARDS
 from sme.job import Job
+from sme.outline import Outline
 from sme.points import Key, Point
 from sme.processes import spread
 from sme.setup import Setup
@@ -51,7 +52,7 @@ class Runner:
         if len(missing) < len(keys):
             print(f"{len(keys) - len(missing)} of {len(keys)} points found")
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
-        tasks = [(setups[key[:2]], key, self.outline.study, self.folder) for key in missing]
+        tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:
             for point in self._compute(tasks):
@@ -80,7 +81,7 @@ class Runner:
         if self.folder is not None:
             asked.save(self.folder)
 
-    def _compute(self, tasks: list[tuple[Setup, Key, str, Path | None]]) -> Iterator[Point]:
+    def _compute(self, tasks: list[tuple[Setup, Key, Outline, Path | None]]) -> Iterator[Point]:
         processes = self.effort.processes
         size = len(tasks) if math.isinf(self.deadline) else processes
         while tasks:
@@ -91,9 +92,9 @@ class Runner:
             yield from spread(_computed, now, processes, ordered=False)
 
 
-def _computed(setup: Setup, key: Key, study: str, folder: Path | None) -> Point:
+def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:
     """The point, kept at once by the process that computed it: a parent that dies loses nothing."""
-    point = Point.compute(setup, key, study)
+    point = Point.compute(setup, key, outline.study, outline.numerics)
     if folder is not None:
         point.save(folder / "points")
     return point

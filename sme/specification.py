@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sme import identity, recipe
+from sme import identity, numerics, recipe
 from sme.equations.models import OWN, Model, model
-from sme.equations.registry import obstruction
+from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError
 from sme.inputs import number, several, short
 from sme.observables import available, default, is_coordinate, select
@@ -70,9 +70,9 @@ class Specification:
         if not problem.noise.independent_steps:
             warnings.warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
                           "ones without replacement: no order is claimed", stacklevel=3)
-        place, chosen = regime(regime_name), model(model_name)
-        chosen.check(optimizer, place)
-        described = chosen.described(optimizer)
+        place, named = regime(regime_name), model(model_name)
+        named.check(optimizer, place)
+        described = named.described(optimizer)
         if observables is None:
             observables = default(problem, optimizer, described)
         elif isinstance(observables, Mapping):
@@ -90,7 +90,7 @@ class Specification:
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
                            "the horizon alone, or choose a longer horizon")
         functions: Any = dict(observables)
-        return cls(problem, optimizer, place, chosen.motion(brownian), horizon, checked, marks, functions, chosen)
+        return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, functions, named)
 
     def orders(self, given: Any, every: bool = False) -> list[int]:
         """The orders asked for, without repeats; by default the model's highest, or every one.
@@ -148,7 +148,7 @@ class Specification:
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
-                       self.times, tuple(self.observables), "" if lack else way, lack)
+                       self.times, tuple(self.observables), "" if lack else way, lack, self.parts)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -209,6 +209,13 @@ class Specification:
         return name if self._built_in(name) else identity.fingerprint(self.observables[name])
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Of the code, those that its numbers come from, at any order (`sme.numerics`)."""
+        kind = self.model.check(self.optimizer, self.regime)
+        kinds = [kind] if kind else [chosen(self.problem, self.optimizer, self.regime, order) for order in self.model.orders]
+        return numerics.used(self.problem, self.problem.noise, *kinds)
+
+    @property
     def _other(self) -> dict[str, str]:
         """The model's name, if it is not the one that is derived here, whose studies keep their names."""
         return {} if self.model.name == OWN else {"model": self.model.name}
@@ -223,8 +230,8 @@ class Specification:
     @property
     def name(self) -> str:
         """`<optimizer>-<regime>-<problem>-<brownian or model>-<8 hex>`, the study's folder."""
-        parts = (self.optimizer.name, self.regime.name, self.problem.name, self.equation, identity.digest(self.describe()))
-        return "-".join(parts)
+        digest = identity.digest(self.describe(), self.parts)
+        return "-".join((self.optimizer.name, self.regime.name, self.problem.name, self.equation, digest))
 
 
 def _whole(ratio: float) -> int | None:

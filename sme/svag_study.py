@@ -18,6 +18,7 @@ from sme.inputs import several, whole
 from sme.laws.minibatch import minibatches
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
+from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
@@ -124,7 +125,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
-        problem.describe(), vars(given), theta, ells, observables, paths, seed])})
+        problem.describe(), vars(given), theta, ells, observables, paths, seed])}, used(problem, law))
     study_made = SVAGStudy(name, given, seed, table, effort.folder(results) / "svag" / name if results is not None else None)
     study_made.save()
     return study_made

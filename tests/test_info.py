@@ -7,7 +7,7 @@ import sys
 import torch
 
 from sme import info
-from sme.identity import NUMERICS
+from sme.numerics import NUMERICS, said, written
 from sme.simulate import library
 from sme.version import version
 
@@ -20,7 +20,7 @@ def test_the_command_prints_a_line_for_each(monkeypatch, capsys):
     lines = dict(line.split("  ", 1) for line in out.splitlines())
     found = {name: value.strip() for name, value in lines.items()}
     assert found["sme"] == version()
-    assert found["numerics"] == str(NUMERICS)
+    assert found["numerics"] == said(written(NUMERICS))
     assert found["python"] == sys.version.split()[0]
     for name in info.PACKAGES:
         assert found[name] == importlib.metadata.version(name)
@@ -49,5 +49,5 @@ def test_whatever_breaks_the_other_lines_stay(monkeypatch):
         monkeypatch.setattr(module, name, broken)
     monkeypatch.setattr(importlib.metadata, "version", broken)
     rows = dict(info.table())
-    assert rows["numerics"] == str(NUMERICS)
+    assert rows["numerics"] == said(written(NUMERICS))
     assert sum("a strange machine" in value for value in rows.values()) >= 4 + len(info.PACKAGES)

@@ -49,6 +49,7 @@ class Equation(ABC):
     """
 
     small_noise: ClassVar[bool]
+    numerics: ClassVar[tuple[str, ...]] = ()
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}

@@ -20,6 +20,7 @@ class BallisticODE(Equation):
     """
 
     small_noise = True
+    numerics = ("derived",)  # of a rule without a closed form
     regime: ClassVar[Regime] = BALLISTIC
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:

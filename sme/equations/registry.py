@@ -70,13 +70,17 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
+    return chosen(problem, optimizer, regime, order)(problem, optimizer, tau, order, brownian)
+
+
+def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -> type[Equation]:
+    """The class of the equation."""
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     if closed is BallisticSignSGD and problem.noise.apart:
         closed = IndependentSignSGD
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
-    kind = closed if closed and constant else _derived(regime)
-    return kind(problem, optimizer, tau, order, brownian)
+    return closed if closed and constant else _derived(regime)
 
 
 def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "ballistic", order: int = 2,

@@ -59,6 +59,8 @@ class GradientLaw(ABC):
     moments = math.inf
     """`E |z|^p` is finite for `p` below this."""
 
+    numerics: tuple[str, ...] = ()
+    """the parts of the code that it comes from beside the core (`sme.numerics`)"""
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
 

@@ -1,34 +1,36 @@
 """Gradient noise by its distribution function."""
 
-import math
-from collections.abc import Callable
+import copy
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import quad_vec
 from torch import Tensor
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.inputs import whole
 from sme.laws.base import GradientLaw, Paths, Stream
+from sme.laws.quantiles import LARGEST, ROUNDING, Distribution, quantile, scale
+from sme.laws.tail import MOST, Side, density, nodes, side, side_by_chances
 
-LARGEST, HALVINGS = 1e12, 48
-"""no quantile is sought beyond, and how often the interval is halved: to 2e-13 of the noise, or of 1"""
-ACCURACY, PIECES = 1e-8, 60
-"""of a moment, and into how many intervals its integral is cut at most"""
-MOST = 4
-"""moments that rules may ask for"""
-Distribution = Callable[[Float[Tensor, "*paths d"]], Float[Tensor, "*paths d"]]
+ACCURACY = 1e-7
+"""of the mean, in units of `E |z|`, and of the ends of a distribution function"""
+FALL = 1e-13
+"""by which rounding may make it fall"""
+MASS = 1e-9
+"""error of `P(−∞ < z < ∞)` from which on a density is not used"""
+SKEWED = 1e-8
+"""of a third moment in units of `E |z|³`, below which it is rounding"""
+PLACES = torch.tensor([0.0, *(2.0**k for k in range(-2, 11))], dtype=torch.float64).unsqueeze(1)
+"""in scales, where a distribution function is looked at"""
 
 
 class DistributionNoise(GradientLaw):
     """Noise that is independent between parameters, given by `F(z) = P(noise ≤ z)`: so `P(ĝ < 0) = F(−∇f)`.
 
     What signSGD needs is `F` alone, `E sign(ĝ) = 1 − 2 F(−∇f)`: its equation is known for every smooth `F`. The
-    discrete run draws `F⁻¹(Φ(x))` with normal `x`. Moments, for rules that ask for them, are integrals of the
-    tails, `E zᵏ = k ∫₀^∞ z^{k−1} (1 − F(z) + (−1)ᵏ F(−z)) dz`.
+    discrete run draws `F⁻¹(Φ(x))` with normal `x`. Moments, for rules that ask for them, are integrals of the density `F'`
+    in units of the law's own scale, the median of `|z|` (`sme.laws.tail`), or of the tails where there is no density.
 
     Parameters
     ----------
@@ -44,40 +46,63 @@ class DistributionNoise(GradientLaw):
     """
 
     paired, constant, apart = False, True, True
+    numerics = ("distribution",)
 
     def __init__(self, cdf: Distribution, dim: int = 1) -> None:
         if not callable(cdf):
             raise SMEError(f"cdf must be a function from z (d,) to P(noise ≤ z), got {cdf!r}")
         self.cdf, self.motions = cdf, whole("dim", dim, 1)
         self.second_motions = self.motions
-        far = torch.tensor([-LARGEST, -1.0, 0.0, 1.0, LARGEST], dtype=torch.float64).unsqueeze(1).expand(-1, self.motions)
-        try:
-            values = cdf(far)
-        except Exception as fault:
-            raise SMEError(f"cdf fails at a float64 tensor (5, {self.motions}): {fault}") from fault
-        if not isinstance(values, Tensor) or values.shape != far.shape:
-            raise SMEError(f"cdf must return a tensor of the shape that it is given, {tuple(far.shape)}")
-        ends = values[[0, -1]] - torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-        if not bool((ends.abs() < ACCURACY).all()) or not bool((values.diff(dim=0) >= 0).all()):
-            raise SMEError(f"cdf must rise from 0 to 1, got {values[:, 0].tolist()} at z = {far[:, 0].tolist()}")
+        self._check_shape()
+        self._scale = scale(cdf, self.motions)
+        self._check_rise()
+        self._ends: list[Tensor] | None = None
+        sides = self._sides()
         self._moments: list[Tensor] = []
-        while len(self._moments) < MOST and (found := self._integral(len(self._moments) + 1)) is not None:
-            self._moments.append(found)
-        self.moments = math.inf if len(self._moments) == MOST else len(self._moments) + 1.0
-        if self._moments and bool((self._moments[0].abs() > ACCURACY).any()):
+        for k in range(1, MOST + 1):
+            found = sides[0].moments[:, k] + (-1) ** k * sides[1].moments[:, k]
+            if not bool(torch.isfinite(found).all()):
+                break
+            self._moments.append(self._scale**k * found)
+        size = sides[0].moments + sides[1].moments
+        power = round(float(torch.minimum(sides[0].power, sides[1].power).min()), 2)
+        self.moments = power if len(self._moments) == MOST else min(power, len(self._moments) + 1.0)
+        if self._moments and bool((self._moments[0].abs() > ACCURACY * self._scale * size[:, 1]).any()):
             raise SMEError(f"the noise must have mean 0, got {self._moments[0].tolist()}: shift cdf by its mean")
-        self.skewed = bool(((cdf(far[3:]) + cdf(-far[3:]) - 1).abs() > ACCURACY).any())
+        if len(self._moments) >= 3:
+            self.skewed = bool((self._moments[2].abs() > SKEWED * self._scale**3 * size[:, 3]).any())
+        else:
+            z = self._scale * PLACES
+            self.skewed = bool(((cdf(z) + cdf(-z) - 1).abs() > SKEWED).any())
 
-    def _integral(self, power: int) -> Tensor | None:
-        """`E zᵏ`, one a parameter; None where the integral does not converge."""
+    def _check_shape(self) -> None:
+        at = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64).unsqueeze(1).expand(-1, self.motions)
+        try:
+            values = self.cdf(at)
+        except Exception as fault:
+            raise SMEError(f"cdf fails at a float64 tensor (3, {self.motions}): {fault}") from fault
+        if not isinstance(values, Tensor) or values.shape != at.shape:
+            raise SMEError(f"cdf must return a tensor of the shape that it is given, {tuple(at.shape)}")
 
-        def tail(z: float) -> np.ndarray:
-            at = torch.full((self.motions,), z, dtype=torch.float64)
-            return (power * z ** (power - 1) * (1 - self.cdf(at) + (-1) ** power * self.cdf(-at))).numpy()
+    def _check_rise(self) -> None:
+        places = torch.cat([PLACES, torch.full((1, 1), LARGEST, dtype=torch.float64)])
+        z = self._scale * torch.cat([-places.flip(0), places[1:]])
+        values = self.cdf(z)
+        ends = values[[0, -1]] - torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+        if not bool((ends.abs() < ACCURACY).all()) or bool((values.diff(dim=0) < -FALL).any()):
+            shown = [0, len(z) // 2 - 3, len(z) // 2, len(z) // 2 + 3, -1]
+            raise SMEError(f"cdf must rise from 0 to 1, got {values[shown, 0].tolist()} at z = {z[shown, 0].tolist()}")
 
-        value, error = quad_vec(tail, 0, math.inf, epsabs=ACCURACY / 10, epsrel=ACCURACY / 10, limit=PIECES)
-        found = np.isfinite(value).all() and error < ACCURACY * (1 + np.abs(value).max())
-        return torch.from_numpy(np.asarray(value, dtype=np.float64)) if found else None
+    def _sides(self) -> list[Side]:
+        """The upper and the lower side, in units of the scales: by the density where there is one that holds the whole law."""
+        try:
+            sides = [side(self.cdf, self._scale, sign) for sign in (1, -1)]
+        except (RuntimeError, NotImplementedError):  # no derivative
+            sides = []
+        if sides and bool(((sides[0].moments + sides[1].moments)[:, 0] - 1).abs().max() < MASS):
+            self._ends = [torch.asinh(each.end.exp()) for each in sides]
+            return sides
+        return [side_by_chances(self.cdf, self._scale, sign) for sign in (1, -1)]
 
     def _moment(self, power: int) -> Tensor:
         if power > len(self._moments):
@@ -94,13 +119,21 @@ class DistributionNoise(GradientLaw):
         return stream.normal(paths, self.motions)
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
-        """`F⁻¹(Φ(z))`, by bisection of `arsinh`."""
-        chance, width = torch.special.ndtr(z), math.asinh(LARGEST)
-        y = torch.zeros_like(z)
-        for _ in range(HALVINGS):
-            width = 0.5 * width
-            y = y + torch.where(self.cdf(torch.sinh(y)) < chance, width, -width)
-        return torch.sinh(y)
+        """`F⁻¹(Φ(z))`."""
+        return quantile(self.cdf, self._scale, torch.special.ndtr(z))
+
+    def rule(self, level: int) -> tuple[Float[Tensor, "nodes d"], Float[Tensor, "nodes d"]] | None:
+        """Draws `z` of each parameter and their weights, finer with each level; None without a density."""
+        if self._ends is None:
+            return None
+        parts = []
+        for sign, end in zip((1, -1), self._ends, strict=True):
+            u, shares = nodes(2 ** (level + 2), end)
+            x = sign * self._scale * torch.sinh(u)
+            weight = self._scale * torch.cosh(u) * density(self.cdf, x) * shares
+            parts.append((torch.special.ndtri(self.cdf(x).clamp(ROUNDING, 1 - ROUNDING)), weight))
+        z, weights = (torch.cat(each) for each in zip(*parts, strict=True))
+        return z, weights / weights.sum(0)
 
     def sign_mean(self, theta: Paths, g: Paths) -> Paths:
         """`1 − 2 F(−g)`."""
@@ -131,3 +164,8 @@ class DistributionNoise(GradientLaw):
 
     def describe(self) -> dict[str, object]:
         return {"law": "distribution", "cdf": fingerprint(self.cdf), "dim": self.motions}
+
+    def to(self, device: torch.device) -> "DistributionNoise":
+        moved = copy.copy(self)
+        moved._scale, moved._moments = self._scale.to(device), [each.to(device) for each in self._moments]
+        return moved

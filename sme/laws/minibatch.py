@@ -60,6 +60,7 @@ class MinibatchNoise(GradientLaw):
     paired = False
     constant = False
     bilinear = True
+    numerics = ("minibatch",)
 
     def __init__(self, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
                  batch_size: int = 1, examples: Examples | None = None, sampling: str = "with_replacement",

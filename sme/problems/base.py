@@ -56,6 +56,8 @@ class Problem:
     """fields `(d,)` that a run starts from where none are given"""
     kinks: tuple[str, ...] = ()
     """what keeps the loss from being smooth, in words"""
+    numerics: tuple[str, ...] = ()
+    """the parts of the code that it comes from beside the core (`sme.numerics`)"""
     recipe: dict[str, Any] | None = None
     """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
     backward = False

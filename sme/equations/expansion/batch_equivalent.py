@@ -36,6 +36,7 @@ class DerivedBatchEquivalent(Equation):
     """
 
     small_noise = False
+    numerics = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.expansion = Step.of(optimizer, problem.dim)

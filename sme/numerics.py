@@ -1,0 +1,46 @@
+"""Which state of the code made a study's numbers, part by part.
+
+A part is raised, with a reason, in the commit that changes what it computes. A study is named by the numbers of the parts that
+it uses, so that a change of one part leaves the names of all studies without it.
+"""
+
+from collections.abc import Iterable
+
+BASE = 2
+"""the number at which the parts were told apart"""
+NUMERICS: dict[str, dict[int, str]] = {
+    "core": {  # equations in closed form, schemes, random streams, estimates
+        1: "the first: streams of numpy's generator (torch's on a GPU), one extrapolation from two levels",
+        2: "counter-based streams, second-order control variates, two extrapolations from three levels",
+    },
+    "minibatch": {2: "as the whole was"},  # draws and moments of real minibatches
+    "network": {2: "as the whole was"},  # losses of modules and their derivatives
+    "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
+    "derived": {2: "as the whole was"},  # equations that are expanded from the update rule
+}
+"""of each part its numbers, and why each was raised"""
+
+
+def current(part: str) -> int:
+    """A part's number."""
+    return max(NUMERICS[part])
+
+
+def used(*owners: object) -> tuple[str, ...]:
+    """The parts that these come from (each says so by `numerics`), `core` first, in the table's order."""
+    parts = {"core", *(part for each in owners for part in getattr(each, "numerics", ()))}
+    return tuple(part for part in NUMERICS if part in parts)
+
+
+def written(parts: Iterable[str]) -> int | dict[str, int]:
+    """As names and files hold it: `2`, and beside it only the parts that stand above: `{"all": 2, "minibatch": 3}`."""
+    above = {part: current(part) for part in parts if current(part) > BASE}
+    return {"all": BASE, **above} if above else BASE
+
+
+def said(numerics: int | dict[str, int]) -> str:
+    """`2`, or `2 (minibatch 3)`."""
+    if not isinstance(numerics, dict):
+        return str(numerics)
+    above = ", ".join(f"{part} {number}" for part, number in numerics.items() if part != "all")
+    return f"{numerics['all']} ({above})"
