@@ -18,13 +18,14 @@ from tabulate import tabulate
 
 from sme import pilot, predicted, stability
 from sme.backend import ready
+from sme.block import Block
 from sme.effort import SHARD_PATHS
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
 from sme.job import Job
 from sme.measure import parts, weak_error
 from sme.optimizers.base import Optimizer
-from sme.paired import BLOCKS, Block
+from sme.paired import BLOCKS
 from sme.points import Key, Point
 from sme.problems.base import Problem
 from sme.setup import Setup
