@@ -80,7 +80,7 @@ class Plan:
         least = "at least " if self.at_least else ""
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
-                     + (", for one shard each: the tolerance may ask for more" if self.at_least else ""))
+                     + (", for one shard each and one to decide by: the tolerance may ask for more" if self.at_least else ""))
         return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torchsde
 
+from sme import trials
 from sme.block import Block
 from sme.errors import SMEError
 from sme.files import half_written, write_text
@@ -30,6 +31,11 @@ class Key(NamedTuple):
     steps: int
     seed: int
     shard: int
+
+    @property
+    def trial(self) -> bool:
+        """Whether it only decides how many others a tolerance takes, and is in no table."""
+        return self.shard >= trials.FIRST
 
     @property
     def file(self) -> str:

@@ -91,9 +91,14 @@ def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
 
 
 def loose(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
-    """The rows whose standard error is above this share of the error; `max`, which has half of the paths, is not judged."""
-    within = table["stderr"] <= tolerance * table["error"].abs()  # a number that is none is not
-    return table[~within & (table["at"] != MAX)]
+    """The rows whose standard error is above this share of the error."""
+    table = judged(table)
+    return table[~(table["stderr"] <= tolerance * table["error"].abs())]  # a number that is none is not within
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a tolerance is for: not `max`, which has half of the paths, nor those of which nothing can be decided."""
+    return table[(table["at"] != MAX) & (table["doubt"] == "")]
 
 
 def _sign(values: pd.Series) -> np.ndarray:
