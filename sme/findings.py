@@ -62,7 +62,7 @@ class Findings:
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        return tables.errors(self.points, self.outline)
+        return tables.errors([point for point in self.points if not point.key.trial], self.outline)
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -84,7 +84,11 @@ class Findings:
     @property
     def missing(self) -> list[Key]:
         """The points that were asked for and are not there."""
-        return self.asked.missing(point.key for point in self.points)
+        return self.asked.missing(self._keys)
+
+    @property
+    def _keys(self) -> list[Key]:
+        return [point.key for point in self.points]
 
     @property
     def remark(self) -> str:
@@ -96,8 +100,8 @@ class Findings:
                          "run the same command again to have them computed.")
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
-            parts.append(f"Not every standard error is within the tolerance {limit:g}.")
-        if len(self.outline.times) > 1 and len({point.key.shard % 2 for point in self.points}) < 2:
+            parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
+        if len(self.outline.times) > 1 and len({key.shard % 2 for key in self._keys if not key.trial}) < 2:
             parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
         return " ".join(parts)
 

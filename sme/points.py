@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import torchsde
 
+from sme import trials
+from sme.block import Block
 from sme.errors import SMEError
 from sme.files import half_written, write_text
 from sme.identity import NUMERICS
-from sme.moments import Moments
-from sme.paired import BLOCKS, Block, run_shard
+from sme.paired import BLOCKS, run_shard
 from sme.setup import Setup
 from sme.version import version
 
@@ -30,6 +31,11 @@ class Key(NamedTuple):
     steps: int
     seed: int
     shard: int
+
+    @property
+    def trial(self) -> bool:
+        """Whether it only decides how many others a tolerance takes, and is in no table."""
+        return self.shard >= trials.FIRST
 
     @property
     def file(self) -> str:
@@ -63,13 +69,12 @@ class Point:
     @property
     def paths(self) -> int:
         """Discrete paths, and paths of the equation."""
-        return sum(2 * block.moments.count + block.diverged for block in self.blocks)
+        return sum(block.paths for block in self.blocks)
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
         data = {"study": self.study, "numerics": NUMERICS, **self.key._asdict(), "paths": self.paths,
-                "blocks": [{"diverged": block.diverged, "floored": block.floored, **block.moments.to_json()}
-                           for block in self.blocks], "physical": self.physical, **self.provenance}
+                "blocks": [block.to_json() for block in self.blocks], "physical": self.physical, **self.provenance}
         write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
 
     @classmethod
@@ -86,7 +91,7 @@ class Point:
             if data.pop("sha256") != _sha(data):
                 raise ValueError("its numbers are not those that were written")
             key = Key(*(int(data[name]) for name in Key._fields))
-            blocks = [Block(Moments.from_json(block), block["diverged"], block["floored"]) for block in data["blocks"]]
+            blocks = [Block.from_json(block) for block in data["blocks"]]
             widths = {len(block.moments.mean) for block in blocks}
             if len(blocks) != BLOCKS or len(widths) != 1:
                 raise ValueError("blocks that do not fit together")

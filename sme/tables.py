@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from sme.crossfit import estimate
 from sme.equations.registry import SKEWNESS
-from sme.moments import Moments
+from sme.estimates import estimates
 from sme.outline import Outline
 from sme.paired import BLOCKS
 from sme.points import Point
@@ -31,8 +30,8 @@ SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1",
           "points", "verdict", "note"]
 YARDSTICK = ["order1_error", "order1_stderr"]
 """columns beside `ERRORS` with the order-1 equation's error on the same discrete run"""
-HIDDEN = [*YARDSTICK, "sign"]
-"""all columns beside `ERRORS`; `sign` times the error is what is fitted"""
+HIDDEN = [*YARDSTICK, "sign", "doubt"]
+"""all columns beside `ERRORS`; `sign` times the error is what is fitted; `doubt` says why nothing can be decided, if so"""
 MAX = "max"
 """`at` of the rows with the largest |error| over the checkpoints"""
 TOLERATED = 0.01
@@ -68,16 +67,12 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
 
 def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with what these points say of them."""
-    folds = [Moments.merged(point.blocks[i].moments for point in members) for i in range(BLOCKS)]
-    kinds = 2 if order == 1 else 3
-    mean, stderr = (part.reshape(kinds, -1) for part in estimate(folds, kinds * len(rows)))
-    reference = 2 if order == 2 else 0
-    paths = sum(point.paths for point in members)
+    folds = [[point.blocks[i] for point in members] for i in range(BLOCKS)]
+    found, reference = estimates(folds, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
     return rows.assign(
-        error=mean[0], stderr=stderr[0], integrator_bias=mean[1], paths=paths,
-        diverged=sum(block.diverged for point in members for block in point.blocks) / paths,
-        floored=sum(block.floored for point in members for block in point.blocks) / paths,
-        order1_error=mean[reference], order1_stderr=stderr[reference], sign=1.0)
+        error=found.mean[0], stderr=found.stderr[0], integrator_bias=found.mean[1], paths=found.paths, diverged=found.diverged,
+        floored=found.floored, order1_error=found.mean[reference], order1_stderr=found.stderr[reference], sign=1.0,
+        doubt=found.undefined)
 
 
 def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
@@ -96,9 +91,14 @@ def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
 
 
 def loose(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
-    """The rows whose standard error is above this share of the error; `max`, which has half of the paths, is not judged."""
-    within = table["stderr"] <= tolerance * table["error"].abs()  # a number that is none is not
-    return table[~within & (table["at"] != MAX)]
+    """The rows whose standard error is above this share of the error."""
+    table = judged(table)
+    return table[~(table["stderr"] <= tolerance * table["error"].abs())]  # a number that is none is not within
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a tolerance is for: not `max`, which has half of the paths, nor those of which nothing can be decided."""
+    return table[(table["at"] != MAX) & (table["doubt"] == "")]
 
 
 def _sign(values: pd.Series) -> np.ndarray:
@@ -150,9 +150,10 @@ def _fits(tau: np.ndarray, error: np.ndarray, noise: np.ndarray, bias: np.ndarra
 
 
 def _qualified(verdict: Verdict, group: pd.DataFrame, further: list[str]) -> Verdict:
-    """The verdict with what stands against it: paths lost or on the floor, and `further` notes."""
-    notes = [verdict.note] if verdict.note else []
-    word = verdict.word
+    """The verdict with what stands against it: a doubt in its place, paths lost or on the floor, and `further` notes."""
+    doubts = [doubt for doubt in group.get("doubt", ()) if doubt]
+    word, first = ("undecided", doubts[0]) if doubts else (verdict.word, verdict.note)
+    notes = [first] if first else []
     for column, note in (("diverged", "paths diverged"), ("floored", "floor active")):
         if (group[column] > TOLERATED).any():
             word = "undecided"
