@@ -16,6 +16,7 @@ from sme.outline import Outline
 from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
+from sme.regimes import BALLISTIC
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Findings:
         `order tau observable at time error stderr integrator_bias paths diverged floored`, with
         `error = E[discrete] − E[equation]`; `at` is `end`, `t=…`, or `max` over the checkpoints (see `tables.errors`).
     slopes
-        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
+        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 c1_ode c0_low c0_high points verdict note`,
+        see `tables.slopes`.
     """
 
     outline: Outline
@@ -74,7 +76,8 @@ class Findings:
         """The orders of convergence and their verdicts."""
         constants = self.predicted.constants if self.predicted else {}
         quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
-        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack)
+        ode = self.outline.regime == BALLISTIC.name
+        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack, ode)
         if self.missing:
             lacking = table["order"].isin({key.order for key in self.missing})
             noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]

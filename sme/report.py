@@ -40,13 +40,16 @@ def hyperparameters(points: Iterable[Point]) -> pd.DataFrame:
 
 def slope_table(table: pd.DataFrame) -> pd.DataFrame:
     """The slopes as they are printed."""
-    return pd.DataFrame({
+    shown = pd.DataFrame({
         "order": table["order"], "observable": table["observable"], "at": table["at"],
         "slope [95 %]": [quote(*row) for row in table[["slope", "slope_low", "slope_high"]].to_numpy(float)],
         "C1 [99 %]": [quote(*row) for row in table[["c1", "c1_low", "c1_high"]].to_numpy(float)],
-        "C1 of order 1": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table["c1_order1"]],
+        **{f"C1 of {what}": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table[name]]
+           for what, name in (("order 1", "c1_order1"), ("the ODE", "c1_ode"))},
         "points": table["points"], "verdict": table["verdict"], "note": table["note"],
     })
+    unknown = [name for name, column in shown.items() if str(name).startswith("C1 of") and (column == "–").all()]
+    return shown.drop(columns=unknown)
 
 
 def error_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -101,8 +104,11 @@ def latex(errors: pd.DataFrame, slopes: pd.DataFrame, provenance: Provenance) ->
 
 def remarks(slopes: pd.DataFrame) -> list[str]:
     """What the tables mean, in words."""
-    lines = ["error = E[discrete] − E[equation] ± standard error. err = C1 τ + C2 τ² + …; the prior of slope and C1 takes each "
-             "term left out to be as large as the leading one at the coarsest τ (one standard deviation)."]
+    lines = ["error = E[discrete] − E[equation] ± standard error. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
+             "slope and constants are, is learned from all τ of a row. Consistent: C1 as the order has it, C0 = 0, and the "
+             "slope's interval reaches the order."]
+    if slopes["c1_ode"].notna().any():
+        lines.append("Order 2 is held against the C1 of the ODE, which is order 1 without noise: its own must be below a tenth.")
     if slopes["at"].eq(MAX).any():
         lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
                      "ones measure the error there, so that the choice does not bias it; its slope and C1 are those of |error|.")
