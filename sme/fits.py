@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sme.slopes import (
+    FEWEST,
     FROM_ZERO,
     LIMIT,
     ORDERS,
@@ -53,12 +54,24 @@ class Fits:
     @cached_property
     def constants(self) -> list[Interval]:
         """`C₁` at 99 % and at 99.9 %."""
-        return fit_constants(self.tau, self.error, self.noise, self.bias)
+        return self._at_both(power=1)
 
     @cached_property
     def limits(self) -> list[Interval]:
         """`C₀` at 99 % and at 99.9 %."""
-        return fit_constants(self.tau, self.error, self.noise, self.bias, power=0, step=0.5 if self.halves else 1.0)
+        return self._at_both(power=0, step=0.5 if self.halves else 1.0)
+
+    def _at_both(self, power: int, step: float = 1.0) -> list[Interval]:
+        """At 99.9 %, where it says that an equation is wrong, also what is seen without the coarsest `τ`.
+
+        Far from the limit of small `τ` the series may be none.
+        """
+        near, sure = fit_constants(self.tau, self.error, self.noise, self.bias, power=power, step=step)
+        if sure.excludes(0) and len(self.tau) > FEWEST:
+            finer = self.tau < self.tau.max()
+            tau, error, noise, bias = (part[finer] for part in (self.tau, self.error, self.noise, self.bias))
+            sure = sure.hull(fit_constants(tau, error, noise, bias, power=power, step=step)[1])
+        return [near, sure]
 
     def without(self, noise: bool) -> Interval:
         """`C₁` as it were without integrator bias, and without noise too if `noise`."""
@@ -80,7 +93,8 @@ class Fits:
         if order == 1:
             verdict = judge_first(slope, constant, self.without(noise=True), limit, sure)
         else:
-            verdict = judge_second(constant, wide, self.without(noise=False), self.without(noise=True), yardstick, slope, limit)
+            verdict = judge_second(constant, wide, self.without(noise=False), self.without(noise=True), yardstick, slope, limit,
+                                   sure)
         if not self.claimed:
             return judge_limit(verdict, self.limits[0], self.largest)
         if verdict.note == LIMIT and 0 in self._limit_by_halves:

@@ -30,7 +30,7 @@ WIDE = 0.5
 SURE, SURER = 0.99, 0.999
 """levels of the intervals of C₁, and of those outside which an equation is called inconsistent"""
 NEAR = 0.1
-"""how far below the order the slope's `SURER` interval must lie for that"""
+"""how far below order 1 the slope's `SURER` interval must lie for that"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class Interval:
     def known(self) -> bool:
         """Whether there is one."""
         return not math.isnan(self.value)
+
+    def hull(self, other: "Interval") -> "Interval":
+        """This estimate with the ends of both, if there is another one."""
+        return Interval(self.value, min(self.low, other.low), max(self.high, other.high)) if other.known else self
 
     def excludes(self, x: float) -> bool:
         """Whether there is one, and it does not hold `x`."""
@@ -110,6 +114,7 @@ STEEP, STEEP_FIRST = "steeper than order 2", "steeper than order 1"
 LIMIT = "the error does not tend to 0"
 FLAT = "slope below the order"
 UNSEEN = "slope not resolved"
+UNYARDED = "order 1 not resolved"
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,11 @@ class Verdict:
 
 def judge_first(slope: Interval, constant: Interval, noiseless: Interval, limit: Interval | None = None,
                 sure: Interval | None = None) -> Verdict:
-    """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0, the slope's 95 % interval reaches 1 and is resolved, and the
+    """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0, the slope is resolved and its 99.9 % interval `sure` reaches 1,
 
-    limit `C₀`'s 99.9 % interval `limit` holds 0. `inconsistent` if that excludes 0, or the slope's 99.9 % interval `sure` lies
-    below 0.9. Else `undecided`; `noiseless` is the constant without Monte Carlo noise and bias: if it contains 0 too, more
-    paths would not help.
+    and the limit `C₀`'s 99.9 % interval `limit` holds 0. `inconsistent` if that excludes 0, or `sure` lies below 0.9.
+    Else `undecided`; `noiseless` is the constant without Monte Carlo noise and bias: if it contains 0 too, more paths would
+    not help.
     """
     sure = sure or slope
     if limit is not None and limit.excludes(0):
@@ -136,7 +141,7 @@ def judge_first(slope: Interval, constant: Interval, noiseless: Interval, limit:
         return Verdict("undecided", FEW if few else FLOOR)
     if slope.low > 1.1:
         return Verdict("undecided", STEEP_FIRST)
-    if slope.high < 1:
+    if sure.high < 1:
         return Verdict("inconsistent") if sure.high < 1 - NEAR else Verdict("undecided", FLAT)
     return Verdict("undecided", UNSEEN) if slope.half_width > WIDE else Verdict("consistent")
 
@@ -155,14 +160,14 @@ def judge_limit(first: Verdict, limit: Interval, size: float) -> Verdict:
 
 
 def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noiseless: Interval, yardstick: Interval,
-                 slope: Interval, limit: Interval | None = None) -> Verdict:
+                 slope: Interval, limit: Interval | None = None, sure: Interval | None = None) -> Verdict:
     """Order 2, with `r = |C₁|` of the yardstick: `consistent` if 0 is in `C₁`'s 99 % interval of half-width below `0.1 r`,
 
-    in the limit `C₀`'s 99.9 % interval `limit`, and the slope's interval, if there is one, reaches 2. `inconsistent` if 0 is
-    outside `limit`, or outside `C₁`'s 99.9 % interval `wide`, unless the slope's interval lies above 2: then the leading term
-    is far below the next, and the prior does not hold. Else `undecided`, by the first that would have made `C₁`'s interval
-    narrow enough: without the `integrator bias` (`unbiased`), without noise too (`noiseless`); else there are too few step
-    sizes.
+    in the limit `C₀`'s 99.9 % interval `limit`, and the slope's 99.9 % interval `sure`, if there is one, reaches 2.
+    `inconsistent` if 0 is outside `limit`, or outside `C₁`'s 99.9 % interval `wide`, unless the slope's interval lies above 2:
+    then the leading term is far below the next, and the prior does not hold. Else `undecided`, by the first that would have
+    made `C₁`'s interval narrow enough: without the `integrator bias` (`unbiased`), without noise too (`noiseless`); else there
+    are too few step sizes.
     """
     for interval, note in ((limit or Interval(), LIMIT), (wide, "")):
         if interval.excludes(0):
@@ -170,12 +175,12 @@ def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noisele
     if not constant.known:
         return Verdict("undecided", FEW)
     if not yardstick.known or 0 in yardstick:
-        return Verdict("undecided", "order 1 not resolved")
+        return Verdict("undecided", UNYARDED)
     narrow = SHARE * abs(yardstick.value)
     if constant.half_width < narrow:
         if 0 not in constant:
             return Verdict("undecided", "C₁ between its intervals")
-        if slope.high < 2:
+        if (sure or slope).high < 2:
             return Verdict("undecided", FLAT)
         share = 100 * constant.half_width / abs(yardstick.value)
         seen = slope.known and slope.half_width <= WIDE
