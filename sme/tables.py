@@ -62,7 +62,17 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
         parts += [part.assign(order=order, tau=outline.horizon / steps) for part in measured]
-    return pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN] if parts else pd.DataFrame(columns=ERRORS + HIDDEN)
+    if not parts:
+        return pd.DataFrame(columns=ERRORS + HIDDEN)
+    return _withheld(pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN], outline.doubts)
+
+
+def _withheld(table: pd.DataFrame, doubts: Mapping[str, str]) -> pd.DataFrame:
+    """Without the standard errors of observables that have no variance, and so without intervals."""
+    found = table["observable"].map(doubts)
+    table["doubt"] = found.where(found.notna(), table["doubt"])
+    table.loc[found.notna(), ["stderr", "order1_stderr"]] = np.nan
+    return table
 
 
 def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
