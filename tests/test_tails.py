@@ -57,7 +57,8 @@ def test_growth_in_the_noise_is_that_of_the_rule(regime):
 def test_growth_of_own_rules_observables_and_losses():
     own = {"w": lambda s: s["w"].sum(-1), "root": lambda s: s["w"][:, 0].abs().sqrt(),
            "log": lambda s: s["w"].square().sum(-1).log(), "side": lambda s: s["w"][:, 1].clamp(min=0),
-           "theta": lambda s: s["theta"].sum(-1), "cap": "|w|^2 capped at 3", "far": lambda s: (s["w"][:, 0] > 1e3).to(torch.float64)}
+           "theta": lambda s: s["theta"].sum(-1), "cap": "|w|^2 capped at 3",
+           "far": lambda s: (s["w"][:, 0] > 1e3).to(torch.float64)}
     found = growth(Cubed(), observables=own)
     assert found == pytest.approx({"w": 3, "root": 1.5, "log": 0, "side": 3, "theta": 0, "cap": 0, "far": 0}, abs=0.1)
     quartic = sme.Problem(lambda t: 0.25 * (t**4).sum(), 2, sme.StudentNoise(9.0, 0.3))
