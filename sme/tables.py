@@ -79,8 +79,10 @@ def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFr
     """The rows with what these points say of them."""
     folds = [[point.blocks[i] for point in members] for i in range(BLOCKS)]
     found, reference = estimates(folds, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
+    halving = next((point.halving for point in members if point.halving is not None), None)
+    bias = found.mean[1] if halving is None else halving.bias(found.mean[1])
     return rows.assign(
-        error=found.mean[0], stderr=found.stderr[0], integrator_bias=found.mean[1], paths=found.paths, diverged=found.diverged,
+        error=found.mean[0], stderr=found.stderr[0], integrator_bias=bias, paths=found.paths, diverged=found.diverged,
         floored=found.floored, order1_error=found.mean[reference], order1_stderr=found.stderr[reference], sign=1.0,
         doubt=found.undefined)
 
