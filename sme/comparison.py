@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from sme import comparison_picture, effort, report
@@ -18,6 +19,7 @@ from sme.equations.base import Equation
 from sme.errors import SMEError
 from sme.estimates import estimates
 from sme.files import write_text
+from sme.halving import halving
 from sme.paired import BLOCKS
 from sme.processes import spread
 from sme.provenance import Provenance
@@ -144,7 +146,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
         grid, complete = [steps for steps in grid if len(folds[steps][0]) == shards[steps]], False
         if not grid:
             raise
-    rows = [row for steps in sorted(grid) for row in _rows(spec, steps, folds[steps])]
+    rows = [row for steps in sorted(grid) for row in _rows(spec, duels[one[1], steps], folds[steps])]
     table = pd.DataFrame(rows, columns=[*(name for name in COLUMNS if name not in ("z_tables", "sharper")), "doubt"])
     doubts = {f"{row.observable} at tau = {row.tau:g} is {row.doubt}" for row in table.itertuples() if row.doubt}
     table = table.drop(columns="doubt")
@@ -174,15 +176,19 @@ def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterato
     yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 
 
-def _rows(spec: Specification, steps: int, folds: list[list[Block]]) -> Iterator[tuple[Any, ...]]:
+def _rows(spec: Specification, duel: Duel, folds: list[list[Block]]) -> Iterator[tuple[Any, ...]]:
     rows = [(label, time, name) for label, time in labels(spec.times, spec.horizon) for name in spec.observables]
     found = estimates(folds, KINDS, len(rows))
     (mean, bias), stderr = found.mean, found.stderr[0]
+    with torch.no_grad():
+        mine, other = (halving(duel, each) for each in duel.equations())
+    if mine is not None and other is not None:
+        bias = mine.less(other).bias(bias)
     for i, (label, time, name) in enumerate(rows):
         sure = stderr[i] > ROUNDING * abs(mean[i]) and not found.undefined[i]
         z = mean[i] / np.hypot(stderr[i], bias[i]) if sure else np.nan
         doubt = found.undefined[i]
-        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], bias[i], z, found.paths, found.diverged, doubt
+        yield duel.tau, name, label, time, mean[i], stderr[i], bias[i], z, found.paths, found.diverged, doubt
 
 
 def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> dict[str, pd.Series]:

@@ -1,7 +1,7 @@
 """What the tables of a study need to know of it, as plain data."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from sme.files import write_text
 from sme.identity import NUMERICS
 
 FILE = "spec.json"
+OPTIONAL = ("lack", "doubts")
+"""what `spec.json` leaves out where there is none"""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Outline:
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
     lack: str = ""
     """that no order is claimed of a model and why; empty if order 1 is"""
+    doubts: dict[str, str] = field(default_factory=dict)
+    """by observable, `infinite mean` or `infinite variance` where the discrete run has none (`sme.tails`)"""
 
     def write(self, folder: Path, specification: dict[str, Any], recipe: dict[str, Any]) -> None:
         """Write `spec.json` with the specification in words, and what it can be made from again."""
@@ -36,8 +40,8 @@ class Outline:
         write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     def _said(self) -> dict[str, Any]:
-        """The fields, without a `lack` that there is none of."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("lack", "")}
+        """The fields, without those that may be left out and are empty."""
+        return {name: value for name, value in asdict(self).items() if value or name not in OPTIONAL}
 
     @classmethod
     def read(cls, folder: Path) -> "Outline":
@@ -52,9 +56,9 @@ class Outline:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             numerics = data["numerics"]
-            fields = {name: data[name] for name in cls.__dataclass_fields__ if name != "lack"}
+            fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in OPTIONAL}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
-            fields["lack"] = str(data.get("lack", ""))
+            fields.update(lack=str(data.get("lack", "")), doubts=dict(data.get("doubts", {})))
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise SMEError(f"{path} is not a whole specification ({type(fault).__name__}): "
                            "run its study's command again to have it written again; the points beside it are kept") from fault

@@ -12,6 +12,7 @@ from sme.block import Block
 from sme.compiled import ensemble
 from sme.controls import LONGEST, responses
 from sme.ensemble import Ladder
+from sme.halving import halving
 from sme.optimizers.base import State
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
@@ -124,7 +125,7 @@ def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
 
 
 def prepared(setup: Setup) -> Setup:
-    """The setup with what all its shards share: the ODE's observables and the weights of the control variates."""
+    """The setup with what all its shards share: the ODE's observables, the weights of the control variates, the `Halving`."""
     with torch.no_grad():
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
-        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights)
+        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights, halving=halving(setup, setup.equation()))

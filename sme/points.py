@@ -18,6 +18,7 @@ from sme import trials
 from sme.block import Block
 from sme.errors import SMEError
 from sme.files import half_written, write_text
+from sme.halving import Halving
 from sme.identity import NUMERICS
 from sme.paired import BLOCKS, run_shard
 from sme.setup import Setup
@@ -53,6 +54,8 @@ class Point:
     physical: dict[str, Any]
     """the hyperparameters in the terms of torch.optim"""
     provenance: dict[str, Any]
+    halving: Halving | None = None
+    """of the equation without noise; None in points from before there was one"""
 
     @classmethod
     def compute(cls, setup: Setup, key: Key, study: str) -> "Point":
@@ -64,7 +67,7 @@ class Point:
         tau, regime = setup.tau, setup.regime
         physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
-                                        "seconds": round(time.perf_counter() - began, 3)})
+                                        "seconds": round(time.perf_counter() - began, 3)}, setup.halving)
 
     @property
     def paths(self) -> int:
@@ -74,7 +77,8 @@ class Point:
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
         data = {"study": self.study, "numerics": NUMERICS, **self.key._asdict(), "paths": self.paths,
-                "blocks": [block.to_json() for block in self.blocks], "physical": self.physical, **self.provenance}
+                "blocks": [block.to_json() for block in self.blocks], "physical": self.physical, **self.provenance,
+                **({} if self.halving is None else {"halving": self.halving.to_json()})}
         write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
 
     @classmethod
@@ -96,6 +100,7 @@ class Point:
             if len(blocks) != BLOCKS or len(widths) != 1:
                 raise ValueError("blocks that do not fit together")
             found = (data["study"], data["numerics"], key.file)
+            halving = Halving.from_json(data["halving"]) if "halving" in data else None
             provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
             raise SMEError(f"{path} is not a whole point ({type(fault).__name__}: {fault}): "
@@ -103,7 +108,7 @@ class Point:
         if found != (study, NUMERICS, path.name):
             raise SMEError(f"{path} belongs to {found[0]} (numerics {found[1]}, {found[2]}), "
                            f"not to {study} (numerics {NUMERICS}): move it away")
-        return cls(key, study, blocks, provenance.pop("physical"), provenance)
+        return cls(key, study, blocks, provenance.pop("physical"), provenance, halving)
 
 
 def _sha(data: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
+from sme import tails
 from sme.equations.models import UNCLAIMED
 from sme.equations.registry import SKEWNESS
 from sme.errors import choose
@@ -63,7 +64,8 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
         "order": table["order"], "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"],
         "at": [f"{at}, t={time:g}" if at == MAX else at for at, time in zip(table["at"], table["time"], strict=True)],
-        "error": [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)],
+        "error": [f"{e:.3e} ± {f'{s:.0e}' if math.isfinite(s) else '–'}"
+                  for e, s in zip(table["error"], table["stderr"], strict=True)],
         "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]], "local slope": pd.Series(dict(local)),
         "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
         "floored": [f"{x:.2%}" for x in table["floored"]],
@@ -124,6 +126,10 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
         lines.append("No order claimed: in this regime the model lacks a leading term, which the note names, so its errors tend "
                      "to a limit that is not 0 in general, though it is for some observables. The limit [99 %] stands in the "
                      "note; where it is not 0, the verdict is inconsistent.")
+    if slopes["note"].str.contains(f"{tails.VARIANCE}|{tails.MEAN}").any():
+        lines.append("Infinite variance, infinite mean: the tail of the noise leaves the observable of the discrete run without "
+                     "one, so that no standard error and no interval is true. A capped observable has both, such as "
+                     "'|v|^2 capped at 100'.")
     if slopes["verdict"].eq("undecided").any():
         lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
     return lines

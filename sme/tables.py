@@ -53,15 +53,27 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
         parts += [part.assign(order=order, tau=outline.horizon / steps) for part in measured]
-    return pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN] if parts else pd.DataFrame(columns=ERRORS + HIDDEN)
+    if not parts:
+        return pd.DataFrame(columns=ERRORS + HIDDEN)
+    return _withheld(pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN], outline.doubts)
+
+
+def _withheld(table: pd.DataFrame, doubts: Mapping[str, str]) -> pd.DataFrame:
+    """Without the standard errors of observables that have no variance, and so without intervals."""
+    found = table["observable"].map(doubts)
+    table["doubt"] = found.where(found.notna(), table["doubt"])
+    table.loc[found.notna(), ["stderr", "order1_stderr"]] = np.nan
+    return table
 
 
 def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with what these points say of them."""
     folds = [[point.blocks[i] for point in members] for i in range(BLOCKS)]
     found, reference = estimates(folds, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
+    halving = next((point.halving for point in members if point.halving is not None), None)
+    bias = found.mean[1] if halving is None else halving.bias(found.mean[1])
     return rows.assign(
-        error=found.mean[0], stderr=found.stderr[0], integrator_bias=found.mean[1], paths=found.paths, diverged=found.diverged,
+        error=found.mean[0], stderr=found.stderr[0], integrator_bias=bias, paths=found.paths, diverged=found.diverged,
         floored=found.floored, order1_error=found.mean[reference], order1_stderr=found.stderr[reference], sign=1.0,
         doubt=found.undefined)
 
