@@ -14,6 +14,9 @@ from sme.tables import SLOPES
 
 COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
 
+ADDED = ["c1_ode", "c0_low", "c0_high", *provenance.COLUMNS]
+"""columns that older tables have not"""
+
 
 def studies(results: Path) -> list[Path]:
     """The folders of studies.
@@ -38,14 +41,18 @@ def _outline(folder: Path) -> Outline | None:
 
 
 def rebuild(results: str | Path) -> pd.DataFrame:
-    """Write every study's tables from its points (without points they stay as they are), then join them.
+    """Write every study's tables from its points (without points: its slopes and verdicts from its errors), then join them.
 
-    Points that were asked for and are not there are named in a warning.
+    Points that were asked for and are not there, and tables that cannot be read, are named in a warning.
     """
     for folder in studies(Path(results)):
         if (outline := _outline(folder)) is not None:
             study = Findings(outline, folder=folder)
-            study.reload()
+            try:
+                study.reload()
+            except SMEError as fault:
+                warnings.warn(f"left as it is: {fault}", stacklevel=2)
+                continue
             if study.missing:
                 warnings.warn(f"{study.name}: {study.remark}", stacklevel=2)
             study.save()
@@ -74,7 +81,7 @@ def _joined(results: Path) -> pd.DataFrame:
             names = {name: getattr(outline, name) for name in COLUMNS[:5]}
             try:
                 slopes = pd.read_csv(folder / "slopes.csv", dtype=str, keep_default_na=False)
-                older = {name: "" for name in provenance.COLUMNS if name not in slopes}
+                older = {name: "" for name in ADDED if name not in slopes}
                 parts.append(slopes.assign(**older, **names)[COLUMNS])
             except (OSError, ValueError, KeyError) as fault:
                 warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}. Delete it, and "

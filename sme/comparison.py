@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from sme import comparison_picture, effort, report
 from sme.backend import compiled_setups
-from sme.crossfit import estimate
-from sme.duel import Duel, prepared, run_shard
+from sme.block import Block
+from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
 from sme.errors import SMEError
+from sme.estimates import estimates
 from sme.files import write_text
-from sme.moments import Moments
+from sme.halving import halving
 from sme.paired import BLOCKS
 from sme.processes import spread
 from sme.provenance import Provenance
@@ -58,6 +60,8 @@ class Comparison:
     complete: bool = True
     versions: tuple[str, ...] = field(default_factory=lambda: (version(),))
     """of the code that made it"""
+    remark: str = ""
+    """which observables have no value on some paths"""
 
     @property
     def provenance(self) -> Provenance:
@@ -80,6 +84,7 @@ class Comparison:
                  "difference over its standard error and integrator bias together, z of the tables the same from the two tables "
                  "of weak errors, as if they were independent; sharper is how many times smaller the standard error is than that "
                  "of the tables.")
+        words += f" Without z, since it has no value on some paths: {self.remark}." if self.remark else ""
         return "\n\n".join([f"# {title}" if style == "github" else title, report.grid(shown, style), words, str(self.provenance)])
 
     def __str__(self) -> str:
@@ -128,7 +133,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
         duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
-    folds: dict[int, list[list[Any]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
+    folds: dict[int, list[list[Block]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
     complete, bar = True, tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False)
     try:
         with bar:
@@ -141,12 +146,14 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
         grid, complete = [steps for steps in grid if len(folds[steps][0]) == shards[steps]], False
         if not grid:
             raise
-    rows = [row for steps in sorted(grid) for row in _rows(spec, steps, folds[steps])]
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("z_tables", "sharper")])
+    rows = [row for steps in sorted(grid) for row in _rows(spec, duels[one[1], steps], folds[steps])]
+    table = pd.DataFrame(rows, columns=[*(name for name in COLUMNS if name not in ("z_tables", "sharper")), "doubt"])
+    doubts = {f"{row.observable} at tau = {row.tau:g} is {row.doubt}" for row in table.itertuples() if row.doubt}
+    table = table.drop(columns="doubt")
     errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]
     for name, values in _by_hand(table, errors).items():
         table.insert(COLUMNS.index(name), name, values)
-    return Comparison(spec.name, names, table, how.seed, complete)  # type: ignore[arg-type]
+    return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)))  # type: ignore[arg-type]
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:
@@ -159,7 +166,7 @@ def _check(one: Side, other: Side, changed: bool) -> None:
                        "orders=(2, 1), or another study")
 
 
-def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterator[tuple[int, list[tuple[Moments, int]]]]:
+def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterator[tuple[int, list[Block]]]:
     ready = {}
     for duel, _ in tasks:
         if duel.steps not in ready:
@@ -169,16 +176,19 @@ def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterato
     yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 
 
-def _rows(spec: Specification, steps: int, folds: list[list[tuple[Moments, int]]]) -> Iterator[tuple[Any, ...]]:
+def _rows(spec: Specification, duel: Duel, folds: list[list[Block]]) -> Iterator[tuple[Any, ...]]:
     rows = [(label, time, name) for label, time in labels(spec.times, spec.horizon) for name in spec.observables]
-    moments = [Moments.merged(part for part, _ in fold) for fold in folds]
-    mean, stderr = estimate(moments, 2 * len(rows))
-    lost = sum(lost for fold in folds for _, lost in fold)
-    paths = 2 * sum(each.count for each in moments) + lost
+    found = estimates(folds, KINDS, len(rows))
+    (mean, bias), stderr = found.mean, found.stderr[0]
+    with torch.no_grad():
+        mine, other = (halving(duel, each) for each in duel.equations())
+    if mine is not None and other is not None:
+        bias = mine.less(other).bias(bias)
     for i, (label, time, name) in enumerate(rows):
-        bias = mean[len(rows) + i]
-        z = mean[i] / np.hypot(stderr[i], bias) if stderr[i] > ROUNDING * abs(mean[i]) else np.nan
-        yield spec.horizon / steps, name, label, time, mean[i], stderr[i], bias, z, paths, lost / paths
+        sure = stderr[i] > ROUNDING * abs(mean[i]) and not found.undefined[i]
+        z = mean[i] / np.hypot(stderr[i], bias[i]) if sure else np.nan
+        doubt = found.undefined[i]
+        yield duel.tau, name, label, time, mean[i], stderr[i], bias[i], z, found.paths, found.diverged, doubt
 
 
 def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> dict[str, pd.Series]:

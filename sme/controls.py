@@ -73,6 +73,8 @@ def responses(chain: Chain, start: State, marks: Sequence[int], observables: Map
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
     slope = 2 * tau ** (regime.mean_power / 2) * torch.stack(means).unsqueeze(-1)
     linear = tau ** (regime.step_power / 2) * by_step + slope * by_square
+    # any weights will do where an observable is not a number along the noiseless run
+    linear, by_square = (part.nan_to_num(0, 0, 0) for part in (linear, by_square))
     return Responses(linear, by_square, curvatures(chain, start, marks, observables) if curved else None)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -10,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme import paired
+from sme.block import Block
 from sme.compiled import ensemble
 from sme.controls import LONGEST
 from sme.ensemble import Ladder
 from sme.equations.base import Equation
 from sme.equations.registry import equation
-from sme.moments import Moments
-from sme.paired import BLOCKS, DIVERGED, chunk
+from sme.paired import BLOCKS, chunk, halves
 from sme.setup import Setup
 from sme.simulate.increments import Increments, together
 from sme.simulate.schemes import Scheme, scheme
@@ -25,6 +26,8 @@ VARIABLES = 256
 """most noise variables of the quadratic forms"""
 FINEST = 256
 """substeps in a unit of time"""
+KINDS = 2
+"""of rows: differences and their integrator biases"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def forms(duel: Duel) -> Forms | None:
         rows = _noiseless(duel, equations, groups, spread)(w).sum(0)
         slopes = torch.stack([_slope(row, w) for row in rows])
     matrices = (slopes[:, :size] - slopes[:, size:]) / (2 * math.sqrt(variance))
-    return Forms(0.5 * (matrices + matrices.mT), variance)
+    return Forms((0.5 * (matrices + matrices.mT)).nan_to_num(0, 0, 0), variance)
 
 
 def _slope(row: Tensor, w: Tensor) -> Tensor:
@@ -133,31 +136,27 @@ def _motions(one: Equation, first: Tensor, second: Tensor) -> Tensor:
     return together(first[..., : one.first], second[..., : one.second]) if one.second else first[..., : one.first]
 
 
-def run_block(duel: Duel, numbers: tuple[int, ...]) -> tuple[Moments, int]:
-    """Moments of [differences, their integrator biases, forms] of a block's pairs, and how many paths diverged."""
-    parts, lost = [], 0
+def run_block(duel: Duel, numbers: tuple[int, ...]) -> Block:
+    """A block's pairs: differences, their integrator biases, forms."""
     size = chunk(duel)
-    for offset in range(0, paired.BLOCK_PAIRS, size):
-        values = _pairs(duel, numbers, min(size, paired.BLOCK_PAIRS - offset), offset).cpu().numpy()
-        finite = (np.abs(values) < DIVERGED).all(-1)
-        parts.append(Moments.of(values[finite]))
-        lost += int(2 * (~finite).sum())
-    return Moments.merged(parts), lost
+    return reduce(Block.merge, (_pairs(duel, numbers, min(size, paired.BLOCK_PAIRS - offset), offset)
+                                for offset in range(0, paired.BLOCK_PAIRS, size)))
 
 
-def _pairs(duel: Duel, numbers: tuple[int, ...], pairs: int, offset: int) -> Float[Tensor, "pairs variables"]:
+def _pairs(duel: Duel, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
     run = ensemble(duel, numbers, pairs, offset)
+    sound = torch.ones(2 * pairs, dtype=torch.bool, device=run.device)
     differences, biases = [], []
     for mark in duel.marks:
         run.advance(mark)
         (one, bias), (other, rival) = (ladder.values(lambda x: duel.observe(duel.fields(x))) for ladder in run.ladders)
         differences.append((one - other).expand(run.paths, -1))
         biases.append((bias - rival).expand(run.paths, -1))
-    values = torch.cat([*differences, *biases], -1)
-    parts = [0.5 * (values[:pairs] + values[pairs:])]
+        sound &= run.sound()
+    values = halves(torch.cat([*differences, *biases], -1).cpu().numpy())
     if duel.forms is not None:
-        parts.append(duel.forms.values(_groups(duel, run.increments)))
-    return torch.cat(parts, -1)
+        values = np.concatenate((values, duel.forms.values(_groups(duel, run.increments)).cpu().numpy()), -1)
+    return Block.of(values, sound.reshape(2, -1).all(0).cpu().numpy(), KINDS, len(duel.marks) * len(duel.observables))
 
 
 def _groups(duel: Duel, increments: Increments) -> Float[Tensor, "pairs variables"]:
@@ -175,7 +174,7 @@ def _groups(duel: Duel, increments: Increments) -> Float[Tensor, "pairs variable
     return total.transpose(0, 1).flatten(1)
 
 
-def run_shard(duel: Duel, seed: int, shard: int) -> list[tuple[Moments, int]]:
+def run_shard(duel: Duel, seed: int, shard: int) -> list[Block]:
     """The blocks of one shard."""
     with torch.no_grad():
         return [run_block(duel, (seed, duel.steps, shard, block)) for block in range(BLOCKS)]

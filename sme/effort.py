@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sme import trials
 from sme.backend import BACKENDS
 from sme.errors import SMEError, choose
 from sme.inputs import number, several, whole
@@ -16,10 +17,7 @@ from sme.paired import SHARD_PAIRS
 SHARD_PATHS = 2 * SHARD_PAIRS
 LEAST_SHARDS, COARSE = 2, 1 / 32
 """the default: so many shards where `τ ≥ COARSE`, more below, as `1/τ`: the error falls faster with `τ` than its noise"""
-
-MOST_SHARDS = 64
-"""where a relative tolerance stops adding shards"""
-FULL = 2**20
+FULL = trials.FIRST
 """shards of one step size beyond which a number of paths is a mistake"""
 
 
@@ -85,7 +83,8 @@ def budget(given: Any) -> float:
 def shards(paths: Any, tolerance: Any, tau: float, chosen: Any = None) -> list[int]:
     """The numbers of the shards that a number of paths asks for, or those chosen.
 
-    Without both a function of `τ` alone, so that any ladder gives the same points; one for a tolerance.
+    Without both a function of `τ` alone, so that any ladder gives the same points; for a tolerance one, and one that decides how
+    many there are to be.
     """
     if chosen is not None:
         if tolerance is not None:
@@ -94,11 +93,15 @@ def shards(paths: Any, tolerance: Any, tau: float, chosen: Any = None) -> list[i
         numbers = sorted({whole("a shard's number", each, 0) for each in several(chosen)})
         if not numbers:
             raise SMEError("shards is empty: give the numbers of one or more shards, such as 0 or [0,1], or leave it out")
+        if numbers[-1] >= FULL:
+            raise SMEError(f"shard {numbers[-1]} is none of a study's: give numbers below {FULL}")
         if paths is not None and numbers[-1] >= len(count := shards(paths, None, tau)):
             raise SMEError(f"shard {numbers[-1]} is not among the {len(count)} that paths = {paths} asks for, 0 to "
                            f"{len(count) - 1}: each has {SHARD_PATHS} paths, so give more paths, or leave them out")
         return numbers
-    default = 1 if tolerance is not None else LEAST_SHARDS * max(1, round(COARSE / tau))
+    if tolerance is not None:
+        return [0, trials.FIRST]
+    default = LEAST_SHARDS * max(1, round(COARSE / tau))
     wanted = default if paths is None else -(-whole("paths", paths, 1) // SHARD_PATHS)
     if wanted > FULL:
         what = f"tau = {tau:g} without paths" if paths is None else f"paths = {paths}"

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sme.block import FAR
 from sme.controls import Controls
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
@@ -68,6 +69,12 @@ class Ensemble(ABC):
     @abstractmethod
     def advance(self, to: int) -> None:
         """Go on to step number `to`."""
+
+    def sound(self) -> Bool[Tensor, " paths"]:
+        """Which paths have states within `FAR`, of the discrete run and of the equations, on all levels."""
+        states = [*self.state.values(), *(level for ladder in self.ladders for level in ladder.levels)]
+        each = [(state.abs() < FAR).all(-1).expand(self.paths) for state in states]  # NaN is not
+        return torch.stack(each).all(0)
 
     def _zeros(self, count: int) -> Float[Tensor, "paths count"]:
         return torch.zeros(self.paths, count, dtype=torch.float64, device=self.device)

@@ -12,10 +12,12 @@ from sme import points as files
 from sme.asked import Asked
 from sme.errors import SMEError
 from sme.files import write_text
+from sme.kept import Kept
 from sme.outline import Outline
 from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
+from sme.regimes import BALLISTIC
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Findings:
         `order tau observable at time error stderr integrator_bias paths diverged floored`, with
         `error = E[discrete] − E[equation]`; `at` is `end`, `t=…`, or `max` over the checkpoints (see `tables.errors`).
     slopes
-        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 points verdict note`.
+        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 c1_ode c0_low c0_high points verdict note`,
+        see `tables.slopes`.
     """
 
     outline: Outline
@@ -38,6 +41,8 @@ class Findings:
     """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
     asked: Asked = field(default_factory=Asked)
     """the points that runs were asked for"""
+    kept: Kept | None = None
+    """the tables in the folder, of a study whose points are not there"""
     read: frozenset[str] = frozenset()
     """the names of the files that `points` and `predicted` are from"""
 
@@ -53,6 +58,7 @@ class Findings:
             self.points = list(files.read(self.folder / "points", self.name, self.outline.numerics))
             self.asked = requests.read(self.folder)
             self.predicted = predicted.read(self.folder)
+            self.kept = None if self._reported else Kept.read(self.folder, self.name)
         self.forget()
 
     def forget(self) -> None:
@@ -62,7 +68,14 @@ class Findings:
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        return tables.errors(self.points, self.outline)
+        if self.kept is not None:
+            return self.kept.errors
+        return tables.errors(self._reported, self.outline)
+
+    @property
+    def _reported(self) -> list[Point]:
+        """The points that stand in the tables."""
+        return [point for point in self.points if not point.key.trial]
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -74,7 +87,9 @@ class Findings:
         """The orders of convergence and their verdicts."""
         constants = self.predicted.constants if self.predicted else {}
         quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
-        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack)
+        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack,
+                              ode=self.outline.regime == BALLISTIC.name,
+                              yardsticks=None if self.kept is None else self.kept.yardsticks)
         if self.missing:
             lacking = table["order"].isin({key.order for key in self.missing})
             noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]
@@ -84,7 +99,11 @@ class Findings:
     @property
     def missing(self) -> list[Key]:
         """The points that were asked for and are not there."""
-        return self.asked.missing(point.key for point in self.points)
+        return self.asked.missing(self._keys)
+
+    @property
+    def _keys(self) -> list[Key]:
+        return [point.key for point in self.points]
 
     @property
     def remark(self) -> str:
@@ -96,20 +115,15 @@ class Findings:
                          "run the same command again to have them computed.")
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
-            parts.append(f"Not every standard error is within the tolerance {limit:g}.")
-        if len(self.outline.times) > 1 and len({point.key.shard % 2 for point in self.points}) < 2:
+            parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
+        if self.kept is None and len(self.outline.times) > 1 and len({key.shard % 2 for key in self._keys if not key.trial}) < 2:
             parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
         return " ".join(parts)
 
     @property
     def provenance(self) -> Provenance:
         """The code and the seeds that made the points."""
-        return Provenance.of(self.points, self.outline)
-
-    @property
-    def published(self) -> bool:
-        """Whether tables are there without the points that they were made from."""
-        return not self.points and self.folder is not None and (self.folder / "slopes.md").exists()
+        return Provenance.of(self.points, self.outline) if self.kept is None else self.kept.provenance
 
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.
@@ -143,11 +157,10 @@ class Findings:
     def text(self, style: str = "simple") -> str:
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
         if self.errors.empty:
-            kept = "Its tables, from points that are not here, are in slopes.md. " if self.published else ""
-            return f"{self.name}: no points. {kept}{self.remark}".strip()
+            return f"{self.name}: no points. {self.remark}".strip()
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
-        physical = report.hyperparameters(self.points)
+        physical = report.hyperparameters(self.points) if self.kept is None else self.kept.physical
         return report.text(physical, self.errors, self.slopes, self.remark, self.provenance, style)
 
     def __str__(self) -> str:

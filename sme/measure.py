@@ -67,7 +67,7 @@ def weak_error(
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
         functions from named fields `(paths, d)` to `(paths,)`, by name; or names of built-in
-        ones; default `|field|^2`, means, loss.
+        ones, as `"|v|^2"`, `"theta[0]"`, `"|v|^2 capped at 100"`; default `|field|^2`, means, loss.
     times
         checkpoints in `(0, T]`, on every grid; default the end alone.
     paths
@@ -75,8 +75,8 @@ def weak_error(
     shards
         the numbers of the shards to compute, to spread a study over jobs; default all that `paths` asks for.
     tolerance
-        in place of `paths`: add shards until each standard error is below this fraction of its error,
-        or there are 64.
+        in place of `paths`: as many shards, 64 at most, as bring each standard error below this fraction of its error.
+        How many is decided by trial shards, a fourth as many or fewer, which are in no table.
     budget_s
         stop starting new shards after so many seconds; tables then say what is missing.
     seed

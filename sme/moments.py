@@ -1,6 +1,6 @@
 """Mergeable moments of many variables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -41,6 +41,11 @@ class Moments:
     def merged(cls, parts: Iterable["Moments"]) -> "Moments":
         """All parts together, in their order."""
         return reduce(cls.merge, parts)
+
+    def part(self, columns: Sequence[int]) -> "Moments":
+        """Of some of the variables."""
+        chosen = np.asarray(columns, dtype=int)
+        return Moments(self.count, self.mean[chosen], self.comoment[np.ix_(chosen, chosen)])
 
     def to_json(self) -> dict[str, Any]:
         """Numbers that JSON keeps to the last bit; the co-moments' lower triangle."""

@@ -1,17 +1,39 @@
 """Test functions of the state."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
+from sme.inputs import number
 from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 
 Observable = Callable[[State], Float[Tensor, " paths"]]
+CAPPED = " capped at "
+"""between an observable's name and the number beyond which it is cut off, as in `|v|^2 capped at 100`"""
+
+
+@dataclass(frozen=True)
+class Capped:
+    """`max(−limit, min(φ, limit))` of a named observable: bounded, so that it has a variance under any noise."""
+
+    of: str
+    inner: Observable
+    limit: float
+
+    def __call__(self, state: State) -> Float[Tensor, " paths"]:
+        return self.inner(state).clamp(-self.limit, self.limit)
+
+    @property
+    def name(self) -> str:
+        """`|v|^2 capped at 100.0`."""
+        return f"{self.of}{CAPPED}{self.limit!r}"
 
 
 def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
@@ -35,16 +57,27 @@ def default(problem: Problem, optimizer: Optimizer, described: tuple[str, ...]) 
 
 
 def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[str, Observable]:
-    """The observables of these names; `theta[0]` is a coordinate of a field.
+    """The observables of these names; `theta[0]` is a coordinate of a field, `|v|^2 capped at 100` is cut off there.
 
     Raises
     ------
     SMEError
-        for an unknown name, or a coordinate that is not there.
+        for an unknown name, a coordinate that is not there, or a cap that is no positive number.
     """
     known = available(problem, optimizer)
     allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
-    return {name: _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)] for name in names}
+
+    def one(name: str) -> Observable:
+        of, capped, limit = name.partition(CAPPED)
+        if not capped:
+            return _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)]
+        value = number(f"the cap of observable '{name}'", limit)
+        if not 0 < value < math.inf:
+            raise SMEError(f"the cap of observable '{name}' must be positive and finite, got {limit}: give such as "
+                           f"{of}{CAPPED}100")
+        return Capped(of.strip(), one(of.strip()), value)
+
+    return {name: one(name) for name in names}
 
 
 def _coordinate(name: str, problem: Problem, optimizer: Optimizer) -> Observable | None:
@@ -62,6 +95,8 @@ def _entry(field: str, index: int, state: State) -> Float[Tensor, " paths"]:
     return state[field][..., index]
 
 
-def is_coordinate(observable: Observable) -> bool:
-    """Whether it was made by `select` from the name of a coordinate."""
+def is_called(name: str, observable: Observable) -> bool:
+    """Whether `select` makes it from this name, that of a coordinate or a capped one."""
+    if isinstance(observable, Capped):
+        return CAPPED in name
     return isinstance(observable, partial) and observable.func is _entry

@@ -1,7 +1,7 @@
 """What the tables of a study need to know of it, as plain data."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
          "distribution": ('"distribution"',)}
 """in the description of a problem that uses a part"""
+OPTIONAL = ("lack", "doubts")
+"""what `spec.json` leaves out where there is none"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Outline:
     """that no order is claimed of a model and why; empty if order 1 is"""
     parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code that its numbers come from (`sme.numerics`)"""
+    doubts: dict[str, str] = field(default_factory=dict)
+    """by observable, `infinite mean` or `infinite variance` where the discrete run has none (`sme.tails`)"""
 
     @property
     def numerics(self) -> int | dict[str, int]:
@@ -46,8 +50,8 @@ class Outline:
         write_text(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     def _said(self) -> dict[str, Any]:
-        """The fields, without a `lack` that there is none of."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("lack", "")}
+        """The fields, without those that may be left out and are empty."""
+        return {name: value for name, value in asdict(self).items() if value or name not in OPTIONAL}
 
     @classmethod
     def read(cls, folder: Path) -> "Outline":
@@ -62,9 +66,9 @@ class Outline:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             numerics = data["numerics"]
-            fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("lack", "parts")}
+            fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in (*OPTIONAL, "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
-            fields["lack"] = str(data.get("lack", ""))
+            fields.update(lack=str(data.get("lack", "")), doubts=dict(data.get("doubts", {})))
             fields["parts"] = tuple(map(str, data.get("parts", _parts(data))))
             found = cls(**fields)
             current = found.numerics

@@ -1,18 +1,18 @@
 """The paired run: discrete optimizer and equations on the same increments."""
 
 import dataclasses
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.integrate import solve_ivp
 
+from sme.block import Block
 from sme.compiled import ensemble
 from sme.controls import LONGEST, responses
 from sme.ensemble import Ladder
-from sme.moments import Moments
+from sme.halving import halving
 from sme.optimizers.base import State
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
@@ -24,24 +24,6 @@ BLOCK_PAIRS = 4096
 SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
 LARGEST, HELD, FEWEST = 2**15, 2**20, 64
 """numbers of all pairs' states, or increments, at a time by torchsde; by compiled code; and the least number of pairs"""
-DIVERGED = 1e50
-"""a pair with a value beyond this, or not finite, is diverged: its square would still be a number"""
-
-
-@dataclass(frozen=True)
-class Block:
-    """What one block of pairs leaves behind."""
-
-    moments: Moments
-    """of [errors, integrator biases, errors of the order-1 reference, control variates], pair by pair"""
-    diverged: int
-    """paths left out of the moments because a value of their pair was not finite or beyond `DIVERGED`"""
-    floored: int
-    """paths whose second moment was below the floor at the start or the end of a step"""
-
-    def merge(self, other: "Block") -> "Block":
-        """Both together."""
-        return Block(self.moments.merge(other.moments), self.diverged + other.diverged, self.floored + other.floored)
 
 
 def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
@@ -98,24 +80,30 @@ def chunk(setup: Setup) -> int:
 def _run(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
     run = ensemble(setup, numbers, pairs, offset)
     rows: list[tuple[np.ndarray, ...]] = []
+    sound = np.ones(2 * pairs, dtype=bool)
     for mark in setup.marks:
         run.advance(mark)
         rows.append(_differences(setup, run.state, run.ladders, len(rows)))
+        sound &= run.sound().cpu().numpy()
     values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.carry.cpu().numpy()], -1)
-    return _block(setup, values, int(run.floored.sum()))
+    return _block(setup, values, sound, len(rows[0]), int(run.floored.sum()))
 
 
-def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], floored: int) -> Block:
-    """The moments of the pairs that did not diverge."""
-    pairs = len(values) // 2
-    with np.errstate(invalid="ignore", over="ignore"):  # a diverged pair is counted below
-        values = 0.5 * (values[:pairs] + values[pairs:])
-    judged = np.ones(values.shape[1], dtype=bool)
+def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], sound: Bool[np.ndarray, " paths"], kinds: int,
+           floored: int) -> Block:
+    """Of the antithetic pairs."""
+    rows = len(setup.marks) * len(setup.observables)
+    judged = np.ones(kinds * rows, dtype=bool)
     if setup.ordinary is not None:  # an ODE that blows up is no fault of the pairs
-        size = setup.ordinary.size
-        judged[2 * size : 3 * size] = np.isfinite(setup.ordinary.ravel())
-    finite = (np.abs(values[:, judged]) < DIVERGED).all(-1)  # NaN is not
-    return Block(Moments.of(values[finite]), int(2 * (~finite).sum()), floored)
+        judged[2 * rows :] = np.isfinite(setup.ordinary.ravel())
+    return Block.of(halves(values), np.logical_and(*sound.reshape(2, -1)), kinds, rows, judged, floored)
+
+
+def halves(values: Float[np.ndarray, "paths variables"]) -> Float[np.ndarray, "pairs variables"]:
+    """The means of the antithetic pairs."""
+    pairs = len(values) // 2
+    with np.errstate(invalid="ignore", over="ignore"):  # of a diverged pair
+        return 0.5 * (values[:pairs] + values[pairs:])
 
 
 def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:
@@ -137,7 +125,7 @@ def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
 
 
 def prepared(setup: Setup) -> Setup:
-    """The setup with what all its shards share: the ODE's observables and the weights of the control variates."""
+    """The setup with what all its shards share: the ODE's observables, the weights of the control variates, the `Halving`."""
     with torch.no_grad():
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
-        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights)
+        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights, halving=halving(setup, setup.equation()))

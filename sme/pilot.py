@@ -11,7 +11,8 @@ from typing import TypeVar
 import torch
 
 from sme import paired
-from sme.paired import BLOCKS, Block, chunk, run_block
+from sme.block import Block
+from sme.paired import BLOCKS, chunk, run_block
 from sme.processes import spread
 from sme.setup import Setup
 

@@ -18,13 +18,14 @@ from tabulate import tabulate
 
 from sme import pilot, predicted, stability
 from sme.backend import ready
+from sme.block import Block
 from sme.effort import SHARD_PATHS
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
 from sme.job import Job
 from sme.measure import parts, weak_error
 from sme.optimizers.base import Optimizer
-from sme.paired import BLOCKS, Block
+from sme.paired import BLOCKS
 from sme.points import Key, Point
 from sme.problems.base import Problem
 from sme.setup import Setup
@@ -79,7 +80,7 @@ class Plan:
         least = "at least " if self.at_least else ""
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
-                     + (", for one shard each: the tolerance may ask for more" if self.at_least else ""))
+                     + (", for one shard each and one to decide by: the tolerance may ask for more" if self.at_least else ""))
         return "\n".join(lines)
 
 

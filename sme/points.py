@@ -14,11 +14,13 @@ import numpy as np
 import torch
 import torchsde
 
+from sme import trials
+from sme.block import Block
 from sme.errors import SMEError
 from sme.files import half_written, write_text
-from sme.moments import Moments
+from sme.halving import Halving
 from sme.numerics import BASE, said
-from sme.paired import BLOCKS, Block, run_shard
+from sme.paired import BLOCKS, run_shard
 from sme.setup import Setup
 from sme.version import version
 
@@ -33,6 +35,11 @@ class Key(NamedTuple):
     steps: int
     seed: int
     shard: int
+
+    @property
+    def trial(self) -> bool:
+        """Whether it only decides how many others a tolerance takes, and is in no table."""
+        return self.shard >= trials.FIRST
 
     @property
     def file(self) -> str:
@@ -51,6 +58,8 @@ class Point:
     """the hyperparameters in the terms of torch.optim"""
     provenance: dict[str, Any]
     numerics: Numerics = BASE
+    halving: Halving | None = None
+    """of the equation without noise; None in points from before there was one"""
 
     @classmethod
     def compute(cls, setup: Setup, key: Key, study: str, numerics: Numerics = BASE) -> "Point":
@@ -62,18 +71,18 @@ class Point:
         tau, regime = setup.tau, setup.regime
         physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
-                                        "seconds": round(time.perf_counter() - began, 3)}, numerics)
+                                        "seconds": round(time.perf_counter() - began, 3)}, numerics, setup.halving)
 
     @property
     def paths(self) -> int:
         """Discrete paths, and paths of the equation."""
-        return sum(2 * block.moments.count + block.diverged for block in self.blocks)
+        return sum(block.paths for block in self.blocks)
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
         data = {"study": self.study, "numerics": self.numerics, **self.key._asdict(), "paths": self.paths,
-                "blocks": [{"diverged": block.diverged, "floored": block.floored, **block.moments.to_json()}
-                           for block in self.blocks], "physical": self.physical, **self.provenance}
+                "blocks": [block.to_json() for block in self.blocks], "physical": self.physical, **self.provenance,
+                **({} if self.halving is None else {"halving": self.halving.to_json()})}
         write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
 
     @classmethod
@@ -90,11 +99,12 @@ class Point:
             if data.pop("sha256") != _sha(data):
                 raise ValueError("its numbers are not those that were written")
             key = Key(*(int(data[name]) for name in Key._fields))
-            blocks = [Block(Moments.from_json(block), block["diverged"], block["floored"]) for block in data["blocks"]]
+            blocks = [Block.from_json(block) for block in data["blocks"]]
             widths = {len(block.moments.mean) for block in blocks}
             if len(blocks) != BLOCKS or len(widths) != 1:
                 raise ValueError("blocks that do not fit together")
             found = (data["study"], data["numerics"], key.file)
+            halving = Halving.from_json(data["halving"]) if "halving" in data else None
             provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
             raise SMEError(f"{path} is not a whole point ({type(fault).__name__}: {fault}): "
@@ -102,7 +112,7 @@ class Point:
         if found != (study, numerics, path.name):
             raise SMEError(f"{path} belongs to {found[0]} (numerics {said(found[1])}, {found[2]}), "
                            f"not to {study} (numerics {said(numerics)}): move it away")
-        return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics)
+        return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics, halving)
 
 
 def _sha(data: dict[str, Any]) -> str:

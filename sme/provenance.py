@@ -62,3 +62,9 @@ def ranges(numbers: Sequence[int]) -> str:
     starts = [0, *(i + 1 for i, (one, next_) in enumerate(pairwise(numbers)) if next_ != one + 1), len(numbers)]
     runs = [numbers[start:end] for start, end in pairwise(starts)] if numbers else []
     return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs)
+
+
+def numbers(text: str) -> list[int]:
+    """The whole numbers that `ranges` wrote."""
+    ends = [[int(end) for end in part.split("-")] for part in text.split()]
+    return [number for each in ends for number in range(each[0], each[-1] + 1)]

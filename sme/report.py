@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
+from sme import tails
 from sme.equations.models import UNCLAIMED
 from sme.equations.registry import SKEWNESS
 from sme.errors import choose
@@ -40,13 +41,16 @@ def hyperparameters(points: Iterable[Point]) -> pd.DataFrame:
 
 def slope_table(table: pd.DataFrame) -> pd.DataFrame:
     """The slopes as they are printed."""
-    return pd.DataFrame({
+    shown = pd.DataFrame({
         "order": table["order"], "observable": table["observable"], "at": table["at"],
         "slope [95 %]": [quote(*row) for row in table[["slope", "slope_low", "slope_high"]].to_numpy(float)],
         "C1 [99 %]": [quote(*row) for row in table[["c1", "c1_low", "c1_high"]].to_numpy(float)],
-        "C1 of order 1": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table["c1_order1"]],
+        **{f"C1 of {what}": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table[name]]
+           for what, name in (("order 1", "c1_order1"), ("the ODE", "c1_ode"))},
         "points": table["points"], "verdict": table["verdict"], "note": table["note"],
     })
+    unknown = [name for name, column in shown.items() if str(name).startswith("C1 of") and (column == "–").all()]
+    return shown.drop(columns=unknown)
 
 
 def error_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +64,8 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
         "order": table["order"], "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"],
         "at": [f"{at}, t={time:g}" if at == MAX else at for at, time in zip(table["at"], table["time"], strict=True)],
-        "error": [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)],
+        "error": [f"{e:.3e} ± {f'{s:.0e}' if math.isfinite(s) else '–'}"
+                  for e, s in zip(table["error"], table["stderr"], strict=True)],
         "integrator bias": [f"{b:.0e}" for b in table["integrator_bias"]], "local slope": pd.Series(dict(local)),
         "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
         "floored": [f"{x:.2%}" for x in table["floored"]],
@@ -101,8 +106,11 @@ def latex(errors: pd.DataFrame, slopes: pd.DataFrame, provenance: Provenance) ->
 
 def remarks(slopes: pd.DataFrame) -> list[str]:
     """What the tables mean, in words."""
-    lines = ["error = E[discrete] − E[equation] ± standard error. err = C1 τ + C2 τ² + …; the prior of slope and C1 takes each "
-             "term left out to be as large as the leading one at the coarsest τ (one standard deviation)."]
+    lines = ["error = E[discrete] − E[equation] ± standard error. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
+             "slope and constants are, is learned from all τ of a row. Consistent: C1 as the order has it, C0 = 0, and the "
+             "slope's interval reaches the order."]
+    if slopes["c1_ode"].notna().any():
+        lines.append("Order 2 is held against the C1 of the ODE, which is order 1 without noise: its own must be below a tenth.")
     if slopes["at"].eq(MAX).any():
         lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
                      "ones measure the error there, so that the choice does not bias it; its slope and C1 are those of |error|.")
@@ -118,6 +126,10 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
         lines.append("No order claimed: in this regime the model lacks a leading term, which the note names, so its errors tend "
                      "to a limit that is not 0 in general, though it is for some observables. The limit [99 %] stands in the "
                      "note; where it is not 0, the verdict is inconsistent.")
+    if slopes["note"].str.contains(f"{tails.VARIANCE}|{tails.MEAN}").any():
+        lines.append("Infinite variance, infinite mean: the tail of the noise leaves the observable of the discrete run without "
+                     "one, so that no standard error and no interval is true. A capped observable has both, such as "
+                     "'|v|^2 capped at 100'.")
     if slopes["verdict"].eq("undecided").any():
         lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
     return lines

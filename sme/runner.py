@@ -7,10 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sme import tables
+from sme import tables, trials
 from sme.asked import Asked
 from sme.backend import ready
-from sme.effort import MOST_SHARDS
 from sme.job import Job
 from sme.outline import Outline
 from sme.points import Key, Point
@@ -48,9 +47,10 @@ class Runner:
         keys = [Key(*which, self.effort.seed, shard) for which, numbers in wanted.items() for shard in numbers]
         there = {point.key for point in self.points}
         missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
+        fresh = [key for key in keys if key not in self.asked.keys]
         self._ask(keys)
-        if len(missing) < len(keys):
-            print(f"{len(keys) - len(missing)} of {len(keys)} points found")
+        if found := sum(key in there for key in fresh):
+            print(f"{found} of {len(fresh)} points found")
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
@@ -60,19 +60,22 @@ class Runner:
                 bar.update(point.key.steps)
 
     def _refine(self, tolerance: float) -> None:
-        """Double the shards of each (order, steps) until every standard error is below the tolerance.
+        """Have as many shards of each (order, steps) as its own trial shards ask for: any ladder gives the same points."""
+        open_, counts = dict.fromkeys(self.job.setups, 1), dict[tuple[int, int], int]()
+        while open_:
+            self._shards({which: [trials.FIRST + i for i in range(count // 2, count)] for which, count in open_.items()})
+            if time.monotonic() > self.deadline:
+                break
+            found = {which: self._needed(which, count, tolerance) for which, count in open_.items()}
+            counts.update((which, number) for which, number in found.items() if number is not None)
+            open_ = {which: 2 * count for which, count in open_.items() if found[which] is None}
+        self._shards({which: list(range(number)) for which, number in counts.items()})
 
-        Each step size decides by its own numbers, so that any ladder gives the same points.
-        """
-        counts = dict.fromkeys(self.job.setups, 1)
-        while True:
-            loose = tables.loose(tables.errors(self.points, self.outline), tolerance)
-            steps = (self.outline.horizon / loose["tau"]).round().astype(int)
-            open_ = set(zip(loose["order"], steps, strict=True))
-            counts = {which: 2 * count for which, count in counts.items() if which in open_}
-            if not counts or max(counts.values()) > MOST_SHARDS or time.monotonic() > self.deadline:
-                return
-            self._shards({which: list(range(count)) for which, count in counts.items()})
+    def _needed(self, which: tuple[int, int], count: int, tolerance: float) -> int | None:
+        """What the first `count` trial shards ask for."""
+        keys = {Key(*which, self.effort.seed, trials.FIRST + i) for i in range(count)}
+        table = tables.judged(tables.errors([point for point in self.points if point.key in keys], self.outline))
+        return trials.needed(table["error"].to_numpy(float), table["stderr"].to_numpy(float), count, tolerance)
 
     def _ask(self, keys: list[Key]) -> None:
         """Note what is asked for beside the points, before any is computed."""

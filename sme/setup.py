@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from sme.problems.base import Problem
 from sme.regimes import BALLISTIC, Regime
 from sme.simulate.chain import Chain
 from sme.simulate.schemes import Scheme
+
+if TYPE_CHECKING:
+    from sme.halving import Halving
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Setup:
     """substeps in one optimizer step, in place of the scheme's own number"""
     ordinary: Float[np.ndarray, "marks observables"] | None = None
     """the observables along the order-1 ODE, where that is the reference of order 2"""
+    halving: "Halving | None" = None
+    """how far halving the substep moves the equation without its noise"""
     kind: type[Equation] | None = None
     """the class of the equation under test, if it is not the one that the registry has"""
 

@@ -3,23 +3,24 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sme import identity, numerics, recipe
+from sme import identity, numerics, recipe, tails
 from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError
 from sme.inputs import number, several, short
-from sme.observables import available, default, is_coordinate, select
+from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
 from sme.regimes import Regime, regime
 from sme.setup import Setup
+from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
 
 BUILT_IN = "built-in"
@@ -133,6 +134,8 @@ class Specification:
             named = available(problem, self.optimizer)
             observables = {name: named[name] if self._built_in(name) else observable
                            for name, observable in observables.items()}
+            observables = {name: replace(each, inner=named.get(each.of, each.inner)) if isinstance(each, Capped) else each
+                           for name, each in observables.items()}
         setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
                       start, marks, observables, kind=self.model.check(self.optimizer, self.regime))
         motions = max(problem.noise.motions, problem.noise.second_motions)
@@ -146,9 +149,11 @@ class Specification:
     def outline(self) -> Outline:
         """What the tables need to know."""
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
+        chain = Chain(self.problem, self.optimizer, self.regime, tails.TAU)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
-                       self.times, tuple(self.observables), "" if lack else way, lack, self.parts)
+                       self.times, tuple(self.observables), "" if lack else way, lack, self.parts,
+                       tails.doubts(chain, self.start, self.observables))
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -163,7 +168,7 @@ class Specification:
 
     def recipe(self) -> dict[str, Any]:
         """All that `of` asks for as plain data, from which `remake` makes an equal one; None for what cannot be told."""
-        paths = {name: BUILT_IN if self._built_in(name) or is_coordinate(each) else recipe.path(each)
+        paths = {name: BUILT_IN if self._built_in(name) or is_called(name, each) else recipe.path(each)
                  for name, each in self.observables.items()}
         size = sum(field.numel() for field in self.start.values())
         return {"problem": recipe.of(self.problem), "optimizer": recipe.of(self.optimizer), "regime_name": self.regime.name,
@@ -206,7 +211,10 @@ class Specification:
         return name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
 
     def _observable(self, name: str) -> Any:
-        return name if self._built_in(name) else identity.fingerprint(self.observables[name])
+        given = self.observables[name]
+        if isinstance(given, Capped):
+            return given.name
+        return name if self._built_in(name) else identity.fingerprint(given)
 
     @property
     def parts(self) -> tuple[str, ...]:

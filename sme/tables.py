@@ -7,32 +7,22 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from sme.crossfit import estimate
 from sme.equations.registry import SKEWNESS
-from sme.moments import Moments
+from sme.estimates import estimates
+from sme.fits import Fits
 from sme.outline import Outline
 from sme.paired import BLOCKS
 from sme.points import Point
-from sme.slopes import (
-    FROM_ZERO,
-    ORDERS,
-    Interval,
-    Verdict,
-    fit_constant,
-    fit_slope,
-    judge_first,
-    judge_limit,
-    judge_second,
-    resolved,
-)
+from sme.slopes import Interval, Verdict, fit_constant
 
 ERRORS = ["order", "tau", "observable", "at", "time", "error", "stderr", "integrator_bias", "paths", "diverged", "floored"]
-SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1", "c1_low", "c1_high", "c1_order1",
-          "points", "verdict", "note"]
+SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1", "c1_low", "c1_high", "c1_order1", "c1_ode",
+          "c0_low", "c0_high", "points", "verdict", "note"]
 YARDSTICK = ["order1_error", "order1_stderr"]
-"""columns beside `ERRORS` with the order-1 equation's error on the same discrete run"""
-HIDDEN = [*YARDSTICK, "sign"]
-"""all columns beside `ERRORS`; `sign` times the error is what is fitted"""
+"""columns beside `ERRORS` with the error of what order 2 is held against, on the same discrete run: ballistic of the ODE, else
+of order 1's equation"""
+HIDDEN = [*YARDSTICK, "sign", "doubt"]
+"""all columns beside `ERRORS`; `sign` times the error is what is fitted; `doubt` says why nothing can be decided, if so"""
 MAX = "max"
 """`at` of the rows with the largest |error| over the checkpoints"""
 TOLERATED = 0.01
@@ -63,21 +53,29 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
         parts += [part.assign(order=order, tau=outline.horizon / steps) for part in measured]
-    return pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN] if parts else pd.DataFrame(columns=ERRORS + HIDDEN)
+    if not parts:
+        return pd.DataFrame(columns=ERRORS + HIDDEN)
+    return _withheld(pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN], outline.doubts)
+
+
+def _withheld(table: pd.DataFrame, doubts: Mapping[str, str]) -> pd.DataFrame:
+    """Without the standard errors of observables that have no variance, and so without intervals."""
+    found = table["observable"].map(doubts)
+    table["doubt"] = found.where(found.notna(), table["doubt"])
+    table.loc[found.notna(), ["stderr", "order1_stderr"]] = np.nan
+    return table
 
 
 def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with what these points say of them."""
-    folds = [Moments.merged(point.blocks[i].moments for point in members) for i in range(BLOCKS)]
-    kinds = 2 if order == 1 else 3
-    mean, stderr = (part.reshape(kinds, -1) for part in estimate(folds, kinds * len(rows)))
-    reference = 2 if order == 2 else 0
-    paths = sum(point.paths for point in members)
+    folds = [[point.blocks[i] for point in members] for i in range(BLOCKS)]
+    found, reference = estimates(folds, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
+    halving = next((point.halving for point in members if point.halving is not None), None)
+    bias = found.mean[1] if halving is None else halving.bias(found.mean[1])
     return rows.assign(
-        error=mean[0], stderr=stderr[0], integrator_bias=mean[1], paths=paths,
-        diverged=sum(block.diverged for point in members for block in point.blocks) / paths,
-        floored=sum(block.floored for point in members for block in point.blocks) / paths,
-        order1_error=mean[reference], order1_stderr=stderr[reference], sign=1.0)
+        error=found.mean[0], stderr=found.stderr[0], integrator_bias=bias, paths=found.paths, diverged=found.diverged,
+        floored=found.floored, order1_error=found.mean[reference], order1_stderr=found.stderr[reference], sign=1.0,
+        doubt=found.undefined)
 
 
 def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
@@ -96,9 +94,14 @@ def _largest(odd: pd.DataFrame, even: pd.DataFrame, times: int) -> pd.DataFrame:
 
 
 def loose(table: pd.DataFrame, tolerance: float) -> pd.DataFrame:
-    """The rows whose standard error is above this share of the error; `max`, which has half of the paths, is not judged."""
-    within = table["stderr"] <= tolerance * table["error"].abs()  # a number that is none is not
-    return table[~within & (table["at"] != MAX)]
+    """The rows whose standard error is above this share of the error."""
+    table = judged(table)
+    return table[~(table["stderr"] <= tolerance * table["error"].abs())]  # a number that is none is not within
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a tolerance is for: not `max`, which has half of the paths, nor those of which nothing can be decided."""
+    return table[(table["at"] != MAX) & (table["doubt"] == "")]
 
 
 def _sign(values: pd.Series) -> np.ndarray:
@@ -106,53 +109,51 @@ def _sign(values: pd.Series) -> np.ndarray:
 
 
 def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None,
-           lack: str = "") -> pd.DataFrame:
-    """One row for each order, observable and time: slope, `C₁`, verdict and the reason for it.
+           lack: str = "", ode: bool = False, yardsticks: Mapping[tuple[int, str, str], Interval] | None = None) -> pd.DataFrame:
+    """One row for each order, observable and time: slope, constants, verdict and the reason for it.
 
-    At `max` they are of |error|, elsewhere of the error with its sign.
+    At `max` they are of |error|, elsewhere of the error with its sign. `c1_order1` is that of order 1's equation, `c1_ode`
+    that of the ODE, which order 2 is held against if `ode`; `c0_low` and `c0_high` are the ends of the 99.9 % interval of the
+    limit.
     `predicted` has the constants that the obstruction leaves, in words, and their standard errors, by `observable at time`,
-    for the note: one that is less certain than order 1's `C₁` is large is not quoted. `lack` says why no order is claimed:
-    then the limit `C₀` of the errors is in the note, and must be 0 for any order.
+    for the note: one that is less certain than the yardstick is large is not quoted. `lack` says why no order is claimed:
+    then the limit `C₀` of the errors is in the note, and must be 0 for any order. `yardsticks` are taken, by order, observable
+    and time, where the table has not the columns to fit them.
     """
-    rows = []
+    rows, first = [], {}
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
         tau, error, noise, bias = (group[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
         good = np.isfinite(error) & np.isfinite(noise)
-        tau, error, noise, bias = tau[good], (group["sign"] * error)[good].to_numpy(), noise[good], bias[good]
-        reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
-        slope, (constant, wide, free, noiseless), order1 = _fits(tau, error, noise, bias, reference, reference_noise, bool(lack))
-        verdict = (judge_first(slope, constant, noiseless) if order == 1
-                   else judge_second(constant, wide, free, noiseless, order1, slope))
+        error = (group["sign"] * error)[good].to_numpy()
+        fits = Fits(tau[good], error, noise[good], bias[good], obstruction == SKEWNESS, not lack)
+        if yardsticks is None:
+            reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
+            yardstick = fit_constant(fits.tau, reference, reference_noise, 0 * fits.bias)
+        else:
+            yardstick = yardsticks.get((order, observable, at), Interval())
+        slope, constant, limits = fits.slopes[0], fits.constants[0], fits.limits
+        if order == 1:
+            first[observable, at] = constant.value
         quoted, uncertain = (predicted or {}).get(f"{observable} at {at}", ("", 0.0))
-        known = quoted if not uncertain > abs(order1.value) else "not resolved"
+        known = quoted if not uncertain > abs(yardstick.value) else "not resolved"
         reason = obstruction + (f", predicted C1 {known}" if quoted else "")
         notes = [f"obstructed: {reason}"] if obstruction and (order == 2 or obstruction == SKEWNESS) else []
         if lack:
-            limit = fit_constant(tau, error, noise, bias, power=0) if len(tau) else Interval()
-            verdict = judge_limit(verdict, limit, max(abs(error), default=0.0))
-            notes += [lack, f"limit {limit.value:.3g} [{limit.low:.3g}, {limit.high:.3g}]"]
-        verdict = _qualified(verdict, group, notes)
-        seen = int(resolved(error, noise).sum())
-        rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low,
-                     constant.high, order1.value, seen, verdict.word, verdict.note))
+            notes += [lack, f"limit {limits[0].value:.3g} [{limits[0].low:.3g}, {limits[0].high:.3g}]"]
+        verdict = _qualified(fits.judge(order, yardstick), group, notes)
+        held = order != 1 and ode
+        order1 = first.get((observable, at), math.nan if held else yardstick.value)
+        rows.append((order, observable, at, slope.value, slope.low, slope.high, constant.value, constant.low, constant.high,
+                     order1, yardstick.value if held else math.nan, limits[1].low, limits[1].high, fits.resolved, verdict.word,
+                     verdict.note))
     return pd.DataFrame(rows, columns=SLOPES)
 
 
-def _fits(tau: np.ndarray, error: np.ndarray, noise: np.ndarray, bias: np.ndarray, reference: np.ndarray,
-          reference_noise: np.ndarray, from_zero: bool) -> tuple[Interval, tuple[Interval, ...], Interval]:
-    """Slope; `C₁` at 99 %, at 99.9 %, without bias, without bias and noise; `C₁` of order 1."""
-    if not len(tau):
-        return Interval(), (Interval(),) * 4, Interval()
-    constants = ((noise, bias, 0.99), (noise, bias, 0.999), (noise, 0 * bias, 0.99), (1e-6 * noise, 0 * bias, 0.99))
-    orders = FROM_ZERO if from_zero else ORDERS
-    return (fit_slope(tau, error, noise, bias, orders=orders), tuple(fit_constant(tau, error, *each) for each in constants),
-            fit_constant(tau, reference, reference_noise, 0 * bias))
-
-
 def _qualified(verdict: Verdict, group: pd.DataFrame, further: list[str]) -> Verdict:
-    """The verdict with what stands against it: paths lost or on the floor, and `further` notes."""
-    notes = [verdict.note] if verdict.note else []
-    word = verdict.word
+    """The verdict with what stands against it: a doubt in its place, paths lost or on the floor, and `further` notes."""
+    doubts = [doubt for doubt in group.get("doubt", ()) if doubt]
+    word, first = ("undecided", doubts[0]) if doubts else (verdict.word, verdict.note)
+    notes = [first] if first else []
     for column, note in (("diverged", "paths diverged"), ("floored", "floor active")):
         if (group[column] > TOLERATED).any():
             word = "undecided"

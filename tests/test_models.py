@@ -249,7 +249,8 @@ def test_a_model_without_a_leading_term_is_inconsistent(monkeypatch):
     tiny(monkeypatch)
     found = study("malladi", tau=TAUS, horizon=0.25, observables=["mean theta", "mean v"])
     assert set(found.slopes["verdict"]) == {"inconsistent"}
-    assert (found.slopes["slope_high"] < 0.3).all()
+    assert (found.slopes["slope"] < 0.1).all()
+    assert (found.slopes["slope_high"] < 0.5).all()
     assert "v lacks the gradient's square" in found.slopes["note"][0]
     assert "No order claimed: " in str(found)
     low, high = map(float, re.search(r"limit [\d.]+ \[([\d.]+), ([\d.]+)\]", found.slopes["note"][1]).groups())

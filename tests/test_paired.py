@@ -103,7 +103,7 @@ def test_the_floor_is_counted_and_nothing_is_decided():
 def test_effort_is_a_function_of_the_step_size_alone():
     assert [len(effort.shards(None, None, tau)) for tau in (1 / 2, 1 / 32, 1 / 64, 1 / 256)] == [2, 2, 4, 16]
     assert [len(effort.shards(40_000, None, tau)) for tau in (1 / 2, 1 / 256)] == [2, 2]
-    assert effort.shards(None, 0.01, 1 / 256) == [0]
+    assert effort.shards(None, 0.01, 1 / 256) == [0, effort.FULL]
 
 
 def test_checkpoints_have_rows_of_their_own():

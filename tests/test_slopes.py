@@ -86,9 +86,10 @@ def test_undecided_says_what_would_help():
 def test_a_leading_term_that_nearly_cancels_is_no_evidence_against_order_two():
     """As AdamW's mean v: the τ² term is a hundredth of what the τ³ term makes of it at the coarsest τ."""
     errors, noise = -0.004 * TAU**2 + 0.14 * TAU**3, 1e-4 * TAU**2
-    wide = constant(errors, noise, 0.999)
-    assert 0 not in wide  # the prior does not hold
-    verdict = judge_second(wide, wide, wide, wide, Interval(0.2, 0.19, 0.21), fit_slope(TAU, errors, noise, NONE))
+    assert 0 in constant(errors, noise)
+    steep = Interval(2.7, 2.6, 2.8)
+    wide = Interval(1e-3, 9e-4, 1.1e-3)  # as if the prior did not hold
+    verdict = judge_second(wide, wide, wide, wide, Interval(0.2, 0.19, 0.21), steep)
     assert (verdict.word, verdict.note) == ("undecided", "steeper than order 2")
     shifted = errors + 0.05 * TAU
     slope = fit_slope(TAU, shifted, noise, NONE)

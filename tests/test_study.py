@@ -143,8 +143,8 @@ def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch)
     plain = duel.Duel.of(spec.setup(2, 2), 1, "independent")
     sharp = duel.prepared(plain)
     rows = len(spec.observables)
-    raw, _ = duel.run_block(plain, (0, 2, 0, 0))
-    both, _ = duel.run_block(sharp, (0, 2, 0, 0))
+    raw = duel.run_block(plain, (0, 2, 0, 0)).moments
+    both = duel.run_block(sharp, (0, 2, 0, 0)).moments
     np.testing.assert_array_equal(both.mean[: 2 * rows], raw.mean)
     spread = np.sqrt(np.diag(both.comoment)[2 * rows :] / both.count / both.count)
     assert (np.abs(both.mean[2 * rows :]) < 5 * spread).all()

@@ -66,7 +66,7 @@ class SVAGNoise(GradientLaw):
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
         self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
-        self.numerics = law.numerics
+        self.numerics, self.moments = law.numerics, law.moments
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
