@@ -62,13 +62,13 @@ def test_common_settings_are_expanded_at_their_own_rates(lr, betas, decay, scali
     """Rates from 50 to 3e8 per unit of time: without decay the closed form, with it a further −λθ at order 1."""
     problem = models.gaussian(False)
     x = torch.tensor([[0.4, -0.2, 0.1, 0.3, 0.7, 0.5]], dtype=torch.float64)
-    adam, tau, *_ = sme.Hyperparameters("adam", lr, *betas, eps=1e-3).scaled(scaling)
+    adam, tau, *_ = sme.Hyperparameters("adam", lr, *betas, eps=1e-3).uncorrected(scaling)
     for order in (1, 2):
         closed = equation(problem, adam, regime(scaling), tau, order)
         assert not type(closed).__name__.startswith("Derived")
         torch.testing.assert_close(sme.derive(problem, adam, scaling, order)(tau).drift(0.0, x), closed.drift(0.0, x), rtol=1e-9,
                                    atol=0)
-    adamw, tau, *_ = sme.Hyperparameters("adamw", lr, *betas, eps=1e-3, weight_decay=decay).scaled(scaling)
+    adamw, tau, *_ = sme.Hyperparameters("adamw", lr, *betas, eps=1e-3, weight_decay=decay).uncorrected(scaling)
     pull = adamw.decay * torch.cat((x[:, :2], torch.zeros(1, 4, dtype=torch.float64)), -1)
     plain = equation(problem, adam, regime(scaling), tau, 1).drift(0.0, x)
     torch.testing.assert_close(sme.derive(problem, adamw, scaling, 1)(tau).drift(0.0, x), plain - pull, rtol=1e-9, atol=0)
