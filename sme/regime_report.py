@@ -13,7 +13,7 @@ from torch import Tensor
 from sme import effort, limits, mean_run, regime_picture
 from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.hyperparameters import Hyperparameters
+from sme.hyperparameters import LINEAR, Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import whole
 from sme.numerics import used
@@ -146,10 +146,13 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
     if not isinstance(given, Hyperparameters) or not isinstance(problem, Problem):
         raise SMEError("regime_report takes an sme.Problem and sme.Hyperparameters (or a torch optimizer), got "
                        f"{type(problem).__name__} and {type(given).__name__}")
+    if given.optimizer == "adagrad":
+        raise SMEError("adagrad's sum of squares has no mean to start the noiseless run at: regime_report is for sgd, momentum, "
+                       "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    of = {"of": fingerprint([problem.describe(), vars(given), theta, compared])}
-    name = f"{given.optimizer}-{problem.name}-{digest(of, used(problem, problem.noise))}"
+    own = digest({"of": fingerprint([problem.describe(), given.settings(), theta, compared])}, used(problem, problem.noise))
+    name = f"{given.optimizer}-{problem.name}-{own}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
@@ -167,7 +170,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
 def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) -> Setup:
     """The ballistic run, whose variables are the physical ones, with averages at their means."""
     # a floor where ε is all that is left, for parameters whose gradient is always 0
-    optimizer, tau, *_ = given.scaled(BALLISTIC, **({} if given.optimizer == "sgd" else {"v_floor": given.eps**2}))
+    optimizer, tau, *_ = given.uncorrected(BALLISTIC, **({} if given.optimizer in LINEAR else {"v_floor": given.eps**2}))
     at = initial(optimizer, {"theta": theta}, problem.dim)["theta"]
     problem.check(at)
     point = at[None]
