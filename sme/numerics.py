@@ -16,6 +16,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     "minibatch": {2: "as the whole was"},  # draws and moments of real minibatches
     "network": {2: "as the whole was"},  # losses of modules and their derivatives
     "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
+    "signs": {2: "as the whole was", 3: "covariance of signs at noise that is correlated by more than 0.925"},
     "derived": {2: "as the whole was"},  # equations that are expanded from the update rule
 }
 """of each part its numbers, and why each was raised"""
@@ -26,9 +27,9 @@ def current(part: str) -> int:
     return max(NUMERICS[part])
 
 
-def used(*owners: object) -> tuple[str, ...]:
-    """The parts that these come from (each says so by `numerics`), `core` first, in the table's order."""
-    parts = {"core", *(part for each in owners for part in getattr(each, "numerics", ()))}
+def used(problem: object, law: object, *others: str) -> tuple[str, ...]:
+    """The parts that a problem and a law come from (each says so by `numerics`), and others, in the table's order."""
+    parts = {"core", *(part for each in (problem, law) for part in each.numerics), *others}  # type: ignore[attr-defined]
     return tuple(part for part in NUMERICS if part in parts)
 
 

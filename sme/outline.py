@@ -11,8 +11,8 @@ from sme.numerics import NUMERICS, said, written
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
-         "distribution": ('"distribution"',)}
-"""in the description of a problem that uses a part"""
+         "distribution": ('"distribution"',), "signs": ('"gaussian"',)}
+"""in the description of a problem that uses a part; the package's own problems have no signs in question"""
 OPTIONAL = ("lack", "doubts")
 """what `spec.json` leaves out where there is none"""
 

@@ -221,7 +221,7 @@ class Specification:
         """Of the code, those that its numbers come from, at any order (`sme.numerics`)."""
         kind = self.model.check(self.optimizer, self.regime)
         kinds = [kind] if kind else [chosen(self.problem, self.optimizer, self.regime, order) for order in self.model.orders]
-        return numerics.used(self.problem, self.problem.noise, *kinds)
+        return numerics.used(self.problem, self.problem.noise, *(part for each in kinds for part in each.parts(self.problem)))
 
     @property
     def _other(self) -> dict[str, str]:

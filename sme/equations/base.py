@@ -62,6 +62,11 @@ class Equation(ABC):
         self.second = self.law.second_motions if brownian == "independent" and self.squares_noise() else 0
         self.remembers = brownian == "step_memory" and (self.small_noise or order == 2)
 
+    @classmethod
+    def parts(cls, problem: Problem) -> tuple[str, ...]:
+        """The parts of the code that it uses for a problem, beside the core (`sme.numerics`)."""
+        return cls.numerics
+
     def squares_noise(self) -> bool:
         """Whether the second motion enters at this order."""
         return "v" in self.optimizer.fields and (self.small_noise or self.order == 2)
