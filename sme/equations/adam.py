@@ -82,7 +82,7 @@ class BallisticAdam(_Adam):
     small_noise = True
     latex: ClassVar = _Adam.latex | {
         "noise of the first motion, m": r"\sqrt\tau\,c_1\,S\,dW^1",
-        "leading drift, v": r"c_2\,(g^2 + \sigma - v)",
+        "leading drift, v": r"c_2\,(g\circ g + \sigma - v)",
         "drift correction, v": r"-\tau\,\tfrac12\,c_2\,(2\,g\circ H\,b_\theta + \partial\sigma\,b_\theta - b_v)",
         "noise of the first motion, v": r"\sqrt\tau\,c_2\,(2\,g\circ S + K)\,dW^1",
     }
@@ -128,7 +128,7 @@ class BatchEquivalentAdam(_Adam):
         "noise of the first motion, m": r"c_1\,S\,dW^1",
         "noise correction, m": r"c_1\,\tau\,\tfrac12\,(c_1\,S - \partial S\,b_\theta)\,dW^1",
         "leading drift, v": r"c_2\,(\sigma - v)",
-        "drift correction, v": r"\tau\,(c_2\,g^2 - \tfrac12\,c_2\,(\partial\sigma\,b_\theta - b_v))",
+        "drift correction, v": r"\tau\,(c_2\,g\circ g - \tfrac12\,c_2\,(\partial\sigma\,b_\theta - b_v))",
         "noise correction, v": r"\tau\,2\,c_2\,g\circ S\,dW^1",
     }
 
