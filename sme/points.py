@@ -16,6 +16,7 @@ import torchsde
 
 from sme.errors import SMEError
 from sme.files import half_written, write_text
+from sme.inputs import step_size
 from sme.moments import Moments
 from sme.numerics import BASE, said
 from sme.paired import BLOCKS, Block, run_shard
@@ -60,7 +61,8 @@ class Point:
         versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
                     "torchsde": torchsde.__version__, "numpy": np.__version__}
         tau, regime = setup.tau, setup.regime
-        physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
+        physical = {"tau": step_size(setup.horizon, setup.steps),
+                    **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
                                         "seconds": round(time.perf_counter() - began, 3)}, numerics)
 
