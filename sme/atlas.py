@@ -16,7 +16,7 @@ from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
 from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.inputs import number, several, whole
+from sme.inputs import number, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.report import grid
@@ -115,7 +115,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
         limits = {cell: Limit(cell, problem, optimizer, state) for cell in cells}
         for cell in cells:
             found = [_run(limits[cell], count, horizon, pairs, seed) for count in steps]
-            table = pd.DataFrame([(horizon / count, *_mean(each)) for count, each in zip(steps, found, strict=True)],
+            table = pd.DataFrame([(step_size(horizon, count), *_mean(each)) for count, each in zip(steps, found, strict=True)],
                                  columns=["tau", "difference", "stderr"])
             names = {"optimizer": optimizer.name, "noise": cell.noise, "memory": cell.memory}
             parts.append(table.assign(**names))

@@ -20,6 +20,7 @@ from sme.errors import SMEError
 from sme.estimates import estimates
 from sme.files import write_text
 from sme.halving import halving
+from sme.inputs import step_size
 from sme.paired import BLOCKS
 from sme.processes import spread
 from sme.provenance import Provenance
@@ -148,10 +149,11 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
             raise
     rows = [row for steps in sorted(grid) for row in _rows(spec, duels[one[1], steps], folds[steps])]
     table = pd.DataFrame(rows, columns=[*(name for name in COLUMNS if name not in ("z_tables", "sharper")), "doubt"])
+    table["tau"] = [step_size(spec.horizon, round(spec.horizon / tau)) for tau in table["tau"]]
     doubts = {f"{row.observable} at tau = {row.tau:g} is {row.doubt}" for row in table.itertuples() if row.doubt}
     table = table.drop(columns="doubt")
     errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]
-    for name, values in _by_hand(table, errors).items():
+    for name, values in _by_hand(table, errors, spec.horizon).items():
         table.insert(COLUMNS.index(name), name, values)
     return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)))  # type: ignore[arg-type]
 
@@ -191,11 +193,17 @@ def _rows(spec: Specification, duel: Duel, folds: list[list[Block]]) -> Iterator
         yield duel.tau, name, label, time, mean[i], stderr[i], bias[i], z, found.paths, found.diverged, doubt
 
 
-def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame]) -> dict[str, pd.Series]:
+def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) -> dict[str, pd.Series]:
     """What two error tables say of their difference, as if they were independent, and how much larger its standard error is."""
-    keys = ["tau", "observable", "at"]
-    both = table[[*keys, "stderr"]].merge(errors[0], on=keys, how="left", suffixes=("_here", ""))
-    both = both.merge(errors[1], on=keys, how="left", suffixes=("", "_other"))
+    keys, numbers = ["steps", "observable", "at"], ["error", "stderr", "integrator_bias"]
+
+    def counted(frame: pd.DataFrame) -> pd.DataFrame:  # a table that was read has six digits of tau
+        steps = (horizon / frame["tau"].astype(float)).round()
+        return frame.assign(steps=steps)[[*keys, *(name for name in numbers if name in frame)]].astype(
+            {name: float for name in numbers if name in frame})
+
+    both = counted(table)[[*keys, "stderr"]].merge(counted(errors[0]), on=keys, how="left", suffixes=("_here", ""))
+    both = both.merge(counted(errors[1]), on=keys, how="left", suffixes=("", "_other"))
     noise = np.hypot(both["stderr"], both["stderr_other"])
     bias = np.hypot(both["integrator_bias"], both["integrator_bias_other"])
     seen = table["z"].notna()

@@ -22,6 +22,7 @@ from sme.block import Block
 from sme.effort import SHARD_PATHS
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
+from sme.inputs import step_size
 from sme.job import Job
 from sme.measure import parts, weak_error
 from sme.optimizers.base import Optimizer
@@ -141,8 +142,8 @@ def _compiled() -> float:
 def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float) -> dict[str, Any]:
     substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
     levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
-    return {"order": setup.order, "tau": setup.tau, "paths": shards * SHARD_PATHS, "shards": shards, "found": found,
-            "left_out": left_out, "steps": steps, "substeps": substeps,
+    return {"order": setup.order, "tau": step_size(setup.horizon, setup.steps), "paths": shards * SHARD_PATHS,
+            "shards": shards, "found": found, "left_out": left_out, "steps": steps, "substeps": substeps,
             "path_substeps": (shards - found - left_out) * SHARD_PATHS * steps * levels, "seconds": seconds,
             "memory_mib": memory_mib}
 

@@ -19,6 +19,7 @@ from sme.block import Block
 from sme.errors import SMEError
 from sme.files import half_written, write_text
 from sme.halving import Halving
+from sme.inputs import step_size
 from sme.numerics import BASE, said
 from sme.paired import BLOCKS, run_shard
 from sme.setup import Setup
@@ -69,7 +70,8 @@ class Point:
         versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
                     "torchsde": torchsde.__version__, "numpy": np.__version__}
         tau, regime = setup.tau, setup.regime
-        physical = {"tau": tau, **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
+        physical = {"tau": step_size(setup.horizon, setup.steps),
+                    **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
         return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
                                         "seconds": round(time.perf_counter() - began, 3)}, numerics, setup.halving)
 

@@ -75,9 +75,10 @@ class Stationary:
 
     def __str__(self) -> str:
         shown = self.table.map(lambda x: f"{x:.6g}" if isinstance(x, float) else str(x))
-        error = "O(τ)" if self.regime == BATCH_EQUIVALENT else "O(τ²)"
+        error = ("errors are O(τ)" if self.regime == BATCH_EQUIVALENT
+                 else "variances are right to O(τ²), means to O(τ)")
         return (f"{self.optimizer.name}, {self.regime.name} regime, τ = {self.tau:g}\n\n{grid(shown, 'simple')}\n\nmean loss "
-                f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; errors are {error}")
+                f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; {error}")
 
 
 def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str | Regime = "ballistic",
@@ -86,7 +87,8 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
 
     The drift `b` of the order-1 equation vanishes at `x*`, which is sought from `start`; around it the equation is
     `dy = B y dt + G dW`, and its covariance solves Lyapunov's equation. In the ballistic regime `C` is of size `τ` and
-    right to `O(τ²)` (the equation of order 2 is no better: what noise and curvature do together is `O(τ²)` there); in the
+    right to `O(τ²)` (the equation of order 2 is no better: what noise and curvature do together is `O(τ²)` there), and the
+    mean is `x*`, off by `O(τ)` where drift or noise bend (so `v` always, and `θ` unless the loss is quadratic); in the
     batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/derivation.md, section 12.
 
     Parameters

@@ -62,7 +62,7 @@ class Study(Findings):
         """
         study = cls(Outline.read(folder), folder=folder)
         study.reload()
-        study.orders = tuple(sorted({point.key.order for point in study.points}))
+        study.orders = tuple(sorted({int(order) for order in study.errors["order"]}))
         return study
 
     def specification(self, **given: Any) -> Specification:
@@ -167,7 +167,8 @@ class Study(Findings):
             raise SMEError(f"orders must be two, this study's and the other's, got {orders!r}: give such as orders=(2, 1)")
         one, two = self.specification(), there.specification()
         lowest = min if one.equation == two.equation else max
-        pair = orders or ((2, 1) if other is None else (max(self.orders), lowest(there.orders)))
+        mine, theirs = (study.orders or spec.orders(None, every=True) for study, spec in ((self, one), (there, two)))
+        pair = orders or ((2, 1) if other is None else (max(mine), lowest(theirs)))
         chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
         grid = self._steps & there._steps if tau is None else {one.steps(each) for each in several(tau)}
         how = Effort.of(seed, device, processes, backend, paths, None, None)
@@ -180,4 +181,4 @@ class Study(Findings):
 
     @property
     def _steps(self) -> set[int]:
-        return {point.key.steps for point in self.points}
+        return {round(self.outline.horizon / tau) for tau in self.errors["tau"].unique()}

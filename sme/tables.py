@@ -10,6 +10,7 @@ import pandas as pd
 from sme.equations.registry import SKEWNESS
 from sme.estimates import estimates
 from sme.fits import Fits
+from sme.inputs import step_size
 from sme.outline import Outline
 from sme.paired import BLOCKS
 from sme.points import Point
@@ -52,7 +53,7 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
         odd, even = ([point for point in members if point.key.shard % 2 == parity] for parity in (1, 0))
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
-        parts += [part.assign(order=order, tau=outline.horizon / steps) for part in measured]
+        parts += [part.assign(order=order, tau=step_size(outline.horizon, steps)) for part in measured]
     if not parts:
         return pd.DataFrame(columns=ERRORS + HIDDEN)
     return _withheld(pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN], outline.doubts)

@@ -15,7 +15,7 @@ from sme.backend import BACKENDS, compiled_setups
 from sme.controls import responses
 from sme.ensemble import LEVELS
 from sme.errors import SMEError, choose
-from sme.inputs import number, several, whole
+from sme.inputs import number, several, step_size, whole
 from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -114,7 +114,7 @@ def trajectories(
     if place is not None:
         spec.outline().write(place, spec.describe(), spec.recipe())
     times = np.array([0, *marks]) * (spec.horizon / steps)
-    made = Trajectories(spec.name, spec.horizon / steps, seed, tabled(found, names[: len(spec.observables)], times),
+    made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
                         None if both is None else closer.table(both, names[: len(spec.observables)], times))
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):

@@ -261,3 +261,36 @@ def test_a_number_of_paths_that_is_none_is_refused(script, tmp_path, capsys):
     with pytest.raises(SystemExit):
         script.main(["--paths", "0", "--results", str(tmp_path)])
     assert "paths must be a whole number" in capsys.readouterr().err
+
+
+def chain_at_rest(slope, tau, noise=1.0, width=6.0, cells=500):
+    """Mean and variance of `x − τ (f′(x) + noise ξ)` at rest: the transition density on a grid, applied until it stays."""
+    x = np.linspace(-width, width, cells)
+    spread = tau * noise
+    kernel = np.exp(-0.5 * ((x[:, None] - (x - tau * slope(x))[None]) / spread) ** 2)
+    kernel /= kernel.sum(0)
+    share = np.full(cells, 1 / cells)
+    for _ in range(12):
+        kernel = kernel @ kernel
+    share = kernel @ share
+    mean = float(share @ x)
+    return mean, float(share @ (x - mean) ** 2)
+
+
+def test_the_accuracy_that_is_printed_is_had():
+    """`f = ½ x² + b x³ + c x⁴`: the variance is right to `O(τ²)`, the mean is off by `−½ τ f‴ C/f″` and more."""
+    b, c = 0.3, 0.1
+    problem = sme.Problem(lambda t: (0.5 * t * t + b * t**3 + c * t**4).sum(), 1, sme.GaussianNoise([[1.0]]))
+    off = []
+    for tau in (0.08, 0.04, 0.02):
+        law = sme.stationary(sme.SGD(), problem, tau)
+        mean, variance = chain_at_rest(lambda x: x + 3 * b * x**2 + 4 * c * x**3, tau, width=1.5)
+        off.append((mean - float(law.mean["theta"]), variance - float(law.covariance())))
+        assert str(law).endswith("variances are right to O(τ²), means to O(τ)")
+    assert off[1][1] / off[2][1] == pytest.approx(4, rel=0.15)
+    assert off[1][0] / off[2][0] == pytest.approx(2, rel=0.1)
+    assert off[2][0] / 0.02 == pytest.approx(-0.5 * 6 * b * 0.5, rel=0.1)
+
+
+def test_the_accuracy_in_the_batch_equivalent_regime_is_of_order_one():
+    assert str(sme.stationary(sme.SGD(), sme.Quadratic(), 0.1, "batch_equivalent")).endswith("errors are O(τ)")
