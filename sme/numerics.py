@@ -15,6 +15,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     },
     "minibatch": {2: "as the whole was"},  # draws and moments of real minibatches
     "network": {2: "as the whole was"},  # losses of modules and their derivatives
+    "written": {2: "as the whole was", 3: "layers whose forward derivatives torch has wrong (layer norm) are written out"},
     "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
     "signs": {2: "as the whole was", 3: "covariance of signs at noise that is correlated by more than 0.925"},
     "derived": {2: "as the whole was"},  # equations that are expanded from the update rule

@@ -11,7 +11,7 @@ from sme.numerics import NUMERICS, said, written
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
-         "distribution": ('"distribution"',), "signs": ('"gaussian"',)}
+         "distribution": ('"distribution"',), "signs": ('"gaussian"',), "written": ("LayerNorm", "InstanceNorm", "layer_norm")}
 """in the description of a problem that uses a part; the package's own problems have no signs in question"""
 OPTIONAL = ("lack", "doubts")
 """what `spec.json` leaves out where there is none"""

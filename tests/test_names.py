@@ -29,15 +29,23 @@ def linear():
     return sme.Network(torch.nn.Linear(1, 1), (torch.ones(3, 1), torch.ones(3, 1)), "mse", batch_size=2)
 
 
+def normed():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3), torch.nn.Linear(3, 1))
+    return sme.Network(module, (torch.rand(4, 2), torch.rand(4, 1)), "mse", batch_size=2)
+
+
 def examples():
     return sme.Problem(lambda theta: 0.5 * theta.square().sum(), 2, sme.MinibatchNoise(
         lambda theta, x: 0.5 * theta.square().sum() + x * theta.sum(), (torch.tensor([-1.0, 1.0]),), 1))
 
 
 STUDIES = {"closed": specified, "by examples": lambda: specified(examples()), "of a network": lambda: specified(linear()),
+           "of layer norm": lambda: specified(normed()),
            "expanded": lambda: specified(optimizer=sme.AdamW()), "of a model": lambda: specified(model="malladi"),
            "of SVAG": lambda: specified(sme.problems.renoised.Renoised(examples(), sme.SVAGNoise(examples().noise, 2)))}
-USES = {"closed": (), "by examples": ("minibatch",), "of a network": ("minibatch", "network"), "expanded": ("derived",),
+USES = {"closed": (), "by examples": ("minibatch",), "of a network": ("minibatch", "network"),
+        "of layer norm": ("minibatch", "network", "written"), "expanded": ("derived",),
         "of a model": (), "of SVAG": ("minibatch",)}
 
 

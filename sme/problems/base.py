@@ -137,6 +137,8 @@ class Problem:
 
         try:
             (self.backward, self._loss), self.lack = guard.settle(itertools.product((False, True), forms), look)
+            if self._loss is not given:
+                self.numerics = (*self.numerics, "written")
         except guard.MissingError as missing:
             raise SMEError(f"torch has no second derivatives of the loss, and the equations need them ({missing}): write the "
                            "operation out with others; an own torch.autograd.Function needs a jvp") from missing

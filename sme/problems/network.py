@@ -149,6 +149,8 @@ class Network(Problem):
                            f"({missing}): write it out with functions that torch.func can differentiate twice; an own "
                            "torch.autograd.Function needs a jvp") from missing
         take(way)
+        if self.model.written:
+            self.numerics = (*self.numerics, "written")
 
     def _checked(self, what: str, data: Data, loss: object) -> tuple[Tensor, Tensor]:
         """Inputs and targets, on which module and loss run."""
