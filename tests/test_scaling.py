@@ -462,3 +462,8 @@ def test_a_problem_with_another_law_keeps_its_loss_and_takes_the_short_way_to_th
     chain = Chain(problem, sme.SGD(), regime("batch_equivalent"), tau)
     z = problem.noise.draw(None, tau, Draws((0,), 0, 1, torch.device("cpu")), 2)
     torch.testing.assert_close(chain.run({"theta": theta}, z, 0), chain.step({"theta": theta}, z, 0)[0])
+
+
+def test_settings_are_what_older_studies_were_named_by():
+    assert set(GIVEN["adam"].settings()) == {"optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "batch_size", "steps"}
+    assert MORE["half"].settings()["dampening"] == 0.4

@@ -8,6 +8,8 @@ from sme.equations.base import X, join
 from sme.optimizers.base import Optimizer
 
 Paths = Float[Tensor, "paths d"]
+Inputs = tuple[Paths, Paths, Paths, Paths]
+"""two gradients and two squares"""
 
 PROBES = 16
 """paths of size 1"""
@@ -19,7 +21,7 @@ EXACT = 1e-9
 """relative difference below which two Taylor terms are equal"""
 
 
-def probes(optimizer: Optimizer, dim: int) -> tuple[X, tuple[Paths, Paths, Paths, Paths]]:
+def probes(optimizer: Optimizer, dim: int) -> tuple[X, Inputs]:
     """States all over the place, and four random inputs."""
     generator = torch.Generator().manual_seed(0)
     uniform = torch.rand((PROBES, (len(optimizer.fields) + 4) * dim), generator=generator, dtype=torch.float64).split(dim, -1)
@@ -29,7 +31,7 @@ def probes(optimizer: Optimizer, dim: int) -> tuple[X, tuple[Paths, Paths, Paths
     return join(*parts), (first, second, third, fourth)
 
 
-def spread(optimizer: Optimizer, dim: int) -> tuple[X, tuple[Paths, Paths, Paths, Paths]]:
+def spread(optimizer: Optimizer, dim: int) -> tuple[X, Inputs]:
     """`probes`, and others with states and inputs in other sizes: both alike, one of them, or every field in its own."""
     x, inputs = probes(optimizer, dim)
     generator = torch.Generator().manual_seed(1)

@@ -7,14 +7,14 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp, vmap
 
 from sme.equations.base import X, join
-from sme.equations.expansion.probes import close, home, moments, probes, spread
-from sme.equations.expansion.refusal import TINY, Watch, bent, moving, plain, precision, raw
+from sme.equations.expansion.probes import Inputs, Paths, close, home, moments, probes, spread
+from sme.equations.expansion.refusal import TINY, plain
 from sme.equations.expansion.series import Series, UnsupportedError, base
+from sme.equations.expansion.soundness import check_affine, check_expansion, check_still, pace_of
 from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
 from sme.inputs import short
@@ -22,25 +22,12 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import above
 from sme.regimes import Gradient
 
-Paths = Float[Tensor, "paths d"]
-Inputs = tuple[Paths, Paths, Paths, Paths]
-"""two gradients and two squares"""
 Variable = Any
 """the small variable of a curve: a series, or a dual number"""
 Curve = Callable[[Variable], Any]
 
 NEARER = 12
 """times that a state is taken half the way to its default"""
-NEAR = 1e-3
-"""step size times pace at which a step is compared with its expansion"""
-FALL = 5.0
-"""by which half the step must lessen the remainder, 8 times smaller in the limit; terms of order 2 or less fall by 4 or less"""
-SLACK = 1e-5
-"""share of the second-order term of a field that the remainder may be, where its own third-order one happens to be small"""
-ROUNDING = 3e-14
-"""of a step, relative to what it is made from"""
-FASTEST = 1e7
-"""pace, in units of the rates that a rule names, of one that is smooth for no τ in use"""
 
 
 class Step:
@@ -75,7 +62,8 @@ class Step:
         settings: set[str] = {each.name for each in fields(optimizer) if each.init} if is_dataclass(optimizer) else set()
         unfloored = "v_floor" in settings and optimizer.v_floor > 0 and "v" in optimizer.fields
         self._unfloored: Optimizer = replace(optimizer, v_floor=0.0) if unfloored else optimizer  # type: ignore[type-var]
-        self._direct = self._by_series = False
+        self._direct = self._by_series = self.squares = False
+        self.linear, self.through = True, ""
         try:
             self._probe()
         except SMEError:
@@ -149,9 +137,10 @@ class Step:
         return join(*x[kept].split(self.dim, -1)), (a[kept], a2[kept], q[kept], q2[kept])
 
     def _finite(self, x: X, a: Paths, q: Paths) -> Tensor:
-        return torch.stack([torch.isfinite(self._tiny(t)(x, a, q)).all(-1) for t in moments(self.optimizer)]).all(0)
+        return torch.stack([torch.isfinite(self.tiny(t)(x, a, q)).all(-1) for t in moments(self.optimizer)]).all(0)
 
-    def _tiny(self, t: float) -> Callable[[X, Paths, Paths], X]:
+    def tiny(self, t: float) -> Callable[[X, Paths, Paths], X]:
+        """A step of size `TINY`."""
         tau = torch.tensor(TINY, dtype=torch.float64)
         return lambda x, a, q: self(t, x, tau * a, q, tau)
 
@@ -164,90 +153,17 @@ class Step:
             raise SMEError(f"the update rule of {name} is not finite at states like {short(probes(optimizer, self.dim)[0][0])} "
                            f"of {', '.join(optimizer.fields)}: name the fields that are never negative in `nonnegative`, and "
                            "give defaults at which it is finite")
-        self._check_still(times, x, inputs, watch)
+        check_still(self, times, x, inputs, watch)
         a, q = inputs[0], inputs[2]
         terms = {t: (self.rate(t, x, a, q), self.bend(t, x, a, q)) for t in times}
-        pace = torch.stack([self._pace(*term) for term in terms.values()]).amax(0).clamp(min=1.0)
+        pace = torch.stack([pace_of(self, *term) for term in terms.values()]).amax(0).clamp(min=1.0)
         self.small = min(0.1, 0.03 / float(pace.nan_to_num(math.inf).max()))
         wide, (far, _, square, _) = self.places(every=True)
         self.separate = all(self._separate(t, wide, far, square) for t in times)
         if self.separate:
             self._speed_up(times[1], x, a, q)
-        self._check_affine(times, watch)
-        self._check_expansion(terms, x, inputs, pace, watch)
-
-    def _check_still(self, times: tuple[float, ...], x: X, inputs: Inputs, watch: Watch) -> None:
-        """Raise `SMEError` if the rule moves at `τ = 0`, or is not finite there."""
-        a, _, q, _ = inputs
-        zero, name = torch.zeros((), dtype=torch.float64), self.optimizer.name
-        for t in times:
-            end = self(t, x, 0 * a, q, zero)
-            if close(end, x, 1.0):
-                continue
-            precision(self.optimizer, watch)
-            if cause := moving(self.optimizer, self._tiny(t), x, a, q):
-                raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: {cause}")
-            if not bool(torch.isfinite(end).all()):
-                if self._is_raw(t, x, inputs):
-                    raise SMEError(raw(self.optimizer, watch))
-                raise SMEError(f"the update rule of {name} is not a number at τ = 0, though it is one at small τ: something is "
-                               "divided by tau there, such as t / tau. Write the limit out: t / tau / (t / tau + 1) is "
-                               "t / (t + tau), and β^(t/τ) is exp(t log(1 − c τ)/τ), as sme.optimizers.bias has it")
-            raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state must "
-                           "carry a factor gradient.step or tau")
-
-    def _is_raw(self, t: float, x: X, inputs: Inputs) -> bool:
-        a, a2, q, q2 = inputs
-        tau = torch.tensor(1e-3, dtype=torch.float64)
-        return bent(lambda a, q: self(t, x, tau * a, q, tau) - x, a, a2, q, q2)
-
-    def _pace(self, rate: X, bend: X) -> Tensor:
-        """How fast a rule changes at a state: the largest `|bend|/|rate|` of a field."""
-        count = len(self.optimizer.fields)
-        r, b = (term.reshape(len(term), count, -1).norm(dim=-1) for term in (rate, bend))
-        return torch.where(r > 0, b / r, 0.0).amax(-1)
-
-    def _check_affine(self, times: tuple[float, ...], watch: Watch) -> None:
-        """Raise `SMEError` unless `rate` is affine in `(a, q)`, large or small; and see on what the step depends."""
-        x, (a, a2, q, q2) = self.places(every=True)
-        self.squares, self.linear, self.through, zero = False, True, watch.raw, torch.zeros((), dtype=torch.float64)
-        for t in times:
-            one, two, mean = (self.rate(t, x, *at) for at in ((a, q), (a2, q2), ((a + a2) / 2, (q + q2) / 2)))
-            there = torch.isfinite(one) & torch.isfinite(two) & torch.isfinite(mean)
-            if not close((2 * mean)[there], (one + two)[there], one[there], two[there]):
-                precision(self.optimizer, watch)
-                raise SMEError(raw(self.optimizer, watch))
-            self.squares = self.squares or not close(one[there], self.rate(t, x, a, q2)[there])
-            once, double = self(t, x, a, q, zero) - x, self(t, x, 2 * a, 0 * q, zero) - x
-            self.linear = self.linear and close((2 * once)[there], double[there], x[there])
-
-    def _check_expansion(self, terms: dict[float, tuple[X, X]], x: X, inputs: Inputs, pace: Tensor, watch: Watch) -> None:
-        """Raise `SMEError` unless what is left of a step beyond `rate` and `bend` falls like `τ³`, at a small τ."""
-        a, _, q, _ = inputs
-        name, known = self.optimizer.name, max([1.0, *self.optimizer.rates().values()])
-        if self.optimizer.t0 > 0:
-            known = max(known, 1 / self.optimizer.t0)
-        fits = bool((pace < FASTEST * known).all())
-        steps = 8.0 ** torch.floor(torch.log(NEAR / pace) / math.log(8)) if fits else pace
-        for t, (rate, bend) in terms.items():
-            for step in steps.unique() if fits else ():
-                mine = steps == step
-
-                def left(tau: Tensor, t: float = t, rate: X = rate, bend: X = bend) -> X:
-                    return self(t, x, tau * a, q, tau) - x - tau * (rate + tau * bend)
-
-                rest, half = left(step)[mine], left(step / 2)[mine]
-                largest = bend.abs().reshape(len(x), -1, self.dim).amax(-1).repeat_interleave(self.dim, -1)
-                noise = (ROUNDING * (1 + x.abs() + step * rate.abs()) + SLACK * step**2 * largest)[mine]
-                fits = fits and bool((half.abs() <= rest.abs() / FALL + noise).all())
-        if fits:
-            return
-        precision(self.optimizer, watch)
-        if any(self._is_raw(t, x, inputs) for t in terms):
-            raise SMEError(raw(self.optimizer, watch))
-        raise SMEError(f"the update rule of {name} cannot be differentiated in τ: however small τ is, it is not near its "
-                       "expansion. Use torch functions of its arguments only, without float(), kinks or jumps, and nothing "
-                       f"singular at τ = 0; a rule with rates above {FASTEST:g} names them in rates()")
+        check_affine(self, times, watch)
+        check_expansion(self, terms, x, inputs, pace, watch)
 
     def _separate(self, t: float, x: X, a: Paths, q: Paths) -> bool:
         """Whether no coordinate moves when others of the inputs do, for some parts of the coordinates that part every two."""
