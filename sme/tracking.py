@@ -119,6 +119,7 @@ def trajectories(
                         None if both is None else closer.table(both, names[: len(spec.observables)], times))
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
+    made.withhold(spec.outline().doubts)
     made.save()
     return made
 

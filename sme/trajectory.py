@@ -1,7 +1,7 @@
 """What trajectories leave behind: curves and histograms, as tables and as pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,18 @@ class Trajectories:
     band: str = "sd"
     folder: Path | None = None
     closer: pd.DataFrame | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
+    """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
+
+    def withhold(self, doubts: Mapping[str, str]) -> None:
+        """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
+        self.doubts.update(doubts)
+        heavy, own = self.table["observable"].isin(list(doubts)), self.table["curve"] == DISCRETE
+        self.table.loc[heavy & own, ["stderr", "sd"]] = np.nan
+        self.table.loc[heavy & (self.table["time"] > 0), "difference_stderr"] = np.nan
+        if self.closer is not None:
+            rows = self.closer["observable"].isin(list(doubts))
+            self.closer.loc[rows, ["stderr_1", "stderr_2", "low", "high"]] = np.nan
 
     @property
     def provenance(self) -> Provenance:
@@ -87,7 +99,8 @@ class Trajectories:
         grid = tabulate(shown, headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
         both = "" if self.closer is None else "\n\n" + tabulate(
             closer.last(self.closer), headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}\n\n{self.provenance}"
+        said = "".join(f"\n\n{name}: {word}, so no standard error." for name, word in self.doubts.items())
+        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}{said}\n\n{self.provenance}".replace("± nan", "± –")
 
 
 def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray) -> pd.DataFrame:

@@ -116,6 +116,20 @@ def test_a_study_that_is_loaded_withholds_as_well_and_can_be_made_again(study):
     assert again.specification().name == study.name
 
 
+def test_trajectories_withhold_them_as_well():
+    made = sme.trajectories(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, tau=1 / 2, paths=64,
+                            observables=["|v|^2", "mean v"], backend="torchsde", seed=1)
+    heavy = made.table[(made.table["observable"] == "|v|^2") & (made.table["time"] > 0)]
+    assert heavy.loc[heavy["curve"] == "discrete", ["stderr", "sd"]].isna().all(axis=None)
+    assert heavy.loc[heavy["curve"] != "discrete", "difference_stderr"].isna().all()
+    assert heavy.loc[heavy["curve"] != "discrete", ["stderr", "sd", "difference"]].notna().all(axis=None)
+    assert made.closer.loc[made.closer["observable"] == "|v|^2", ["low", "high"]].isna().all(axis=None)
+    other = made.table[(made.table["observable"] == "mean v") & (made.table["time"] > 0)]
+    assert (other["stderr"] > 0).all()
+    assert "|v|^2: infinite variance, so no standard error" in str(made)
+    assert "± nan" not in str(made)
+
+
 def test_a_tolerance_does_not_wait_for_what_has_no_variance(monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     made = sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, tau=1 / 2, order=1,
