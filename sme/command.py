@@ -67,7 +67,8 @@ def _own_groups() -> Iterator[None]:
     if not {"--help", "-h"} & set(sys.argv[1:]) or not settings.exists():
         yield
         return
-    taken = {str(name) for each in OmegaConf.load(settings).get("defaults", []) if isinstance(each, DictConfig) for name in each}
+    defaults = OmegaConf.to_container(OmegaConf.load(settings))["defaults"]  # type: ignore[index, call-overload]
+    taken = {str(name) for each in defaults if isinstance(each, dict) for name in each}
     text = io.StringIO()
     try:
         with redirect_stdout(text):

@@ -55,8 +55,7 @@ def run(config: DictConfig) -> Study | Plan:
     """
     values, began = values_of(config), time.process_time()
     if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
-        print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}, each with "
-              "error bars of its own")
+        print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
     if not isinstance(planned, bool):
         raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")

@@ -104,7 +104,8 @@ def weak_error(
     """
     spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
                         times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
-                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend, kind=kind)
+                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
+                        kind=kind)
     study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
     return study.extend(**asked)
 
