@@ -20,7 +20,7 @@ LAWS = SimpleNamespace(make=residues.tables, show=residues.show, write=residues.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("optimizers", nargs="*", help="names such as rmsprop; all if left out, of the models those that they share")
+    parser.add_argument("optimizers", nargs="*", help="names such as rmsprop, or the dotted path of a class of your own, mine.MyOptimizer; all if left out, of the models those that they share")
     others = parser.add_mutually_exclusive_group()
     others.add_argument("--models", action="store_const", dest="task", const=MODELS, default=OWN,
                         help="the equations of every model: sme, malladi, compagnoni, ode")

@@ -3,6 +3,7 @@
 from sme.check import check_order
 from sme.collapse import Collapse, collapse
 from sme.comparison import Comparison
+from sme.equations.base import Equation
 from sme.equations.registry import derive
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
@@ -69,6 +70,7 @@ __all__ = [
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
+    "Equation",
     "GaussianNoise",
     "Hyperparameters",
     "Importance",

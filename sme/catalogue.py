@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sme import recipe
 from sme.check import check_order
 from sme.equations.models import MODELS
 from sme.errors import SMEError, choose
@@ -94,12 +97,34 @@ def _modelled(model: str, optimizer: Optimizer, where: str, noise: str) -> dict[
 def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
     known = {optimizer.name for optimizer in OPTIMIZERS}
     for name in names or ():
-        choose("optimizer", name, sorted(known))
+        if "." in name:
+            yield own(name)
+        else:
+            choose("optimizer", name, sorted(known))
     for optimizer in OPTIMIZERS:
         if not names or optimizer.name in names:
             yield optimizer
             if hasattr(optimizer, "denominator"):
                 yield dataclasses.replace(optimizer, denominator="updated")  # type: ignore[type-var]
+
+
+def own(dotted: str) -> Optimizer:
+    """A rule of the user's own, by the dotted path of its class, with its defaults.
+
+    Raises
+    ------
+    SMEError
+        if there is none, or it is no optimizer.
+    """
+    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
+        sys.path.insert(0, str(Path.cwd()))
+    kind = recipe.located(dotted)
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise SMEError(f"{dotted} is no sme.Optimizer, got {kind!r}: give the dotted path of a class of update rules")
+    try:
+        return kind()
+    except TypeError as fault:
+        raise SMEError(f"{dotted} cannot be made without arguments ({fault}): give them defaults") from fault
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sme.agreement import FINE, Agreement
-from sme.equations.base import Equation
+from sme.equations.base import Equation, check_kind
 from sme.equations.models import OWN
 from sme.equations.models import model as by_name
 from sme.equations.registry import check_parts
@@ -81,6 +81,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         raise SMEError(f"one step says nothing of model='{model}', whose memory follows θ over many: sme.weak_error measures its "
                        "order")
     check_parts(problem, optimizer)
+    if kind is not None:
+        check_kind(kind)
     if kind is not None and model != OWN:
         raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)

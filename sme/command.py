@@ -1,15 +1,18 @@
 """How a command line runs a task: warnings and bad input as one line each; with `sme.config` all that knows Hydra."""
 
+import io
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sme.errors import SMEError, choose, plain_warnings
@@ -28,7 +31,7 @@ def cli(task: Callable[[], Any]) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with plain_warnings(), redirect_stderr(_WithoutBanner(sys.stderr)):  # type: ignore[type-var]
+        with plain_warnings(), redirect_stderr(_WithoutBanner(sys.stderr)), _own_groups():  # type: ignore[type-var]
             task()
     except Interrupted as stop:
         print(f"\n{stop.study}")
@@ -54,6 +57,27 @@ def cli(task: Callable[[], Any]) -> None:
               "command again, where memory ran out with fewer jobs or processes at a time")
     finally:
         GlobalHydra.instance().clear()
+
+
+@contextmanager
+def _own_groups() -> Iterator[None]:
+    """Of `--help`, without the groups of configurations that the task does not take: Hydra lists all that it finds."""
+    script = Path(sys.argv[0])
+    settings = script.parent.parent / "conf" / f"{script.stem}.yaml"
+    if not {"--help", "-h"} & set(sys.argv[1:]) or not settings.exists():
+        yield
+        return
+    defaults = OmegaConf.to_container(OmegaConf.load(settings))["defaults"]  # type: ignore[index, call-overload]
+    taken = {str(name) for each in defaults if isinstance(each, dict) for name in each}
+    text = io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        groups, mark, rest = text.getvalue().partition("== Config ==")
+        lines = [line for line in groups.splitlines(keepends=True)
+                 if not (named := re.match(r"(\w+): ", line)) or named[1] in taken]
+        print("".join(lines) + mark + rest, end="")
 
 
 class _WithoutBanner:

@@ -17,8 +17,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sme import recipe
+from sme.effort import SHARD_PATHS
 from sme.errors import SMEError, choose
-from sme.inputs import number, several
+from sme.inputs import number, several, whole
 from sme.measure import weak_error
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
@@ -53,6 +54,8 @@ def run(config: DictConfig) -> Study | Plan:
         for bad input.
     """
     values, began = values_of(config), time.process_time()
+    if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
+        print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
     if not isinstance(planned, bool):
         raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")

@@ -43,7 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically; one that has this content stays as it is."""
+    try:
+        if path.read_text(encoding="utf-8") == content:
+            return
+    except (OSError, ValueError):  # none, or of something else
+        pass
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
 

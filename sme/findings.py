@@ -1,5 +1,6 @@
 """What the points of a study say: tables, pictures, what is missing."""
 
+import html
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,13 @@ from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
+from sme.told import told
+
+ROWS, LETTERS = 24, 160
+"""of a study in a notebook, and of a list in its name"""
 
 
-@dataclass
+@dataclass(repr=False)
 class Findings:
     """An outline and its points; tables and pictures are derived from all points present.
 
@@ -144,8 +149,11 @@ class Findings:
         meanwhile: whoever writes last has seen all of them.
         """
         while self.folder is not None and not self.errors.empty:
-            for name, table in {"errors": self.errors, "slopes": self.slopes}.items():
-                write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
+            written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
+            if not self.missing and told(self.folder, written):
+                return
+            for name, content in written.items():
+                write_text(self.folder / f"{name}.csv", content)
             for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
                 write_text(self.folder / f"{name}.tex", content + "\n")
             write_text(self.folder / "slopes.md", self.text("github") + "\n")
@@ -165,6 +173,30 @@ class Findings:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        """A screen: the name, what there is, and the verdicts by how many rows have each."""
+        outline, errors = self.outline, self.errors
+        taus = ", ".join(f"{tau:g}" for tau in errors["tau"].unique())
+        seen = f"τ = {shortened(taus)}; {len(errors)} errors" if len(errors) else "no errors"
+        observed = shortened(", ".join(outline.observables))
+        lines = [f"{type(self).__name__} {self.name}", f"horizon {outline.horizon:g}; {observed}", seen]
+        for order, rows in self.slopes.groupby("order"):
+            verdicts = ", ".join(f"{count} {word}" for word, count in rows["verdict"].value_counts().items())
+            lines.append(f"order {order}: slopes {rows['slope'].min():.3g} to {rows['slope'].max():.3g}, {verdicts}")
+        where = f"in {shortened(str(self.folder))}; " if self.folder is not None else ""
+        return "\n".join([*lines, f"{where}print(study) for the tables, study.slopes and study.errors for them as frames"])
+
+    def _repr_html_(self) -> str:
+        """The same with the first rows of the slopes, for a notebook."""
+        columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
+        table = self.slopes[columns].head(ROWS).to_html(index=False, float_format="%.3g", border=0)
+        return f"<pre>{html.escape(repr(self))}</pre>{table}"
+
+
+def shortened(text: str) -> str:
+    """Its beginning, where it is long."""
+    return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
 
 
 def _names(folder: Path) -> frozenset[str]:

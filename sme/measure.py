@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sme import effort
+from sme.equations.models import MODELS
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.outline import FILE
@@ -37,6 +38,7 @@ def weak_error(
     processes: int | str = 1,
     backend: str = "auto",
     results: str | Path | None = None,
+    kind: object = None,
 ) -> Study:
     """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
 
@@ -90,6 +92,8 @@ def weak_error(
         first where it can be had, else the second, with a line that says why. They agree to rounding.
     results
         folder for points and tables; points found there are not computed again. None: in memory.
+    kind
+        refused, with a word on where an equation of your own can go.
 
     Raises
     ------
@@ -100,15 +104,19 @@ def weak_error(
     """
     spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
                         times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
-                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend)
+                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
+                        kind=kind)
     study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
     return study.extend(**asked)
 
 
 def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: str, horizon: float,
           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None, order: Any, results: Any = None,
-          **asked: Any) -> tuple[Specification, dict[str, Any]]:
+          kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
+    if kind is not None:
+        raise SMEError(f"sme.weak_error measures equations by name, model={' or '.join(map(repr, MODELS))}, and takes no kind: "
+                       "check a class of equations of your own by sme.check_order(problem, optimizer, kind=…)")
     spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
     return spec, {**asked, "order": spec.orders(order)}
 

@@ -95,7 +95,9 @@ def _given(part: Any) -> dict[str, Any] | None:
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in signature.parameters.values()):
         return None
     bound = signature.bind(part, *made_with[0], **made_with[1])
-    return {name: value for name, value in bound.arguments.items() if name != next(iter(bound.arguments))}
+    defaults = {name: each.default for name, each in signature.parameters.items() if each.default is not each.empty}
+    whole = {**{name: value for name, value in defaults.items() if _plain(value)}, **bound.arguments}
+    return {name: whole[name] for name in list(signature.parameters)[1:] if name in whole}
 
 
 def _plain(value: Any) -> bool:

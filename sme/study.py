@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
         self.study = study
 
 
-@dataclass
+@dataclass(repr=False)
 class Study(Findings):
     """What the points there are say, and what is studied: it can be extended, and compared.
 

@@ -25,7 +25,8 @@ def study(**changes):
 
 
 @pytest.mark.parametrize(("horizon", "tau"), [(0.7, 0.1), (0.6, 0.2), (1.1, 0.1), (2.3, 0.023), (0.3, 0.003), (1.0, 1 / 3),
-                                              (0.35, 0.05), (4.0, 0.16), (1.0, 1 / 7), (2.0, 2**-9), (0.7, 1 / 30), (1.4, 1 / 15)])
+                                              (0.35, 0.05), (4.0, 0.16), (1.0, 1 / 7), (2.0, 2**-9),
+                                              (0.7, 1 / 30), (1.4, 1 / 15)])
 def test_the_step_size_is_the_one_given(horizon, tau):
     assert step_size(horizon, round(horizon / tau)) == tau
 

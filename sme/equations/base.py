@@ -140,6 +140,15 @@ class Equation(ABC):
         return describe(self, state, t)
 
 
+def check_kind(kind: object) -> None:
+    """Raise `SMEError` for what is no class of equations."""
+    if not (isinstance(kind, type) and issubclass(kind, Equation)):
+        given = f"an instance of {type(kind).__name__}" if isinstance(kind, Equation) else repr(kind)
+        raise SMEError(f"kind must be a class of equations, got {given[:80]}: give the class itself, a subclass of "
+                       "sme.Equation that sets small_noise and defines drift(t, x) and diffuse(t, x, dW); it is made from "
+                       "(problem, optimizer, tau, order, brownian)")
+
+
 def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:
     """Raise `SMEError` unless `optimizer` has the memory exponent that an equation is for."""
     if optimizer.memory == exponent:
