@@ -1,6 +1,6 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
-from sme.check import OrderCheck, check_order
+from sme.check import check_order
 from sme.collapse import Collapse, collapse
 from sme.comparison import Comparison
 from sme.equations.registry import derive
@@ -31,6 +31,7 @@ from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.order_check import OrderCheck
 from sme.patterns import ab
 from sme.phases import Phases, phases
 from sme.plan import Plan, plan

@@ -5,13 +5,15 @@ generator `𝓛` of the whole state and, for step memory, of the motion `y` sinc
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp, vmap
 
+from sme.differences import SHIFTS, Derivatives, derivatives
 from sme.equations.base import Equation, X
 from sme.equations.signs import sign_moments
 from sme.errors import SMEError
@@ -21,16 +23,69 @@ from sme.simulate.chain import Chain
 
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
+Ends = Float[Tensor, "nodes state"]
+"""states after one step"""
 
 NODES = 2**14
 """of the quadrature at a time"""
 SETTLED = 1e-13
 """relative change of the chain's expectation below which its quadrature is taken as exact"""
-STEP = 1e-2
-"""of the five-point differences that the outer generator is made of"""
-FIRST = torch.tensor([1.0, -8.0, 8.0, -1.0], dtype=torch.float64) / (12 * STEP)
-SECOND = torch.tensor([-1.0, 16.0, 16.0, -1.0], dtype=torch.float64) / (12 * STEP**2)
-SHIFTS = torch.tensor([-2.0, -1.0, 1.0, 2.0], dtype=torch.float64) * STEP
+REACH = 0.2
+"""share of the state that the first step of the outer differences is"""
+TINY = 1e-300
+LATER = 0.37
+"""time after which an equation that depends on the time has changed"""
+
+
+class UnsettledError(SMEError):
+    """An expectation over one step that is not finite, or that no quadrature settles."""
+
+
+def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Float[Tensor, " nodes"]]]:
+    """The states after one step from `x` at time `t` and their probabilities, on finer and finer rules for the noise."""
+    dim, fields = chain.problem.dim, chain.optimizer.fields
+    if chain.optimizer.signed:
+        yield _by_signs(chain, x, t)
+        return
+    for z, weights in rules(chain.problem.noise):
+        parts = []
+        for nodes in z.split(NODES):
+            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
+            state, _ = chain.step_at(start, nodes, t)
+            parts.append(torch.cat([state[name] for name in fields], -1))
+        ends = torch.cat(parts)
+        lost = ~torch.isfinite(ends).all(0)
+        if bool(lost.any()):
+            raise UnsettledError(f"the field {fields[int(lost.nonzero()[0]) // dim]} is not finite (NaN or ∞) after one step of τ "
+                                 f"= {chain.tau:g} from the state {x.tolist()} of {', '.join(fields)}: change the state, or name "
+                                 "the fields that are never negative in `nonnegative`")
+        yield ends, weights
+
+
+def settled(chain: Chain, x: Float[Tensor, " state"], t: float,
+            values: Callable[[Ends], Float[Tensor, "nodes functions"]],
+            tolerance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`E values(x')` over the law of one step, on finer rules until it changes by less than a tolerance.
+
+    Raises
+    ------
+    UnsettledError
+        if it does not settle, or is not finite.
+    """
+    last = None
+    for ends, weights in outcomes(chain, x, t):
+        each = values(ends)
+        value = weights @ each
+        if not bool(torch.isfinite(value).all()):
+            raise UnsettledError("the expectation of the test functions over one step is not finite at the state "
+                                 f"{x.tolist()} of {', '.join(chain.optimizer.fields)}: change the state or the test functions, "
+                                 "or name the fields that are never negative in `nonnegative`")
+        done = last is not None and bool(((value - last).abs() <= tolerance(weights, each)).all())
+        if done or chain.optimizer.signed or exact(chain.problem.noise):
+            return value
+        last = value
+    raise UnsettledError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the "
+                         "noise, or has too many motions for a quadrature")
 
 
 def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
@@ -41,29 +96,11 @@ def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: fl
     SMEError
         if it does not settle.
     """
-    dim, fields = chain.problem.dim, chain.optimizer.fields
-    if chain.optimizer.signed:
-        return _over_signs(chain, x, phi, t)
-    last = None
-    for z, weights in rules(chain.problem.noise):
-        value = x.new_zeros(())
-        for nodes, shares in zip(z.split(NODES), weights.split(NODES), strict=True):
-            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
-            state, _ = chain.step_at(start, nodes, t)
-            value = value + shares @ vmap(phi)(torch.cat([state[name] for name in fields], -1))
-        if not bool(torch.isfinite(value).all()):
-            raise SMEError(f"the expectation over one step is not finite at the state {x.tolist()} of {', '.join(fields)}: "
-                           "change the state or the test functions, or name the fields that are never negative in `nonnegative`")
-        settled = last is not None and bool(((value - last).abs() < SETTLED * (1 + value.abs())).all())
-        if settled or exact(chain.problem.noise):
-            return value
-        last = value
-    raise SMEError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the noise, "
-                   "or has too many motions for a quadrature")
+    return settled(chain, x, t, vmap(phi), lambda weights, each: SETTLED * (1 + (weights @ each).abs()))
 
 
-def _over_signs(chain: Chain, x: Tensor, phi: Test, t: float) -> Tensor:
-    """The sum over the signs of at most two coordinates, with the probabilities of their quadrants."""
+def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
+    """The ends for the signs of at most two coordinates, with the probabilities of their quadrants."""
     theta = x[: chain.problem.dim].unsqueeze(0)
     if chain.problem.dim > 2:
         raise SMEError(f"{chain.optimizer.name} is checked for at most two parameters, got dim = {chain.problem.dim}: the "
@@ -76,9 +113,7 @@ def _over_signs(chain: Chain, x: Tensor, phi: Test, t: float) -> Tensor:
     zero, scale = torch.zeros_like(theta[0]), chain.tau ** (chain.regime.step_power / 2)
     state = dict(zip(chain.optimizer.fields, x.split(chain.problem.dim), strict=True))
     ends = [chain.optimizer.update(state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
-    values = torch.stack([phi(torch.cat([end[name] for name in chain.optimizer.fields])) for end in ends])
-    total: Tensor = chance @ values
-    return total
+    return torch.stack([torch.cat([end[name] for name in chain.optimizer.fields]) for end in ends]), chance
 
 
 class Generator:
@@ -122,10 +157,6 @@ class Generator:
         g = g.reshape(count, *z.shape)
         return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
 
-    def _autonomous(self, t: float, point: X) -> bool:
-        here, later = ((self.drift(at, point), self.noise(at, point)) for at in (t, t + 0.37))
-        return all(torch.equal(a, b) for a, b in zip(here, later, strict=True))
-
     def once(self, t: float, z: X) -> Float[Tensor, "points functions"]:
         """`𝓛φ` at many points, by automatic differentiation (`φ` does not depend on `t` or `y`)."""
 
@@ -143,30 +174,66 @@ class Generator:
             total = total + 0.5 * vmap(twice)(z.repeat(len(g), 1), g.flatten(0, 1)).reshape(len(g), *total.shape).sum(0)
         return total
 
-    def twice(self, t: float, z: Float[Tensor, " system"]) -> Tensor:
-        """`𝓛²φ` at one point: the outer derivatives by five-point differences."""
+    def around(self, function: Callable[[float, Tensor], Tensor], t: float, z: Float[Tensor, " system"]) -> "Around":
+        """A function of time and system, with its derivatives along the drift (and the time) and along every column.
+
+        The steps are relative to the state, and halved until the differences settle.
+        """
         point = z.unsqueeze(0)
-        b = self.drift(t, point)[0]
-        if self._autonomous(t, point):  # the same time everywhere: one call
-            inner = self.once(t, point + SHIFTS[:, None] * b)
-        else:
-            inner = torch.cat([self.once(t + float(e), point + e * b) for e in SHIFTS])
-        total = FIRST @ inner
-        if len(self.motions):
-            g = self.noise(t, point)[:, 0]
-            around = self.once(t, (z + SHIFTS[:, None, None] * g).flatten(0, 1)).reshape(4, len(g), -1).sum(1)
-            total = total + 0.5 * (SECOND @ around - 30 / (12 * STEP**2) * len(g) * self.once(t, point)[0])
-        return total
+        directions = torch.cat((self.drift(t, point), self.noise(t, point)[:, 0] if len(self.motions) else point[:0]))
+        sizes = REACH / (directions.abs() / self._scales(z)).amax(1).clamp_min(TINY)
+        still = torch.equal(*(torch.cat((self.drift(at, point), self.noise(at, point)[:, 0])) for at in (t, t + LATER)))
+        if not still:
+            sizes[0] = torch.minimum(sizes[0], torch.tensor(REACH * (min(t, 1.0) if t > 0 else 1.0), dtype=torch.float64))
+        e = sizes[:, None, None] * torch.stack((SHIFTS, -SHIFTS))
+        points = z + e[..., None] * directions[:, None, None]
+        if still:
+            values = function(t, torch.cat((point, points.flatten(0, 2))))
+        else:  # along the drift every point has a time of its own
+            first = [function(t + float(after), each.unsqueeze(0))
+                     for after, each in zip(e[0].flatten(), points[0].flatten(0, 1), strict=True)]
+            rest = function(t, torch.cat((point, points[1:].flatten(0, 2))))
+            values = torch.cat((rest[:1], *first, rest[1:]))
+        return Around(values[0], derivatives(values[0], values[1:].reshape(*e.shape, -1), sizes), directions)
+
+    def _scales(self, z: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
+        """How far each number may be moved: relative to itself and to the largest of its field, of what stays ≥ 0 to itself."""
+        parts, fields = [], self.equation.optimizer.fields
+        for name, part in zip(fields, z[: self.size].split(self.equation.problem.dim), strict=True):
+            own = part.abs() if name in self.equation.optimizer.nonnegative else torch.maximum(part.abs(), 0.5 * part.abs().max())
+            parts.append(torch.where(own > 0, own, 1.0))
+        return torch.cat((*parts, torch.ones_like(z[self.size :])))
+
+    def twice(self, t: float, z: Float[Tensor, " system"]) -> tuple[Tensor, Tensor]:
+        """`𝓛²φ` at one point, and an estimate of its error."""
+        return self.around(self.once, t, z).generator
 
 
-def equation_expectation(equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
-    """`φ + τ 𝓛φ + ½ τ² 𝓛²φ`; up to `τ 𝓛φ` at order 1."""
+class Around(NamedTuple):
+    """Values of functions at a point, their derivatives along the drift and the columns, and these directions."""
+
+    centre: Float[Tensor, " functions"]
+    along: Derivatives
+    directions: Float[Tensor, "directions system"]
+
+    @property
+    def generator(self) -> tuple[Tensor, Tensor]:
+        """`𝓛` of the functions, and an estimate of its error."""
+        along = self.along
+        return (along.first[0] + 0.5 * along.second[1:].sum(0), along.first_error[0] + 0.5 * along.second_error[1:].sum(0))
+
+
+def equation_expectation(equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> tuple[Tensor, Tensor]:
+    """`φ + τ 𝓛φ + ½ τ² 𝓛²φ`, up to `τ 𝓛φ` at order 1, and an estimate of the error of its differences."""
     generator = Generator(equation, phi)
     z = generator.start(x)
     value = phi(x) + equation.tau * generator.once(t, z.unsqueeze(0))[0]
-    return value + 0.5 * equation.tau**2 * generator.twice(t, z) if equation.order == 2 else value
+    if equation.order == 1:
+        return value, torch.zeros_like(value)
+    second, error = generator.twice(t, z)
+    return value + 0.5 * equation.tau**2 * second, 0.5 * equation.tau**2 * error
 
 
 def residual(chain: Chain, equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
     """Chain minus equation over one step, one number for each test function."""
-    return chain_expectation(chain, x, phi, t) - equation_expectation(equation, x, phi, t)
+    return chain_expectation(chain, x, phi, t) - equation_expectation(equation, x, phi, t)[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sme.check import OrderCheck, check_order
+from sme.check import check_order
 from sme.comparison import compare
 from sme.effort import Effort
 from sme.equations import published as terms
@@ -18,6 +18,7 @@ from sme.measure import weak_error
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer
 from sme.optimizers.rmsprop import RMSProp
+from sme.order_check import OrderCheck
 from sme.problems.base import Problem
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic

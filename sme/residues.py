@@ -125,7 +125,7 @@ def leftovers(optimizer: Optimizer, noise: str) -> pd.DataFrame:
     for h in ROOTS:
         chain = Chain(where, optimizer, BATCH_EQUIVALENT, h * h)
         generator = Generator(equation(where, optimizer, BATCH_EQUIVALENT, h * h, 1), products)
-        drift = h * h * generator.once(optimizer.t0, x.unsqueeze(0))[0] + 0.5 * h**4 * generator.twice(optimizer.t0, x)
+        drift = h * h * generator.once(optimizer.t0, x.unsqueeze(0))[0] + 0.5 * h**4 * generator.twice(optimizer.t0, x)[0]
         left.append(chain_expectation(chain, x, products, optimizer.t0) - drift)
     powers = torch.tensor([[h**power for power in POWERS] for h in ROOTS], dtype=torch.float64)
     found = torch.linalg.solve(powers, torch.stack(left))
