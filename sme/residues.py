@@ -144,7 +144,7 @@ def _numbers(where: Problem, optimizer: Optimizer) -> SimpleNamespace:
 
 
 class Residues(NamedTuple):
-    """`orders`: of the equations, and norms of the symbols; `moments`: those of `leftovers`; `tails`: what a heavy tail leaves."""
+    """`orders`: of the equations, with norms of the symbols; `moments`: those of `leftovers`; `tails`: what heavy tails leave."""
 
     orders: pd.DataFrame
     moments: pd.DataFrame
