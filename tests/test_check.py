@@ -41,7 +41,7 @@ def test_ballistic_equations_of_every_rule_have_order_two(name, noise):
     found = check(RULES[name], NOISE[noise])
     assert found.proved == 2
     assert 2.6 < found.rate < 3.4
-    assert found.obstacle == ""
+    assert found.obstacle is None
 
 
 @pytest.mark.parametrize(("name", "noise"), [
@@ -110,8 +110,58 @@ def test_signs_have_order_two(noise):
 
 def test_a_table_says_what_was_found():
     text = str(check(sme.RMSProp(), GAUSSIAN["constant"], "batch_equivalent"))
-    assert "order 1 proved" in text
+    assert "order 1 by the one-step test" in text
     assert "T₃ of size" in text
+
+
+@pytest.mark.parametrize("curvature", [15, 70])
+def test_a_right_equation_of_large_curvature_is_not_accused(curvature):
+    steep = sme.Problem(lambda theta: 0.5 * curvature * (theta**2).sum(), 1, sme.GaussianNoise([[0.3]]))
+    found = sme.check_order(steep, sme.RMSProp())
+    assert (found.proved, found.decided, found.obstacle) == (2, True, None)
+    assert found.resolution < 0.005
+
+
+def test_small_numbers_beside_the_state_are_no_reason_for_not_a_number():
+    near = {"theta": torch.tensor([0.4]), "v": torch.tensor([3e-4])}
+    found = sme.check_order(sme.Polynomial(), sme.RMSProp(v_floor=0.0), states=near)
+    assert found.proved == 2
+    assert not found.residuals["residual"].isna().any()
+
+
+class Misled(type(equation(sme.Polynomial(), sme.SGD(), regime("ballistic"), 0.1, 2, "independent"))):
+    """Wrong where `θ > 1.2` alone."""
+
+    def drift(self, t, x):
+        return super().drift(t, x) + torch.relu(x - 1.2) ** 6
+
+
+def test_the_run_is_followed():
+    away = {"theta": torch.tensor([2.0])}
+    assert sme.check_order(sme.Polynomial(), sme.SGD(), kind=Misled).proved == 2
+    found = sme.check_order(sme.Polynomial(), sme.SGD(), kind=Misled, start=away, horizon=0.5)
+    assert (found.proved, found.decided) == (0, True)
+    assert "E[Δ theta]" in found.obstacle
+
+
+class Later(type(equation(sme.Polynomial(), sme.SGD(), regime("ballistic"), 0.1, 2, "independent"))):
+    """Wrong after the start."""
+
+    def drift(self, t, x):
+        return super().drift(t, x) * (1 + 0.01 * t)
+
+
+def test_later_times_are_looked_at():
+    assert sme.check_order(sme.Polynomial(), sme.SGD(), kind=Later).proved == 0
+
+
+def test_moments_are_told_power_by_power():
+    table = sme.check_order(sme.Polynomial(), sme.SGD()).moments
+    first = table[(table["fields"] == "theta") & (table["power of τ"] == 1)]
+    theta = torch.tensor([[0.9401]], dtype=torch.float64)
+    assert set(table["degree"]) == {1, 2, 3, 4}
+    assert (table["expected"] - table["found"]).abs().max() < 1e-6
+    assert first["expected"].iloc[0] == pytest.approx(-float(sme.Polynomial().gradient(theta)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("kwargs", "word"), [
