@@ -100,7 +100,7 @@ class Network(Problem):
         for a module, data or loss that do not fit.
     """
 
-    numerics = ("network",)
+    numerics: tuple[str, ...] = ("network",)
 
     def __init__(self, module: nn.Module, data: Data, loss: str | Callable[..., Tensor] = "cross_entropy", batch_size: int = 32,
                  sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
