@@ -65,7 +65,7 @@ class Outline:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in ("lack", "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
             fields["lack"] = str(data.get("lack", ""))
-            fields["parts"] = tuple(map(str, data.get("parts", _parts(data))))
+            fields["parts"] = tuple(map(str, data["parts"])) if "parts" in data else _parts(data)
             found = cls(**fields)
             current = found.numerics
         except (OSError, ValueError, KeyError, TypeError) as fault:

@@ -26,5 +26,5 @@ def told(folder: Path, tables: Mapping[str, str]) -> bool:
 
 def _rows(table: Path | StringIO) -> set[tuple[str, ...]]:
     """As they are written, with the names of their columns, without where they come from."""
-    read = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=provenance.COLUMNS)
+    read = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=provenance.COLUMNS, errors="ignore")
     return {tuple(read.columns), *read.itertuples(index=False, name=None)}
