@@ -69,7 +69,7 @@ class Outline:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in (*OPTIONAL, "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
             fields.update(lack=str(data.get("lack", "")), doubts=dict(data.get("doubts", {})))
-            fields["parts"] = tuple(map(str, data.get("parts", _parts(data))))
+            fields["parts"] = tuple(map(str, data["parts"])) if "parts" in data else _parts(data)
             found = cls(**fields)
             current = found.numerics
         except (OSError, ValueError, KeyError, TypeError) as fault:
