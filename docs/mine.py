@@ -12,7 +12,7 @@ import sme
 
 @dataclass(frozen=True)
 class MyOptimizer(sme.Optimizer):
-    """RMSProp with a cube root: v ← v + c τ (g² − v), θ ← θ − τ g / (v + eps)^(1/3)."""
+    """RMSProp with a cube root: v ← v + c τ (g∘g − v), θ ← θ − τ g / (v + eps)^(1/3)."""
 
     c: float = 0.5
     eps: float = 0.1

@@ -176,7 +176,7 @@ class Limit:
 
 def equations(cell: Cell, momentum: bool) -> str:
     """The limiting equations of a cell as they are printed; `∇ = ∇f(θ)`, `σ = diag Σ`, `M` and `V` what few steps remember."""
-    square, c = "∇² + σ" if cell.noise == "ballistic" else "σ", "c₂" if momentum else "c"
+    square, c = "∇f∘∇f + σ" if cell.noise == "ballistic" else "σ", "c₂" if momentum else "c"
     inner = " + ".join([*(["∇ dt"] if cell.driven else []), *(["S dW"] if cell.noisy else [])])
     if cell.memory == "a few steps":
         if cell.noise == "ballistic":

@@ -147,7 +147,8 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                       ignore_index=True)
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), [vars(each) for each in given], theta, factors,
+    asked = [each.settings() for each in given]
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), asked, theta, factors,
                                                             list(rules), points, runs, seed])})
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())

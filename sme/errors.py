@@ -10,6 +10,10 @@ class SMEError(ValueError):
     """Bad input: the message names what was given, what is allowed and what to change."""
 
 
+class NotOfferedError(SMEError, AttributeError):
+    """An attribute that is not there on purpose."""
+
+
 def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
     """Return `given` if it is one of the `allowed` names.
 

@@ -148,7 +148,7 @@ class Findings:
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
         physical = report.hyperparameters(self.points)
-        return report.text(physical, self.errors, self.slopes, self.remark, self.provenance, style)
+        return report.text(self.outline.optimizer, physical, self.errors, self.slopes, self.remark, self.provenance, style)
 
     def __str__(self) -> str:
         return self.text()

@@ -27,7 +27,7 @@ CURVES = ("fixed point", "filter, constant gradients", "filter, Gaussian gradien
 def measure(taus: Sequence[float] = TAUS, paths: int = PATHS) -> pd.DataFrame:
     """The step per unit of momentum and of `τ` in the stationary state, relative to SGD's `1/(2a)`.
 
-    Columns `curve ratio tau rate stderr`: `ratio = √v/a` with `v = E ĝ²`, of the fixed point without `τ`; of the filter on
+    Columns `curve ratio tau rate stderr`: `ratio = √v/a` with `v = E ĝ∘ĝ`, of the fixed point without `τ`; of the filter on
     gradients of constant size, and as a mean over time and paths on Gaussian ones. All are steps of the update rules.
     """
     root = PRIOR * torch.tensor(RATIOS, dtype=torch.float64)

@@ -15,7 +15,7 @@ NAME = "interpolation"
 TITLE = "AdaBayes between SGD and Adam"
 FIXED = """Rate: what AdaBayes at its fixed point multiplies τ m by, relative to SGD's 1/(2a), that is 2/(1 + √(1 + v/a²)); Adam's
 is 2a/√v (ε = 0). Its distances to both, relative, tend to v/(4a²) and a/√v."""
-FILTER = """The filter in its stationary state, relative to the fixed point at v = E ĝ²: on gradients of constant size, and
+FILTER = """The filter in its stationary state, relative to the fixed point at v = E ĝ∘ĝ: on gradients of constant size, and
 the mean on Gaussian gradients ± standard error. Less 1, both are O(τ): "rate in τ" is the local slope of the distance between
 the two finest step sizes, for Gaussian gradients with its standard error."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sme.cell import MEMORIES, NOISES, Cell, equations
-from sme.hyperparameters import BETAS, Hyperparameters
+from sme.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.problems.base import Problem
 from sme.regimes import REGIMES
 
@@ -57,7 +57,9 @@ def scales(given: Hyperparameters, problem: Problem, seen: Noise, steps: int) ->
     """The scaled variables of both regimes."""
     rows = []
     for name in REGIMES:
-        optimizer, tau, factor, _ = given.scaled(name)
+        if given.optimizer == "adagrad" and name != "ballistic":
+            continue
+        optimizer, tau, factor, _ = given.uncorrected(name)
         own: dict[str, Any] = {"ε": optimizer.eps} if hasattr(optimizer, "eps") else {}
         own |= {"λ": optimizer.decay} if hasattr(optimizer, "decay") else {}
         rows.append({"regime": name, "τ": tau, "horizon": steps * tau, **optimizer.rates(), **own,
@@ -79,7 +81,7 @@ def limit(value: float, names: tuple[str, ...]) -> str:
 
 def noise(given: Hyperparameters, seen: list[Noise], steps: int) -> pd.DataFrame:
     """The noise at each point, with its limit."""
-    names = NOISE["sgd" if given.optimizer == "sgd" else "adaptive"]
+    names = NOISE["sgd" if given.optimizer in LINEAR else "adaptive"]
     return pd.DataFrame([{
         "step": str(each.step), "loss": each.loss, "|∇f|²": each.gradient, "tr Σ": each.noise, "tr Σ/|∇f|²": each.ratio,
         "a coordinate's, 5, 50, 95 %": " ".join(f"{x:.3g}" for x in each.spread), "exponent": exponent(each.ratio, steps),
@@ -96,7 +98,7 @@ def memory(given: Hyperparameters, steps: int) -> pd.DataFrame:
 
 def cell(given: Hyperparameters, noise: float, memory: pd.DataFrame) -> str:
     """The cells of the atlas of limits that these exponents lie in, in words; empty without memory or for a run that diverges."""
-    if memory.empty or math.isnan(noise):
+    if memory.empty or math.isnan(noise) or given.optimizer in LINEAR:
         return ""
     size = list(NOISES)[int(np.searchsorted(BOUNDS, noise))]
     kinds = {row["average"]: list(MEMORIES)[int(np.searchsorted(BOUNDS, row["exponent"]))] for _, row in memory.iterrows()}

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from sme import effort, limits, mean_run, regime_picture
 from sme.dossier import Dossier
+from sme.edge import sharpness, threshold
 from sme.errors import SMEError
-from sme.hyperparameters import Hyperparameters
+from sme.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.identity import digest, fingerprint
 from sme.inputs import whole
 from sme.optimizers.base import initial
+from sme.optimizers.preconditioner import preconditioner
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC
 from sme.report import grid
@@ -26,6 +28,8 @@ from sme.stability import Stability, stability
 ORDERS = (1, 2)
 CURVE = 60
 """points of a curve"""
+ITERATIONS = 100
+"""of the power iteration for the curvature"""
 FAR = 10.0
 """step size × curvature beyond which no drift is worth solving"""
 
@@ -44,6 +48,9 @@ class RegimeReport(Dossier):
         the noise at the start and after `steps` noiseless steps; `exponent = log(tr Σ/|∇f|²)/log(steps)`.
     memory
         a row for each average: the steps that it remembers, and their exponent.
+    curvature
+        at the start and the end of the noiseless run: the eigenvalue of `∇²f` largest in size, and that of `s ∇²f`, `s` the
+        step size of each parameter.
     stability
         the spectrum of a step (`sme.stability`).
     errors
@@ -60,6 +67,7 @@ class RegimeReport(Dossier):
     scales: pd.DataFrame
     noise: pd.DataFrame
     memory: pd.DataFrame
+    curvature: pd.DataFrame
     stability: Stability
     errors: pd.DataFrame
     curves: pd.DataFrame
@@ -68,7 +76,7 @@ class RegimeReport(Dossier):
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         parts = [table.melt(table.columns[0], var_name="quantity").rename(columns={table.columns[0]: "of"})
-                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
+                 for table in (self.scales, self.noise, self.memory, self.curvature, self.errors) if len(table)]
         margin = pd.DataFrame({"of": "stability", "quantity": ["radius", "growth", "time"],
                                "value": [self.stability.radius, self.stability.growth, self.stability.time]})
         return {"regime": pd.concat([*parts, margin])}
@@ -76,22 +84,33 @@ class RegimeReport(Dossier):
     def text(self, style: str = "simple") -> str:
         """Tables and words, in one of tabulate's styles."""
         shown = [table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else cell)
-                 for table in (self.scales, self.noise, self.memory, self.errors) if len(table)]
+                 for table in (self.scales, self.noise, self.curvature, self.memory, self.errors) if len(table)]
         tables = [grid(table, style) for table in shown]
         words = [f"{self.hyperparameters}. In scaled variables, 1 − β = cτ:", tables[0],
                  f"Noise along the noiseless run; its exponent is log(tr Σ/|∇f|²)/log({self.steps}), of {self.steps} steps:",
                  tables[1]]
         if len(self.memory):
-            words += ["Memory; its exponent is log(remembered)/log(steps):", tables[2]]
+            words += ["Memory; its exponent is log(remembered)/log(steps):", tables[3]]
             if cell := limits.cell(self.hyperparameters, self.noise["exponent"].iloc[0], self.memory):
                 words.append(f"{cell}, with the noise at the start.")
-        words.append(self.margin)
+        words += [f"Curvature along the noiseless run; {self.limit}:", tables[2], self.margin]
         if len(self.errors):
             last = self.curves["step"].max()
-            words += [f"Loss of the noiseless run less that of the drift of each order over {last} steps, as a share of the "
-                      "loss's way. It leaves out the noise but for its part in E[v], and the first steps of a run whose "
-                      "averages start at 0 (here: at E[gradient] and E[gradient∘gradient]):", tables[-1]]
+            words += [f"Noiseless, the first {last} of {self.steps} steps, averages started at their means: the loss of the run "
+                      "without noise less that of the drift of each order, as a share of the loss's way over these steps. It is "
+                      "no error of the noisy run: it leaves out the noise but for its part in E[v], the later steps, and the "
+                      "first ones of a run whose averages start at 0 (here: at E[gradient] and E[gradient∘gradient]):",
+                      tables[-1]]
         return "\n\n".join([*words, str(self.provenance)])
+
+    @property
+    def limit(self) -> str:
+        """Up to where a step is stable on a quadratic, in words."""
+        first = self.hyperparameters.beta1 or 0.0
+        known = f"2(1 + β₁)/(1 − β₁) = {threshold(first):.4g}" if first else "2"
+        if self.hyperparameters.optimizer == "nesterov":  # Jury's condition at the root −1, as for a momentum
+            known = f"2(1 + β₁)/((1 − β₁)(1 + 2β₁)) = {threshold(first) / (1 + 2 * first):.4g}"
+        return f"a step is stable on a quadratic while step size × curvature is below {known}"
 
     @property
     def margin(self) -> str:
@@ -99,10 +118,12 @@ class RegimeReport(Dossier):
         seen = self.stability
         if math.isnan(seen.radius):
             return "Stability: a step has no finite Jacobian, so nothing can be said."
-        said = f"Stability: step size × curvature (the spectral radius of one step) is {seen.radius:.3g} at step "
-        said += f"{seen.time / seen.tau:.0f}; an equation in powers of τ can be trusted below 1, "
+        said = f"Stability: the spectral radius of one step's change is {seen.radius:.3g} at step {seen.time / seen.tau:.0f}"
+        if shares := [1 - getattr(self.hyperparameters, name) for name in BETAS[self.hyperparameters.optimizer]]:
+            said += f" (the averages alone give {max(shares):.3g}, the largest 1 − β)"
+        said += "; an equation in powers of τ can be trusted below 1, "
         if seen.trusted:
-            return said + f"so that τ could be {1 / seen.radius:.3g} times as large."
+            return said + "as here."
         limit = "the discrete run itself is unstable there" if not seen.stable else "the discrete run is still stable"
         return said + f"so this run is outside, and no modified equation sees the limit that it runs into; {limit}."
 
@@ -145,18 +166,23 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
     if not isinstance(given, Hyperparameters) or not isinstance(problem, Problem):
         raise SMEError("regime_report takes an sme.Problem and sme.Hyperparameters (or a torch optimizer), got "
                        f"{type(problem).__name__} and {type(given).__name__}")
+    if given.optimizer == "adagrad":
+        raise SMEError("adagrad's sum of squares has no mean to start the noiseless run at: regime_report is for sgd, momentum, "
+                       "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    name = f"{given.optimizer}-{problem.name}-{digest({'of': fingerprint([problem.describe(), vars(given), theta, compared])})}"
+    own = digest({"of": fingerprint([problem.describe(), given.settings(), theta, compared])})
+    name = f"{given.optimizer}-{problem.name}-{own}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
         states = mean_run.discrete(setup, marks)
         seen = [limits.measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]
         margin = stability(setup)
+        bends = _curvature(setup, states[[0, -1]])
         curves = _curves(setup, marks, states, 0 if margin.radius > FAR else min(compared, steps))
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
-                        limits.memory(given, steps), margin, _errors(curves, problem, states, marks), curves,
+                        limits.memory(given, steps), bends, margin, _errors(curves, problem, states, marks), curves,
                         effort.folder(results) / "regime" / name if results is not None else None)
     made.save()
     return made
@@ -165,7 +191,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
 def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) -> Setup:
     """The ballistic run, whose variables are the physical ones, with averages at their means."""
     # a floor where ε is all that is left, for parameters whose gradient is always 0
-    optimizer, tau, *_ = given.scaled(BALLISTIC, **({} if given.optimizer == "sgd" else {"v_floor": given.eps**2}))
+    optimizer, tau, *_ = given.uncorrected(BALLISTIC, **({} if given.optimizer in LINEAR else {"v_floor": given.eps**2}))
     at = initial(optimizer, {"theta": theta}, problem.dim)["theta"]
     problem.check(at)
     point = at[None]
@@ -173,6 +199,20 @@ def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) 
     averages = {"theta": at, "m": g, "v": g * g + sigma}
     return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau,
                  {field: averages[field] for field in optimizer.fields}, (steps,), {})
+
+
+def _curvature(setup: Setup, states: Tensor) -> pd.DataFrame:
+    """At the start and the end of the noiseless run; no number where that is not finite."""
+    d, optimizer = setup.problem.dim, setup.optimizer
+    theta, u = states[:, :d], torch.randn(d, generator=torch.Generator().manual_seed(0), dtype=states.dtype).expand(2, d)
+    fields = dict(zip(optimizer.fields, states.split(d, -1), strict=True))
+    scale = torch.full_like(theta, setup.tau)
+    if "v" in fields:
+        scale = scale * preconditioner(fields["v"], getattr(optimizer, "eps", 0.0), optimizer.v_floor).value
+    plain, _ = sharpness(setup.problem, theta, torch.ones_like(theta), u, ITERATIONS)
+    scaled, _ = sharpness(setup.problem, theta, scale, u, ITERATIONS)
+    return pd.DataFrame({"step": ["0", str(setup.steps)], "curvature, ∇²f": plain.tolist(),
+                         "step size × curvature": scaled.tolist()})
 
 
 def _curves(setup: Setup, marks: list[int], states: Tensor, compared: int) -> pd.DataFrame:

@@ -1,12 +1,16 @@
 """How the gradient scales with the step size τ."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.errors import choose
+from sme.errors import NotOfferedError, choose
+
+ONE_GRADIENT = ("A rule sees one gradient, at its own θ, as gradient.step (τ ĝ), gradient.square (ĝ∘ĝ) and, if it is signed, "
+                "gradient.sign. What takes more is not offered: a gradient at another point (SAM, extragradient), a second draw, "
+                "the previous gradient (Adan), a Hessian product (Sophia), the raw gradient (a clip of it)")
 
 
 class Gradient(NamedTuple):
@@ -18,6 +22,9 @@ class Gradient(NamedTuple):
     """`ĝ∘ĝ`, what a second moment averages."""
     sign: Float[Tensor, "*paths d"] | None = None
     """`h^step_power sign(ĝ)`, a step of signs; None for an optimizer that is not `signed`."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotOfferedError(f"gradient.{name} is not offered. {ONE_GRADIENT}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from sme.points import Point
 from sme.provenance import Provenance
 from sme.tables import MAX
 
-TORCH = "In the terms of torch.optim (whose denominator is the updated one, and whose Adam always corrects its bias):"
+ADAPTIVE = " (whose denominator is the updated one, and whose Adam always corrects its bias)"
+TORCH = {
+    "sgd": "", "rmsprop": ADAPTIVE, "adam": ADAPTIVE, "adamw": ADAPTIVE, "adagrad": " (whose denominator is the updated one)",
+    "momentum": " (whose first buffer is the first gradient, undamped; to repeat the run, set "
+                "optimizer.state[p]['momentum_buffer'] to the start of m, 0 if none is given, before the first step)",
+    "nesterov": " (whose buffer starts at m/(cτ); that of a new optimizer is m = 0)",
+}
+"""rules that torch.optim has, and what to know to repeat a run with it"""
 
 
 def quote(value: float, low: float, high: float) -> str:
@@ -30,6 +37,15 @@ def quote(value: float, low: float, high: float) -> str:
         parts = [f"{x / 10**exponent:.{shown}f}" for x in (value, low, high)]
         return f"{parts[0]}e{exponent} [{parts[1]}, {parts[2]}]e{exponent}"
     return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
+
+
+def terms(optimizer: str, physical: pd.DataFrame) -> str:
+    """What the table of hyperparameters is, for an optimizer of this name."""
+    if "lr" not in physical:
+        return "Step sizes, and the noise in physical units:"
+    if optimizer not in TORCH:
+        return "In physical units, for a rule that torch.optim does not have:"
+    return f"In the terms of torch.optim{TORCH[optimizer]}:"
 
 
 def hyperparameters(points: Iterable[Point]) -> pd.DataFrame:
@@ -81,14 +97,14 @@ def grid(table: pd.DataFrame, style: str) -> str:
     return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
 
 
-def text(physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str, provenance: Provenance,
-         style: str) -> str:
+def text(optimizer: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str,
+         provenance: Provenance, style: str) -> str:
     """Header, slopes, errors and provenance of a study, in one of tabulate's styles."""
     name = provenance.study
 
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
-    parts = [title, TORCH, grid(shown, style), grid(slope_table(slopes), style), *remarks(slopes),
+    parts = [title, terms(optimizer, physical), grid(shown, style), grid(slope_table(slopes), style), *remarks(slopes),
              grid(error_table(errors), style)]
     return "\n\n".join([*parts, *([remark] if remark else []), str(provenance)])
 

@@ -14,6 +14,8 @@ from sme.laws.svag import amplification, weights
 
 POWERS = {"linear": 1.0, "square_root": 0.5}
 """of `κ`, by which a rule multiplies the learning rate"""
+SCALED = ("sgd", "rmsprop", "adam", "adamw")
+"""optimizers whose rules are known"""
 ROUNDING = 1e-9
 
 
@@ -114,10 +116,14 @@ def largest(optimizer: Hyperparameters) -> float:
 def _read(optimizer: Hyperparameters | torch.optim.Optimizer, batch_size: int | None, steps: int | None) -> Hyperparameters:
     if isinstance(optimizer, Hyperparameters):
         told = {"batch_size": batch_size, "steps": steps}
-        return replace(optimizer, **{name: value for name, value in told.items() if value is not None})  # type: ignore[arg-type]
-    if not isinstance(optimizer, torch.optim.Optimizer):
+        given = replace(optimizer, **{name: value for name, value in told.items() if value is not None})  # type: ignore[arg-type]
+    elif isinstance(optimizer, torch.optim.Optimizer):
+        given = Hyperparameters.of(optimizer, batch_size, steps)
+    else:
         raise SMEError(f"optimizer must be sme.Hyperparameters or a torch.optim.Optimizer, got {optimizer!r}")
-    return Hyperparameters.of(optimizer, batch_size, steps)
+    if given.optimizer not in SCALED:
+        raise SMEError(f"no rule of scaling is known here for {given.optimizer}: they are for {', '.join(SCALED)}")
+    return given
 
 
 def _stretched(given: Hyperparameters, kappa: float, power: float) -> Hyperparameters:

@@ -96,7 +96,7 @@ def _rescaled() -> list[Case]:
     large, less, found = scale(base, DELTA, "square_root"), S / math.sqrt(DELTA), []
     for name, given, noise in (("AdamW", base, S), (f"AdamW, {DELTA} × batch, scaled", large, less),
                                (f"AdamW, {DELTA} × batch, decay kept", replace(large, weight_decay=base.weight_decay), less)):
-        optimizer, tau, *_ = given.scaled("ballistic", denominator="previous")
+        optimizer, tau, *_ = given.uncorrected("ballistic", denominator="previous")
         form = closed.adaptive(tau, H, noise, given.weight_decay, optimizer.rates()["c1"])
         found.append(Case(name, optimizer, tau, {"closed form": form}, noise))
     return found

@@ -107,13 +107,13 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     if not ells:
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
-    first = given.scaled(BATCH_EQUIVALENT)
+    first = given.uncorrected(BATCH_EQUIVALENT)
     inner = law.changed(scale=law.scale * first.noise)
     start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta[None])[0]}
     kind, rows = "sgd" if given.optimizer == "sgd" else "adaptive", []
     for each in ells:
         made = svag(given, each).hyperparameters
-        optimizer = made.scaled(BATCH_EQUIVALENT).optimizer
+        optimizer = made.uncorrected(BATCH_EQUIVALENT).optimizer
         for noise, driven in zip(NOISES[: 1 + plain], (SVAGNoise(inner, each, kind), inner), strict=False):
             study = weak_error(Renoised(problem, driven), optimizer, regime=BATCH_EQUIVALENT.name, order=1,
                                tau=given.steps * first.tau / made.steps, horizon=given.steps * first.tau,  # type: ignore[operator]
@@ -123,7 +123,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
-        problem.describe(), vars(given), theta, ells, observables, paths, seed])})
+        problem.describe(), given.settings(), theta, ells, observables, paths, seed])})
     study_made = SVAGStudy(name, given, seed, table, effort.folder(results) / "svag" / name if results is not None else None)
     study_made.save()
     return study_made

@@ -132,13 +132,21 @@ class Odd(sme.Optimizer):
         return {"theta": moved[self.kind]()}
 
 
-WRONG = [("clip", "not affine"), ("still", "moves although"), ("float", "cannot be differentiated"), ("square", "not affine")]
+WRONG = [("clip", "multiplies gradient.step by itself"), ("still", "moves although"), ("float", "cannot be differentiated"),
+         ("square", "not affine")]
 
 
 @pytest.mark.parametrize(("kind", "word"), WRONG)
 def test_rules_that_cannot_be_expanded_say_why(kind, word):
     with pytest.raises(sme.SMEError, match=word):
-        sme.derive(problem(1, False), Odd(kind))(TAU)
+        sme.derive(problem(1, False), Odd(kind), "batch_equivalent")(TAU)
+
+
+def test_a_product_of_two_steps_is_of_second_order_in_the_ballistic_regime():
+    x, where = states(Odd("clip"), 1), problem(1, False)
+    g, sigma = where.gradient(x), where.noise.variance(x)
+    derived = sme.derive(where, Odd("clip"))(TAU)
+    torch.testing.assert_close(derived.drift(0.0, x), -TAU * (g * g + sigma), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])

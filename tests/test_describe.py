@@ -19,7 +19,8 @@ TAU, REGIMES = 0.05, ("ballistic", "batch_equivalent")
 RATES = {"c1": 0.9, "c2": 0.6}
 OPTIMIZERS = [sme.SGD(), *(sme.RMSProp(c=0.7, denominator=each) for each in ("previous", "updated")),
               *(sme.Adam(**RATES, denominator=each) for each in ("previous", "updated")),
-              sme.Adam(**RATES, denominator="updated", bias_correction=True, t0=1.5)]
+              sme.Adam(**RATES, denominator="updated", bias_correction=True, t0=1.5),
+              sme.AdamW(**RATES, denominator="updated", bias_correction=True, t0=1.5, decay=0.3)]
 SIGNS = [sme.SignSGD(), sme.Signum(c=0.8)]
 
 
@@ -104,6 +105,7 @@ SYMBOLS = [
     (r"\partial_t(\Gamma\,P)", "turn"), (r"\nabla^2 g", "third"), (r"D_{\theta\theta}", "D"), (r"b_\theta", "b_theta"),
     (r"\partial\sigma", "sigma_slope"), (r"\partial S", "S_slope"), (r"P'", "P_slope"), (r"\operatorname{erf}(u)", "erf_u"),
     (r"\operatorname{Cov}\rho", "cov_rho"), (r"\operatorname{sign}", "sign"), (r"\nabla b", "b_slope"), (r"\varphi", "density"),
+    (r"\lambda", "decay"),
     (r"^{1/2}", "**0.5"), (r"^\top", ""), (r"\,dW^1", ""), (r"\,dW^2", ""), (r"\,dW", ""), (r"\sqrt\tau", "tau**0.5"),
     (r"\sqrt\sigma", "sigma**0.5"), (r"\sqrt2", "2**0.5"), (r"\tfrac12", "0.5"), (r"\circ", "*"), (r"\,", "*"), (":", "*"),
     ("^", "**"), ("\\", ""),
@@ -143,6 +145,8 @@ def symbols(eq, x, t):
         gain = [eq._at(t + e, x[:, -1:]) for e in (-1e-4, 0, 1e-4)]
         names["Gamma"], change = gain[1][0].gain, [factor.gain * p.value.item() for factor, p in gain]
         names["turn"] = float(change[2] - change[0]) / 2e-4
+    if isinstance(optimizer, sme.AdamW):
+        names["decay"] = optimizer.decay
     if isinstance(optimizer, sme.SignSGD):
         u = g / math.sqrt(2 * sigma)
         names |= {"u": u, "erf_u": math.erf(u), "cov_rho": 1 - math.erf(u) ** 2, "b": -math.erf(u),

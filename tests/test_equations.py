@@ -16,8 +16,10 @@ SGD, RMS, ADAM = sme.SGD(), sme.RMSProp(c=0.7), sme.Adam(c1=0.9, c2=0.6)
 RMS_NEW, ADAM_NEW = sme.RMSProp(c=0.7, denominator="updated"), sme.Adam(c1=0.9, c2=0.6, denominator="updated")
 ADAM_BIAS = sme.Adam(c1=0.9, c2=0.6, bias_correction=True, t0=1.5)
 ADAM_CLOCK = sme.Adam(c1=0.9, c2=0.6, bias_correction=True, t0=1.0, clock=(2, 1), denominator="updated")
+ADAMW_BIAS = sme.AdamW(c1=0.9, c2=0.6, bias_correction=True, t0=1.5, decay=0.7)
 OPTIMIZERS = {"sgd": SGD, "rmsprop": RMS, "rmsprop-updated": RMS_NEW, "adam": ADAM, "adam-updated": ADAM_NEW,
-              "adam-corrected": ADAM_BIAS, "adam-corrected-updated": ADAM_CLOCK}
+              "adam-corrected": ADAM_BIAS, "adam-corrected-updated": ADAM_CLOCK,
+              "adamw-corrected": ADAMW_BIAS}
 PROBLEMS = {"constant": models.gaussian(False), "varying": models.gaussian(True),
             "batch-of-1": models.minibatch(1), "batch-of-2": models.minibatch(2)}
 
@@ -70,6 +72,29 @@ def test_the_obstruction_is_all_that_keeps_batch_equivalent_equations_from_order
     assert_order(ratios(optimizer, problem, "batch_equivalent", 2, correct=obstruction), 2)
     uncorrected = ratios(optimizer, problem, "batch_equivalent", 2)
     assert ((uncorrected > 3.4) & (uncorrected < 4.6)).any(), uncorrected
+
+
+CORRECTED = {"bias_correction": True, "t0": 0.75}
+PAIRS = [(sme.RMSProp, sme.RMSPropW, {"c": 0.7}), (sme.Adam, sme.AdamW, {"c1": 0.9, "c2": 0.6}),
+         (sme.Adam, sme.AdamW, {"c1": 1.7, "c2": 0.6, **CORRECTED}),
+         (sme.Adam, sme.AdamW, {"c1": 0.4, "c2": 0.6, "clock": (2, 1), **CORRECTED})]
+
+
+@pytest.mark.parametrize("scaling", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("options", [{"denominator": "previous"}, {"denominator": "updated"},
+                                     {"denominator": "updated", "eps_mode": "inside"}], ids=lambda each: "-".join(each.values()))
+def test_one_rule_has_one_equation(options, scaling):
+    """Without decay, at step sizes that are not small, where two equations of order 2 would differ."""
+    for plain, decoupled, given in PAIRS:
+        for noise, order, tau in (("constant", 2, 0.25), ("varying", 1, 0.25), ("constant", 2, 0.125)):
+            both = [equation(PROBLEMS[noise], each, regime(scaling), tau, order, "step_memory")
+                    for each in (plain(**given, **options), decoupled(**given, **options, decay=0.0))]
+            x = models.state(both[0].optimizer)[None]
+            dW, y = torch.randn((2, 1, both[0].motions), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+            for t in (0.75, 1.75):
+                values = [(eq.drift(t, x), eq.diffuse(t, x, dW), eq.memory(t, x, y, dW)) for eq in both]
+                for one, other in zip(*values, strict=True):
+                    torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-13)
 
 
 def test_equations_refuse_what_has_no_order():

@@ -106,6 +106,26 @@ def test_momentum_takes_torchs_steps(scaling):
     same(ours(optimizer, scaling, 1.0, m=0.3), reference)
 
 
+def test_a_new_sgd_repeats_a_run_of_momentum_once_its_buffer_is_set():
+    """As the header of the table says; without it the first step alone is longer."""
+    optimizer, start, tau = sme.Momentum(c=0.6), torch.tensor([0.8, -0.3], dtype=torch.float64), 0.2
+    hyper, ends = optimizer.physical(regime("ballistic"), tau), []
+    for buffer in (None, torch.zeros(2, dtype=torch.float64)):
+        theta = torch.nn.Parameter(start.clone())
+        torchs = torch.optim.SGD([theta], **hyper)
+        if buffer is not None:
+            torchs.state[theta]["momentum_buffer"] = buffer
+        for _ in range(5):
+            theta.grad = torch.sin(theta.detach())
+            torchs.step()
+        ends.append(theta.detach())
+    state = {"theta": start, "m": torch.zeros(2, dtype=torch.float64)}
+    for k in range(5):
+        state = optimizer.update(state, regime("ballistic").seen(torch.sin(state["theta"]), tau), tau, k * tau)
+    torch.testing.assert_close(state["theta"], ends[1], rtol=1e-12, atol=0)
+    assert (ends[0] - ends[1]).abs().min() > 0.05
+
+
 @BOTH
 def test_nesterov_takes_torchs_steps(scaling):
     optimizer = sme.Nesterov(c=0.8)

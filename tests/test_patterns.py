@@ -54,7 +54,7 @@ def test_the_limit_of_ab_is_its_equation():
     fields = {"m": torch.tensor([0.2, 0.1]), "v": torch.tensor([0.5, 0.3])}
 
     def made(eta):
-        return setup(ab(a, b, eta, eps).scaled("ballistic").optimizer, eta, 0.5, **fields)
+        return setup(ab(a, b, eta, eps).uncorrected("ballistic").optimizer, eta, 0.5, **fields)
 
     theta, m, v = START, fields["m"].double(), fields["v"].double()
     g = BENT.gradient(START[None])[0]

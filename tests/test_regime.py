@@ -60,13 +60,56 @@ def test_exponents_without_gradient_or_noise_are_at_the_ends():
     assert limit(exponent(math.nan, 10), MEMORY) == "the run diverges"
 
 
-@pytest.mark.parametrize(("lr", "words"), [(0.25, ["0.25", "4 times as large"]), (1.5, ["outside", "still stable"]),
+@pytest.mark.parametrize(("lr", "words"), [(0.25, ["is 0.25 at step", "below 1, as here"]), (1.5, ["outside", "still stable"]),
                                            (2.5, ["outside", "itself is unstable"])])
-def test_the_stability_margin_is_step_size_times_curvature(lr, words):
+def test_the_stability_margin_of_gradient_descent_is_step_size_times_curvature(lr, words):
     found = sme.regime_report(line(), Hyperparameters("sgd", lr), ONE, steps=4, compared=0)
     assert found.stability.radius == pytest.approx(lr)
     for word in words:
         assert word in found.margin
+
+
+CURVED = [
+    (Hyperparameters("sgd", 0.05), 0.05, 2), (Hyperparameters("adam", 0.01, 0.8, 0.99, 1e-3), None, 18),
+    (Hyperparameters("momentum", 0.02, 0.9), 0.2, 38), (Hyperparameters("nesterov", 0.02, 0.5), 0.04, 3),
+]
+
+
+@pytest.mark.parametrize(("given", "step", "limit"), CURVED)
+def test_curvature_is_that_of_the_loss_and_not_of_a_memory(given, step, limit):
+    """Of `½ (5 θ₁² + 2 θ₂²)`; Adam's step is `lr/(√v + ε)`, with `v = E ĝ∘ĝ` at the start."""
+    problem = sme.Problem(lambda theta: 0.5 * (torch.tensor([5.0, 2.0], dtype=torch.float64) * theta**2).sum(), 2,
+                          GaussianNoise([[0.3, 0.0], [0.0, 0.3]]))
+    found = sme.regime_report(problem, given, torch.tensor([0.1, 0.5]), steps=6, compared=3)
+    assert found.curvature["curvature, ∇²f"].tolist() == pytest.approx([5, 5])
+    largest = 5 * step if step else max(a * 0.01 / (math.sqrt((a * x) ** 2 + 0.09) + 1e-3) for a, x in ((5, 0.1), (2, 0.5)))
+    assert found.curvature["step size × curvature"].iloc[0] == pytest.approx(largest)
+    text = str(found)
+    assert f"step size × curvature is below {limit}" in text.replace("2(1 + β₁)/(1 − β₁) = ", "").replace(
+        "2(1 + β₁)/((1 − β₁)(1 + 2β₁)) = ", "")
+    assert "times as large" not in text
+    if given.optimizer == "adam":
+        assert "(the averages alone give 0.2, the largest 1 − β)" in text
+
+
+@pytest.mark.parametrize(("optimizer", "beta", "below"), [
+    ("momentum", 0.7, 2 * 1.7 / 0.3), ("nesterov", 0.7, 2 * 1.7 / (0.3 * 2.4))])
+def test_the_limits_of_a_step_are_where_the_run_turns_unstable(optimizer, beta, below):
+    for factor, stable in ((0.98, True), (1.02, False)):
+        given = Hyperparameters(optimizer, factor * below * (1 - beta), beta)
+        ends = sme.regime_report(line(), given, ONE, steps=600, compared=0).noise["|∇f|²"]
+        assert (ends.iloc[1] < ends.iloc[0]) == stable
+
+
+def test_a_noiseless_number_says_what_it_is():
+    text = str(sme.regime_report(line(), Hyperparameters("rmsprop", 0.01, beta2=0.9), ONE, steps=50, compared=7))
+    for words in ("Noiseless, the first 7 of 50 steps", "averages started at their means", "no error of the noisy run"):
+        assert words in text
+
+
+def test_adagrad_has_no_noiseless_start():
+    with pytest.raises(sme.SMEError, match="no mean to start"):
+        sme.regime_report(line(), Hyperparameters("adagrad", 0.1), ONE)
 
 
 def test_the_expected_errors_of_gradient_descent_are_those_of_its_drifts():
@@ -146,7 +189,7 @@ def test_a_run_far_outside_is_not_compared(tmp_path):
 @pytest.mark.parametrize(("beta1", "beta2", "noise", "said"), [
     (0.99, 0.99, 1.0, "batch-equivalent, dynamic: θ̇ = −P(v) m; dm = c₁ (∇ dt + S dW − m dt); v̇ = c₂ (σ − v), "
                       "once the bias correction has died away"),
-    (0.9, 0.99, 0.0, "ballistic, slaved for m, dynamic for v: θ̇ = −P(v) ∇; v̇ = c (∇² + σ − v), once the bias correction has "
+    (0.9, 0.99, 0.0, "ballistic, slaved for m, dynamic for v: θ̇ = −P(v) ∇; v̇ = c (∇f∘∇f + σ − v), once the bias correction has "
                      "died away"),
     (0.5, 0.5, 2.0, "pure diffusion, a few steps: dθ = √(Σₗ Cov(M P, Mₗ Pₗ)) dW, M (the gradient itself without momentum) and V "
                     "as the step takes them"),

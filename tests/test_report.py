@@ -164,3 +164,15 @@ def test_an_older_table_without_provenance_is_not_lost(tmp_path):
     half = len(table) // 2
     assert table["version"].to_list() == ["0.2.0+g1a2b3c4"] * half + [""] * half
     assert half > 0
+
+
+@pytest.mark.parametrize(("optimizer", "columns", "said"), [
+    ("momentum", ["tau", "lr", "momentum"], "undamped; to repeat the run, set optimizer.state[p]['momentum_buffer']"),
+    ("sgd", ["tau", "lr"], "In the terms of torch.optim:"), ("adagrad", ["tau", "lr"], "denominator is the updated one):"),
+    ("adamw", ["tau", "lr"], "always corrects its bias):"), ("rmspropw", ["tau", "lr"], "that torch.optim does not have"),
+    ("lion", ["tau"], "Step sizes"),
+])
+def test_the_terms_of_torch_stand_where_torch_has_the_rule(optimizer, columns, said):
+    found = report.terms(optimizer, pd.DataFrame([[0.25] * len(columns)], columns=columns))
+    assert said in found
+    assert ("terms of torch.optim" in found) == (optimizer in ("momentum", "sgd", "adagrad", "adamw"))

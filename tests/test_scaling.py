@@ -38,7 +38,7 @@ def values(given):
 @CASES
 @REGIMES
 def test_scaled_hyperparameters_are_those_that_physical_takes_back(given, place):
-    optimizer, tau, *_ = given.scaled(place)
+    optimizer, tau, *_ = given.uncorrected(place)
     again = Hyperparameters.physical(optimizer, place, tau, given.batch_size, given.steps)
     assert again.optimizer == given.optimizer
     assert values(again) == pytest.approx(values(given) | ({"eps": 1e-8} if given.optimizer == "sgd" else {}), rel=1e-12)
@@ -75,6 +75,84 @@ def test_a_chain_in_scaled_variables_takes_the_steps_of_torch(name, place):
         torch.testing.assert_close(state["v"][0] / square, torch_optimizer.state[theta]["square_avg"], rtol=1e-12, atol=0)
 
 
+MORE = {
+    "damped": Hyperparameters("momentum", 0.2, 0.85, dampening=0.85),
+    "half": Hyperparameters("momentum", 0.05, 0.9, dampening=0.4),
+    "plain": Hyperparameters("momentum", 0.01, 0.8), "nesterov": Hyperparameters("nesterov", 0.02, 0.9),
+    "adagrad": Hyperparameters("adagrad", 0.3, eps=1e-3),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_momentum_and_adagrad_take_the_steps_of_torch(name):
+    given, problem = MORE[name], models.gaussian(False)
+    optimizer, tau, _, square = given.scaled()
+    theta = torch.nn.Parameter(models.STATES["theta"].clone())
+    made = given.torch([theta])
+    assert Hyperparameters.of(made) == given
+    sum_at_start = torch.tensor([0.4, 0.9], dtype=torch.float64)
+    if name == "adagrad":
+        made.state[theta]["sum"] = sum_at_start.clone()
+    if given.dampening:  # torch's first buffer is undamped, unless there is one
+        made.state[theta]["momentum_buffer"] = torch.zeros(2, dtype=torch.float64)
+    state = {"theta": models.STATES["theta"], "m": torch.zeros(2, dtype=torch.float64), "v": square * sum_at_start}
+    for k in range(7):
+        theta.grad = problem.gradient(theta.detach()[None])[0] + 0.1 * k
+        made.step()
+        scaled = regime("ballistic").seen(problem.gradient(state["theta"][None])[0] + 0.1 * k, tau)
+        state = optimizer.update({field: state[field] for field in optimizer.fields}, scaled, tau, k * tau)
+        torch.testing.assert_close(state["theta"], theta.detach(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["damped", "nesterov", "adagrad"])
+def test_their_hyperparameters_come_back(name):
+    optimizer, tau, *_ = MORE[name].scaled()
+    assert values(Hyperparameters.physical(optimizer, "ballistic", tau)) == pytest.approx(
+        values(MORE[name]) | ({} if name == "adagrad" else {"eps": 1e-8}), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_bias_correction_is_kept_and_the_start_is_said(name):
+    given = GIVEN[name]
+    theta = torch.nn.Parameter(torch.tensor([0.7, -0.2], dtype=torch.float64))
+    made = given.torch([theta])
+    with pytest.warns(UserWarning, match=r"corrects its bias.*t0 = τ = 0.01.*bias_correction=False"):
+        optimizer, tau, *_ = Hyperparameters.of(made).scaled()
+    fresh = given.scaled(t0=tau, clock=(0, 0)).optimizer
+    state = {"theta": theta.detach().clone(), "m": torch.zeros(2, dtype=torch.float64), "v": torch.zeros(2, dtype=torch.float64)}
+    other = dict(state)
+    for k in range(9):
+        theta.grad = torch.cos(theta.detach() + k)
+        made.step()
+        state = optimizer.update(state, regime("ballistic").seen(torch.cos(state["theta"] + k), tau), tau, k * tau)
+        time = fresh.t0 + k * tau
+        other = fresh.update(other, regime("ballistic").seen(torch.cos(other["theta"] + k), tau), tau, time)
+        for mine in (state, other):
+            torch.testing.assert_close(mine["theta"], theta.detach(), rtol=1e-12, atol=1e-14)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not given.scaled(bias_correction=False).optimizer.bias_correction
+        assert given.scaled(t0=3 * tau).optimizer.t0 == 3 * tau
+        assert given.scaled(memory=0.0).optimizer.t0 == 0
+
+
+@pytest.mark.parametrize(("schedule", "lr", "said"), [
+    (lambda o: torch.optim.lr_scheduler.StepLR(o, 1), 4e-3, "0.004, not the present lr = 0.0004"),
+    (lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.25), 4e-3, "0.004, not the present lr = 0.001"),
+    (lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: min(1.0, max(0, k - 1) / 5)), 4e-3, "not the present lr = 0"),
+    (lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.05, total_steps=50), 2e-3,
+     "as it stands, though there are max_lr = 0.05"),
+])
+def test_a_schedulers_base_rate_is_read_and_said(schedule, lr, said):
+    optimizer = torch.optim.Adam([ONE], lr=4e-3)
+    scheduler = schedule(optimizer)
+    optimizer.step()
+    scheduler.step()
+    with pytest.warns(UserWarning, match="a scheduler drives") as caught:
+        assert of(optimizer).lr == pytest.approx(lr)
+    assert said in str(caught[0].message)
+
+
 def test_the_square_root_rule_gives_the_worked_numbers():
     new = sme.scale(Hyperparameters("adamw", 1e-4, 0.9, 0.96, 1e-8, 0.03, 448, 500), "3200/448")
     assert new.batch_size == 3200
@@ -89,14 +167,14 @@ def test_the_square_root_rule_gives_the_worked_numbers():
 @pytest.mark.parametrize("kappa", [0.5, 2, 8])
 def test_a_rule_is_tau_times_kappa_with_the_same_rates_and_eps(given, kappa):
     for rule, place in [("linear", "ballistic")] + [("square_root", "batch_equivalent")] * (given.optimizer != "sgd"):
-        (old, tau, *_), new = given.scaled(place), sme.scale(given, kappa, rule)
+        (old, tau, *_), new = given.uncorrected(place), sme.scale(given, kappa, rule)
         assert (new.batch_size, new.steps) == (32 * kappa, 640 / kappa)
-        optimizer, stretched, noise, _ = new.scaled(place)
+        optimizer, stretched, noise, _ = new.uncorrected(place)
         assert stretched == pytest.approx(kappa * tau, rel=1e-12)
         assert {k: v for k, v in vars(optimizer).items() if isinstance(v, float)} == pytest.approx(
             {k: v for k, v in vars(old).items() if isinstance(v, float)}, rel=1e-10)
         if place == "batch_equivalent":  # the scaled covariance, noise² Σ¹/B, too
-            assert noise**2 / new.batch_size == pytest.approx(given.scaled(place).noise ** 2 / given.batch_size, rel=1e-12)
+            assert noise**2 / new.batch_size == pytest.approx(given.uncorrected(place).noise ** 2 / given.batch_size, rel=1e-12)
 
 
 def test_the_default_rule_is_linear_for_sgd_alone():
@@ -142,13 +220,20 @@ BAD = [
     (lambda: Hyperparameters("sgd", 0), ["lr", "> 0"]),
     (lambda: Hyperparameters("sgd", 1, weight_decay=0.1), ["weight_decay", "loss"]),
     (lambda: Hyperparameters("adam", 1, 0.0, 0.9).scaled(), ["c1", "β"]),
-    (lambda: Hyperparameters.physical(sme.Momentum(), "ballistic", 0.1), ["momentum", "sme.Adam"]),
+    (lambda: Hyperparameters.physical(sme.Signum(), "ballistic", 0.1), ["signum", "sme.Adam"]),
     (lambda: Hyperparameters.physical(sme.RMSProp(eps_mode="inside"), "ballistic", 0.1), ["rmsprop_inside", "outside"]),
-    (lambda: of(torch.optim.SGD([ONE], 0.1, momentum=0.9)), ["momentum", "0.9"]),
+    (lambda: of(torch.optim.RMSprop([ONE], 0.1, momentum=0.9)), ["momentum", "0.9", "rmsprop"]),
+    (lambda: of(torch.optim.RMSprop([ONE], 0.1, centered=True)), ["centered"]),
+    (lambda: of(torch.optim.SGD([ONE], 0.1, momentum=0.9, weight_decay=0.1)), ["weight_decay", "momentum", "loss"]),
+    (lambda: of(torch.optim.Adagrad([ONE], lr_decay=0.1)), ["lr_decay"]),
+    (lambda: of(torch.optim.NAdam([ONE])), ["NAdam", "Adagrad"]),
+    (lambda: Hyperparameters("adagrad", 0.1).scaled("batch_equivalent"), ["adagrad", "ballistic"]),
+    (lambda: Hyperparameters("nesterov", 0.1, 0.9, dampening=0.5), ["dampening", "0.5", "nesterov"]),
+    (lambda: Hyperparameters("momentum", 0.1), ["beta1"]),
+    (lambda: sme.scale(Hyperparameters("momentum", 0.1, 0.9), 2), ["momentum", "rmsprop"]),
     (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad"]),
     (lambda: of(torch.optim.Adam([ONE], weight_decay=0.1)), ["weight_decay", "adamw"]),
-    (lambda: of(torch.optim.Adagrad([ONE])), ["Adagrad", "RMSprop"]),
-    (lambda: of(torch.optim.SGD([{"params": [ONE]}, {"params": [TWO], "lr": 1.0}], 0.1)), ["groups"]),
+    (lambda: of(torch.optim.SGD([{"params": [ONE]}, {"params": [TWO], "lr": 1.0}], 0.1)), ["groups", "lr = 0.1, 1.0"]),
 ]
 
 
@@ -163,8 +248,8 @@ def test_bad_input_is_named(wrong, said):
 @CASES
 @pytest.mark.parametrize("ell", [1, 2, 5])
 def test_svag_keeps_the_batch_equivalent_equation(given, ell):
-    (old, tau, noise, _), made = given.scaled("batch_equivalent"), sme.svag(given, ell)
-    new, smaller, factor, _ = made.hyperparameters.scaled("batch_equivalent")
+    (old, tau, noise, _), made = given.uncorrected("batch_equivalent"), sme.svag(given, ell)
+    new, smaller, factor, _ = made.hyperparameters.uncorrected("batch_equivalent")
     gain = ell if given.optimizer == "sgd" else ell**2
     assert made.hyperparameters.steps == 640 * gain
     assert made.hyperparameters.lr == pytest.approx(given.lr / ell)
@@ -377,3 +462,8 @@ def test_a_problem_with_another_law_keeps_its_loss_and_takes_the_short_way_to_th
     chain = Chain(problem, sme.SGD(), regime("batch_equivalent"), tau)
     z = problem.noise.draw(None, tau, Draws((0,), 0, 1, torch.device("cpu")), 2)
     torch.testing.assert_close(chain.run({"theta": theta}, z, 0), chain.step({"theta": theta}, z, 0)[0])
+
+
+def test_settings_are_what_older_studies_were_named_by():
+    assert set(GIVEN["adam"].settings()) == {"optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "batch_size", "steps"}
+    assert MORE["half"].settings()["dampening"] == 0.4

@@ -183,7 +183,7 @@ def test_adamw_has_the_factor_of_its_momentum(monkeypatch):
 
 
 def scaled_loss(given, noise, place="ballistic"):
-    optimizer, tau, factor, _ = given.scaled(place)
+    optimizer, tau, factor, _ = given.uncorrected(place)
     law = sme.stationary(optimizer, sme.Problem(DIAGONAL._loss, 2, sme.DiagonalNoise(factor * noise)), tau, place)
     return law.loss
 

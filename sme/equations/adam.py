@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sme.equations.base import Equation, X, join
 from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
 from sme.optimizers.bias import Correction
 from sme.optimizers.preconditioner import Preconditioner
 
@@ -35,18 +36,26 @@ class _Adam(Equation):
         eps = self.optimizer.eps * factor.root
         return factor, self.precondition(v, eps)
 
+    def _velocity(self, theta: Tensor, b_theta: Tensor) -> Tensor:
+        """`b_θ`."""
+        return b_theta
+
+    def _bent(self, b_theta: Tensor, b1_theta: Tensor) -> Tensor:
+        """`b₁_θ`."""
+        return b1_theta
+
     def _leading(self, t: float, theta: Tensor, m: Tensor, v: Tensor, b_v: Tensor, g: Tensor) -> tuple[Tensor, ...]:
         """`b_θ`, `b_m`, and at order 2 also `b₁_θ`, `b₁_m`, `H b_θ`."""
         factor, p = self._at(t, v)
         c1 = self.optimizer.c1
-        b_theta, b_m = -factor.gain * p.value * m, c1 * (g - m)
+        b_theta, b_m = self._velocity(theta, -factor.gain * p.value * m), c1 * (g - m)
         if self.order == 1:
             return b_theta, b_m
         h = self.problem.hessian(theta, b_theta)
         sign = -1.0 if self.optimizer.denominator == "updated" else 1.0
         # ∂_t (Γ P) = Γ' P − Γ P² ε ∂_t √γ₂
         in_time = factor.gain_slope - factor.gain * p.value * self.optimizer.eps * factor.root_slope
-        b1_theta = 0.5 * (factor.gain * (sign * p.slope * m * b_v - p.value * b_m) + m * p.value * in_time)
+        b1_theta = self._bent(b_theta, 0.5 * (factor.gain * (sign * p.slope * m * b_v - p.value * b_m) + m * p.value * in_time))
         b1_m = -0.5 * c1 * (h - b_m)
         return b_theta, b_m, b1_theta, b1_m, h
 
@@ -73,7 +82,7 @@ class BallisticAdam(_Adam):
     small_noise = True
     latex: ClassVar = _Adam.latex | {
         "noise of the first motion, m": r"\sqrt\tau\,c_1\,S\,dW^1",
-        "leading drift, v": r"c_2\,(g^2 + \sigma - v)",
+        "leading drift, v": r"c_2\,(g\circ g + \sigma - v)",
         "drift correction, v": r"-\tau\,\tfrac12\,c_2\,(2\,g\circ H\,b_\theta + \partial\sigma\,b_\theta - b_v)",
         "noise of the first motion, v": r"\sqrt\tau\,c_2\,(2\,g\circ S + K)\,dW^1",
     }
@@ -119,7 +128,7 @@ class BatchEquivalentAdam(_Adam):
         "noise of the first motion, m": r"c_1\,S\,dW^1",
         "noise correction, m": r"c_1\,\tau\,\tfrac12\,(c_1\,S - \partial S\,b_\theta)\,dW^1",
         "leading drift, v": r"c_2\,(\sigma - v)",
-        "drift correction, v": r"\tau\,(c_2\,g^2 - \tfrac12\,c_2\,(\partial\sigma\,b_\theta - b_v))",
+        "drift correction, v": r"\tau\,(c_2\,g\circ g - \tfrac12\,c_2\,(\partial\sigma\,b_\theta - b_v))",
         "noise correction, v": r"\tau\,2\,c_2\,g\circ S\,dW^1",
     }
 
@@ -148,8 +157,38 @@ class BatchEquivalentAdam(_Adam):
         on_theta = -0.5 * tau * c1 * factor.gain * p.value * noise
         on_m = c1 * (1 + 0.5 * tau * c1) * noise
         if not self.law.constant:
-            b_theta = -factor.gain * p.value * m
+            b_theta = self._velocity(theta, -factor.gain * p.value * m)
             on_m = on_m - 0.5 * tau * c1 * self.law.diffuse_slope(theta, b_theta, dW[:, : self.first])
         second = self.second_noise(theta, dW)
         on_v = 2 * tau * c2 * self.problem.gradient(theta) * noise + tau**0.5 * c2 * second
         return join(on_theta, on_m, on_v)
+
+
+class _AdamW(_Adam):
+    """With decoupled decay: `−λ θ` more in `b_θ`, so `+½ λ b_θ` more in `b₁_θ`; `H b_θ`, `∂σ b_θ` and `∂S b_θ` have it too."""
+
+    optimizer: AdamW
+    decayed: ClassVar = {
+        "leading drift, theta": r"-\Gamma\,P\circ m - \lambda\,\theta",
+        "drift correction, theta":
+            r"\tau\,\tfrac12\,(-\Gamma\,P\circ b_m + \Gamma\,P'\circ m\circ b_v + m\circ\partial_t(\Gamma\,P) "
+            r"+ \lambda\,b_\theta)",
+    }
+
+    def _velocity(self, theta: Tensor, b_theta: Tensor) -> Tensor:
+        return b_theta - self.optimizer.decay * theta
+
+    def _bent(self, b_theta: Tensor, b1_theta: Tensor) -> Tensor:
+        return b1_theta + 0.5 * self.optimizer.decay * b_theta
+
+
+class BallisticAdamW(_AdamW, BallisticAdam):
+    """Ballistic AdamW: `BallisticAdam` with the decay of `_AdamW`."""
+
+    latex: ClassVar = BallisticAdam.latex | _AdamW.decayed
+
+
+class BatchEquivalentAdamW(_AdamW, BatchEquivalentAdam):
+    """Batch-equivalent AdamW: `BatchEquivalentAdam` with the decay of `_AdamW`."""
+
+    latex: ClassVar = BatchEquivalentAdam.latex | _AdamW.decayed

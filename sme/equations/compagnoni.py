@@ -47,7 +47,7 @@ class BallisticCompagnoniRMSProp(_RMSProp, BallisticRMSProp):
     """
 
     latex: ClassVar = _RMSProp.latex | {
-        "leading drift, v": r"c\,(g^2 + \sigma - v)",
+        "leading drift, v": r"c\,(g\circ g + \sigma - v)",
         "noise of the first motion, theta": r"-\sqrt\tau\,P\circ S\,dW^1",
     }
 
@@ -66,7 +66,7 @@ class BatchEquivalentCompagnoniRMSProp(_RMSProp, BatchEquivalentRMSProp):
     """
 
     latex: ClassVar = _RMSProp.latex | {
-        "leading drift, v": r"c\,(\tau\,g^2 + \sigma - v)",
+        "leading drift, v": r"c\,(\tau\,g\circ g + \sigma - v)",
         "noise of the first motion, theta": r"-P\circ S\,dW^1",
     }
 
@@ -101,7 +101,7 @@ class BallisticCompagnoniAdam(_Adam, BallisticAdam):
     """
 
     latex: ClassVar = _Adam.latex | {
-        "leading drift, v": r"c_2\,(g^2 + \sigma - v)",
+        "leading drift, v": r"c_2\,(g\circ g + \sigma - v)",
         "noise of the first motion, m": r"\sqrt\tau\,c_1\,S\,dW^1",
     }
 
@@ -119,7 +119,7 @@ class BatchEquivalentCompagnoniAdam(_Adam, BatchEquivalentAdam):
     """
 
     latex: ClassVar = _Adam.latex | {
-        "leading drift, v": r"c_2\,(\tau\,g^2 + \sigma - v)",
+        "leading drift, v": r"c_2\,(\tau\,g\circ g + \sigma - v)",
         "noise of the first motion, m": r"c_1\,S\,dW^1",
     }
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from sme.equations.adam import BallisticAdam, BatchEquivalentAdam
+from sme.equations.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
 from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
@@ -13,6 +13,7 @@ from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSi
 from sme.errors import SMEError, choose
 from sme.inputs import number
 from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
@@ -33,6 +34,8 @@ _CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
     (RMSProp, "batch_equivalent"): BatchEquivalentRMSProp,
     (Adam, "ballistic"): BallisticAdam,
     (Adam, "batch_equivalent"): BatchEquivalentAdam,
+    (AdamW, "ballistic"): BallisticAdamW,
+    (AdamW, "batch_equivalent"): BatchEquivalentAdamW,
     (SignSGD, "ballistic"): BallisticSignSGD,
     (Signum, "ballistic"): BallisticSignum,
 }
@@ -71,6 +74,8 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
+    if isinstance(optimizer, AdamW) and not optimizer.bias_correction:
+        closed = None  # the derived one is the same; of a corrected rule it expands Γ(t) in τ, where Adam's closed form does not
     if closed is BallisticSignSGD and problem.noise.apart:
         closed = IndependentSignSGD
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any

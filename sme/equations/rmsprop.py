@@ -52,7 +52,7 @@ class BallisticRMSProp(_RMSProp):
         "drift correction, theta, updated denominator":
             r"-\tau\,c\,P'\circ(g^3 + 3\,g\circ\sigma + \kappa - v\circ g)",
         "noise of the first motion, theta": r"-\sqrt\tau\,P\circ S\,dW^1",
-        "leading drift, v": r"c\,(g^2 + \sigma - v)",
+        "leading drift, v": r"c\,(g\circ g + \sigma - v)",
         "drift correction, v": r"-\tau\,\tfrac12\,c\,(2\,g\circ H\,b_\theta + \partial\sigma\,b_\theta - b_v)",
         "noise of the first motion, v": r"\sqrt\tau\,c\,(2\,g\circ S + K)\,dW^1",
     }
@@ -107,7 +107,7 @@ class BatchEquivalentRMSProp(_RMSProp):
             r"-\tau\,(\tfrac12\,P\circ H\,(P\circ S) - \tfrac12\,c\,P'\circ(\sigma - v)\circ S)\,dW^1",
         "noise correction, theta, updated denominator": r"-\tau\,c\,P'\circ(3\,\sigma - v)\circ S\,dW^1",
         "leading drift, v": r"c\,(\sigma - v)",
-        "drift correction, v": r"\tau\,c\,(g^2 + \tfrac12\,c\,(\sigma - v))",
+        "drift correction, v": r"\tau\,c\,(g\circ g + \tfrac12\,c\,(\sigma - v))",
         "noise correction, v": r"\tau\,2\,c\,g\circ S\,dW^1",
     }
 

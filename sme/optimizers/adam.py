@@ -19,10 +19,10 @@ class Adam(Optimizer):
 
     .. math::
         m' &= m + (1 - \beta_1)(s/\tau - m) \\
-        v' &= v + (1 - \beta_2)(\hat g^2 - v) \\
+        v' &= v + (1 - \beta_2)(\hat g\circ\hat g - v) \\
         \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
 
-    with `s = gradient.step`, `ĝ² = gradient.square`, `v̂` and the floor `w` as in `RMSProp`.
+    with `s = gradient.step`, `ĝ∘ĝ = gradient.square`, `v̂` and the floor `w` as in `RMSProp`.
     Without bias correction (the default here; **`torch.optim.Adam` always corrects**)
     `Γ = γ₂ = 1`. With it `γᵢ = 1 − βᵢ^{k + nᵢ}` at step `k`, `Γ = √γ₂/γ₁`, where
     `(n₁, n₂) = clock` is `(1, 1)` in torch.
@@ -43,7 +43,7 @@ class Adam(Optimizer):
         start time; the offsets `(n₁, n₂)`; `δ` of the floor, 0 for none.
     eps_mode
         `"outside"` the root as above (torch's), `"inside"`: `1/√(w(v̂) + εγ₂)`, or `"average"`: the
-        average is of `ĝ² + ε` in place of `ĝ²`, and `1/√w(v̂)`. In these two `ε` is in units of `v`.
+        average is of `ĝ∘ĝ + ε` in place of `ĝ∘ĝ`, and `1/√w(v̂)`. In these two `ε` is in units of `v`.
     memory
         `q ≥ 0` of `1 − βᵢ = cᵢτ^q`: at 1 both moments are variables of the equation; at 0 `βᵢ = 1 − cᵢ` are fixed, with
         `cᵢ < 1`; between them they follow their inputs as `τ → 0`, and beyond 1 they stay at their start.

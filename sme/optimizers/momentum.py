@@ -17,7 +17,8 @@ class Momentum(Optimizer):
         \theta' &= \theta - \tau m'
 
     with `s = gradient.step`. The steps of `torch.optim.SGD` with momentum and dampening `1 − cτ`
-    whose momentum buffer starts at `m` (a fresh optimizer's first buffer is its first gradient).
+    whose momentum buffer starts at `m`. A fresh optimizer's first buffer is its first gradient, undamped: set
+    `optimizer.state[p]["momentum_buffer"]` to the start of `m` to repeat a run.
 
     Parameters
     ----------

@@ -12,10 +12,10 @@ class RMSProp(Optimizer):
     r"""RMSProp, $1 - \beta = c\tau^q$, $q = 1$ unless `memory` says otherwise.
 
     .. math::
-        v' &= v + (1 - \beta)(\hat g^2 - v) \\
+        v' &= v + (1 - \beta)(\hat g\circ\hat g - v) \\
         \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
 
-    with `s = gradient.step`, `ĝ² = gradient.square`, `v̂ = v` (`denominator="previous"`, the
+    with `s = gradient.step`, `ĝ∘ĝ = gradient.square`, `v̂ = v` (`denominator="previous"`, the
     convention of the analysis papers) or `v̂ = v'` (`"updated"`, that of `torch.optim.RMSprop`),
     and the floor `w` of `sme.optimizers.preconditioner`.
 
@@ -31,7 +31,7 @@ class RMSProp(Optimizer):
         `δ` of the floor; 0 for none.
     eps_mode
         `"outside"` the root as above (torch's), `"inside"`: `P = 1/√(w(v) + ε)`, or `"average"`: the
-        average is of `ĝ² + ε` in place of `ĝ²`, and `P = 1/√w(v)`. In these two `ε` is in units of `v`.
+        average is of `ĝ∘ĝ + ε` in place of `ĝ∘ĝ`, and `P = 1/√w(v)`. In these two `ε` is in units of `v`.
     memory
         `q ≥ 0` of `1 − β = c τ^q`: at 1 the second moment is a variable of the equation; at 0 `β = 1 − c` is fixed, with
         `c < 1`; between them it follows its input as `τ → 0`, and beyond 1 it stays at its start.

@@ -9,8 +9,9 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.expansion.expectation import Coupled, Separate
 from sme.equations.expansion.lift import diffuse, gradient, variance
+from sme.equations.expansion.probes import moments
 from sme.equations.expansion.states import repeat, theta_of
-from sme.equations.expansion.step import Step, moments, probes
+from sme.equations.expansion.step import Step
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -39,6 +40,10 @@ class DerivedBatchEquivalent(Equation):
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.expansion = Step.of(optimizer, problem.dim)
+        if not self.expansion.linear:
+            through = f" (through {self.expansion.through})" if self.expansion.through else ""
+            raise SMEError(f"{optimizer.name} multiplies gradient.step by itself{through}, which is as large as τ ĝ∘ĝ in the "
+                           "batch-equivalent regime: let the product be τ gradient.square there, or use regime='ballistic'")
         super().__init__(problem, optimizer, tau, order, brownian)
         kind = Separate if self.expansion.separate else Coupled
         self.expect = kind(problem.noise, problem.dim)
@@ -58,15 +63,17 @@ class DerivedBatchEquivalent(Equation):
         return self.expansion.squares or not self.additive
 
     def _vanishes(self, form: Callable[[float, X, Tensor, Tensor], X]) -> bool:
-        """Whether a form of the state and two increments is 0, at some random ones."""
-        x, _ = probes(self.optimizer, self.problem.dim)
+        """Whether a form of the state and two increments is 0, at some random ones, large and small."""
+        x, _ = self.expansion.places(every=True)
         generator = torch.Generator().manual_seed(2)
         y, w = torch.randn((2, len(x), self.law.motions), generator=generator, dtype=torch.float64)
-        return all(bool((form(t, x, y, w).abs() < VANISHED).all()) for t in moments(self.optimizer))
+        found = [form(t, x, y, w).abs() for t in moments(self.optimizer)]
+        least = VANISHED * (1 + x.abs().amax(-1, keepdim=True))
+        return all(bool(((each < least) | ~torch.isfinite(each)).all()) for each in found)
 
     def _check_degrees(self) -> None:
         """Raise `SMEError` unless `δ₃` is odd and cubic and `δ₄` even and quartic in the noise, as their moments are taken."""
-        x, (n, *_) = probes(self.optimizer, self.problem.dim)
+        x, (n, *_) = self.expansion.places()
         for t in moments(self.optimizer):
             third, fourth = ([self.increment(j, t, x, k * n) for k in range(4)] for j in (3, 4))
             odd = third[3] - 4 * third[2] + 5 * third[1]

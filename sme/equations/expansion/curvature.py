@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import X
+from sme.equations.expansion.probes import close, moments
 from sme.equations.expansion.states import every_field, repeat
-from sme.equations.expansion.step import Step, moments, probes
+from sme.equations.expansion.step import Step
 from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 
 ALIVE = 1e-11
+"""share of what a second derivative is a difference of, below which it is 0"""
 
 
 class Curvature:
@@ -27,32 +29,34 @@ class Curvature:
 
     def __init__(self, step: Step, law: GradientLaw) -> None:
         self.step, self.law, name = step, law, step.optimizer.name
-        x, (a, q, _, _) = probes(step.optimizer, step.dim)
+        x, (a, da, q, dq) = step.places(every=True)
         self.by_a = self.by_q = self.mixed = False
         for t in moments(step.optimizer):
             found = []
-            for kind in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-                da, dq = kind[0] + 0 * a, kind[1] + 0 * q
-                one, two = (self._second(t, x, a, q, k * da, k * dq) for k in (1, 2))
-                elsewhere = self._second(t, x, a + 1, q + 1, da, dq)  # sees a cubic, which 4 to 1 does not
-                pairs = ((4 * one, two), (one, elsewhere))
-                if not all(torch.allclose(each, other, rtol=1e-9, atol=1e-9) for each, other in pairs):
+            for along in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+                up, uq = along[0] * da, along[1] * dq
+                (one, size), (two, wide) = (self._second(t, x, a, q, k * up, k * uq) for k in (1, 2))
+                elsewhere, there = self._second(t, x, a + da, q + dq, up, uq)  # sees a cubic, which 4 to 1 does not
+                seen = torch.isfinite(one + two + elsewhere)
+                if not (close((4 * one)[seen], two[seen], size[seen], wide[seen])
+                        and close(one[seen], elsewhere[seen], size[seen], there[seen])):
                     raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
                                    "gradient.square, so order 2 cannot be derived from their moments: use order=1")
-                found.append(one)
-            by_a, by_q, both = found
-            self.by_a, self.by_q = self.by_a or _alive(by_a), self.by_q or _alive(by_q)
-            self.mixed = self.mixed or _alive(both - by_a - by_q)
+                found.append((one, size))
+            (by_a, of_a), (by_q, of_q), (both, of_both) = found
+            mixed, of_mixed = both - by_a - by_q, of_a + of_q + of_both
+            self.by_a, self.by_q = self.by_a or _alive(by_a, of_a), self.by_q or _alive(by_q, of_q)
+            self.mixed = self.mixed or _alive(mixed, of_mixed)
         if not step.separate and not law.paired and (self.by_a or self.by_q or self.mixed):
             raise SMEError(f"{name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise only: "
                            "use sme.GaussianNoise or order=1")
 
-    def _second(self, t: float, x: X, a: Tensor, q: Tensor, da: Tensor, dq: Tensor) -> X:
-        """`∂²bend[(da, dq), (da, dq)]`."""
+    def _second(self, t: float, x: X, a: Tensor, q: Tensor, da: Tensor, dq: Tensor) -> tuple[X, X]:
+        """`∂²bend[(da, dq), (da, dq)]`, and the size of what it is the difference of."""
         signs = (1.0, -1.0, 0.0)
         up, down, middle = self.step.bend(t, repeat(x, 3), torch.cat([a + k * da for k in signs]),
                                           torch.cat([q + k * dq for k in signs])).split(len(x))
-        return up + down - 2 * middle
+        return up + down - 2 * middle, up.abs() + down.abs() + middle.abs()
 
     def _cross(self, t: float, x: X, a: Tensor, q: Tensor) -> X:
         """`∂_a ∂_q bend`, from its values with `a` and `q` and with 0 in their place."""
@@ -72,9 +76,9 @@ class Curvature:
     def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
         total, one, zero = torch.zeros_like(x), torch.ones_like(g), torch.zeros_like(g)
         if self.by_a:
-            total = total + self._second(t, x, g, q, one, zero) * every_field(self.law.variance(theta), x)
+            total = total + self._second(t, x, g, q, one, zero)[0] * every_field(self.law.variance(theta), x)
         if self.by_q:
-            total = total + self._second(t, x, g, q, zero, one) * every_field(self.law.square_variance(theta, g), x)
+            total = total + self._second(t, x, g, q, zero, one)[0] * every_field(self.law.square_variance(theta, g), x)
         if self.mixed:
             total = total + 2 * self._cross(t, x, g, q) * every_field(2 * g * self.law.variance(theta) + self.law.third(theta), x)
         return total
@@ -85,8 +89,8 @@ class Curvature:
         at, wide = repeat(theta, count), repeat(g, count)
         noise = self.law.diffuse(at, dW[:, : self.law.motions])
         square = 2 * wide * noise + self.law.second(at, dW[:, self.law.motions :])
-        return self._second(t, repeat(x, count), wide, repeat(q, count), noise, square).reshape(count, *x.shape).sum(0)
+        return self._second(t, repeat(x, count), wide, repeat(q, count), noise, square)[0].reshape(count, *x.shape).sum(0)
 
 
-def _alive(term: Tensor) -> bool:
-    return bool((term.abs() > ALIVE).any())
+def _alive(term: Tensor, size: Tensor) -> bool:
+    return bool((term.abs() > ALIVE * size).any())

@@ -7,27 +7,26 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp, vmap
 
 from sme.equations.base import X, join
+from sme.equations.expansion.probes import Inputs, Paths, close, home, moments, probes, spread
+from sme.equations.expansion.refusal import TINY, plain
 from sme.equations.expansion.series import Series, UnsupportedError, base
+from sme.equations.expansion.soundness import check_affine, check_expansion, check_still, pace_of
 from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import above
 from sme.regimes import Gradient
 
-Paths = Float[Tensor, "paths d"]
 Variable = Any
 """the small variable of a curve: a series, or a dual number"""
 Curve = Callable[[Variable], Any]
 
-PROBES = 16
-"""paths at which the structure of an update rule is read off"""
-EXACT = 1e-9
-"""relative difference below which two Taylor terms are equal"""
+NEARER = 12
+"""times that a state is taken half the way to its default"""
 
 
 class Step:
@@ -42,6 +41,12 @@ class Step:
         whether coordinate `i` of every field depends on coordinate `i` of the inputs alone.
     squares
         whether `rate` depends on `q`.
+    linear
+        whether a step is affine in `s` at `τ = 0`: a product of two `s` is `τ² a²` here, and larger where `s ~ √τ`.
+    through
+        the operations of the rule that take a gradient apart, in words.
+    small
+        a step size small for the rule's own rates.
 
     Raises
     ------
@@ -56,7 +61,8 @@ class Step:
         settings: set[str] = {each.name for each in fields(optimizer) if each.init} if is_dataclass(optimizer) else set()
         unfloored = "v_floor" in settings and optimizer.v_floor > 0 and "v" in optimizer.fields
         self._unfloored: Optimizer = replace(optimizer, v_floor=0.0) if unfloored else optimizer  # type: ignore[type-var]
-        self._direct = self._by_series = False
+        self._direct = self._by_series = self.squares = False
+        self.linear, self.through = True, ""
         try:
             self._probe()
         except SMEError:
@@ -114,84 +120,83 @@ class Step:
         """`push` of a change of `a` alone: `∂_s U a` at `τ = 0`."""
         return self.slope(lambda e: self(t, x, e * a, 0 * a, 0 * e), x)
 
+    def places(self, every: bool = False) -> tuple[X, Inputs]:
+        """States and inputs `a, a', q, q'` at which the rule is finite, of one size or of `every`.
+
+        A state where it is not is taken nearer and nearer to its default.
+        """
+        x, (a, a2, q, q2) = (spread if every else probes)(self.optimizer, self.dim)
+        q, q2, goal = q * q, q2 * q2, home(self.optimizer, x)
+        for _ in range(NEARER):
+            lost = ~self._finite(x, a, q)
+            if not bool(lost.any()):
+                break
+            x = torch.where(lost[:, None], 0.5 * (x + goal), x)
+        kept = self._finite(x, a, q)
+        return join(*x[kept].split(self.dim, -1)), (a[kept], a2[kept], q[kept], q2[kept])
+
+    def _finite(self, x: X, a: Paths, q: Paths) -> Tensor:
+        return torch.stack([torch.isfinite(self.tiny(t)(x, a, q)).all(-1) for t in moments(self.optimizer)]).all(0)
+
+    def tiny(self, t: float) -> Callable[[X, Paths, Paths], X]:
+        """A step of size `TINY`."""
+        tau = torch.tensor(TINY, dtype=torch.float64)
+        return lambda x, a, q: self(t, x, tau * a, q, tau)
+
     def _probe(self) -> None:
-        d, zero, name = self.dim, torch.zeros((), dtype=torch.float64), self.optimizer.name
-        x, (a, a2, q, q2) = probes(self.optimizer, d)
-        q, q2 = q * q, q2 * q2
-        times = moments(self.optimizer)
-        for t in times:
-            if not bool(torch.isfinite(self(t, x, a, q, zero + 0.1)).all()):
-                raise SMEError(f"the update rule of {name} is not finite at states like {x[0].tolist()} of "
-                               f"{', '.join(self.optimizer.fields)}: name the fields that are never negative in `nonnegative`")
-        self.separate = all(self._separate(t, x, a, q) for t in times)
+        optimizer, times, name = self.optimizer, moments(self.optimizer), self.optimizer.name
+        x, (a, _, q, _) = probes(optimizer, self.dim)
+        watch = plain(optimizer, dict(zip(optimizer.fields, split(x[0], self.dim), strict=True)), a[0], q[0] ** 2, times[1])
+        x, inputs = self.places()
+        if not len(x):
+            raise SMEError(f"the update rule of {name} is not finite at states like {probes(optimizer, self.dim)[0][0].tolist()} "
+                           f"of {', '.join(optimizer.fields)}: name the fields that are never negative in `nonnegative`, and "
+                           "give defaults at which it is finite")
+        check_still(self, times, x, inputs, watch)
+        a, q = inputs[0], inputs[2]
+        terms = {t: (self.rate(t, x, a, q), self.bend(t, x, a, q)) for t in times}
+        pace = torch.stack([pace_of(self, *term) for term in terms.values()]).amax(0).clamp(min=1.0)
+        self.small = min(0.1, 0.03 / float(pace.nan_to_num(math.inf).max()))
+        wide, (far, _, square, _) = self.places(every=True)
+        self.separate = all(self._separate(t, wide, far, square) for t in times)
         if self.separate:
             self._speed_up(times[1], x, a, q)
-        self.squares = False
-        for t in times:
-            if not _same(self(t, x, 0 * a, q, zero), x):
-                raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: every change of the state "
-                               "must carry a factor gradient.step or tau")
-            once, double = self(t, x, a, q, zero) - x, self(t, x, 2 * a, 0 * q, zero) - x
-            mean = self.rate(t, x, (a + a2) / 2, (q + q2) / 2)
-            if not _same(2 * mean, self.rate(t, x, a, q) + self.rate(t, x, a2, q2)) or not _same(2 * once, double):
-                raise SMEError(f"the increment of {name} is not affine in gradient.step and gradient.square at first order in τ, "
-                               "so its moments are not those of a polynomial in the noise: let the gradient enter through "
-                               "averages, such as m + c (gradient.step − τ m)")
-            small = 1e-4
-            left = self(t, x, small * a, q, zero + small) - x - small * self.rate(t, x, a, q)
-            if not torch.allclose(left, small**2 * self.bend(t, x, a, q), rtol=0, atol=1e-7):
-                raise SMEError(f"the update rule of {name} cannot be differentiated in τ: at τ = {small:g} it is not near its "
-                               "expansion. Use torch functions of its arguments only, without float(), kinks or jumps, and "
-                               "nothing singular at τ = 0")
-            self.squares = self.squares or not _same(self.rate(t, x, a, q), self.rate(t, x, a, q2))
+        check_affine(self, times, watch)
+        check_expansion(self, terms, x, inputs, pace, watch)
 
     def _separate(self, t: float, x: X, a: Paths, q: Paths) -> bool:
-        """Whether no coordinate moves when another one of the inputs does."""
-        tau = torch.tensor(0.1, dtype=torch.float64)
-        still, others = self(t, x, a, q, tau), ~torch.eye(self.dim, dtype=torch.bool)
-        for j in range(self.dim if self.dim > 1 else 0):
-            bump = 0.1 * (torch.arange(self.dim) == j)
-            moved = [part + bump for part in (*split(x, self.dim), a, q)]
-            change = (self(t, join(*moved[:-2]), moved[-2], moved[-1], tau) - still).reshape(len(x), -1, self.dim)
-            if bool((change[:, :, others[j]] != 0).any()):
-                return False
+        """Whether no coordinate moves when others of the inputs do, for some parts of the coordinates that part every two."""
+        tau, place = torch.tensor(self.small, dtype=torch.float64), torch.arange(self.dim)
+        still = self(t, x, tau * a, q, tau)
+        for bit in range((self.dim - 1).bit_length()):
+            for moves in ((place >> bit) % 2 == 0, (place >> bit) % 2 == 1):
+                moved = [part + 0.1 * moves * (1 + part.abs()) for part in (*split(x, self.dim), a, q)]
+                end = self(t, join(*moved[:-2]), tau * moved[-2], moved[-1], tau)
+                same = (end == still) | (end.isnan() & still.isnan())
+                if not bool(same.reshape(len(x), -1, self.dim)[:, :, ~moves].all()):
+                    return False
         return True
 
     def _speed_up(self, t: float, x: X, a: Paths, q: Paths) -> None:
         """Take all paths at once, and power series, if they give the same."""
-        tau = torch.tensor(0.01, dtype=torch.float64)
-        wanted = self(t, x, a, q, tau)
+        tau = torch.tensor(self.small, dtype=torch.float64)
+        wanted = self(t, x, tau * a, q, tau)
         curve = lambda h: self(t + h * h, x + h * x, h * a + h * h * q, q + h * a, h * h)  # noqa: E731
         slow = [nested(curve, order) for order in (2, 3)]
         try:
             self._direct = True
-            self._direct = _same(self(t, x, a, q, tau), wanted)
+            self._direct = close(self(t, x, tau * a, q, tau), wanted)
             self._by_series = self._direct
-            self._by_series = self._direct and all(_same(self.slope(curve, x, order), there)
+            self._by_series = self._direct and all(close(self.slope(curve, x, order), there, there.abs().max())
                                                    for order, there in zip((2, 3), slow, strict=True))
         except (UnsupportedError, RuntimeError, IndexError, ValueError, TypeError, AttributeError):
             self._by_series = False
-            self._direct = self._direct and _runs(lambda: self(t, x, a, q, tau))
+            self._direct = self._direct and _runs(lambda: self(t, x, tau * a, q, tau))
 
 
 @functools.lru_cache(maxsize=64)
 def _probed(optimizer: Optimizer, dim: int) -> Step:
     return Step(optimizer, dim)
-
-
-def probes(optimizer: Optimizer, dim: int) -> tuple[X, tuple[Paths, Paths, Paths, Paths]]:
-    """States all over the place, and four random inputs, at which the structure of an update rule is read off."""
-    generator = torch.Generator().manual_seed(0)
-    uniform = torch.rand((PROBES, (len(optimizer.fields) + 4) * dim), generator=generator, dtype=torch.float64).split(dim, -1)
-    parts = [0.05 + 1.5 * part if name in optimizer.nonnegative else 3 * part - 1.5
-             for name, part in zip(optimizer.fields, uniform, strict=False)]
-    first, second, third, fourth = (2 * part - 1 for part in uniform[len(parts):])
-    return join(*parts), (first, second, third, fourth)
-
-
-def moments(optimizer: Optimizer) -> tuple[float, ...]:
-    """Times at which it is read off."""
-    return tuple(optimizer.t0 + after for after in (0.0, 0.37, 1.9))
 
 
 def _runs(attempt: Callable[[], object]) -> bool:
@@ -200,10 +205,6 @@ def _runs(attempt: Callable[[], object]) -> bool:
     except (RuntimeError, IndexError, ValueError, TypeError):
         return False
     return True
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=EXACT, atol=EXACT)
 
 
 def nested(curve: Curve, order: int) -> Tensor:
