@@ -21,6 +21,8 @@ from sme.order_check import OrderCheck
 from sme.problems.base import Problem
 from sme.regimes import regime as named
 from sme.residuals import Functions, exponent, residuals, smallest
+from sme.smooth.cap import capped, paths_of
+from sme.smooth.obstacles import obstacles
 from sme.step_moments import Increments, Terms, terms
 from sme.tested import Point, Tested
 from sme.visited import visited
@@ -70,6 +72,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         a class of equations, such as one of your own, in place of the one that `sme` has.
     start, horizon
         the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met.
+        Without a run every place where the mean step jumps, or has a kink, counts as met.
 
     Raises
     ------
@@ -93,9 +96,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if given is not None:
         optimizer.check(given[0])
     asked = Tested(problem, optimizer, place, order, brownian, kind)
-    points = asked.points(visited(problem, optimizer, place, start, horizon, states))
+    run = visited(problem, optimizer, place, start, horizon, states)
+    points = asked.points(run)
     if (start is not None or horizon is not None) and states is not None:
         points += asked.points(visited(problem, optimizer, place, states=states))
+    rough = obstacles(problem, optimizer, place, paths_of(run), asked.make(asked.largest)[1].shifted)
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
     moments = None if heavy else _agreement(asked, points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
@@ -112,7 +117,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
-        return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, not math.isnan(rate))
+        return capped(OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, not math.isnan(rate)), rough)
     found = moments.verdict()
     without = moments.verdict(_third(obstruction, moments)).order if brownian == "independent" else found.order
     if found.unseen is not None:
@@ -127,8 +132,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if math.isnan(rate):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    return OrderCheck(title, table, rate, bare, found.order, without, sizes, obstacle, found.decided, moments.resolution,
-                      moments.table())
+    return capped(OrderCheck(title, table, rate, bare, found.order, without, sizes, obstacle, found.decided, moments.resolution,
+                             moments.table()), rough)
 
 
 def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
