@@ -1,4 +1,4 @@
-"""The order of every equation, proved by the one-step moment test: no Monte Carlo.
+"""The order of every equation by the one-step moment test: no Monte Carlo.
 
     python scripts/check_order.py
     python scripts/check_order.py rmsprop adam --results results

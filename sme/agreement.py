@@ -15,7 +15,7 @@ SAFE = 10.0
 """estimates of the error within which two coefficients count as equal"""
 EQUAL = 1e-6
 """share of a coefficient, with its parts, within which they do too"""
-SHARE = 0.01
+SHARE = 0.05
 """of a coefficient that a term is whose relative error is told"""
 SHORT = 1e-3
 """share of its natural size below which a coefficient counts as this share"""
@@ -54,9 +54,10 @@ class Agreement:
         powers = sorted({power for each in found for power in each.powers if order == 2 or power < 2})
         self.powers = tuple(powers)
         natural = [_natural(each, increments) for each in found]
-        self.times, self.lengths = (torch.stack(part) for part in zip(*(each[:2] for each in natural), strict=True))
-        self.scale = torch.stack([self._spread(each, torch.maximum(each.size, SHORT * own[2]))
-                                  for each, own in zip(found, natural, strict=True)])
+        self.times = torch.stack([own[0] for own in natural])
+        self.natural = torch.stack([self._spread(each, own[1]) for each, own in zip(found, natural, strict=True)])
+        self.size = torch.stack([self._spread(each, each.size) for each in found])
+        self.scale = torch.maximum(self.size, SHORT * self.natural)
         self.error = torch.stack([self._spread(each, each.error) for each in found])
         self.tolerance = SAFE * self.error + EQUAL * self.scale
         self.difference = torch.stack([self._spread(each, each.chain - each.equation) for each in found])
@@ -77,8 +78,8 @@ class Agreement:
     @property
     def resolutions(self) -> Float[Tensor, "products powers"]:
         """Of every coefficient, the relative error of a term that would have been missed at all states."""
-        share = self.tolerance / self.scale / SHARE
-        share = torch.where((self.scale > 0) | (self.tolerance > 0), share.nan_to_num(math.inf), 0.0)
+        seen = torch.where(self.size >= SHORT * self.natural, self.tolerance / self.scale / SHARE, self.tolerance / self.natural)
+        share = torch.where((self.natural > 0) & (self.tolerance > 0), seen.nan_to_num(math.inf), 0.0)
         return share.amin(0)
 
     @property
@@ -115,7 +116,8 @@ class Agreement:
         i = each.powers.index(power)
         one, other = float(each.chain[product, i]), float(each.equation[product, i])
         values = f"{one:.6g} τ^{power:g} in one step of the optimizer and {other:.6g}"
-        return f"E[Δ {self.name(product)}] has {values} in the equation, at t = {t:g} and the state {[*map(_short, x.tolist())]}"
+        return (f"E[Δ {self.name(product)}] has {values} in the equation, at t = {t:g} and the state "
+                f"{[*map(_short, x.tolist())]}")
 
     def table(self) -> pd.DataFrame:
         """A row for each state, product of increments and power of `τ`; `expected` of the chain, `found` of the equation."""
@@ -123,16 +125,17 @@ class Agreement:
         return pd.DataFrame([(state, t, self.name(k), len(products[k]), power, *values)
                              for state, ((t, _), each) in enumerate(zip(self.points, self.found, strict=True))
                              for i, power in enumerate(each.powers) if power in self.powers
-                             for k, values in enumerate(torch.stack((each.chain[:, i], each.equation[:, i], each.error[:, i]),
-                                                                    -1).tolist())], columns=COLUMNS)
+                             for k, values in enumerate(zip(each.chain[:, i].tolist(), each.equation[:, i].tolist(),
+                                                            each.error[:, i].tolist(), strict=True))],
+                            columns=COLUMNS)
 
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _natural(each: Terms, increments: Increments) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every increment the longest time over which `τ²` does not lead, and its length; of every coefficient its natural size."""
+def _natural(each: Terms, increments: Increments) -> tuple[Tensor, Tensor]:
+    """Of every increment the longest time over which `τ²` does not lead; of every coefficient its natural size."""
     products = increments.products
     n = len(increments.names)
     first, second = (each.powers.index(power) for power in (1.0, 2.0))
@@ -141,7 +144,8 @@ def _natural(each: Terms, increments: Increments) -> tuple[Tensor, Tensor, Tenso
     spread, square = each.chain[own, first].abs(), each.chain[own, second].abs()
     length = b[:, None] * TIMES + (spread[:, None] * TIMES + square[:, None] * TIMES**2).sqrt()
     longest = (bend[:, None] * TIMES**2 <= length).to(torch.float64).argmax(1)
-    times, lengths = TIMES[longest], length.gather(1, longest[:, None])[:, 0]
-    sizes = torch.stack([lengths[list(product)].prod() / times[list(product)].max() ** torch.tensor(each.powers).to(times)
-                         for product in products])
-    return times, lengths, sizes
+    # over the longest of the times of its members: one of a slow field may not be small because another is fast
+    over = [int(longest[list(product)].min()) for product in products]
+    sizes = torch.stack([length[list(product), k].prod() / TIMES[k] ** torch.tensor(each.powers).to(TIMES)
+                         for product, k in zip(products, over, strict=True)])
+    return TIMES[longest], sizes

@@ -1,4 +1,4 @@
-"""The orders of all equations there are, proved one by one."""
+"""The orders of all equations there are, by the one-step test."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd
 
     A problem of two parameters with every derivative alive; Gaussian noise with a constant and with a
     state-dependent, non-commuting factor, and minibatches of 2 of 3 examples. The columns `order 1`,
-    `independent` and `step memory` hold the proved orders (NaN where there is no such equation),
+    `independent` and `step memory` hold the orders by the one-step test (NaN where there is no such equation),
     `in the way` what keeps the equation with independent motions from order 2.
 
     Raises
@@ -88,7 +88,7 @@ def _modelled(model: str, optimizer: Optimizer, where: str, noise: str) -> dict[
         words = str(refusal).replace(f" of {type(optimizer).__name__} in the {where} regime", " of this rule")
         return {**row, "claimed": math.nan, "proved": math.nan, "in the way": words.replace(optimizer.name, "this rule")}
     claim = MODELS[model].claim(problem, optimizer, regime(where), MODELS[model].motion(None))
-    return {**row, "claimed": claim.order, "proved": found.proved, "in the way": found.obstacle}
+    return {**row, "claimed": claim.order, "proved": found.proved, "in the way": found.obstacle or ""}
 
 
 def _variants(names: Sequence[str] | None) -> Iterator[Optimizer]:
@@ -107,14 +107,14 @@ def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
 
 
 def row(optimizer: Optimizer, regime: str, noise: str, problem: Problem) -> dict[str, object]:
-    """The proved orders of the equations of one optimizer, regime and problem, whose noise goes by this name."""
+    """The orders by the one-step test of the equations of one optimizer, regime and problem, whose noise goes by this name."""
     names = (optimizer.name, getattr(optimizer, "denominator", "–"), regime, noise)
     found: dict[str, object] = dict(zip(KEYS, names, strict=True))
     reasons = {}
     for name, (order, brownian) in EQUATIONS.items():
         try:
             proof = check_order(problem, optimizer, regime, order, brownian)
-            found[name], reasons[name] = proof.proved, proof.obstacle
+            found[name], reasons[name] = proof.proved, proof.obstacle or ""
         except SMEError as refusal:
             found[name] = math.nan
             reasons[name] = str(refusal).replace(f" of {optimizer.name} ", " ").replace(optimizer.name, "the rule")

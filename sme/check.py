@@ -21,11 +21,10 @@ from sme.order_check import OrderCheck
 from sme.problems.base import Problem
 from sme.regimes import regime as named
 from sme.residuals import Functions, exponent, residuals, smallest
-from sme.smooth.cap import capped, paths_of
 from sme.smooth.obstacles import obstacles
 from sme.step_moments import Increments, Terms, terms
 from sme.tested import Point, Tested
-from sme.visited import visited
+from sme.visited import Visited, visited
 
 TAU, SKEWED, HEAVY = 2.0**-9, 2.0**-19, 2.0**-12
 """first of the two step sizes of the residuals, small, because the ratio tends to its limit slowly, with skewed noise or heavy
@@ -71,8 +70,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     kind
         a class of equations, such as one of your own, in place of the one that `sme` has.
     start, horizon
-        the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met.
-        Without a run every place where the mean step jumps, or has a kink, counts as met.
+        the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met. Without a
+        run every place where the mean step jumps, or has a kink, counts as met.
 
     Raises
     ------
@@ -98,9 +97,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     asked = Tested(problem, optimizer, place, order, brownian, kind)
     run = visited(problem, optimizer, place, start, horizon, states)
     points = asked.points(run)
-    if (start is not None or horizon is not None) and states is not None:
+    if run.given and states is not None:
         points += asked.points(visited(problem, optimizer, place, states=states))
-    rough = obstacles(problem, optimizer, place, paths_of(run), asked.make(asked.largest)[1].shifted)
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
     moments = None if heavy else _agreement(asked, points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
@@ -117,7 +115,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
-        return capped(OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, not math.isnan(rate)), rough)
+        proved, decided, obstacle = _met(asked, run, proved, not math.isnan(rate), obstacle)
+        return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided)
     found = moments.verdict()
     without = moments.verdict(_third(obstruction, moments)).order if brownian == "independent" else found.order
     if found.unseen is not None:
@@ -129,11 +128,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         obstacle = _obstacle(order, found.order, without, sizes, skewed)
         if obstacle is None and found.wrong is not None:
             obstacle = f"a term of the equation is wrong, or the update rule is not smooth there: {moments.words(found.wrong)}"
+    proved, decided, obstacle = _met(asked, run, found.order, found.decided, obstacle)
     if math.isnan(rate):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    return capped(OrderCheck(title, table, rate, bare, found.order, without, sizes, obstacle, found.decided, moments.resolution,
-                             moments.table()), rough)
+    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())
 
 
 def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
@@ -154,6 +153,20 @@ def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
             found = min((seen, found), fit(point, True), key=lambda each: each[0])[1]
         chosen.append(found)
     return Agreement(increments, points, chosen, asked.order)
+
+
+def _met(asked: Tested, run: Visited, proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
+    """The order, whether it is decided, and the obstacle, with the operations that are not smooth where the run meets them."""
+    paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
+    shifted = asked.make(asked.largest)[1].shifted and asked.order == 2
+    found = obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
+    lower = [each for each in found if each.order < proved]
+    if not lower:
+        return proved, decided, obstacle
+    order = min(each.order for each in lower)
+    most = min([proved, *(each.most for each in lower)])
+    said = "; ".join(str(each) for each in lower)
+    return order, decided and most <= order, said if most <= order else f"not decided: {said}"
 
 
 def _third(obstruction: Obstruction, moments: Agreement) -> Tensor:

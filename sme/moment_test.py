@@ -41,7 +41,7 @@ class UnsettledError(SMEError):
     """An expectation over one step that is not finite, or that no quadrature settles."""
 
 
-def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Float[Tensor, " nodes"]]]:
+def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Tensor]]:
     """The states after one step from `x` at time `t` and their probabilities, on finer and finer rules for the noise."""
     dim, fields = chain.problem.dim, chain.optimizer.fields
     if chain.optimizer.signed:
@@ -56,9 +56,10 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
         ends = torch.cat(parts)
         lost = ~torch.isfinite(ends).all(0)
         if bool(lost.any()):
-            raise UnsettledError(f"the field {fields[int(lost.nonzero()[0]) // dim]} is not finite (NaN or ∞) after one step of τ "
-                                 f"= {chain.tau:g} from the state {x.tolist()} of {', '.join(fields)}: change the state, or name "
-                                 "the fields that are never negative in `nonnegative`")
+            field = fields[int(lost.nonzero()[0]) // dim]
+            raise UnsettledError(f"the field {field} is not finite (NaN or ∞) after one step of τ = {chain.tau:g} from the "
+                                 f"state {x.tolist()} of {', '.join(fields)}: change the state, or name the fields that are "
+                                 "never negative in `nonnegative`")
         yield ends, weights
 
 

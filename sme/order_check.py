@@ -35,7 +35,7 @@ class OrderCheck:
     decided
         whether the order is known not to be higher, up to the resolution; else `proved` is what is certain.
     resolution
-        the largest relative error in a term that the test would have missed, of terms that make up a hundredth of their
+        the largest relative error in a term that the test would have missed, of terms that make up a twentieth of their
         coefficient or more; NaN for noise with heavy tails, which has not all the moments.
     moments
         the moments of one step: for each state, product of increments (`fields`, of this `degree`) and power of `τ` the

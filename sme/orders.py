@@ -1,4 +1,4 @@
-"""The tables and the picture of the orders that were proved."""
+"""The tables and the picture of the orders by the one-step test."""
 
 import math
 import re
@@ -70,7 +70,7 @@ def write(table: pd.DataFrame, folder: Path) -> None:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A chart of the proved orders: a row for each optimizer, a column for each regime, noise and equation."""
+    """A chart of the orders: a row for each optimizer, a column for each regime, noise and equation."""
     import seaborn as sns
 
     names = [name if old in ("–", "previous") else f"{name}, updated v"
@@ -89,14 +89,14 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                         annot=part.map(_order).to_numpy(), fmt="", linewidths=0.6, linecolor="white")
             axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
             axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
-        figure.suptitle("weak order proved by the one-step moment test (empty: no such equation)", fontsize="small")
+        figure.suptitle("weak order by the one-step moment test (empty: no such equation)", fontsize="small")
         figure.text(0.998, 0.002, made(), ha="right", va="bottom", fontsize=5, color="0.6")
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=160, format="png", metadata={"Software": made()})
 
 
 def made() -> str:
-    """The code that proved them; there are no random numbers in it."""
+    """The code that found them; there are no random numbers in it."""
     return f"sme {version()}, numerics {NUMERICS}"
 
 

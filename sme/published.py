@@ -1,4 +1,4 @@
-"""What the differences of the published equations cost: orders proved and weak errors measured, ours beside theirs."""
+"""What the differences of the published equations cost: orders by the one-step test and weak errors, ours beside theirs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

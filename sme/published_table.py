@@ -39,7 +39,7 @@ def slopes(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """Terms, proved orders and measured errors, in one of tabulate's styles."""
+    """Terms, orders by the one-step test and measured errors, in one of tabulate's styles."""
     one = table.drop_duplicates("difference")
     numbers = {name: str(i) for i, name in enumerate(one["difference"], 1)}
     orders = {words: [f"{order:g} ({ratio:.2f})" for order, ratio in one[names].itertuples(index=False)]

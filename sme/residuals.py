@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.moment_test import Generator, Test, chain_expectation, equation_expectation
+from sme.moment_test import Generator, Test, UnsettledError, chain_expectation, equation_expectation
 from sme.obstruction import Obstruction
 from sme.tested import Point, Tested
 
@@ -84,7 +84,12 @@ def residuals(asked: Tested, obstruction: Obstruction, points: Sequence[Point], 
         here = phi(x)
         size = 1 + here.abs()
         third = obstruction.third(x, phi, t) if asked.brownian == "independent" else torch.zeros_like(size)
-        left, errors = zip(*[_one(asked, x, phi, t, h, size) for h in tau], strict=True)
+        try:
+            left, errors = zip(*[_one(asked, x, phi, t, h, size) for h in tau], strict=True)
+        except UnsettledError:
+            if functions.given is not None or functions.heavy:
+                raise
+            continue  # too large steps for these functions: the moments say what is to be said
         for k, h in enumerate(tau):
             value, rest = left[k], left[k] - h * h * third
             ratio, rest_ratio = torch.full_like(value, math.nan), torch.full_like(value, math.nan)
@@ -96,7 +101,7 @@ def residuals(asked: Tested, obstruction: Obstruction, points: Sequence[Point], 
                                "τ or test functions that see more, such as the default ones")
             parts = torch.stack((value, ratio, third, rest, rest_ratio, errors[k]), -1).tolist()
             rows += [(index, i, h, *part) for i, part in enumerate(parts)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"tau": float})
 
 
 def _one(asked: Tested, x: Tensor, phi: Test, t: float, tau: float, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,9 +110,9 @@ def _one(asked: Tested, x: Tensor, phi: Test, t: float, tau: float, size: Tensor
     left = chain_expectation(chain, x, phi, t) - value
     lost = ~torch.isfinite(left)
     if bool(lost.any()):
-        raise SMEError(f"the residual of test function {int(lost.nonzero()[0])} is not finite (NaN or ∞) at the state {x.tolist()} "
-                       f"of {', '.join(asked.optimizer.fields)}: change the state or the functions, or name the fields that are "
-                       "never negative in `nonnegative`")
+        raise UnsettledError(f"the residual of test function {int(lost.nonzero()[0])} is not finite (NaN or ∞) at the state "
+                             f"{x.tolist()} of {', '.join(asked.optimizer.fields)}: change the state or the functions, or name "
+                             "the fields that are never negative in `nonnegative`")
     return left, error + ROUNDING * size
 
 
@@ -126,5 +131,7 @@ def exponent(finest: pd.DataFrame, residual: str, ratio: str, seen: float) -> fl
 def smallest(table: pd.DataFrame, tau: Sequence[float]) -> float:
     """The step size from which on residuals of the third power of `τ` are seen."""
     first = table[table["tau"] == tau[0]]
+    if not len(first):
+        return float(tau[0])
     short = (CLEAR * 8 * first["error"] / first["residual"].abs()).min()
     return float(tau[0] * max(1.0, short) ** (1 / 3))

@@ -144,7 +144,7 @@ def _numbers(where: Problem, optimizer: Optimizer) -> SimpleNamespace:
 
 
 class Residues(NamedTuple):
-    """`orders`: proved orders and norms of the symbols; `moments`: those of `leftovers`; `tails`: what a heavy tail leaves."""
+    """`orders`: of the equations, with norms of the symbols; `moments`: those of `leftovers`; `tails`: what heavy tails leave."""
 
     orders: pd.DataFrame
     moments: pd.DataFrame
@@ -206,7 +206,8 @@ def _tail(name: str, nu: float) -> dict[str, object]:
 def show(found: Residues, style: str = "simple") -> str:
     """The three tables as they are printed."""
     shown = found.orders.assign(**{name: [*map(_size, found.orders[name])] for name in ("skewness", "T₃", "T₄")})
-    parts = ["Proved orders, and norms of the symbols that no Itô equation matches, one parameter:", show_orders(shown, style)]
+    heading = "Orders by the one-step test, and norms of the symbols that no Itô equation matches, one parameter:"
+    parts = [heading, show_orders(shown, style)]
     if len(found.moments):
         parts.append("Moments of one batch-equivalent step that are left over: by the formula, and from the step itself:")
         beside = found.moments.assign(**{name: [*map(_size, found.moments[name])] for name in ("value", "from the step")})

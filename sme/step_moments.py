@@ -132,12 +132,13 @@ def _chain(chain: Chain, increments: Increments, products: list[Name], x: Tensor
 
     def rounding(sizes: Tensor) -> Tensor:
         single = sizes[: len(noise)].clamp_min(TINY)
-        return sizes * torch.stack([sum((noise[i] / single[i] for i in each), noise.new_zeros(())) for each in products])
+        return sizes * (counts @ (noise / single))
 
     def tolerance(weights: Tensor, each: Tensor) -> Tensor:
         sizes = weights.abs() @ each[:, len(products):]
         return torch.cat((SETTLED * sizes + rounding(sizes), torch.full_like(sizes, math.inf)))  # the sizes need not settle
 
+    counts = torch.tensor([[each.count(i) for i in range(len(increments.names))] for each in products], dtype=x.dtype)
     noise = ROUNDED * EPSILON * (increments.weights.abs() @ x.abs())
     value = settled(chain, x, t, lambda ends: torch.cat((values(ends), values(ends).abs()), -1), tolerance)
     moments, sizes = value.split(len(products))

@@ -15,7 +15,7 @@ from sme.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.simulate.chain import Chain
 from sme.visited import Visited
 
-TOP, SHARE = 2.0**-3, 0.125
+TOP, SHARE = 2.0**-2, 0.5
 """largest step size of the moments, and largest `1 − β` there"""
 ALONG, BESIDE = (0.0, 0.2, 0.6, 1.0), (0.4, 0.8)
 """shares of the run at which the noiseless path is looked at, and two noisy ones"""

@@ -36,7 +36,7 @@ def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys
     short = in_readme.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.25")
     exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
-    assert "order 2 proved" in printed
+    assert "order 2 by the one-step test" in printed
     assert "drift correction" in printed
     assert "lion-ballistic-quadratic" in printed
     assert (tmp_path / "lion.png").stat().st_size > 10_000

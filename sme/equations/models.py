@@ -1,6 +1,6 @@
 """Continuous models by name: which equation each has of which optimizer, and what order is claimed of it where.
 
-Every claim is proved by the moment test (`scripts/check_order.py --models`); a further model is a row of `MODELS`.
+Every claim is tested by the one-step moment test (`scripts/check_order.py --models`); a further model is a row of `MODELS`.
 """
 
 from collections.abc import Callable, Mapping
