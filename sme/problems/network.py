@@ -22,6 +22,7 @@ from sme.problems.base import Function, Paths, Problem
 from sme.problems.culprit import culprit
 from sme.problems.data import Data, pair
 from sme.problems.spectrum import lowest
+from sme.smooth.losses import rough
 from sme.written import Written
 
 ITERATIONS = 30
@@ -74,7 +75,8 @@ class Network(Problem):
     ----------
     module
         any `torch.nn.Module` without batch statistics and random layers (in `eval()` Dropout and BatchNorm are neither). The loss
-        must be smooth in its parameters for order 2: with ReLU, max-pooling and the like only order 1 is offered.
+        must be smooth in its parameters for order 2: where its gradient jumps, with ReLU, max-pooling and the like, only order 1
+        is offered.
     data
         `(inputs, targets)`, examples first, or a `torch.utils.data.Dataset` or `DataLoader` of such pairs, which is read once.
     loss
@@ -116,7 +118,8 @@ class Network(Problem):
         self.examples = self._examples()
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
-        self.kinks = self.model.kinks(self.inputs, lambda outputs: self.losses(outputs, self.targets[:1]))
+        self.kinks, self.bends = rough(
+            lambda theta: self.losses(self.model(theta, self.inputs[:1]), self.targets[:1]).sum(), self.model.start)
         super().__init__(self._whole, self.model.dim, law, name)
         self.start = {"theta": self.model.start}
 

@@ -19,7 +19,7 @@ class Renoised(Problem):
     def __init__(self, problem: Problem, noise: GradientLaw) -> None:
         self.problem = problem
         super().__init__(problem._loss, problem.dim, noise, problem.name)
-        self.start, self.kinks, self.numerics = problem.start, problem.kinks, problem.numerics
+        self.start, self.kinks, self.bends, self.numerics = problem.start, problem.kinks, problem.bends, problem.numerics
         self.backward, self.lack, self._agrees = problem.backward, problem.lack, problem._agrees
 
     def loss(self, theta: Paths) -> Tensor:
