@@ -12,7 +12,6 @@ from sme.equations.base import Equation
 from sme.equations.models import OWN
 from sme.equations.models import model as by_name
 from sme.equations.registry import check_parts
-from sme.equations.signs import BallisticSignum
 from sme.errors import SMEError
 from sme.inputs import number, several
 from sme.moment_test import Test
@@ -71,7 +70,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     kind
         a class of equations, such as one of your own, in place of the one that `sme` has.
     start, horizon
-        the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met.
+        the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met. Without a
+        run every place where the mean step jumps, or has a kink, counts as met.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
 def _met(asked: Tested, run: Visited, proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
     """The order, whether it is decided, and the obstacle, with the operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
-    shifted = type(asked.make(asked.largest)[1]) is BallisticSignum and asked.order == 2
+    shifted = asked.make(asked.largest)[1].shifted and asked.order == 2
     found = obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
     lower = [each for each in found if each.order < proved]
     if not lower:

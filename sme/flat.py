@@ -2,24 +2,15 @@
 
 import copy
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.parameter import is_lazy
 
 from sme.errors import SMEError
 
-KINKED = frozenset((
-    "relu", "relu6", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise", "elu", "celu", "hardtanh", "hardswish",
-    "hardsigmoid", "hardshrink", "softshrink", "threshold", "clamp", "clamp_min", "clamp_max", "abs", "sign", "max", "min",
-    "amax", "amin", "maximum", "minimum", "sort", "topk", "median", "round", "floor", "ceil", "trunc", "frac",
-    "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool3d", "huber_loss",
-    "smooth_l1_loss", "multi_margin_loss"))
-"""ATen operations that are not twice differentiable everywhere"""
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
 
@@ -74,22 +65,6 @@ class FlatModule:
         """The outputs for a batch of inputs, of one path."""
         outputs: Tensor = functional_call(self.module, self.parameters(theta), (inputs,))
         return outputs
-
-    def kinks(self, inputs: Tensor, after: Callable[[Tensor], Tensor]) -> tuple[str, ...]:
-        """The operations in it, and in what comes `after` its outputs, that are not smooth, found by tracing one example.
-
-        Raises
-        ------
-        SMEError
-            if that cannot be traced.
-        """
-        try:
-            graph = make_fx(lambda theta: after(self(theta, inputs[:1])))(self.start)
-        except Exception as fault:
-            raise SMEError(f"module and loss cannot be traced: {str(fault).splitlines()[0]}; they must not branch on what they "
-                           "compute") from fault
-        used = {str(node.target).split(".")[1] for node in graph.graph.nodes if str(node.target).startswith("aten.")}
-        return tuple(sorted({name.removesuffix("_") for name in used} & KINKED))  # relu_ is relu in place
 
     def to(self, device: torch.device) -> "FlatModule":
         """The same on `device`."""

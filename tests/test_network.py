@@ -213,7 +213,9 @@ def test_a_network_with_kinks_has_order_one_alone():
     assert sme.Network(perceptron(nn.SiLU), data()).kinks == ()
     assert sme.Network(perceptron(lambda: nn.ReLU(inplace=True)), data()).kinks == ("relu",)
     far = lambda out, y: nn.functional.huber_loss(out, torch.zeros_like(out), reduction="none").mean(1)  # noqa: E731
-    assert sme.Network(perceptron(), data(), far).kinks == ("huber_loss",)
+    bent = sme.Network(perceptron(), data(), far)
+    assert (bent.kinks, bent.bends) == ((), ("huber_loss",))
+    equation(bent, sme.RMSProp(), BALLISTIC, 0.1, 2)
 
 
 def test_its_observables_have_names_and_the_start_is_the_modules():

@@ -150,6 +150,11 @@ def test_the_losses_of_single_examples_are_searched():
     assert obstacles(problem, sme.SignSGD(), BALLISTIC, line([0.35], [-0.25]))[0].order == 1
 
 
+def test_a_loss_that_overflows_far_out_hides_no_jump():
+    steep = sme.Problem(lambda theta: torch.exp(theta * theta).sum(), 2, sme.GaussianNoise(torch.eye(2)))
+    assert [each.order for each in obstacles(steep, sme.Signum(), BALLISTIC)] == [1]
+
+
 def test_what_cannot_be_traced_is_not_decided():
     found, = obstacles(BOWL, rule(lambda m: m if float(m.sum()) > 0 else 2 * m), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33]))
     assert (found.kind, found.order, found.most) == ("undecided", 1, 2)

@@ -44,6 +44,8 @@ class Equation(ABC):
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
     shared
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
+    shifted
+        whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
     latex
         of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
@@ -51,6 +53,7 @@ class Equation(ABC):
     small_noise: ClassVar[bool]
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
+    shifted: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:

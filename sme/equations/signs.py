@@ -144,11 +144,12 @@ class BallisticSignum(Equation):
         b_θ + τ b₁_θ = −sign(m + τ ½ b_m)
 
     The shift under the sign is the correction `−δ(m) b_m` of a step that moves by the sign of the
-    *new* momentum, in the only form in which it can be integrated. Order 1 has `b` and the same
-    noise. Source: docs/derivation.md, section 11.
+    *new* momentum, in the only form in which it can be integrated. It is of order 2 while `m` crosses 0, and of order 1
+    where `m` rests there. Order 1 has `b` and the same noise. Source: docs/derivation.md, section 11.
     """
 
     small_noise = True
+    shifted = True
     optimizer: Signum
     latex: ClassVar = {
         "leading drift, theta": r"-\operatorname{sign}(m)",

@@ -15,7 +15,8 @@ class Signum(Momentum):
         m' &= m + c\,(s - \tau m) \\
         \theta' &= \theta - \tau\, \mathrm{sign}(m')
 
-    with `s = gradient.step`. The learning rate is `τ` in both regimes.
+    with `s = gradient.step`. The learning rate is `τ` in both regimes. Its equation of order 2 has this order while `m` crosses
+    0; where `m` comes to rest there, the order is 1.
 
     Parameters
     ----------

@@ -49,7 +49,9 @@ class Problem:
     start: Mapping[str, Tensor] = MappingProxyType({})
     """fields `(d,)` that a run starts from where none are given"""
     kinks: tuple[str, ...] = ()
-    """what keeps the loss from being smooth, in words"""
+    """operations at which the gradient of the loss jumps, so that no equation has order 2"""
+    bends: tuple[str, ...] = ()
+    """operations at which it has a kink, which costs order 2 only where a run rests on it"""
     recipe: dict[str, Any] | None = None
     """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
 

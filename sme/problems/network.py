@@ -20,6 +20,7 @@ from sme.laws.examples import Examples, LossExamples
 from sme.laws.layered import FEW, LayeredExamples, Losses
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Function, Paths, Problem
+from sme.smooth.losses import rough
 
 ITERATIONS = 30
 """of the power iteration behind the sharpness"""
@@ -74,7 +75,7 @@ class Network(Problem):
     ----------
     module
         any `torch.nn.Module` without batch statistics and random layers. The loss must be smooth in its parameters for
-        order 2: with ReLU, max-pooling and the like only order 1 is offered.
+        order 2: where its gradient jumps, with ReLU, max-pooling and the like, only order 1 is offered.
     data
         `(inputs, targets)`, examples first.
     loss
@@ -115,7 +116,8 @@ class Network(Problem):
         self._drawn = noise is None
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
-        self.kinks = self.model.kinks(self.inputs, lambda outputs: self.losses(outputs, self.targets[:1]))
+        self.kinks, self.bends = rough(
+            lambda theta: self.losses(self.model(theta, self.inputs[:1]), self.targets[:1]).sum(), self.model.start)
         super().__init__(self._whole, self.model.dim, law, name)
         self.start = {"theta": self.model.start}
 

@@ -98,9 +98,11 @@ def obstacles(problem: Problem, optimizer: Optimizer, regime: Regime, paths: Seq
              for name, why in step.untraced.items()]
     found += [Obstacle(f"torch.{name} in the {part.name}", "is not known to be smooth", "undecided", 1.0, 2.0)
               for part in step.parts for name in part.graph.unknown]
+    if not any(part.graph.names for part in step.parts):
+        return found
     few = max(1, len(paths[0][0]) * len(paths) * 2 * paths[0][1].shape[1] // LOOKED)
     try:
-        size = torch.cat([step.moves(t[::few], x[::few]) for t, x in paths]).abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
+        size = torch.cat([step.moves(t[::few], x[::few]) for t, x in paths]).abs().nan_to_num(0.0, 0.0, 0.0).median(0).values
     except Exception as fault:  # it cannot be differentiated in τ
         why = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         return [*found, Obstacle("the mean step", f"cannot be computed: {why}", "undecided", 1.0, 2.0)]

@@ -15,7 +15,7 @@ JUMP, KINK, SLOPE = 1e-5, 1e-6, 1e-3
 """least jump, in units of the size of the function; least change of slope, in units of that over one step of the path, and of the
 slope"""
 ROUNDING = 1e-4
-"""share of the largest number on the path that counts as a size of every other"""
+"""share of the largest number that counts as a size of every other"""
 SETTLED = 0.7
 """share of a change of slope that must be left when the offsets shrink; that of a smooth function falls with their square"""
 STEEP = 1.5
@@ -35,7 +35,7 @@ class Sides(NamedTuple):
 def sides(field: Field, at: Contacts, size: Tensor) -> tuple[Sides, Sides]:
     """The limits of two functions side by side at contacts of a path, from before and from behind.
 
-    `size` is the largest of every entry on the whole path.
+    `size` is that of every entry at most places.
     """
     jumps, kinks, steep, finite = [], [], [], []
     for offset in OFFSETS:
@@ -46,7 +46,7 @@ def sides(field: Field, at: Contacts, size: Tensor) -> tuple[Sides, Sides]:
         kinks.append((slope[1] + slope[0]).abs())  # the slopes lead away from the contact
         steep.append(slope.abs().amax(0))
         finite.append(torch.isfinite(values).all(1).all(0))
-    own = near.abs().amax(0).nan_to_num(0.0)
+    own = (near.abs().amax(0) + steep[1]).nan_to_num(0.0)  # a touch is known to the root of rounding
     size = own + ROUNDING * torch.cat([each.amax(-1, keepdim=True).expand_as(each) for each in (own + size).chunk(2, -1)], -1)
     clear = finite[0] & finite[1]
     jump = (jumps[1] > JUMP * size) & (jumps[1] > SETTLED * jumps[0]) & clear
