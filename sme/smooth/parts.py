@@ -141,5 +141,5 @@ def losses(problem: Problem) -> Mapping[str, Callable[[Tensor], Tensor]]:
         axes = (None, *[0] * len(examples.data))
         found["loss of an example"] = lambda theta: vmap(examples._loss, in_dims=axes)(theta, *examples.data)
     else:
-        found["noise"] = lambda theta: law.variance(theta.unsqueeze(0))[0]
+        found["noise"] = lambda theta: law.spread(theta.unsqueeze(0))[0]
     return found
