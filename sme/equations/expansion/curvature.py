@@ -1,5 +1,7 @@
 """The mean of an update rule's second-order term over the law of the gradient."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -28,35 +30,11 @@ class Curvature:
     """
 
     def __init__(self, step: Step, law: GradientLaw) -> None:
-        self.step, self.law, name = step, law, step.optimizer.name
-        x, (a, da, q, dq) = step.places(every=True)
-        self.by_a = self.by_q = self.mixed = False
-        for t in moments(step.optimizer):
-            found = []
-            for along in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
-                up, uq = along[0] * da, along[1] * dq
-                (one, size), (two, wide) = (self._second(t, x, a, q, k * up, k * uq) for k in (1, 2))
-                elsewhere, there = self._second(t, x, a + da, q + dq, up, uq)  # sees a cubic, which 4 to 1 does not
-                seen = torch.isfinite(one + two + elsewhere)
-                if not (close((4 * one)[seen], two[seen], size[seen], wide[seen])
-                        and close(one[seen], elsewhere[seen], size[seen], there[seen])):
-                    raise SMEError(f"the increment of {name} at second order in τ is not quadratic in gradient.step and "
-                                   "gradient.square, so order 2 cannot be derived from their moments: use order=1")
-                found.append((one, size))
-            (by_a, of_a), (by_q, of_q), (both, of_both) = found
-            mixed, of_mixed = both - by_a - by_q, of_a + of_q + of_both
-            self.by_a, self.by_q = self.by_a or _alive(by_a, of_a), self.by_q or _alive(by_q, of_q)
-            self.mixed = self.mixed or _alive(mixed, of_mixed)
+        self.step, self.law = step, law
+        self.by_a, self.by_q, self.mixed = _structure(step)
         if not step.separate and not law.paired and (self.by_a or self.by_q or self.mixed):
-            raise SMEError(f"{name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise only: "
-                           "use sme.GaussianNoise or order=1")
-
-    def _second(self, t: float, x: X, a: Tensor, q: Tensor, da: Tensor, dq: Tensor) -> tuple[X, X]:
-        """`∂²bend[(da, dq), (da, dq)]`, and the size of what it is the difference of."""
-        signs = (1.0, -1.0, 0.0)
-        up, down, middle = self.step.bend(t, repeat(x, 3), torch.cat([a + k * da for k in signs]),
-                                          torch.cat([q + k * dq for k in signs])).split(len(x))
-        return up + down - 2 * middle, up.abs() + down.abs() + middle.abs()
+            raise SMEError(f"{step.optimizer.name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise "
+                           "only: use sme.GaussianNoise or order=1")
 
     def _cross(self, t: float, x: X, a: Tensor, q: Tensor) -> X:
         """`∂_a ∂_q bend`, from its values with `a` and `q` and with 0 in their place."""
@@ -76,9 +54,9 @@ class Curvature:
     def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
         total, one, zero = torch.zeros_like(x), torch.ones_like(g), torch.zeros_like(g)
         if self.by_a:
-            total = total + self._second(t, x, g, q, one, zero)[0] * every_field(self.law.variance(theta), x)
+            total = total + _second(self.step, t, x, g, q, one, zero)[0] * every_field(self.law.variance(theta), x)
         if self.by_q:
-            total = total + self._second(t, x, g, q, zero, one)[0] * every_field(self.law.square_variance(theta, g), x)
+            total = total + _second(self.step, t, x, g, q, zero, one)[0] * every_field(self.law.square_variance(theta, g), x)
         if self.mixed:
             total = total + 2 * self._cross(t, x, g, q) * every_field(2 * g * self.law.variance(theta) + self.law.third(theta), x)
         return total
@@ -89,7 +67,44 @@ class Curvature:
         at, wide = repeat(theta, count), repeat(g, count)
         noise = self.law.diffuse(at, dW[:, : self.law.motions])
         square = 2 * wide * noise + self.law.second(at, dW[:, self.law.motions :])
-        return self._second(t, repeat(x, count), wide, repeat(q, count), noise, square)[0].reshape(count, *x.shape).sum(0)
+        return _second(self.step, t, repeat(x, count), wide, repeat(q, count), noise, square)[0].reshape(count, *x.shape).sum(0)
+
+
+@functools.lru_cache(maxsize=64)
+def _structure(step: Step) -> tuple[bool, bool, bool]:
+    """Whether `∂²bend` by `a`, by `q` and by both is alive, found once for a step.
+
+    Raises
+    ------
+    SMEError
+        if `bend` is not quadratic.
+    """
+    x, (a, da, q, dq) = step.places(every=True)
+    by = [False, False, False]
+    for t in moments(step.optimizer):
+        found = []
+        for along in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+            up, uq = along[0] * da, along[1] * dq
+            (one, size), (two, wide) = (_second(step, t, x, a, q, k * up, k * uq) for k in (1, 2))
+            elsewhere, there = _second(step, t, x, a + da, q + dq, up, uq)  # sees a cubic, which 4 to 1 does not
+            seen = torch.isfinite(one + two + elsewhere)
+            if not (close((4 * one)[seen], two[seen], size[seen], wide[seen])
+                    and close(one[seen], elsewhere[seen], size[seen], there[seen])):
+                raise SMEError(f"the increment of {step.optimizer.name} at second order in τ is not quadratic in gradient.step "
+                               "and gradient.square, so order 2 cannot be derived from their moments: use order=1")
+            found.append((one, size))
+        (by_a, of_a), (by_q, of_q), (both, of_both) = found
+        terms = ((by_a, of_a), (by_q, of_q), (both - by_a - by_q, of_a + of_q + of_both))
+        by = [known or _alive(*term) for known, term in zip(by, terms, strict=True)]
+    return by[0], by[1], by[2]
+
+
+def _second(step: Step, t: float, x: X, a: Tensor, q: Tensor, da: Tensor, dq: Tensor) -> tuple[X, X]:
+    """`∂²bend[(da, dq), (da, dq)]`, and the size of what it is the difference of."""
+    signs = (1.0, -1.0, 0.0)
+    up, down, middle = step.bend(t, repeat(x, 3), torch.cat([a + k * da for k in signs]),
+                                 torch.cat([q + k * dq for k in signs])).split(len(x))
+    return up + down - 2 * middle, up.abs() + down.abs() + middle.abs()
 
 
 def _alive(term: Tensor, size: Tensor) -> bool:
