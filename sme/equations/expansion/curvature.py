@@ -14,6 +14,8 @@ from sme.laws.base import GradientLaw
 
 ALIVE = 1e-11
 """share of what a second derivative is a difference of, below which it is 0"""
+TINY = 1e-9
+"""size of a number of the state below which its relative change means nothing"""
 
 
 class Curvature:
@@ -82,17 +84,18 @@ def _structure(step: Step) -> tuple[bool, bool, bool]:
     x, (a, da, q, dq) = step.places(every=True)
     by = [False, False, False]
     for t in moments(step.optimizer):
-        found = []
+        rate, found = step.rate(t, x, a, q).abs(), []
+        natural = rate * (rate / x.abs().clamp_min(TINY)).amax(-1, keepdim=True)  # of a bend; rounding is a share of it
         for along in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
             up, uq = along[0] * da, along[1] * dq
             (one, size), (two, wide) = (_second(step, t, x, a, q, k * up, k * uq) for k in (1, 2))
             elsewhere, there = _second(step, t, x, a + da, q + dq, up, uq)  # sees a cubic, which 4 to 1 does not
             seen = torch.isfinite(one + two + elsewhere)
-            if not (close((4 * one)[seen], two[seen], size[seen], wide[seen])
-                    and close(one[seen], elsewhere[seen], size[seen], there[seen])):
+            if not (close((4 * one)[seen], two[seen], size[seen], wide[seen], natural[seen])
+                    and close(one[seen], elsewhere[seen], size[seen], there[seen], natural[seen])):
                 raise SMEError(f"the increment of {step.optimizer.name} at second order in τ is not quadratic in gradient.step "
                                "and gradient.square, so order 2 cannot be derived from their moments: use order=1")
-            found.append((one, size))
+            found.append((one, size + natural))
         (by_a, of_a), (by_q, of_q), (both, of_both) = found
         terms = ((by_a, of_a), (by_q, of_q), (both - by_a - by_q, of_a + of_q + of_both))
         by = [known or _alive(*term) for known, term in zip(by, terms, strict=True)]
