@@ -14,14 +14,14 @@ from sme.equations.models import model as by_name
 from sme.equations.registry import check_parts
 from sme.errors import SMEError
 from sme.inputs import number, several
-from sme.moment_test import Test
+from sme.moment_test import Test, UnsettledError
 from sme.obstruction import Obstruction
 from sme.optimizers.base import Optimizer
 from sme.order_check import OrderCheck
 from sme.problems.base import Problem
 from sme.regimes import regime as named
 from sme.residuals import Functions, exponent, residuals, smallest
-from sme.smooth.obstacles import obstacles
+from sme.smooth.obstacles import Obstacle, obstacles
 from sme.step_moments import Increments, Terms, terms
 from sme.tested import Point, Tested
 from sme.visited import Visited, visited
@@ -102,7 +102,9 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if run.given and states is not None:
         points += asked.points(visited(problem, optimizer, place, states=states))
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
-    moments = None if heavy else _agreement(asked, points)
+    rough = _rough(asked, run)
+    moments = None if heavy else _agreement(asked, points, bool(rough))
+    points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
     tau = given or [first, first / 2]
@@ -117,28 +119,35 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
-        proved, decided, obstacle = _met(asked, run, proved, not math.isnan(rate), obstacle)
+        proved, decided, obstacle = _met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided)
     found = moments.verdict()
     without = moments.verdict(_third(obstruction, moments)).order if brownian == "independent" else found.order
     if found.unseen is not None:
-        obstacle = (f"not decided: {moments.words(found.unseen)}, and rounding and differences leave {moments.resolution:.1g} of "
-                    f"a term open, more than {FINE:g}: give states whose numbers lie less far apart")
+        beside = "".join(f"{each}; " for each in rough)
+        obstacle = (f"not decided: {beside}{moments.words(found.unseen)}, and rounding and differences leave "
+                    f"{moments.resolution:.1g} of a term open, more than {FINE:g}: give states whose numbers lie less far apart")
     elif lack and found.order < 1:
         obstacle = lack
     else:
         obstacle = _obstacle(order, found.order, without, sizes, skewed)
         if obstacle is None and found.wrong is not None:
-            obstacle = f"a term of the equation is wrong, or the update rule is not smooth there: {moments.words(found.wrong)}"
-    proved, decided, obstacle = _met(asked, run, found.order, found.decided, obstacle)
+            cause = "a term of the equation is wrong, or the update rule is not smooth there"
+            if rough:
+                cause = f"not decided: {'; '.join(map(str, rough))}; or a term of the equation is wrong"
+            obstacle = f"{cause}: {moments.words(found.wrong)}"
+    proved, decided, obstacle = _met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
     if math.isnan(rate):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())
 
 
-def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
-    """The moments at every point, with enough step sizes to see a term that is a little wrong."""
+def _agreement(asked: Tested, points: Sequence[Point], rough: bool) -> Agreement:
+    """The moments at every point, with enough step sizes to see a term that is a little wrong.
+
+    Of a rule or loss that is not smooth everywhere, at the points where one step's expectation settles.
+    """
     increments = Increments.of(asked.optimizer.fields, asked.problem.dim)
 
     def fit(point: Point, half: bool) -> tuple[float, Terms]:
@@ -148,21 +157,34 @@ def _agreement(asked: Tested, points: Sequence[Point]) -> Agreement:
         found = terms(asked.make, increments, point[1], point[0], asked.largest, half, lambda each: resolution(each) < FINE / 5)
         return resolution(found), found
 
-    chosen = []
+    chosen, kept, last = [], [], None
     for point in points:
-        seen, found = fit(point, asked.skewed)
-        if seen > FINE and not asked.skewed:  # a rule may have half powers of its own
-            found = min((seen, found), fit(point, True), key=lambda each: each[0])[1]
+        try:
+            seen, found = fit(point, asked.skewed)
+            if seen > FINE and not asked.skewed:  # a rule may have half powers of its own
+                found = min((seen, found), fit(point, True), key=lambda each: each[0])[1]
+        except UnsettledError as fault:
+            if not rough:
+                raise
+            last = fault
+            continue
         chosen.append(found)
-    return Agreement(increments, points, chosen, asked.order)
+        kept.append(point)
+    if last is not None and not kept:
+        raise last
+    return Agreement(increments, kept, chosen, asked.order)
 
 
-def _met(asked: Tested, run: Visited, proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
-    """The order, whether it is decided, and the obstacle, with the operations that are not smooth where the run meets them."""
+def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
+    """The operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
     shifted = asked.make(asked.largest)[1].shifted and asked.order == 2
-    found = obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
-    lower = [each for each in found if each.order < proved]
+    return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
+
+
+def _met(rough: Sequence[Obstacle], proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
+    """The order, whether it is decided, and the obstacle, with the operations that are not smooth."""
+    lower = [each for each in rough if each.order < proved]
     if not lower:
         return proved, decided, obstacle
     order = min(each.order for each in lower)
