@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.laws.gaussian import GaussianNoise
+from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC
@@ -21,7 +20,7 @@ def rough(loss: Callable[[Tensor], Tensor], start: Tensor) -> tuple[tuple[str, .
     SMEError
         if the loss cannot be traced.
     """
-    problem = Problem(loss, len(start), GaussianNoise(torch.zeros((len(start), 1), dtype=torch.float64)))
+    problem = Problem(loss, len(start), DiagonalNoise(0.0, len(start)))
     problem.start = {"theta": start}
     found = obstacles(problem, SGD(), BALLISTIC)
     for each in found:
