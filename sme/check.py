@@ -137,7 +137,10 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
                 cause = f"not decided: {'; '.join(map(str, rough))}; or a term of the equation is wrong"
             obstacle = f"{cause}: {moments.words(found.wrong)}"
     proved, decided, obstacle = _met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
-    if math.isnan(rate):
+    if table.empty:
+        said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
+        obstacle = f"{obstacle}; {said}" if obstacle else said
+    elif math.isnan(rate):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())

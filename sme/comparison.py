@@ -63,11 +63,13 @@ class Comparison:
     """of the code that made it"""
     remark: str = ""
     """which observables have no value on some paths"""
+    parts: tuple[str, ...] = ()
+    """of the code that its numbers come from"""
 
     @property
     def provenance(self) -> Provenance:
         """The code and the seed that made it."""
-        return Provenance(self.study, self.versions, (self.seed,))
+        return Provenance(self.study, self.versions, (self.seed,), self.parts)
 
     def text(self, style: str = "simple") -> str:
         """The table, in one of tabulate's styles."""
@@ -155,7 +157,8 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]
     for name, values in _by_hand(table, errors, spec.horizon).items():
         table.insert(COLUMNS.index(name), name, values)
-    return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)))  # type: ignore[arg-type]
+    return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)),  # type: ignore[arg-type]
+                      parts=spec.parts)
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:

@@ -56,14 +56,20 @@ class Findings:
         """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`."""
         return self.outline.study
 
-    def reload(self) -> None:
-        """Take the points that are in the folder now."""
+    def reload(self, strict: bool = True) -> None:
+        """Take the points that are in the folder now, or else its tables; unless `strict`, pass over tables that are damaged."""
         if self.folder is not None:
             self.read = _names(self.folder)
             self.points = list(files.read(self.folder / "points", self.name, self.outline.numerics))
             self.asked = requests.read(self.folder)
             self.predicted = predicted.read(self.folder)
-            self.kept = None if self._reported else Kept.read(self.folder, self.name)
+            self.kept = None
+            if not self._reported:
+                try:
+                    self.kept = Kept.read(self.folder, self.outline)
+                except SMEError:
+                    if strict:
+                        raise
         self.forget()
 
     def forget(self) -> None:
@@ -128,7 +134,7 @@ class Findings:
     @property
     def provenance(self) -> Provenance:
         """The code and the seeds that made the points."""
-        return Provenance.of(self.points, self.outline) if self.kept is None else self.kept.provenance
+        return Provenance.of(self._reported, self.outline) if self.kept is None else self.kept.provenance
 
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.
@@ -150,7 +156,7 @@ class Findings:
         """
         while self.folder is not None and not self.errors.empty:
             written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
-            if not self.missing and told(self.folder, written):
+            if self.kept is None and not self.missing and told(self.folder, written):
                 return
             for name, content in written.items():
                 write_text(self.folder / f"{name}.csv", content)
@@ -168,7 +174,7 @@ class Findings:
             return f"{self.name}: no points. {self.remark}".strip()
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
-        physical = report.hyperparameters(self.points) if self.kept is None else self.kept.physical
+        physical = report.hyperparameters(self._reported) if self.kept is None else self.kept.physical
         return report.text(self.outline.optimizer, physical, self.errors, self.slopes, self.remark, self.provenance, style)
 
     def __str__(self) -> str:

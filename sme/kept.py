@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sme.errors import SMEError
+from sme.outline import Outline
 from sme.provenance import COLUMNS, Provenance, numbers
+from sme.regimes import BALLISTIC
 from sme.slopes import UNYARDED, Interval
 from sme.tables import ERRORS, YARDSTICK
 
@@ -30,7 +32,7 @@ class Kept:
     provenance: Provenance
 
     @classmethod
-    def read(cls, folder: Path, study: str) -> "Kept | None":
+    def read(cls, folder: Path, outline: Outline) -> "Kept | None":
         """From `errors.csv`, `slopes.csv` and `slopes.md`; None where one of them is missing.
 
         Raises
@@ -50,8 +52,8 @@ class Kept:
             notes = {key: "" if pd.isna(note) else str(note) for key, note in rows["note"].items()}
             doubts = [_doubt(notes.get(key, "")) for key in zip(errors["order"], errors["observable"], errors["at"], strict=True)]
             table = errors[ERRORS].assign(**dict.fromkeys(YARDSTICK, math.nan), sign=_signs(errors), doubt=doubts)
-            yardsticks = {key: _yardstick(row) for key, row in rows.iterrows()}
-            return cls(table, yardsticks, _table(text), Provenance(study, versions, seeds))  # type: ignore[arg-type]
+            yardsticks = {key: _yardstick(row, outline) for key, row in rows.iterrows()}
+            return cls(table, yardsticks, _table(text), Provenance(outline.study, versions, seeds, outline.parts))  # type: ignore[arg-type]
         except (OSError, ValueError, KeyError, IndexError, AttributeError) as fault:
             raise SMEError(f"{folder} has tables that cannot be read ({type(fault).__name__}: {fault}): restore its errors.csv "
                            "and slopes.csv, or run its command again") from fault
@@ -67,8 +69,10 @@ def _doubt(note: str) -> str:
     return first if first.startswith(DOUBTS) else ""
 
 
-def _yardstick(row: pd.Series) -> Interval:
-    value = next((float(row[name]) for name in ("c1_ode", "c1_order1") if name in row and not pd.isna(row[name])), math.nan)
+def _yardstick(row: pd.Series, outline: Outline) -> Interval:
+    """Of order 2 in the ballistic regime the ODE's `C₁`, which older tables have in the column of order 1's."""
+    ode = row.name[0] != 1 and outline.regime == BALLISTIC.name and "c1_ode" in row  # type: ignore[index]
+    value = float(row["c1_ode" if ode else "c1_order1"])
     return Interval() if UNYARDED in str(row["note"]) or math.isnan(value) else Interval(value, value, value)
 
 

@@ -32,7 +32,7 @@ CURVE = 60
 ITERATIONS = 100
 """of the power iteration for the curvature"""
 FAR = 10.0
-"""step size × curvature beyond which no drift is worth solving"""
+"""spectral radius of a step's change beyond which no drift is worth solving"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RegimeReport(Dossier):
         the spectrum of a step (`sme.stability`).
     errors
         a row for each order: the largest and the last difference of the loss between the noiseless run and the drift, as a
-        share of how far the loss went; empty if none was asked for, or if step size × curvature is beyond `FAR`.
+        share of how far the loss went; empty if none was asked for, or if the spectral radius of a step's change is beyond `FAR`.
     curves
         `step order difference` of the loss, what `errors` is from.
     """

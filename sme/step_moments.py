@@ -30,6 +30,8 @@ BETTER = 0.05
 """mean gain, as a logarithm, for which further step sizes are tried"""
 LIMIT = 2.0**-44
 """share of the largest step size at which `𝓛²` is taken to be at its limit for `τ → 0`"""
+SHARE = 1e-3
+"""of the change between two such step sizes that may be left when both are extrapolated"""
 STEPS = 44
 """step sizes at the most"""
 TINY = 1e-300
@@ -92,7 +94,11 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     tau: list[float] = []
     step, found, worst = largest, None, math.inf
     equation = make(largest * LIMIT)[1]
-    second = _second(equation, increments, x, t) if equation.order == 2 else torch.zeros(3, len(increments.products)).to(x)
+    second = torch.zeros(3, len(increments.products)).to(x)
+    if equation.order == 2:  # a coefficient that tends to 0 leaves nothing but its remainder, so both are extrapolated
+        far, near = (_second(each, increments, x, t) for each in (equation, make(largest * LIMIT / 2)[1]))
+        size = torch.maximum((2 * near[2] - far[2]).clamp_min(0), near[0].abs())
+        second = torch.stack((2 * near[0] - far[0], far[1] + near[1] + SHARE * (near[0] - far[0]).abs(), size))
     for count in range(STEPS):
         try:
             rows.append(_one(*make(step), increments, x, t))

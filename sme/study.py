@@ -48,7 +48,7 @@ class Study(Findings):
     def begin(cls, specification: Specification, folder: Path | None) -> "Study":
         """The study of a specification, with the points that its folder has; nothing is written."""
         study = cls(specification.outline(), folder=folder, known=specification)
-        study.reload()
+        study.reload(strict=False)
         return study
 
     @classmethod
@@ -105,7 +105,7 @@ class Study(Findings):
         Interrupted
             on Ctrl-C; its `study` has what was finished.
         """
-        self.reload()  # other jobs may have added some
+        self.reload(strict=False)  # other jobs may have added some
         spec, keys = self.specification(), [point.key for point in self.points]
         if not keys and (order is None or tau is None):
             raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed, "

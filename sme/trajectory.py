@@ -47,6 +47,8 @@ class Trajectories:
     closer: pd.DataFrame | None = None
     doubts: dict[str, str] = field(default_factory=dict)
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
+    parts: tuple[str, ...] = ()
+    """of the code that its numbers come from"""
 
     def withhold(self, doubts: Mapping[str, str]) -> None:
         """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
@@ -61,7 +63,7 @@ class Trajectories:
     @property
     def provenance(self) -> Provenance:
         """The code and the seed that made the numbers."""
-        return Provenance(self.study, (version(),), (self.seed,))
+        return Provenance(self.study, (version(),), (self.seed,), self.parts)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the curves to a file, in a format that its ending names."""

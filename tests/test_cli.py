@@ -83,7 +83,7 @@ def test_a_multirun_over_tau_gives_the_same_bytes(ladder, tmp_path):
     assert (tmp_path / "results" / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
 
 
-def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladder, tmp_path, undrawn):
+def test_collect_rebuilds_the_same_tables_and_keeps_the_errors_of_studies_without_points(ladder, tmp_path, undrawn):
     results = tmp_path / "results"
     shutil.copytree(ladder[0], results)
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
@@ -92,10 +92,15 @@ def test_collect_rebuilds_the_same_tables_and_leaves_studies_without_points(ladd
         (folder / name).unlink()
     collect.rebuild(results)
     assert tables(results) == before
-    shutil.rmtree(folder / "points")
+    verdicts = pd.read_csv(folder / "slopes.csv")["verdict"].tolist()
+    for name in ("points", "asked"):
+        shutil.rmtree(folder / name)
     collect.rebuild(results)
-    assert tables(results) == before
-    assert (results / "slopes.csv").read_bytes() == (ladder[0] / "slopes.csv").read_bytes()
+    after = tables(results)
+    (errors,) = (name for name in before if str(name).endswith("errors.csv"))
+    assert after.keys() == before.keys()
+    assert after[errors] == before[errors]
+    assert pd.read_csv(folder / "slopes.csv")["verdict"].tolist() == verdicts
 
 
 def test_a_damaged_or_foreign_point_is_named_and_left_out(ladder, tmp_path, undrawn):
