@@ -21,6 +21,8 @@ SHORT = 1e-3
 """share of its natural size below which a coefficient counts as this share"""
 FINE = 0.005
 """relative error of a term that must be seen for an order to be decided"""
+NOTHING = 1e-20
+"""share of the state, per natural time, that a coefficient may be off where it vanishes"""
 COLUMNS = ["state", "time", "fields", "degree", "power of τ", "expected", "found", "error"]
 TIMES = 2.0 ** -torch.arange(0.0, 50.0, dtype=torch.float64)
 
@@ -59,7 +61,9 @@ class Agreement:
         self.size = torch.stack([self._spread(each, each.size) for each in found])
         self.scale = torch.maximum(self.size, SHORT * self.natural)
         self.error = torch.stack([self._spread(each, each.error) for each in found])
-        self.tolerance = SAFE * self.error + EQUAL * self.scale
+        floor = torch.stack([self._spread(each, _smallest(each, increments, x, own[0]))
+                             for each, own, (_, x) in zip(found, natural, points, strict=True)])
+        self.tolerance = SAFE * self.error + EQUAL * self.scale + floor
         self.difference = torch.stack([self._spread(each, each.chain - each.equation) for each in found])
 
     def _spread(self, each: Terms, values: Tensor) -> Float[Tensor, "products powers"]:
@@ -128,6 +132,13 @@ class Agreement:
                              for k, values in enumerate(zip(each.chain[:, i].tolist(), each.equation[:, i].tolist(),
                                                             each.error[:, i].tolist(), strict=True))],
                             columns=COLUMNS)
+
+
+def _smallest(each: Terms, increments: Increments, x: Tensor, times: Tensor) -> Float[Tensor, "products powers"]:
+    """Of every coefficient, what is nothing beside the state and its natural times."""
+    lengths, powers = increments.weights.abs() @ x.abs(), torch.tensor(each.powers, dtype=x.dtype)
+    return torch.stack([NOTHING * lengths[list(product)].prod() / times[list(product)].min() ** powers
+                        for product in increments.products])
 
 
 def _short(value: float) -> float:

@@ -62,7 +62,7 @@ def slope_table(table: pd.DataFrame) -> pd.DataFrame:
         "slope [95 %]": [quote(*row) for row in table[["slope", "slope_low", "slope_high"]].to_numpy(float)],
         "C1 [99 %]": [quote(*row) for row in table[["c1", "c1_low", "c1_high"]].to_numpy(float)],
         **{f"C1 of {what}": [f"{c:.3g}" if math.isfinite(c) else "–" for c in table[name]]
-           for what, name in (("order 1", "c1_order1"), ("the ODE", "c1_ode"))},
+           for what, name in (("order 1", "c1_order1"), ("the ODE", "c1_ode")) if name in table},
         "points": table["points"], "verdict": table["verdict"], "note": table["note"],
     })
     unknown = [name for name, column in shown.items() if str(name).startswith("C1 of") and (column == "–").all()]
@@ -125,7 +125,7 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
     lines = ["error = E[discrete] − E[equation] ± standard error. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
              "slope and constants are, is learned from all τ of a row. Consistent: C1 as the order has it, C0 = 0, and the "
              "slope's interval reaches the order."]
-    if slopes["c1_ode"].notna().any():
+    if "c1_ode" in slopes and slopes["c1_ode"].notna().any():
         lines.append("Order 2 is held against the C1 of the ODE, which is order 1 without noise: its own must be below a tenth.")
     if slopes["at"].eq(MAX).any():
         lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
