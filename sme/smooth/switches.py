@@ -50,8 +50,11 @@ def _quotient(x: Tensor, y: Any, *_: Any, **__: Any) -> Switch:
     return _whole(x / y)
 
 
-def _rounded(x: Tensor, y: Any, *_: Any, rounding_mode: str | None = None) -> Switch | None:
-    return None if rounding_mode is None else _whole(x / y)
+def _quotient_of(x: Any, y: Any, *_: Any, rounding_mode: str | None = None) -> Switch | None:
+    """Where it is rounded, or else the pole."""
+    if rounding_mode is not None:
+        return _whole(x / y)
+    return _sides(y, 0.0) if isinstance(y, Tensor) and y.is_floating_point() else None
 
 
 def _greater(a: Any, b: Any, *_: Any) -> Switch:
@@ -123,7 +126,16 @@ def _shrink(x: Tensor, width: float = 0.5) -> Switch:
     return _sides(x, -width, width)
 
 
+def _ends(x: Tensor, *_: Any, **__: Any) -> Switch:
+    """Of a function that lives between -1 and 1."""
+    return _touch(1 - x * x)
+
+
 RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("asin", "acos", "atanh", "erfinv"), _ends), **dict.fromkeys(("reciprocal", "lgamma", "digamma"), _zero),
+    **dict.fromkeys(("logit", "special_ndtri", "ndtri"), lambda x, *_: _touch(x * (1 - x))),
+    "acosh": lambda x: _touch(x - 1), "tan": lambda x: _sides(torch.cos(x), 0.0),  # type: ignore[dict-item]
+    "polygamma": lambda _, x: _sides(x, 0.0),  # type: ignore[dict-item]
     **dict.fromkeys(("sign", "sgn", "abs", "relu", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "elu", "celu", "selu",
                      "heaviside", "fabs"), _zero),
     **dict.fromkeys(("sqrt", "rsqrt", "log", "log2", "log10", "hypot", "xlogy"), _touch),
@@ -134,7 +146,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("norm", "linalg_vector_norm"), _norm), **dict.fromkeys(("hardshrink", "softshrink"), _shrink),
     **dict.fromkeys(("hardswish", "hardsigmoid"), lambda x: _sides(x, -3.0, 3.0)),
     **dict.fromkeys(("huber_loss", "smooth_l1_loss"), _residual), **dict.fromkeys(("cdist", "_cdist_forward"), _distance),
-    "round": lambda x, **_: _whole(x, 0.5), "div": _rounded, "relu6": lambda x: _sides(x, 0.0, 6.0),  # type: ignore[dict-item]
+    "round": lambda x, **_: _whole(x, 0.5), "div": _quotient_of, "relu6": lambda x: _sides(x, 0.0, 6.0),  # type: ignore[dict-item]
     "hardtanh": lambda x, low=-1.0, high=1.0: _sides(x, low, high), "clamp": _bounds,  # type: ignore[dict-item]
     "clamp_min": lambda x, low: _sides(x, low), "clamp_max": lambda x, high: _sides(x, high),
     "threshold": lambda x, place, *_: _sides(x, place), "pow": _power, "atan2": _cut,  # type: ignore[dict-item]
@@ -143,10 +155,10 @@ RULES: Mapping[str, Rule] = {
 }
 """ATen operations with kinks, jumps or ends of their domain: their switches"""
 SMOOTH = frozenset((
-    "add", "sub", "rsub", "mul", "neg", "reciprocal", "square", "exp", "exp2", "expm1", "log1p", "sin", "cos", "tan", "sinh",
-    "cosh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "sigmoid", "log_sigmoid",
-    "log_sigmoid_forward", "softplus", "silu", "gelu", "mish", "logit", "lgamma", "digamma", "polygamma", "sinc", "i0", "i0e",
-    "i1", "i1e", "special_erfcx", "special_ndtr", "special_log_ndtr", "special_ndtri", "ndtri", "special_entr", "softmax",
+    "add", "sub", "rsub", "mul", "neg", "square", "exp", "exp2", "expm1", "log1p", "sin", "cos", "sinh", "cosh",
+    "tanh", "atan", "asinh", "erf", "erfc", "sigmoid", "log_sigmoid",
+    "log_sigmoid_forward", "softplus", "silu", "gelu", "mish", "sinc", "i0", "i0e",
+    "i1", "i1e", "special_erfcx", "special_ndtr", "special_log_ndtr", "special_entr", "softmax",
     "_softmax", "log_softmax", "_log_softmax", "logsumexp", "logaddexp", "logaddexp2", "logcumsumexp", "glu", "sum", "nansum",
     "mean", "prod", "cumsum", "cumprod", "var", "std", "var_mean", "std_mean", "mm", "bmm", "matmul", "mv", "dot", "vdot",
     "addmm", "addmv", "baddbmm", "addbmm", "addr", "addcmul", "addcdiv", "lerp", "outer", "ger", "einsum", "kron", "cross",
