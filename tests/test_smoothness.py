@@ -162,7 +162,8 @@ def test_what_cannot_be_traced_is_not_decided():
 
 
 def test_an_unknown_operation_is_not_decided():
-    loss = sme.Problem(lambda theta: F.multi_margin_loss(theta[None], torch.tensor([1])), 3, sme.GaussianNoise(torch.eye(3)))
+    loss = sme.Problem(lambda theta: theta.square().sum() + torch.special.bessel_j0(theta).sum().detach(), 3,
+                       sme.GaussianNoise(torch.eye(3)))
     assert [each.kind for each in obstacles(loss, sme.SGD(), BALLISTIC)] == ["undecided"]
 
 
