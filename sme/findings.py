@@ -161,6 +161,8 @@ class Findings:
             for name, content in written.items():
                 write_text(self.folder / f"{name}.csv", content)
             for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
+                if name == "errors" and self.kept is not None:
+                    continue  # it was rounded from more digits than the table has
                 write_text(self.folder / f"{name}.tex", content + "\n")
             write_text(self.folder / "slopes.md", self.text("github") + "\n")
             self.plot(self.folder / "errors.png")

@@ -32,8 +32,8 @@ def quote(value: float, low: float, high: float) -> str:
         return "–"
     half = (high - low) / 2
     places = 6 if half == 0 else max(0, 1 - math.floor(math.log10(half)))
-    if places > 4:
-        exponent = math.floor(math.log10(max(abs(low), abs(high))))
+    exponent = math.floor(math.log10(max(abs(low), abs(high)))) if half else 0
+    if places > 4 and exponent:
         shown = max(0, places + exponent)
         parts = [f"{x / 10**exponent:.{shown}f}" for x in (value, low, high)]
         return f"{parts[0]}e{exponent} [{parts[1]}, {parts[2]}]e{exponent}"
