@@ -140,7 +140,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    elif math.isnan(rate):
+    elif math.isnan(rate) and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())

@@ -15,6 +15,8 @@ from sme.tested import Point, Tested
 
 ROUNDING = 1e-14
 """residual, in units of `1 + |φ|`, below which there is nothing to divide"""
+LARGE = 0.01
+"""share of the largest residual at a state below which one tells nothing of it"""
 CLEAR = 3.0
 """errors of a residual below which it says nothing of the power"""
 COLUMNS = ["state", "function", "tau", "residual", "ratio", "t3", "without_t3", "ratio_without_t3", "error"]
@@ -129,9 +131,9 @@ def exponent(finest: pd.DataFrame, residual: str, ratio: str, seen: float) -> fl
 
 
 def smallest(table: pd.DataFrame, tau: Sequence[float]) -> float:
-    """The step size from which on residuals of the third power of `τ` are seen."""
+    """The step size, a power of 2, from which on residuals of the third power of `τ` are seen."""
     first = table[table["tau"] == tau[0]]
-    if not len(first):
-        return float(tau[0])
-    short = (CLEAR * 8 * first["error"] / first["residual"].abs()).min()
-    return float(tau[0] * max(1.0, short) ** (1 / 3))
+    size = first["residual"].abs()
+    large = size >= LARGE * size.groupby(first["state"]).transform("max")
+    short = (CLEAR * 8 * first["error"] / size)[large].min()
+    return max(2 * float(tau[0]), 2.0 ** math.ceil(math.log2(tau[0] * max(1.0, short) ** (1 / 3))))
