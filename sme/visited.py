@@ -50,20 +50,6 @@ class Visited:
     times: Float[Tensor, " steps"]
     paths: Float[Tensor, "paths steps state"]
 
-    @property
-    def states(self) -> tuple[Float[Tensor, " n"], Float[Tensor, "n state"]]:
-        """The times and all states, path by path."""
-        times, states = self.times.repeat(len(self.paths)), self.paths.flatten(0, 1)
-        finite = torch.isfinite(states).all(-1)
-        return times[finite], states[finite]
-
-    @property
-    def pairs(self) -> tuple[Float[Tensor, " n"], Float[Tensor, "n state"], Float[Tensor, "n state"]]:
-        """The times and states before each step, and the states after it."""
-        before, after = self.paths[:, :-1].flatten(0, 1), self.paths[:, 1:].flatten(0, 1)
-        finite = torch.isfinite(after).all(-1)
-        return self.times[:-1].repeat(len(self.paths))[finite], before[finite], after[finite]
-
 
 def visited(problem: Problem, optimizer: Optimizer, regime: Regime, start: Mapping[str, Tensor] | None = None,
             horizon: float | None = None, states: States | None = None) -> Visited:

@@ -8,7 +8,7 @@ from torch import nn
 
 import sme
 from sme.regimes import BALLISTIC, BATCH_EQUIVALENT
-from sme.smooth.obstacles import branches, obstacles
+from sme.smooth.obstacles import obstacles
 
 F = nn.functional
 NOISE = sme.GaussianNoise([[0.3]])
@@ -190,14 +190,3 @@ FINE = [sme.Quadratic(), sme.Polynomial(), sme.Wells(noise="gaussian"), sme.Prob
 def test_smooth_rules_on_smooth_problems_have_no_obstacle(optimizer, problem):
     for regime in (BALLISTIC, BATCH_EQUIVALENT):
         assert obstacles(problem, optimizer, regime) == []
-
-
-def test_states_on_both_sides_of_a_clip_are_found():
-    def clipped(m):
-        return m * torch.clamp(11 / m.norm(), max=1.0)
-
-    found = branches(rule(clipped), 2)
-    size = found[:, 2:].norm(dim=-1)
-    assert bool((size > 11).any())
-    assert bool((size < 11).any())
-    assert len(branches(sme.Momentum(), 2)) == 0

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.laws.gaussian import GaussianNoise
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
-from sme.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
+from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.smooth.contacts import Contacts, contacts
 from sme.smooth.parts import RULE, MeanStep, Part, States, Times
 from sme.smooth.places import place_of, wander
@@ -24,8 +23,6 @@ PASSES, RESTS = 0.2, 0.6
 """shares of the run within reach of a place: up to the first it is crossed, from the second on the run rests there"""
 LEAST, LOOKED = 12, 2**14
 """contacts of one operation whose sides are looked at: at least so many, and on more while that takes fewer numbers than these"""
-BESIDE = 0.1
-"""of the way between two states of a path, from a switch to the states on its two sides"""
 DIRECTIONS = 4
 """of the noise, along which a number is followed"""
 
@@ -207,15 +204,3 @@ def _shaken(step: MeanStep, part: Part, index: int, own: Contacts) -> Float[Tens
         there = part.at(own.t, x + 1e-4 * kick)[index].value[line, own.entry]
         moved |= ~((there - here).abs() <= 1e-12 * (1 + kick.abs().amax(-1)))  # not a number counts as moved
     return moved
-
-
-def branches(optimizer: Optimizer, dim: int) -> States:
-    """States on both sides of the switches of an update rule, one a row; none where it has one branch, or cannot be traced."""
-    still = Problem(lambda theta: (theta * theta).sum(), dim, GaussianNoise(torch.eye(dim, dtype=torch.float64)))
-    paths = wander(optimizer, dim)
-    rows = [paths[0][1][:0]]
-    for part in MeanStep(still, optimizer, BALLISTIC, paths[0][1][0]).parts:
-        if part.name == RULE:
-            for met in (contacts(part, t, x) for t, x in paths):
-                rows += [met.x + side * BESIDE * met.dx for side in (-1, 1)]
-    return torch.cat(rows)
