@@ -19,7 +19,8 @@ if __name__ == "__main__":
     for task in (errors, histograms):
         task.add_argument("name", help="what the table and the picture are called")
         task.add_argument("conditions", nargs="*", help="name=value or name=one,other, such as horizon=10; none: all there are")
-        task.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds them; default %(default)s")
+        task.add_argument("--results", type=Path, default=Path("results"), help="where panels/ is written; default %(default)s")
+        task.add_argument("--studies", type=Path, dest="source", help="the folder that holds them; default: that of --results")
     errors.add_argument("--observables", type=several, default=(), help="such as '|theta|^2,mean v'; default all")
     histograms.add_argument("--over", type=several, default=(), help="settings whose runs share a row, such as tau")
     parsed, further = parser.parse_known_args()

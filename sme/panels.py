@@ -24,19 +24,20 @@ LEVEL = 1.358
 """95 % quantile of Kolmogorov's distribution"""
 
 
-def errors(results: Path, name: str, conditions: Sequence[str], observables: Sequence[str] = ()) -> str:
+def errors(results: Path, name: str, conditions: Sequence[str], observables: Sequence[str] = (),
+           source: Path | None = None) -> str:
     """Join the weak errors of all studies that meet the conditions; a panel for each setting, a curve for each equation.
 
     Writes `panels/<name>.csv`, the errors, `.md`, the slopes at the end and of the largest errors, and `.png` in the results
-    folder, and returns the table of slopes as text.
+    folder, and returns the table of slopes as text. The studies are those of `source`, by default of the results folder.
 
     Raises
     ------
     SMEError
         if no study meets the conditions, or one has no tables; for a name that names no file.
     """
-    _check(results, name)
-    chosen = select({folder: settings(folder) for folder in studies(results)}, conditions)
+    source = _checked(source or results, name)
+    chosen = select({folder: settings(folder) for folder in studies(source)}, conditions)
     apart = telling(chosen.values(), apart=["brownian", "model"]) or ["optimizer.name", "regime"]
     errors, slopes = (_joined(chosen, table, apart) for table in ("errors", "slopes"))
     slopes = slopes[slopes["at"].isin(["end", MAX])].fillna({"note": ""})
@@ -54,19 +55,20 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     return f"{report.grid(shown, 'simple')}\n\n{made}\n\nin {place}"
 
 
-def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = ()) -> str:
+def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = (), source: Path | None = None) -> str:
     """Join the histograms of all trajectories that meet the conditions; a row for each setting, a column for each checkpoint.
 
     Trajectories that differ only in the settings `over`, as in the step size `tau`, and in what follows these, share a row.
-    Writes `panels/<name>.csv`, `.md` and `.png` in the results folder, and returns the table of distances as text.
+    Writes `panels/<name>.csv`, `.md` and `.png` in the results folder, and returns the table of distances as text. The
+    trajectories are those of `source`, by default of the results folder.
 
     Raises
     ------
     SMEError
         if no trajectories meet the conditions, or they have no such setting; for a name that names no file.
     """
-    _check(results, name)
-    folders = sorted(path.parent for path in results.glob(f"trajectories/*/{FILE}"))
+    source = _checked(source or results, name)
+    folders = sorted(path.parent for path in source.glob(f"trajectories/*/{FILE}"))
     there = {folder: {**settings(folder), "tau": number(f"what follows -tau in {folder}", folder.name.rpartition("-tau")[2])}
              for folder in folders}
     chosen = select(there, conditions)
@@ -89,12 +91,13 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
     return f"{report.grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
 
 
-def _check(results: Path, name: str) -> None:
-    """Raise `SMEError` if there is no such folder, or the name names no file."""
+def _checked(source: Path, name: str) -> Path:
+    """The folder that holds the studies; `SMEError` if there is none, or the name names no file."""
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise SMEError(f"name must consist of letters, digits, _, - and ., since it names files; got {name!r}")
-    if not results.is_dir():
-        raise SMEError(f"{results} is not a folder: give the folder that holds the results, such as results/")
+    if not source.is_dir():
+        raise SMEError(f"{source} is not a folder: give the folder that holds the results, such as results/")
+    return source
 
 
 def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd.DataFrame:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RECORD = "results/published"
 
 
 def results(into: Path) -> Path:
-    """`results/` in a folder."""
-    archive = subprocess.run(["git", "archive", "HEAD", "results"], cwd=ROOT, capture_output=True, check=False)
+    """`results/published/` in a folder."""
+    archive = subprocess.run(["git", "archive", "HEAD", RECORD], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
         pytest.skip("needs a git checkout")
     subprocess.run(["tar", "-x"], input=archive.stdout, cwd=into, check=True)
-    return into / "results"
+    return into / RECORD

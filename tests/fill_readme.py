@@ -1,4 +1,4 @@
-"""Put the tables and pictures of results/ into the README: python tests/fill_readme.py
+"""Put the tables and pictures of results/published/ into the README: python tests/fill_readme.py
 
 Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md`
 or `slopes.csv`.
@@ -13,6 +13,7 @@ from sme.closer import last
 from sme.report import quote
 
 ROOT = Path(__file__).parent.parent
+RECORD = "results/published"
 POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
 PLACES = {
     "adam": ("adam-ballistic-quadratic-independent-44ed0b05", "2"),
@@ -34,7 +35,7 @@ SHOWN = ("|theta|^2", "mean theta", "loss")
 
 
 def folder(prefix: str, root: Path) -> Path:
-    (found,) = (root / "results").glob(f"{prefix}*")
+    (found,) = (root / RECORD).glob(f"{prefix}*")
     return found
 
 
@@ -43,7 +44,7 @@ def block(prefix: str, order: str | None, root: Path) -> str:
     place = folder(prefix, root)
     if order is None:
         name = "-".join(prefix.split("-")[:3])
-        return f"![weak errors over the step size, {name}](results/{place.name}/errors.png)"
+        return f"![weak errors over the step size, {name}]({RECORD}/{place.name}/errors.png)"
     lines = (place / "slopes.md").read_text(encoding="utf-8").splitlines()
     first = next(i for i, line in enumerate(lines) if "slope [95 %]" in line)
     table = lines[first : lines.index("", first)]
@@ -70,7 +71,7 @@ def digits(root: Path) -> str:
     rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for optimizer, name in DIGITS.items():
         for tau in (0.125, 0.0625):
-            place = root / "results" / "trajectories" / f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}"
+            place = root / RECORD / "trajectories" / f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}"
             end = last(pd.read_csv(place / "closer.csv")).set_index("observable")
             rows += [f"| {optimizer} | {tau:g} | {each} | {' | '.join(end.loc[each])} |" for each in FOLLOWED]
     return "\n".join(rows)
@@ -78,7 +79,7 @@ def digits(root: Path) -> str:
 
 def models(root: Path) -> str:
     """The error of each model in the loss at the finest step size, a row for each problem, regime and optimizer."""
-    table = pd.read_csv(root / "results" / "models" / "models.csv")
+    table = pd.read_csv(root / RECORD / "models" / "models.csv")
     table = table[table["model"].isin(MODELS) & ~table["regime"].str.contains("fixed")]
     table = table[table["tau"] == table.groupby("problem")["tau"].transform("min")]
     orders = zip(table["model"], table["order"], strict=True)
@@ -94,7 +95,7 @@ def models(root: Path) -> str:
 
 
 def filled(text: str, root: Path = ROOT) -> str:
-    """The README with every place filled from the results/ in `root`."""
+    """The README with every place filled from `results/published/` in `root`."""
     blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root),
               "models": models(root)}
     for name, content in blocks.items():

@@ -236,7 +236,7 @@ def collect(words: list[str], patch: Patch) -> list[str]:
 
 
 def panels(words: list[str], patch: Patch) -> list[str]:
-    """On the results of this repository, as its pictures are made."""
+    """On the record of this repository, as its pictures are made."""
     committed.results(Path())
     return words
 

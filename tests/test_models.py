@@ -183,8 +183,7 @@ def test_the_moment_test_sees_a_wrong_model(kind, scaling):
 
 
 def test_the_table_of_models_proves_what_is_claimed(tmp_path):
-    committed.results(tmp_path)
-    table = pd.read_csv(tmp_path / "results" / "models.csv", keep_default_na=False, na_values=[""])
+    table = pd.read_csv(committed.results(tmp_path) / "models.csv", keep_default_na=False, na_values=[""])
     tested = {name for name, each in MODELS.items() if each.memory == 1}
     assert set(table["model"]) == tested
     assert len(table) == len(tested) * 4 * 2 * 4
@@ -206,8 +205,7 @@ def test_a_model_describes_its_terms(key):
 
 
 def test_studies_of_the_own_model_are_what_they_were(tmp_path):
-    committed.results(tmp_path)
-    (folder,) = tmp_path.glob("results/rmsprop-ballistic-quadratic-independent-fe85ca90")
+    (folder,) = committed.results(tmp_path).glob("rmsprop-ballistic-quadratic-independent-fe85ca90")
     spec = sme.load(folder).specification()
     assert spec.name == folder.name
     spec.outline().write(tmp_path, spec.describe(), spec.recipe())

@@ -47,19 +47,19 @@ def strip(code):
     return [line.split("  #")[0].rstrip() for line in code.splitlines() if line.strip() and not line.strip().startswith('"""')]
 
 
-def test_every_number_in_the_readmes_tables_stands_in_results(tmp_path):
+def test_every_number_in_the_readmes_tables_stands_in_the_record(tmp_path):
     committed.results(tmp_path)
     assert fill_readme.filled(README, tmp_path) == README
 
 
-def test_every_study_in_results_has_its_tables_and_none_its_points():
-    tracked = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+def test_every_study_of_the_record_has_its_tables_and_none_its_points():
+    tracked = subprocess.run(["git", "ls-files", committed.RECORD], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if not tracked:
         pytest.skip("needs a git checkout")
-    studies = {Path(path).parent.name for path in tracked if Path(path).match("results/*/spec.json")}
+    studies = {Path(path).parent.name for path in tracked if Path(path).match(f"{committed.RECORD}/*/spec.json")}
     assert not [path for path in tracked if {"points", "asked"} & set(Path(path).parts)]
     for study in studies:
-        names = {Path(path).name for path in tracked if path.startswith(f"results/{study}/")}
+        names = {Path(path).name for path in tracked if path.startswith(f"{committed.RECORD}/{study}/")}
         names -= {name for name in names if name.startswith("compare-")}
         tables = {f"{name}.{kind}" for name in ("errors", "slopes") for kind in ("csv", "tex")}
         assert names - {"obstruction.json"} == {"spec.json", "slopes.md", "errors.png", *tables}
