@@ -150,7 +150,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     asked = [each.settings() for each in given]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), asked, theta, factors,
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
                                                             list(rules), points, runs, seed])}, used(problem, law))
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())

@@ -150,7 +150,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
         "tail": tail, "large": large, "ratio": ratio, "floor": floor, "window": window}.items()}
     classify(np.ones((steps, 1)), **rules)  # refuses wrong ones now, before any run
     every = [max(1, steps // looks), max(1, steps // (SHARP * looks))]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), theta, eta, eps, places, pairs, steps, every])},
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, theta, eta, eps, places, pairs, steps, every])},
                                        used(problem, problem.noise))
     place = effort.folder(results) / "phases" / name if results is not None else None
     size = max(1, HELD // problem.dim)

@@ -172,7 +172,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                        "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    own = digest({"of": fingerprint([problem.describe(), given.settings(), theta, compared])}, used(problem, problem.noise))
+    own = digest({"of": fingerprint([problem, given.settings(), theta, compared])}, used(problem, problem.noise))
     name = f"{given.optimizer}-{problem.name}-{own}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)

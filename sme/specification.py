@@ -158,7 +158,7 @@ class Specification:
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
         parts = {
-            "problem": self.problem.describe(), "optimizer": {**self.optimizer.describe(), **self._code()},
+            "problem": self.problem, "optimizer": self.optimizer,
             "regime": self.regime.name, "brownian": self.brownian, "start": self.start, "horizon": self.horizon,
             "times": self.times,
             "observables": {name: self._observable(name) for name in self.observables}, **self._other,
@@ -200,11 +200,6 @@ class Specification:
             parts["observables"] = {name: name if path == BUILT_IN else recipe.located(path)
                                     for name, path in parts["observables"].items()}
         return cls.of(**parts)
-
-    def _code(self) -> dict[str, Any]:
-        """The code of an optimizer of the user's own; a name is enough for the package's."""
-        kind = type(self.optimizer)
-        return {} if kind.__module__.startswith("sme.") else {"code": identity.fingerprint(kind)}
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]

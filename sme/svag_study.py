@@ -125,7 +125,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
-        problem.describe(), given.settings(), theta, ells, observables, paths, seed])}, used(problem, law))
+        problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law))
     study_made = SVAGStudy(name, given, seed, table, effort.folder(results) / "svag" / name if results is not None else None)
     study_made.save()
     return study_made

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
+from sme.identity import fingerprint
 from sme.inputs import number, short
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.laws.examples import Examples, LossExamples
@@ -184,7 +185,7 @@ class MinibatchNoise(GradientLaw):
         if self.coupled:
             further["coupling"] = "ranked"  # type: ignore[assignment]
         return {"law": f"minibatch {self.sampling.name.replace('_', ' ')}", "batch_size": self.batch_size, **further,
-                **self.examples.describe()}
+                **fingerprint(self.examples)}
 
     def changed(self, **changes: Any) -> "MinibatchNoise":
         """The same with other arguments."""

@@ -142,7 +142,7 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 given = torch.as_tensor(start[name])
                 if given.is_complex():
                     raise TypeError
-                value = given.detach().to("cpu", torch.float64)
+                value = given.detach().to("cpu", torch.float64, copy=True)  # the caller may change theirs
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {short(start[name])}") from None
         elif name in optimizer.defaults:

@@ -207,4 +207,4 @@ class Problem:
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""
         return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
-                "noise": self.noise.describe()}
+                "noise": fingerprint(self.noise)}

@@ -61,7 +61,7 @@ class Single:
 
     def describe(self) -> dict[str, object]:
         """What identifies it."""
-        return {"module": fingerprint(self.model.module), "losses": fingerprint(self.losses)}
+        return {**self.model.describe(), "losses": fingerprint(self.losses)}
 
 
 class Network(Problem):
@@ -242,4 +242,4 @@ class Network(Problem):
         return moved
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "dim": self.dim, "examples": self.examples.describe(), "noise": self.noise.describe()}
+        return {"name": self.name, "dim": self.dim, "examples": fingerprint(self.examples), "noise": fingerprint(self.noise)}
