@@ -43,7 +43,7 @@ def cli(task: Callable[[], Any]) -> None:
     except OSError as fault:
         _fail(f"cannot use {fault.filename}: {fault.strerror}. Give results=… a folder that can be written to")
     except OverrideParseException as fault:
-        _fail(f"cannot read '{fault.override}': write name=value, and a list in quotes, 'tau=[1/8,1/16]'")
+        _fail(f"cannot read '{fault.override}': {_advice(str(fault.override))}")
     except (SMEError, HydraException, OmegaConfBaseException) as fault:
         _fail(_in_words(fault))
     except ValueError as fault:
@@ -113,6 +113,16 @@ def _in_words(fault: BaseException) -> str:
     if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
         parts.append("give a value of the kind that stands there by default")
     return ": ".join(parts)
+
+
+def _advice(override: str) -> str:
+    """How to write a setting that Hydra cannot read."""
+    name, equals, value = override.partition("=")
+    if not equals or not name or value[:1] in ("", "[", "{", '"', "'"):
+        return "write name=value, and a list in quotes, 'tau=[1/8,1/16]'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return ("in a value, ( ) [ ] { } : = , and quotes need quotes of their own inside those of the shell: "
+            f"write '{name}=\"{escaped}\"'")
 
 
 def _unknown_option(fault: MissingConfigException) -> str:

@@ -3,6 +3,7 @@
 import inspect
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import cycle, islice
@@ -21,6 +22,7 @@ from sme.effort import SHARD_PATHS
 from sme.errors import SMEError, choose
 from sme.inputs import number, several, whole
 from sme.measure import weak_error
+from sme.observables import available
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
@@ -79,7 +81,10 @@ def draw(config: DictConfig) -> Trajectories:
 def values_of(config: DictConfig) -> dict[str, Any]:
     """All settings as plain data."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    values.pop("experiment", None)
+    if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
+        chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+        raise SMEError(f"the file of experiment={chosen or '…'} lacks the line '# @package _global_', without which none of its "
+                       "settings would hold: write it as the first line")
     return values
 
 
@@ -96,7 +101,7 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     for field in given:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
     start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
-    values["observables"] = _observables(values.get("observables"))
+    values["observables"] = _observables(values.get("observables"), available(problem, optimizer))
     if (share := _share()) is not None:
         torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
         if values.get("processes") == "auto":
@@ -166,11 +171,16 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     return made
 
 
-def _observables(given: Any) -> Any:
-    """Built-in names as they are; dotted paths as the functions that they name, called by their last part."""
+def _observables(given: Any, built_in: Iterable[str]) -> Any:
+    """Built-in names as they are; dotted paths as the functions that they name.
+
+    They are called by their last part; by the whole path where a built-in one or another of them has that name.
+    """
     if given is None:
         return None
-    named = given if isinstance(given, dict) else {str(name).rpartition(".")[2]: str(name) for name in several(given)}
+    paths = {} if isinstance(given, dict) else {str(path): str(path).rpartition(".")[2] for path in several(given)}
+    taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
+    named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
     return {name: recipe.located(value) if "." in value else value for name, value in named.items()}
 
 

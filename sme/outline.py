@@ -1,6 +1,7 @@
 """What the tables of a study need to know of it, as plain data."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ class Outline:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         found = data.get("recipe")
         return found if isinstance(found, dict) else None
+
+    @staticmethod
+    def earlier(folder: Path) -> bool:
+        """Whether the specification names own code by bytecode, as version 0.2.0 did."""
+        text = (folder / FILE).read_text(encoding="utf-8")
+        return re.search(r'"function [^"]* sha256 [0-9a-f]{16}"', text) is not None
 
 
 def _parts(data: dict[str, Any]) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
 
 BUILT_IN = "built-in"
+APART = (1.0, 3.0, 0.0, 2.0)
+"""how far the states lie apart, in no order, at which an observable is tried"""
+WHOLE, HALVES = slice(None), (slice(0, 2), slice(2, 4))
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
 COUNTER = 2**33
@@ -83,7 +86,11 @@ class Specification:
             observables = select(problem, optimizer, several(observables))
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
+        built_in = available(problem, optimizer)
         for name, observable in observables.items():
+            if name in built_in and not _is(observable, built_in[name]):
+                warnings.warn(f"observable '{name}' is a function of your own in place of the built-in one: give it another name "
+                              "to have both", stacklevel=3)
             _check_observable(name, observable, {field: checked[field] for field in described},
                               "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
@@ -203,7 +210,7 @@ class Specification:
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]
-        return name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
+        return name in named and _is(given, named[name])
 
     def _observable(self, name: str) -> Any:
         given = self.observables[name]
@@ -237,6 +244,10 @@ class Specification:
         return "-".join((self.optimizer.name, self.regime.name, self.problem.name, self.equation, digest))
 
 
+def _is(given: object, built_in: object) -> bool:
+    return getattr(given, "__code__", None) is built_in.__code__  # type: ignore[attr-defined]
+
+
 def _whole(ratio: float) -> int | None:
     nearest = round(ratio)
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
@@ -257,3 +268,21 @@ def _check_observable(name: str, observable: Any, start: State, reason: str) -> 
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "
                        "reduce the last axis, as in s['theta'].square().sum(-1)")
+    _check_paths(name, observable, start)
+
+
+def _check_paths(name: str, observable: Any, start: State) -> None:
+    """Raise `SMEError` unless a path's value is the same every time, and whatever other paths there are."""
+    steps = torch.tensor(APART, dtype=torch.float64).unsqueeze(1)
+    batch = {field: value * (1 + steps / 8) + steps / 16 for field, value in start.items()}
+    try:
+        values = [observable({field: value[some].clone() for field, value in batch.items()}) for some in (WHOLE, WHOLE, *HALVES)]
+    except Exception:  # not defined away from the start
+        return
+    whole, again, *halves = values
+    if not torch.equal(whole.nan_to_num(), again.nan_to_num()):
+        raise SMEError(f"observable '{name}' has another value each time, for the same fields: it counts its calls, or is "
+                       "random, so its numbers cannot be reproduced. Give a function of the fields alone")
+    if not torch.allclose(whole, torch.cat(halves), rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise SMEError(f"observable '{name}' mixes paths: the value of a path changes with the others beside it. An expectation "
+                       "is over single paths: reduce the last axis alone, as in s['theta'].square().sum(-1)")

@@ -85,9 +85,16 @@ class Study(Findings):
                 raise SMEError(f"{self.name} cannot be made again from what its spec.json says ({fault}): hand its parts over, "
                                f"{', '.join(f'{name}=…' for name in PARTS)}, or run its own command or script again") from fault
             if found.name != self.name:
-                raise SMEError(f"the parts of {self.name} have changed since it was begun: they make {found.name} now. Restore "
-                               "them, or begin a new study")
+                earlier = self.folder is not None and Outline.earlier(self.folder)
+                cause = ("it was begun by a version of sme that named own code by its bytecode, so that it cannot be proven that "
+                         "the code is still the same" if earlier else "they have changed since it was begun")
+                raise SMEError(f"the parts of {self.name} are not its own, they make {found.name} now: {cause}. "
+                               f"{'Its tables stay' if earlier else 'Restore them'}, or begin a new study")
             self.known = found
+        elif (name := self.known.name) != self.name:
+            raise SMEError(f"what {self.name} studies has changed since it was begun, it would be {name} now: a tensor, a module "
+                           "or a value that its loss, noise, rule or observables use was written over, or they count calls. "
+                           "Restore it, or begin a new study")
         return self.known
 
     def extend(self, *, tau: Any = None, paths: int | None = None, order: int | Sequence[int] | None = None,

@@ -153,6 +153,7 @@ class Problem:
         """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`."""
         try:
             value = self._loss(theta)
+            again = self._loss(theta)
             scalar = isinstance(value, Tensor) and value.shape == ()
             gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
         except Exception as fault:
@@ -161,6 +162,9 @@ class Problem:
         if not scalar:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
+        if not torch.equal(value.nan_to_num(), again.nan_to_num()):
+            raise SMEError(f"the loss has another value each time at the same θ, {float(value.detach()):.9g} and "
+                           f"{float(again.detach()):.9g}: it counts its calls, or is random, so its numbers cannot be reproduced")
         point = theta.expand(1, -1)
         terms = {
             "loss": value,
