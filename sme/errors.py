@@ -5,9 +5,24 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 1500
+"""characters of a message"""
+SHOWN = 80
+"""characters of a name in it"""
+
 
 class SMEError(ValueError):
-    """Bad input: the message names what was given, what is allowed and what to change."""
+    """Bad input: the message, one line, names what was given, what is allowed and what to change."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: object) -> str:
+    """Without line breaks, with what cannot be printed escaped, and of a very long text its two ends."""
+    line = " ".join(str(text).split())
+    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4:]}"
 
 
 class NotOfferedError(SMEError, AttributeError):
@@ -25,17 +40,19 @@ def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
     names = [str(name) for name in allowed]
     if isinstance(given, str) and given in names:
         return given
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    text = str(given)
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+    near = difflib.get_close_matches(shown, names, n=1, cutoff=0.5)
     if not names:
-        raise SMEError(f"unknown {kind} '{given}': there is none")
+        raise SMEError(f"unknown {kind} '{shown}': there is none")
     hint = f"; did you mean '{near[0]}'?" if near else "; give one of these"
-    raise SMEError(f"unknown {kind} '{given}': allowed are {', '.join(names)}{hint}")
+    raise SMEError(f"unknown {kind} '{shown}': allowed are {', '.join(names)}{hint}")
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
     """Print a warning as one line `warning: …`, as a command line should."""
-    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
+    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {one_line(message)}\n"
     try:
         yield
     finally:

@@ -11,6 +11,10 @@ from sme.errors import SMEError
 
 LONGEST = 80
 """characters of what is printed in a message"""
+MOST = 10**9
+"""of what is counted: more than a machine can hold or do, and surely a slip"""
+SEEDS, TORCH_SEEDS = 2**128 - 1, 2**64 - 1
+"""the largest seed of a counter, and of torch's own generator"""
 
 
 def number(what: str, given: Any) -> float:
@@ -25,8 +29,8 @@ def number(what: str, given: Any) -> float:
         if isinstance(given, bool):
             raise ValueError
         return float(Fraction(given.strip()) if isinstance(given, str) else given)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {given!r}") from None
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # torch's own of a tensor of several numbers
+        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {short(given)}") from None
 
 
 def step_size(horizon: float, steps: int) -> float:
@@ -59,8 +63,8 @@ def short(given: Any, most: int = 4) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
-def whole(what: str, given: Any, least: int) -> int:
-    """A whole number not below `least`.
+def whole(what: str, given: Any, least: int, most: int = MOST) -> int:
+    """A whole number from `least` to `most`.
 
     Raises
     ------
@@ -75,8 +79,15 @@ def whole(what: str, given: Any, least: int) -> int:
         except (SMEError, ValueError, OverflowError):
             exact = None
     if exact is None or exact < least:
-        raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}: give {least} or more")
+        raise SMEError(f"{what} must be a whole number ≥ {least}, got {short(given)}: give {least} or more")
+    if exact > most:
+        raise SMEError(f"{what} must be a whole number from {least} to {most}, got {short(given)}: give {most} or less")
     return exact
+
+
+def seed_of(given: Any, most: int = SEEDS) -> int:
+    """A seed of random numbers."""
+    return whole("seed", given, 0, most)
 
 
 def size(what: str, given: Any, least: str = "≥ 0") -> float:
@@ -103,7 +114,7 @@ def beta(what: str, given: Any, rule: str, betas: Sequence[str]) -> float | None
     """
     if (what in betas) != (given is not None):
         change = "give it a value in [0, 1)" if given is None else "leave it out"
-        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {given!r}: {change}")
+        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {short(given)}: {change}")
     if given is not None and not 0 <= (given := number(what, given)) < 1:
         raise SMEError(f"{what} must lie in [0, 1), got {given:g}")
     return given
