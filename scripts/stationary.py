@@ -18,7 +18,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="where stationary.csv, .md and .png go")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args(given)
-    paths = whole("paths", arguments.paths, 2)
+    paths = whole("paths", arguments.paths, 2, 2**24)
     effort.folder(arguments.results)
     table = stationary_table.measure(paths, effort.processes(arguments.processes, "cpu"))
     stationary_table.write(table, arguments.results, paths)

@@ -16,7 +16,7 @@ from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
 from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.inputs import number, several, step_size, whole
+from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.report import grid
@@ -105,7 +105,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     """
     horizon = number("horizon", horizon)
     steps = _steps(problem, optimizers, tau, horizon)
-    pairs, seed = math.ceil(whole("paths", paths, 4) / 2), whole("seed", seed, 0)
+    pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = tqdm(total=len(optimizers) * len(cells), desc="cells", disable=None)

@@ -13,6 +13,7 @@ from sme import points as files
 from sme.asked import Asked
 from sme.errors import SMEError
 from sme.files import write_text
+from sme.inputs import short
 from sme.kept import Kept
 from sme.outline import Outline
 from sme.points import Key, Point
@@ -146,6 +147,8 @@ class Findings:
         """
         if self.errors.empty:
             raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
+        if not isinstance(path, str | Path):
+            raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
         return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
 
     def save(self) -> None:

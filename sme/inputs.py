@@ -1,6 +1,7 @@
 """Numbers and lists as a user may write them."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,8 +12,8 @@ from sme.errors import SMEError
 
 LONGEST = 80
 """characters of what is printed in a message"""
-MOST = 10**9
-"""of what is counted: more than a machine can hold or do, and surely a slip"""
+MOST, LONG = 10**12, 10**9
+"""of what is counted, and of steps one after the other: more than a machine can do, and surely a slip"""
 SEEDS, TORCH_SEEDS = 2**128 - 1, 2**64 - 1
 """the largest seed of a counter, and of torch's own generator"""
 
@@ -83,6 +84,40 @@ def whole(what: str, given: Any, least: int, most: int = MOST) -> int:
     if exact > most:
         raise SMEError(f"{what} must be a whole number from {least} to {most}, got {short(given)}: give {most} or less")
     return exact
+
+
+def room(what: str, *sizes: int) -> None:
+    """Refuse what so many numbers of eight bytes make larger than this machine's memory.
+
+    Raises
+    ------
+    SMEError
+        naming both.
+    """
+    need, there = 8 * math.prod(sizes), _memory()
+    if need > there:
+        raise SMEError(f"{what} would take {need / 2**30:.3g} GiB of memory, and this machine has {there / 2**30:.3g}: give less")
+
+
+def _memory() -> float:
+    """Of this machine, in bytes; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def flag(what: str, given: Any) -> bool:
+    """True or false.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if not isinstance(given, bool):
+        raise SMEError(f"{what} must be true or false, got {short(given)}")
+    return given
 
 
 def seed_of(given: Any, most: int = SEEDS) -> int:

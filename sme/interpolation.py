@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sme.inputs import whole
+from sme.errors import SMEError
+from sme.inputs import room, whole
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adabayes_filter import AdaBayesFilter
 from sme.optimizers.base import Optimizer
@@ -21,6 +22,8 @@ RATIOS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 TAUS = (1 / 4, 1 / 16, 1 / 64)
 PATHS, SETTLED, LENGTH, SEED = 2048, 16.0, 8.0, 0
 """of the runs on random gradients: paths, the time before and that of the average, in memories `1/(2a)`"""
+LEAST = 1e-6
+"""the smallest `τ`, of some ten million steps"""
 CURVES = ("fixed point", "filter, constant gradients", "filter, Gaussian gradients")
 
 
@@ -32,10 +35,15 @@ def measure(taus: Sequence[float] = TAUS, paths: int = PATHS) -> pd.DataFrame:
     """
     root = PRIOR * torch.tensor(RATIOS, dtype=torch.float64)
     parts = [_rows(CURVES[0], math.nan, _rate(AdaBayes(prior=PRIOR, v_floor=0.0), {"v": root.square()}, root, 1.0))]
+    if not taus:
+        raise SMEError("tau is empty: give at least one step size, such as 1/16")
     for tau in taus:
+        if not LEAST <= tau < math.inf:
+            raise SMEError(f"tau must be finite and at least {LEAST:g}, got {tau:g}: give a larger step size")
         rule = AdaBayesFilter(prior=PRIOR, denominator="updated")
         generator = torch.Generator().manual_seed(SEED)
         numbers = [whole("paths", paths, 2), len(root)]
+        room(f"paths = {paths}", *numbers, 4)
         memories = 0.5 / PRIOR / tau
         before, during = (math.ceil(length * memories) for length in (SETTLED, LENGTH))
         still, p = torch.ones_like(root), torch.ones(numbers, dtype=torch.float64)

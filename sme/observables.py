@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 
@@ -67,7 +68,10 @@ def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[
     known = available(problem, optimizer)
     allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
 
-    def one(name: str) -> Observable:
+    def one(name: Any) -> Observable:
+        if not isinstance(name, str):
+            raise SMEError(f"an observable is named by a text such as {allowed[0]!r}, got {short(name)}: give names, or "
+                           "functions by their names, {'name': function}")
         of, capped, limit = name.partition(CAPPED)
         if not capped:
             return _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)]

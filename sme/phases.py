@@ -19,7 +19,7 @@ from sme.files import replacing
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import number, several, whole
+from sme.inputs import number, room, several, whole
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
@@ -143,6 +143,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     if len(pairs) > len(phases_picture.MARKS):
         raise SMEError(f"a picture has room for {len(phases_picture.MARKS)} examples, got {len(pairs)}: give fewer")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
+    room(f"a map of {cells} × {cells} cells", cells, cells, problem.dim, 4)
     rates = np.geomspace(low, high, cells)
     places = [(float(a), float(b)) for b in rates for a in rates]
     settings = [[ab(a, b, eta, eps) for a, b in some] for some in (places, pairs)]

@@ -2,6 +2,7 @@
 
 import heapq
 import inspect
+import json
 import math
 import os
 import tempfile
@@ -50,6 +51,8 @@ class Plan:
         seconds for the constants that an obstruction leaves.
     memory_mib
         the peak memory of the main process and of its workers together.
+    disk_mib
+        what the points that are not there yet take, each with the covariances of all observables.
     """
 
     study: str
@@ -60,6 +63,7 @@ class Plan:
     processes: int
     at_least: bool
     """whether a tolerance may ask for more shards than the first"""
+    disk_mib: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -78,6 +82,8 @@ class Plan:
                  f"starting (tracing, processes, tables): {_digits(self.starting)} s"]
         if self.predicting:
             lines.append(f"predicting what the obstruction leaves: {_digits(self.predicting)} s")
+        if self.disk_mib >= 1:
+            lines.append(f"points on disk: {self.disk_mib:.0f} MiB")
         least = "at least " if self.at_least else ""
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
@@ -108,19 +114,20 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     there = {point.key for point in study.points}
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
 
+    workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
     stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
     if setups:
-        pilot.everywhere(job.effort.processes, pilot.begin, setups)
+        pilot.everywhere(workers, pilot.begin, setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
     predicting = _predicting(job, folder)
-    samples = pilot.everywhere(job.effort.processes, pilot.pilot, setups) if setups else []
+    samples = pilot.everywhere(workers, pilot.pilot, setups) if setups else []
     drawing = _drawing(study, setups, {which: sample.block for which, sample in samples[0].items()} if samples else {})
 
     costs = {which: sum(each[which].seconds for each in samples) / len(samples) for which in setups}
     tasks = [costs[key[:2]] for key in missing]
-    running, started = _schedule(tasks, job.effort.processes, job.effort.budget_s - beginning)
+    running, started = _schedule(tasks, workers, job.effort.budget_s - beginning)
     seconds: Counter[tuple[int, int]] = Counter()
     for key, cost in zip(missing[:started], tasks, strict=False):
         seconds[key[:2]] += running * cost / sum(tasks[:started])  # type: ignore[assignment]
@@ -128,9 +135,10 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
     rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which], memory.get(which, math.nan))
             for which, setup in job.setups.items()]
-    workers = [max(sample.memory_mib for sample in each.values()) for each in samples] if job.effort.processes > 1 else []
-    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(workers),
-                job.effort.processes, job.effort.tolerance is not None)
+    peaks = [max(sample.memory_mib for sample in each.values()) for each in samples] if workers > 1 else []
+    sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples[0].items()} if samples else {}
+    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(peaks), workers,
+                job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
 
 
 def _compiled() -> float:
@@ -154,8 +162,9 @@ def _predicting(job: Job, folder: Path | None) -> float:
     if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
         return 0.0
     began = time.perf_counter()
-    predicted.predict(setup, job.spec.times, job.effort.processes, job.effort.processes)
-    return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / job.effort.processes)
+    workers = min(job.effort.processes, predicted.BLOCKS)
+    predicted.predict(setup, job.spec.times, workers, workers)
+    return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / workers)
 
 
 def _drawing(study: Study, setups: Mapping[tuple[int, int], Setup], blocks: Mapping[tuple[int, int], Block]) -> float:

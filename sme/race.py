@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sme import mean_run
 from sme.errors import SMEError
-from sme.inputs import whole
+from sme.inputs import LONG, whole
 from sme.observables import select
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, initial
@@ -104,7 +104,7 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
         for bad input, or if no learning rate of a contender gives a finite run.
     """
     settings = {"hidden": HIDDEN, "examples": EXAMPLES, **(settings or {})}
-    steps, count = whole("steps", steps, 1), whole("seeds", seeds, 2)
+    steps, count = whole("steps", steps, 1, LONG), whole("seeds", seeds, 2, SEARCH_SEED)
     marks = sorted({round(i * steps / whole("points", points, 1)) for i in range(points + 1)})
     best = [(each, *_search(settings, each, steps)) for each in contenders or CONTENDERS]
     tasks = [(settings, each, lr, seed, steps, marks) for each, lr, _ in best for seed in range(count)]

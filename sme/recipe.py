@@ -9,6 +9,7 @@ from typing import Any
 
 from sme.errors import SMEError
 from sme.identity import PACKAGE, public
+from sme.inputs import short
 
 TARGET = "_target_"
 
@@ -34,6 +35,8 @@ def located(dotted: str) -> Any:
     SMEError
         if there is nothing of that name.
     """
+    if not isinstance(dotted, str):
+        raise SMEError(f"a dotted path is a text such as mine.MyOptimizer, got {short(dotted)}")
     parts = dotted.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:cut])

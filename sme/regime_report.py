@@ -16,7 +16,7 @@ from sme.edge import sharpness, threshold
 from sme.errors import SMEError
 from sme.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import whole
+from sme.inputs import LONG, whole
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.preconditioner import preconditioner
@@ -170,7 +170,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
     if given.optimizer == "adagrad":
         raise SMEError("adagrad's sum of squares has no mean to start the noiseless run at: regime_report is for sgd, momentum, "
                        "nesterov, rmsprop, adam and adamw")
-    steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
+    steps, compared = whole("steps", steps, 2, LONG), whole("compared", compared, 0)
     given = replace(given, steps=steps)
     own = digest({"of": fingerprint([problem.describe(), given.settings(), theta, compared])}, used(problem, problem.noise))
     name = f"{given.optimizer}-{problem.name}-{own}"

@@ -26,6 +26,8 @@ from sme.simulate.schemes import scheme
 BUILT_IN = "built-in"
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
+MOST_STEPS = 2**53
+"""whole numbers that a float tells apart"""
 COUNTER = 2**33
 """random numbers that a path has: two a call, and calls are counted in 32 bits"""
 Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | str | None
@@ -57,9 +59,9 @@ class Specification:
             naming what was given, what is allowed and what to change.
         """
         if not isinstance(problem, Problem):
-            raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+            raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
         if not isinstance(optimizer, Optimizer):
-            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
@@ -108,6 +110,9 @@ class Specification:
         tau = number("tau", tau)
         if not 0 < tau < math.inf:
             raise SMEError(f"tau must be positive, got {tau:g}: give a step size such as 1/16")
+        if not self.horizon / tau < MOST_STEPS:
+            raise SMEError(f"tau = {tau:g} makes {self.horizon / tau:.3g} steps to the horizon {self.horizon:g}, more than can "
+                           "be counted: give a larger tau or a shorter horizon")
         steps = _whole(self.horizon / tau)
         if steps is None:
             near = max(1, round(self.horizon / tau))
@@ -243,13 +248,13 @@ class Specification:
 
 
 def _whole(ratio: float) -> int | None:
-    nearest = round(ratio)
+    nearest = round(ratio) if math.isfinite(ratio) else 0
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
 
 
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
     if not callable(observable):
-        raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
+        raise SMEError(f"observable '{name}' must be a function of the named fields, got {short(observable)}")
     batch = {field: value.expand(3, -1) for field, value in start.items()}
     try:
         value = observable(batch)
@@ -258,6 +263,8 @@ def _check_observable(name: str, observable: Any, start: State, reason: str) -> 
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None
     except Exception as fault:
         raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
+    if isinstance(value, Tensor) and value.is_complex():
+        raise SMEError(f"observable '{name}' must be real, got numbers of {value.dtype}: give its real part, or its size")
     if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "

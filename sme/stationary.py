@@ -115,7 +115,8 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
         raise SMEError(f"tau must be positive, got {step:g}")
     optimizer.check(step)
     model = equation(problem, optimizer, place, step, 1)
-    begin = {"theta": torch.zeros(problem.dim), **(start or {})}
+    given = {} if start is None else start
+    begin = {"theta": torch.zeros(problem.dim), **given} if isinstance(given, Mapping) else given
     x = torch.cat(list(initial(optimizer, begin, problem.dim).values()))
     x = _rest(model, x)
     jacobian = _jacobian(lambda points: model.drift(LATE, points), x, _scale(optimizer, x))

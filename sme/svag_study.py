@@ -14,7 +14,7 @@ from sme.dossier import Dossier
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import several, whole
+from sme.inputs import flag, several, whole
 from sme.laws.minibatch import minibatches
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
@@ -105,6 +105,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     if not isinstance(hyperparameters, Hyperparameters):
         raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {hyperparameters!r}")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
+    flag("plain", plain)
     if not ells:
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]

@@ -11,7 +11,7 @@ from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
@@ -140,9 +140,9 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     noise has another mean gradient than the loss.
     """
     if not isinstance(problem, Problem):
-        raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+        raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
     if not isinstance(optimizer, Optimizer):
-        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
     check_memory(optimizer)
     problem.agree()
 

@@ -1,5 +1,6 @@
 """The published errors of Adam's memory equations of first and second order in time, again, and what is left without Euler."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def measure(rates: Sequence[float], velocities: Sequence[float], epochs: Sequenc
     """
     if not len(rates) or len(rates) != len(epochs):
         raise SMEError(f"the table needs rates, and as many epochs as learning rates, got {len(epochs)} and {len(rates)}")
+    if not len(velocities) or not all(math.isfinite(each) for each in velocities):
+        raise SMEError(f"velocities must be one or more finite numbers, got {list(velocities)}: give such as [0.5,1]")
     todo = [(IDE(Polynomial([2.5, -2.0, -2.0, 0.0, 1.5], noise=0.0), "adam", lr, beta1=0.99, beta2=0.999, clock=1),
              whole("epochs", count, SKIP + 2)) for lr, count in zip(rates, epochs, strict=True)]
     if not (SKIP + 1) * max(rates) <= horizon < np.inf:

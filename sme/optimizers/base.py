@@ -133,6 +133,11 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
     SMEError
         for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
     """
+    if "theta" not in optimizer.fields:
+        raise SMEError(f"{optimizer.name} has the fields {', '.join(map(str, optimizer.fields))}, and none of them is theta: "
+                       "name the parameters theta, fields = ('theta', …)")
+    if not isinstance(start, Mapping):
+        raise SMEError(f"start must map field names to tensors, got {short(start)}: give {{'theta': tensor, …}}")
     for name in start:
         choose("field in start", name, optimizer.fields)
     state = {}
