@@ -43,6 +43,9 @@ class Stream:
             yield
         except BrokenPipeError:  # `| head -1`: the work is done all the same
             self.silence()
+        except OSError:  # said once
+            self.silence()
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -76,9 +79,6 @@ def usable() -> Iterator[None]:
             try:
                 for stream in streams:
                     stream.flush()
-            except OSError:
-                streams[0].silence()
-                raise
             finally:
                 sys.stdout, sys.stderr = before
                 for own, errors in zip(before, ways, strict=True):
