@@ -3,6 +3,7 @@
 This module is imported before all that takes long.
 """
 
+import itertools
 import signal
 import sys
 import threading
@@ -14,7 +15,9 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 def ours() -> bool:
     """Whether this program is one of our scripts, or `python -m sme.…`."""
     name = sys.argv[0] if sys.argv else ""
-    return name == "-m" or Path(name).absolute().parent == SCRIPTS
+    if name == "-m":  # while Python looks for the module
+        return any(flag == "-m" and module.startswith("sme.") for flag, module in itertools.pairwise(sys.orig_argv))
+    return Path(name).absolute().parent == SCRIPTS
 
 
 def quiet() -> None:

@@ -145,11 +145,13 @@ def test_a_copied_script_finds_its_settings(monkeypatch, capsys, tmp_path):
     assert "horizon: 1.0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "ours"), [
-    (str(SCRIPTS / "collect.py"), True), ("-m", True), ("/home/me/train.py", False), ("", False), ("-c", False)])
-def test_an_interrupt_is_left_to_the_system_while_a_script_of_ours_is_imported(monkeypatch, name, ours):
+@pytest.mark.parametrize(("words", "ours"), [
+    ([str(SCRIPTS / "collect.py")], True), (["-m", "sme.info"], True), (["-m", "mine.train"], False), (["/home/me/train.py"], False),
+    ([""], False), (["-c"], False)])
+def test_an_interrupt_is_left_to_the_system_while_a_script_of_ours_is_imported(monkeypatch, words, ours):
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setattr(sys, "argv", words[:1])
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words])
     try:
         for handler, quiet in ((signal.default_int_handler, ours), (signal.SIG_IGN, False), (lambda *_: None, False)):
             signal.signal(signal.SIGINT, handler)
