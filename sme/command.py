@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from tqdm import tqdm
 
 from sme import interrupt, streams
 from sme.errors import SMEError, choose, one_line, plain_warnings
@@ -153,5 +154,7 @@ def _unknown_option(fault: MissingConfigException) -> str:
 
 
 def _fail(message: str, code: int = 2) -> None:
+    for bar in list(getattr(tqdm, "_instances", ())):  # lest the message stands behind one
+        bar.close()
     print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

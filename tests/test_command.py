@@ -146,8 +146,8 @@ def test_a_copied_script_finds_its_settings(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "ours"), [
-    ([str(SCRIPTS / "collect.py")], True), (["-m", "sme.info"], True), (["-m", "mine.train"], False), (["/home/me/train.py"], False),
-    ([""], False), (["-c"], False)])
+    ([str(SCRIPTS / "collect.py")], True), (["-m", "sme.info"], True), (["-m", "mine.train"], False),
+    (["/home/me/train.py"], False), ([""], False), (["-c"], False)])
 def test_an_interrupt_is_left_to_the_system_while_a_script_of_ours_is_imported(monkeypatch, words, ours):
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "argv", words[:1])

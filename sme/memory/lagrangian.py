@@ -56,15 +56,15 @@ def measure(rates: Sequence[float], velocities: Sequence[float], epochs: Sequenc
     """
     if not len(rates) or len(rates) != len(epochs):
         raise SMEError(f"the table needs rates, and as many epochs as learning rates, got {len(epochs)} and {len(rates)}")
-    if not len(velocities) or not all(math.isfinite(each) for each in velocities):
-        raise SMEError(f"velocities must be one or more finite numbers, got {list(velocities)}: give such as [0.5,1]")
     todo = [(IDE(Polynomial([2.5, -2.0, -2.0, 0.0, 1.5], noise=0.0), "adam", lr, beta1=0.99, beta2=0.999, clock=1),
              whole("epochs", count, SKIP + 2)) for lr, count in zip(rates, epochs, strict=True)]
     if not (SKIP + 1) * max(rates) <= horizon < np.inf:
         raise SMEError(f"horizon must be finite and at least {SKIP + 1} steps of lr = {max(rates):g}, got {horizon:g}: "
                        f"give {(SKIP + 1) * max(rates):g} or more")
+    if not len(velocities) or not all(math.isfinite(each) for each in velocities):
+        raise SMEError(f"velocities must be one or more finite numbers, got {list(velocities)}: give such as [0.5,1]")
     rows: list[dict[str, Any]] = []
-    for equation, count in tqdm(todo, desc="learning rates", leave=False):
+    for equation, count in tqdm(todo, desc="learning rates", disable=None, leave=False):
         rows += _again(equation, count, velocities, horizon) + _exact(equation, count, velocities, horizon)
     return pd.DataFrame(rows)
 
