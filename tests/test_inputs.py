@@ -151,3 +151,8 @@ def test_many_observables_are_said_to_cost_much_before_they_do():
 def test_hyperparameters_may_come_one_after_the_other():
     with pytest.raises(sme.SMEError, match="points = 9"):  # past the list, at the next question
         sme.collapse(logistic(), iter([SGD]), THETA, kappa=(1,), points=9)
+
+
+def test_a_single_batch_size_has_a_picture_without_distances(tmp_path):
+    made = sme.collapse(logistic(), [SGD], THETA, kappa=(1,), points=2, runs=4, results=tmp_path)
+    assert list(made.folder.glob("*.png"))
