@@ -5,6 +5,9 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LETTERS = 300
+"""of a reason; more are no reason"""
+
 
 class SMEError(ValueError):
     """Bad input: the message names what was given, what is allowed and what to change."""
@@ -12,6 +15,12 @@ class SMEError(ValueError):
 
 class NotOfferedError(SMEError, AttributeError):
     """An attribute that is not there on purpose."""
+
+
+def reason(fault: BaseException) -> str:
+    """What went wrong elsewhere, in one line: `KeyError: 'times'`."""
+    words = " ".join(str(fault).split())
+    return f"{type(fault).__name__}: {words[:LETTERS]}" if words else type(fault).__name__
 
 
 def choose(kind: str, given: object, allowed: Iterable[str]) -> str:

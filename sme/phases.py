@@ -1,6 +1,7 @@
 """The pattern of full-batch Adam's loss over the rates `a` of the second moment and `b` of the first."""
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,10 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from sme import effort, phases_picture
+from sme import effort, phases_picture, runs_file
 from sme.dossier import Dossier
 from sme.edge import longest, threshold
 from sme.errors import SMEError
-from sme.files import replacing
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
@@ -27,13 +27,12 @@ from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems.base import Problem
 from sme.processes import spread
 from sme.report import grid
+from sme.runs_file import Curves
 
 HELD = 2**18
 """parameters of cells that run together"""
 SHARP = 4
 """times as many looks at the examples as at a cell"""
-Curves = tuple[Float[np.ndarray, "steps runs"], Float[np.ndarray, "looks runs"]]
-"""losses, and step size × curvature"""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,8 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     place = effort.folder(results) / "phases" / name if results is not None else None
     size = max(1, HELD // problem.dim)
     chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)
-    tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None)
+    tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None,
+              name)
              for i, each in enumerate(chunks)]
     found = list(spread(_kept, tasks, effort.processes(processes, "cpu")))
     there = found[: len(found) - bool(pairs)]
@@ -173,15 +173,17 @@ def _pair(given: Sequence[float]) -> tuple[float, float]:
     return number("a of an example", given[0]), number("b of an example", given[1])
 
 
-def _kept(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None) -> Curves:
-    """The curves of some runs, from their file if they are there."""
+def _kept(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None,
+          map_: str) -> Curves:
+    """The curves of some runs of a map, from their file if it is there and whole."""
     if path is not None and path.exists():
-        with np.load(path) as file:
-            return file["losses"], file["edges"]
+        try:
+            return runs_file.read(path, f"{map_} {path.stem}", (steps, len(given)))
+        except SMEError as fault:
+            warnings.warn(str(fault), stacklevel=2)
     losses, edges = follow(problem, given, theta, steps, every)
     if path is not None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, losses=losses, edges=edges)
+        runs_file.write(path, f"{map_} {path.stem}", losses, edges)
     return losses, edges
 
 

@@ -103,6 +103,11 @@ class Specification:
         """
         return self.model.asked(given, self.model.orders if every else (max(self.model.orders),))
 
+    def ordered(self, names: Sequence[str]) -> "Specification":
+        """With the observables in this order, if it is these."""
+        same = sorted(names) == sorted(self.observables)
+        return replace(self, observables={name: self.observables[name] for name in names}) if same else self
+
     def steps(self, tau: Any) -> int:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
         tau = number("tau", tau)
@@ -191,13 +196,13 @@ class Specification:
             parts_here = ", ".join(f"{name}=…" for name in lacking)
             raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
                            f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
-        for name in ("problem", "optimizer"):
+        for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
             if name not in given:
-                parts[name] = recipe.make(parts[name])
+                parts[name] = recipe.make(parts[name], kind)
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:
-            parts["observables"] = {name: name if path == BUILT_IN else recipe.located(path)
+            parts["observables"] = {name: name if path == BUILT_IN else recipe.function(path)
                                     for name, path in parts["observables"].items()}
         return cls.of(**parts)
 
