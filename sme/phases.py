@@ -155,9 +155,12 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     size = max(1, HELD // problem.dim)
     chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)
     tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None,
-              name)
+              f"{name} {i}")
              for i, each in enumerate(chunks)]
-    found = list(spread(_kept, tasks, effort.processes(processes, "cpu")))
+    kept = [None if path is None else _there(path, owner, (steps, len(each))) for _, each, *_, path, owner in tasks]
+    lacking = [task for task, each in zip(tasks, kept, strict=True) if each is None]
+    made_now = iter(spread(_run, lacking, effort.processes(processes, "cpu")))
+    found = [next(made_now) if each is None else each for each in kept]
     there = found[: len(found) - bool(pairs)]
     whole_map = np.concatenate([part[0] for part in there], 1), np.concatenate([part[1] for part in there], 1)
     few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
@@ -173,17 +176,21 @@ def _pair(given: Sequence[float]) -> tuple[float, float]:
     return number("a of an example", given[0]), number("b of an example", given[1])
 
 
-def _kept(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None,
-          map_: str) -> Curves:
-    """The curves of some runs of a map, from their file if it is there and whole."""
-    if path is not None and path.exists():
-        try:
-            return runs_file.read(path, f"{map_} {path.stem}", (steps, len(given)))
-        except SMEError as fault:
-            warnings.warn(str(fault), stacklevel=2)
+def _there(path: Path, owner: str, shape: tuple[int, int]) -> Curves | None:
+    """The curves in a file, if it is there and whole; a warning names one that is not."""
+    try:
+        return runs_file.read(path, owner, shape) if path.exists() else None
+    except SMEError as fault:
+        warnings.warn(str(fault), stacklevel=3)
+        return None
+
+
+def _run(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None,
+         owner: str) -> Curves:
+    """The curves of some runs, kept in their file."""
     losses, edges = follow(problem, given, theta, steps, every)
     if path is not None:
-        runs_file.write(path, f"{map_} {path.stem}", losses, edges)
+        runs_file.write(path, owner, losses, edges)
     return losses, edges
 
 

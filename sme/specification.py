@@ -1,6 +1,7 @@
 """What is studied: everything that changes the law of the numbers, checked once."""
 
 import math
+import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
+from sme.provenance import RUN
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
@@ -84,6 +86,7 @@ class Specification:
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():
+            _check_name(name)
             _check_observable(name, observable, {field: checked[field] for field in described},
                               "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
@@ -250,6 +253,19 @@ class Specification:
 def _whole(ratio: float) -> int | None:
     nearest = round(ratio)
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
+
+
+def _check_name(name: Any) -> None:
+    """Refuse what breaks the line of a table, or is run by a spreadsheet that opens it."""
+    if not isinstance(name, str):
+        raise SMEError(f"an observable is called by text, got {short(name)}: give such as {{'energy': function}}")
+    if name.startswith(RUN):
+        raise SMEError(f"observable {short(name)} would be run as a formula by a spreadsheet that opens its tables: let its name "
+                       f"begin with a letter or a digit, and not with one of {' '.join(RUN[:4])}, a tab or a line break")
+    odd = [each for each in name if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd:
+        raise SMEError(f"observable {short(name)} has {odd[0]!a} in its name, which no line of a table can hold: give it one of "
+                       "letters, digits, spaces and signs")
 
 
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
