@@ -112,18 +112,23 @@ def make(recipe: Any, kind: type) -> Any:
 
 
 def function(dotted: Any) -> Callable[..., Any]:
-    """The function of a module of the user's own, or of the package, that a recipe names.
+    """The function of a module of the user's own that a recipe names.
 
     Raises
     ------
     SMEError
         for anything else.
     """
+    if (found := _function(dotted)).__module__.partition(".")[0] == PACKAGE:
+        raise _refusal(dotted, "function of a module of yours")
+    return found
+
+
+def _function(dotted: Any) -> Callable[..., Any]:
     found = _resolved(dotted)
     if isinstance(found, types.FunctionType) and _own(found.__module__) and _own(found.__globals__.get("__name__")):
         return found
-    raise SMEError(f"{dotted} is no function of a module of yours, and what a study's folder names is not called otherwise: "
-                   "hand the part over")
+    raise _refusal(dotted, "function of a module of yours")
 
 
 def _maker(dotted: str, kind: type) -> Callable[..., Any]:
@@ -131,16 +136,16 @@ def _maker(dotted: str, kind: type) -> Callable[..., Any]:
     if isinstance(found, type):
         if issubclass(found, kind) and not inspect.isabstract(found):
             return found
-        raise SMEError(f"{dotted} is no sme.{kind.__name__}, and what a study's folder names is not called otherwise: "
-                       "hand the part over")
-    made = function(dotted)
-    if made.__module__.partition(".")[0] != PACKAGE:
-        return made
+        raise _refusal(dotted, f"sme.{kind.__name__}")
+    made = _function(dotted)
     back = made.__annotations__.get("return")
-    if isinstance(back, type) and issubclass(back, kind):
-        return made
-    raise SMEError(f"{dotted} makes no sme.{kind.__name__}, and what a study's folder names is not called otherwise: "
-                   "hand the part over")
+    if made.__module__.partition(".")[0] == PACKAGE and not (isinstance(back, type) and issubclass(back, kind)):
+        raise _refusal(dotted, f"sme.{kind.__name__}")
+    return made
+
+
+def _refusal(dotted: str, what: str) -> SMEError:
+    return SMEError(f"{dotted} is no {what}, and what a study's folder names is not called otherwise: hand the part over")
 
 
 def _argument(value: Any) -> Any:
