@@ -160,7 +160,7 @@ def _resolved(dotted: Any) -> Any:
     if not isinstance(dotted, str) or not all(part.isidentifier() and part[:2] != "__" for part in dotted.split(".")):
         raise SMEError(f"a dotted path such as mine.MyOptimizer is needed, got {short(dotted)}: hand the part over")
     root = dotted.partition(".")[0]
-    if root in sys.stdlib_module_names or not (_own(root) or root in sys.modules):
+    if root in sys.stdlib_module_names or not (root in sys.modules or _own(root)):
         raise SMEError(f"{dotted} is not of a module of yours, so that a study's folder has no say in running it: import {root} "
                        "first, or hand the part over")
     return located(dotted)

@@ -41,7 +41,8 @@ FOREIGN = ["os.system", "posix.system", "subprocess.run", "builtins.eval", "buil
            "antigravity.webbrowser", "runpy.run_path", "sme.recipe.sys.exit", "sme.simulate.library.subprocess.Popen",
            "sme.SGD.__reduce__", "sme.Quadratic.__init__", "sme.version._git", "sme.files.write_text", "sme.weak_error",
            "sme.load", "torch.load", "torch.hub.load", "numpy.load", "pandas.read_pickle", "joblib.load",
-           "hydra.utils.instantiate", "mine.system", "mine.os.system", "mine.NoPart", "mine.Path", "__main__.main", "sme.Outline", "nowhere.to.be",
+           "hydra.utils.instantiate", "mine.system", "mine.os.system", "mine.NoPart", "mine.Path",
+           "__main__.main", "sme.Outline", "nowhere.to.be",
            "a b", "", "../mine", 3, None, ["os.system"]]
 
 
