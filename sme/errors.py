@@ -9,6 +9,8 @@ LONGEST = 1500
 """characters of a message"""
 SHOWN = 80
 """characters of a name in it"""
+LETTERS = 300
+"""of a reason; more are no reason"""
 
 
 class SMEError(ValueError):
@@ -27,6 +29,12 @@ def one_line(text: object) -> str:
 
 class NotOfferedError(SMEError, AttributeError):
     """An attribute that is not there on purpose."""
+
+
+def reason(fault: BaseException) -> str:
+    """What went wrong elsewhere, in one line: `KeyError: 'times'`."""
+    words = " ".join(str(fault).split())
+    return f"{type(fault).__name__}: {words[:LETTERS]}" if words else type(fault).__name__
 
 
 def choose(kind: str, given: object, allowed: Iterable[str]) -> str:

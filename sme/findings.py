@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sme import asked as requests
-from sme import picture, predicted, report, tables
+from sme import picture, predicted, report, sums, tables
 from sme import points as files
 from sme.asked import Asked
 from sme.errors import SMEError
@@ -61,9 +61,9 @@ class Findings:
         """Take the points that are in the folder now, or else its tables; unless `strict`, pass over tables that are damaged."""
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.name, self.outline.numerics))
-            self.asked = requests.read(self.folder)
-            self.predicted = predicted.read(self.folder)
+            self.points = list(files.read(self.folder / "points", self.outline))
+            self.asked = requests.read(self.folder, self.name)
+            self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
             if not self._reported:
                 try:
@@ -159,19 +159,27 @@ class Findings:
         """
         while self.folder is not None and not self.errors.empty:
             written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
-            if self.kept is None and not self.missing and told(self.folder, written):
+            if self.kept is None and not self.missing and told(self.folder, written, self.name):
                 return
             for name, content in written.items():
-                write_text(self.folder / f"{name}.csv", content)
+                self._write(f"{name}.csv", content)
             for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
                 if name == "errors" and self.kept is not None:
                     continue  # it was rounded from more digits than the table has
                 write_text(self.folder / f"{name}.tex", content + "\n")
-            write_text(self.folder / "slopes.md", self.text("github") + "\n")
+            self._write("slopes.md", self.text("github") + "\n")
             self.plot(self.folder / "errors.png")
             if _names(self.folder) == self.read:
                 return
             self.reload()
+
+    def _write(self, name: str, content: str) -> None:
+        """A table that is read again where the points are not there, with its checksum; one without points keeps what it has."""
+        assert self.folder is not None
+        if self.kept is None or (self.folder / sums.FOLDER).is_dir():
+            sums.write(self.folder / name, content, self.name)
+        else:
+            write_text(self.folder / name, content)
 
     def text(self, style: str = "simple") -> str:
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""

@@ -158,7 +158,7 @@ def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, m
 
 def _predicting(job: Job, folder: Path | None) -> float:
     """Seconds for the constants that the obstruction leaves, from a block in every process."""
-    known, setup = predicted.read(folder), job.obstructed
+    known, setup = predicted.read(folder, job.spec.name), job.obstructed
     if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
         return 0.0
     began = time.perf_counter()

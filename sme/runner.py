@@ -82,7 +82,7 @@ class Runner:
         asked = Asked(frozenset(keys), self.effort.tolerance)
         self.asked = self.asked.merge(asked)
         if self.folder is not None:
-            asked.save(self.folder)
+            asked.save(self.folder, self.outline.study)
 
     def _compute(self, tasks: list[tuple[Setup, Key, Outline, Path | None]]) -> Iterator[Point]:
         processes = self.effort.processes

@@ -1,6 +1,7 @@
 """What is studied: everything that changes the law of the numbers, checked once."""
 
 import math
+import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
+from sme.provenance import RUN
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
@@ -86,6 +88,7 @@ class Specification:
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
         for name, observable in observables.items():
+            _check_name(name)
             _check_observable(name, observable, {field: checked[field] for field in described},
                               "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
@@ -104,6 +107,11 @@ class Specification:
             for an order that the model has not.
         """
         return self.model.asked(given, self.model.orders if every else (max(self.model.orders),))
+
+    def ordered(self, names: Sequence[str]) -> "Specification":
+        """With the observables in this order, if it is these."""
+        same = sorted(names) == sorted(self.observables)
+        return replace(self, observables={name: self.observables[name] for name in names}) if same else self
 
     def steps(self, tau: Any) -> int:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
@@ -196,13 +204,13 @@ class Specification:
             parts_here = ", ".join(f"{name}=…" for name in lacking)
             raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
                            f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
-        for name in ("problem", "optimizer"):
+        for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
             if name not in given:
-                parts[name] = recipe.make(parts[name])
+                parts[name] = recipe.make(parts[name], kind)
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:
-            parts["observables"] = {name: name if path == BUILT_IN else recipe.located(path)
+            parts["observables"] = {name: name if path == BUILT_IN else recipe.function(path)
                                     for name, path in parts["observables"].items()}
         return cls.of(**parts)
 
@@ -250,6 +258,19 @@ class Specification:
 def _whole(ratio: float) -> int | None:
     nearest = round(ratio) if math.isfinite(ratio) else 0
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
+
+
+def _check_name(name: Any) -> None:
+    """Refuse what breaks the line of a table, or is run by a spreadsheet that opens it."""
+    if not isinstance(name, str):
+        raise SMEError(f"an observable is called by text, got {short(name)}: give such as {{'energy': function}}")
+    if name.startswith(RUN):
+        raise SMEError(f"observable {short(name)} would be run as a formula by a spreadsheet that opens its tables: let its name "
+                       f"begin with a letter or a digit, and not with one of {' '.join(RUN[:4])}, a tab or a line break")
+    odd = [each for each in name if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd:
+        raise SMEError(f"observable {short(name)} has {odd[0]!a} in its name, which no line of a table can hold: give it one of "
+                       "letters, digits, spaces and signs")
 
 
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:

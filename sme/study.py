@@ -1,6 +1,7 @@
 """A study, and how it grows."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,13 @@ class Study(Findings):
 
     @classmethod
     def begin(cls, specification: Specification, folder: Path | None) -> "Study":
-        """The study of a specification, with the points that its folder has; nothing is written."""
+        """The study of a specification, with the points that its folder has; nothing is written.
+
+        Its observables stand in the order in which they were first given, which no name tells: the points have theirs so.
+        """
+        if folder is not None:
+            with suppress(SMEError):  # none there, or one that is damaged, which is written again
+                specification = specification.ordered(Outline.read(folder).observables)
         study = cls(specification.outline(), folder=folder, known=specification)
         study.reload(strict=False)
         return study
@@ -123,7 +130,8 @@ class Study(Findings):
         try:
             runner.run()
             if job.obstructed is not None:
-                self.predicted = prediction.known(self.folder, self.predicted, job.obstructed, spec.times, job.effort.processes)
+                self.predicted = prediction.known(self.folder, self.name, self.predicted, job.obstructed, spec.times,
+                                                  job.effort.processes)
         except KeyboardInterrupt as fault:
             raise Interrupted(self._after(runner)) from fault
         return self._after(runner)

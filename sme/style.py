@@ -8,8 +8,9 @@ from contextlib import contextmanager
 def paper(axes: str = "ticks") -> Iterator[None]:
     """Sizes and axes (one of seaborn's styles) as for print, for what is drawn within."""
     import seaborn as sns
+    from matplotlib import rc_context
 
-    with sns.axes_style(axes), sns.plotting_context("paper"):
+    with rc_context({"text.usetex": False}), sns.axes_style(axes), sns.plotting_context("paper"):  # names are no TeX
         yield
 
 
