@@ -24,6 +24,7 @@ from sme.residuals import Functions, exponent, residuals, smallest
 from sme.smooth.obstacles import Obstacle, obstacles
 from sme.step_moments import Increments, Terms, terms
 from sme.tested import Point, Tested
+from sme.turns import entry
 from sme.visited import Visited, visited
 
 TAU, SKEWED, HEAVY = 2.0**-9, 2.0**-19, 2.0**-12
@@ -41,6 +42,7 @@ ROOM = 8
 """natural times of an equation that must be longer than 1 for its residuals to be taken at `TAU`"""
 
 
+@entry
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
                 brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,

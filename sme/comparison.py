@@ -26,6 +26,7 @@ from sme.processes import spread
 from sme.provenance import Provenance
 from sme.specification import Specification
 from sme.tables import labels
+from sme.turns import Turns
 from sme.version import version
 
 COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "sharper",
@@ -37,7 +38,7 @@ Side = tuple[Specification, int]
 
 
 @dataclass
-class Comparison:
+class Comparison(Turns):
     """The difference of two equations' expectations, with its standard error.
 
     Attributes

@@ -8,10 +8,11 @@ import pandas as pd
 
 from sme.files import write_text
 from sme.provenance import Provenance
+from sme.turns import Turns
 from sme.version import version
 
 
-class Dossier(ABC):
+class Dossier(Turns, ABC):
     """Findings with a `name` and the `folder` that they are kept in; None: in memory."""
 
     file: ClassVar[str]

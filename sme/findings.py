@@ -20,13 +20,14 @@ from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.told import told
+from sme.turns import Turns
 
 ROWS, LETTERS = 24, 160
 """of a study in a notebook, and of a list in its name"""
 
 
 @dataclass(repr=False)
-class Findings:
+class Findings(Turns):
     """An outline and its points; tables and pictures are derived from all points present.
 
     Attributes

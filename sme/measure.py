@@ -14,8 +14,10 @@ from sme.outline import FILE
 from sme.problems.base import Problem
 from sme.specification import Observables, Specification
 from sme.study import Study
+from sme.turns import entry
 
 
+@entry
 def weak_error(
     problem: Problem,
     optimizer: Optimizer,
@@ -121,6 +123,7 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
     return spec, {**asked, "order": spec.orders(order)}
 
 
+@entry
 def load(folder: str | Path, **parts: Any) -> Study:
     """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
 

@@ -27,6 +27,7 @@ from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems.base import Problem
 from sme.processes import spread
 from sme.report import grid
+from sme.turns import entry
 
 HELD = 2**18
 """parameters of cells that run together"""
@@ -99,6 +100,7 @@ class Phases(Dossier):
             self.plot_examples(self.folder / "examples.png")
 
 
+@entry
 def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, eps: float = 1e-8, low: float = 0.1,
            high: float = 100.0, cells: int = 16, steps: int = 2500,
            examples: Sequence[Sequence[float]] = ((1, 100), (10, 10), (100, 1)), looks: int = 125, tail: float = 2 / 3,

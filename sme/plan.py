@@ -32,6 +32,7 @@ from sme.problems.base import Problem
 from sme.setup import Setup
 from sme.simulate.schemes import scheme
 from sme.study import Study
+from sme.turns import entry
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@entry
 def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     """What `weak_error` would cost with the same arguments; nothing of the study is run or written.
 

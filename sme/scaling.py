@@ -11,6 +11,7 @@ from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import number, whole
 from sme.laws.svag import amplification, weights
+from sme.turns import entry
 
 POWERS = {"linear": 1.0, "square_root": 0.5}
 """of `κ`, by which a rule multiplies the learning rate"""
@@ -27,6 +28,7 @@ class SVAG(NamedTuple):
     """`½ (1 + r)` and `½ (1 − r)`: the gradient is their weighted sum, of mean `∇f` and covariance `½ (1 + r²) Σ`"""
 
 
+@entry
 def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str, rule: str = "auto", *,
           batch_size: int | None = None, steps: int | None = None) -> Hyperparameters:
     r"""The hyperparameters for `κ` times the batch size.

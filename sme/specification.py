@@ -14,7 +14,7 @@ from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError
 from sme.inputs import number, several, short
-from sme.observables import Capped, available, default, is_called, select
+from sme.observables import Capped, available, default, is_called, seen, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
@@ -252,7 +252,7 @@ def _check_observable(name: str, observable: Any, start: State, reason: str) -> 
         raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
     batch = {field: value.expand(3, -1) for field, value in start.items()}
     try:
-        value = observable(batch)
+        value = seen(observable, batch)
     except KeyError as missing:
         have = ", ".join(start) + reason
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None

@@ -21,6 +21,7 @@ from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.regimes import regime as named
 from sme.report import grid
+from sme.turns import entry
 
 LATE = 1e9
 """a time at which no bias is left to correct"""
@@ -81,6 +82,7 @@ class Stationary:
                 f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; {error}")
 
 
+@entry
 def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str | Regime = "ballistic",
                start: Mapping[str, Tensor] | None = None) -> Stationary:
     """The stationary mean and covariance near a minimum, of any rule that has an equation.

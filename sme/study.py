@@ -16,6 +16,7 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
 from sme.specification import Specification
+from sme.turns import entry
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -90,6 +91,7 @@ class Study(Findings):
             self.known = found
         return self.known
 
+    @entry
     def extend(self, *, tau: Any = None, paths: int | None = None, order: int | Sequence[int] | None = None,
                tolerance: float | None = None, budget_s: float | None = None, seed: int | None = None, shards: Any = None,
                device: str = "auto", processes: int | str = 1, backend: str = "auto") -> "Study":
@@ -137,6 +139,7 @@ class Study(Findings):
         self.save()
         return self
 
+    @entry
     def compare(self, other: "Study | None" = None, *, orders: Sequence[int] | None = None, tau: Any = None,
                 paths: int | None = None, seed: int = 0, device: str = "auto", processes: int | str = 1,
                 backend: str = "auto") -> Comparison:

@@ -12,13 +12,14 @@ from sme import closer, trajectory_picture
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.sample import Edges, Summary
+from sme.turns import Turns
 from sme.version import version
 
 DISCRETE = "discrete"
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class Trajectories(Turns):
     """Means, spreads and histograms of the discrete run and of its equations at one step size.
 
     Attributes

@@ -12,6 +12,7 @@ from torch.func import jvp
 
 from sme.errors import SMEError
 from sme.regimes import Regime
+from sme.turns import Turns
 
 Paths = Float[Tensor, "paths d"]
 
@@ -31,7 +32,7 @@ class Stream(Protocol):
         """The source so many steps earlier, as it was at first."""
 
 
-class GradientLaw(ABC):
+class GradientLaw(Turns, ABC):
     """The law of the gradient noise `S z`, with `E z = 0`, `Cov z = I` and `Σ = S Sᵀ`.
 
     A law owns its randomness: how many Brownian motions its equation needs, how the discrete

@@ -12,6 +12,7 @@ from sme import guard
 from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.tracing import traced
+from sme.turns import Turns
 from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
@@ -41,7 +42,7 @@ def _place(tensor: Tensor) -> tuple[object, ...] | None:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version, tensor.device
 
 
-class Examples(ABC):
+class Examples(Turns, ABC):
     """The per-example gradients `g_i(θ)`, `i = 1 … n`, of a finite data set."""
 
     count: int

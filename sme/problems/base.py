@@ -17,6 +17,7 @@ from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.inputs import short
 from sme.laws.base import GradientLaw
+from sme.turns import Turns
 from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
@@ -25,7 +26,7 @@ SPREADS = (0.1, 0.3, 1.0)
 """of the random points at which two gradients of one loss are compared"""
 
 
-class Problem:
+class Problem(Turns):
     """A loss `f` on `R^d` and the law of its noisy gradient.
 
     Parameters
