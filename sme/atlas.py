@@ -28,7 +28,7 @@ SURE = 3.0
 """standard errors beyond which a difference is seen"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Atlas(Dossier):
     """What `atlas` finds.
 

@@ -2,10 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sme.agreement import FINE, Agreement
 from sme.equations.base import Equation, check_kind
@@ -105,7 +106,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         points += asked.points(visited(problem, optimizer, place, states=states))
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
     rough = _rough(asked, run)
-    moments = None if heavy else _agreement(asked, points, bool(rough))
+    with tqdm(desc=f"check of order {order}", unit="step size", disable=None, leave=False, delay=1) as bar:
+        moments = None if heavy else _agreement(asked, points, bool(rough), bar.update)
     points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
@@ -148,7 +150,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())
 
 
-def _agreement(asked: Tested, points: Sequence[Point], rough: bool) -> Agreement:
+def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Callable[[], object]) -> Agreement:
     """The moments at every point, with enough step sizes to see a term that is a little wrong.
 
     Of a rule or loss that is not smooth everywhere, at the points where one step's expectation settles.
@@ -159,7 +161,8 @@ def _agreement(asked: Tested, points: Sequence[Point], rough: bool) -> Agreement
         def resolution(found: Terms) -> float:
             return Agreement(increments, [point], [found], asked.order).resolution
 
-        found = terms(asked.make, increments, point[1], point[0], asked.largest, half, lambda each: resolution(each) < FINE / 5)
+        found = terms(asked.make, increments, point[1], point[0], asked.largest, half, lambda each: resolution(each) < FINE / 5,
+                      progress)
         return resolution(found), found
 
     chosen, kept, last = [], [], None

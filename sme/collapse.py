@@ -37,7 +37,7 @@ BAND = (0.1, 0.9)
 """quantiles over runs"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Collapse(Dossier):
     """What `collapse` finds.
 

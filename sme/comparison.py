@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sme import comparison_picture, effort, report
 from sme.backend import compiled_setups
 from sme.block import Block
+from sme.brief import Brief
 from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
@@ -37,8 +38,8 @@ Side = tuple[Specification, int]
 """a specification and the order of its equation"""
 
 
-@dataclass
-class Comparison(Turns):
+@dataclass(repr=False)
+class Comparison(Brief, Turns):
     """The difference of two equations' expectations, with its standard error.
 
     Attributes

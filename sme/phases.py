@@ -37,7 +37,7 @@ Curves = tuple[Float[np.ndarray, "steps runs"], Float[np.ndarray, "looks runs"]]
 """losses, and step size × curvature"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Phases(Dossier):
     """What `phases` finds.
 

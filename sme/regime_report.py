@@ -36,7 +36,7 @@ FAR = 10.0
 """spectral radius of a step's change beyond which no drift is worth solving"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegimeReport(Dossier):
     """What `regime_report` finds.
 

@@ -11,6 +11,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import root
 from torch import Tensor
 
+from sme.brief import Brief
 from sme.equations.base import Equation
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
@@ -33,8 +34,8 @@ RESTS = 1e-9
 """a drift below which a point is at rest"""
 
 
-@dataclass(frozen=True)
-class Stationary:
+@dataclass(frozen=True, repr=False)
+class Stationary(Brief):
     """Mean `x*` and covariance `C` of the whole state, `b(x*) = 0` and `B C + C Bᵀ + G Gᵀ = 0` with `B = ∂b(x*)`, `G = G(x*)`.
 
     Attributes

@@ -89,6 +89,9 @@ class Study(Findings):
                 raise SMEError(f"the parts of {self.name} have changed since it was begun: they make {found.name} now. Restore "
                                "them, or begin a new study")
             self.known = found
+        elif self.orders and self.known.name != self.name:
+            raise SMEError(f"the parts of {self.name} have changed since it was begun, such as a tensor that was written over: "
+                           f"they make {self.known.name} now. Restore them, or begin a new study")
         return self.known
 
     @entry

@@ -21,7 +21,7 @@ SETTING = ["problem", "optimizer", "regime"]
 LOSS = "loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Survey(Dossier):
     """What `survey` finds.
 

@@ -31,7 +31,7 @@ from sme.turns import entry
 NOISES = ("SVAG", "minibatch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SVAGStudy(Dossier):
     """What `svag_study` finds.
 

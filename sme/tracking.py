@@ -42,7 +42,7 @@ def trajectories(
     optimizer: Optimizer,
     *,
     tau: float | str | Sequence[float | str],
-    start: Mapping[str, Tensor],
+    start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,

@@ -1,8 +1,8 @@
 """What is public takes turns, and leaves the state of whoever calls it alone.
 
-torch's function transforms and tracers keep their nesting in globals of the process, so two threads that differentiate at once get
-wrong numbers: one lock is around all that computes. Within it gradients are off, as inference mode is, tensors are made on the
-processor, and random numbers that are drawn are not missed by the caller.
+torch's function transforms and tracers keep their nesting in globals of the process, so two threads that differentiate at once
+get wrong numbers: one lock is around all that computes. Within it gradients are off, as inference mode is, tensors are made on
+the processor, and random numbers that are drawn are not missed by the caller.
 """
 
 import functools
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from sme.inferred import Plain, tensors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,8 +85,7 @@ class Turns:
 @contextmanager
 def ordinary(given: object) -> Iterator[None]:
     """No gradients, no inference mode, the processor as the default device; random numbers as they were at the end."""
-    states, device = _states(), torch.get_default_device()
-    made = {id(each): (each, None) for each in _inferred(given)}
+    states, device, made = _states(), torch.get_default_device(), tensors(given)
     with ExitStack() as stack:
         stack.callback(_restore, *states)
         stack.enter_context(torch.inference_mode(False))
@@ -93,7 +93,7 @@ def ordinary(given: object) -> Iterator[None]:
         if device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if made:
-            stack.enter_context(_Plain({which: (each, each.clone()) for which, (each, _) in made.items()}))
+            stack.enter_context(Plain(made))
         yield
 
 
@@ -112,61 +112,3 @@ def _restore(own: Any, numbers: Any, here: Tensor, cuda: list[Tensor] | None, dt
     elif torch.cuda.is_initialized():  # begun meanwhile, from its seed
         for each in torch.cuda.default_generators:
             each.manual_seed(each.initial_seed())
-
-
-class _Plain(TorchFunctionMode):
-    """While it lasts, tensors from inference mode, of which there are no derivatives, are taken as copies."""
-
-    def __init__(self, copies: dict[int, tuple[Tensor, Tensor]]) -> None:
-        super().__init__()
-        self.copies = copies
-
-    def _plain(self, given: Any) -> Any:
-        if isinstance(given, Tensor):
-            return self.copies[id(given)][1] if id(given) in self.copies else given
-        if isinstance(given, list | tuple) and type(given) in (list, tuple):
-            return type(given)(map(self._plain, given))
-        return given
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*map(self._plain, args), **{name: self._plain(each) for name, each in (kwargs or {}).items()})
-
-
-def _inferred(given: object) -> Iterator[Tensor]:
-    """The tensors from inference mode in all that objects and functions hold."""
-    waiting, seen = [given], set[int]()
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen or isinstance(each, str | int | float | type | types.ModuleType | None):
-            continue
-        seen.add(id(each))
-        if isinstance(each, Tensor):
-            if each.is_inference():
-                yield each
-        elif isinstance(each, dict | types.MappingProxyType):
-            waiting += each.values()
-        elif isinstance(each, list | tuple | set | frozenset):
-            waiting += each
-        elif isinstance(each, types.FunctionType):
-            waiting += [cell.cell_contents for cell in each.__closure__ or () if _full(cell)]
-            waiting += [each.__defaults__, each.__kwdefaults__, getattr(each, "__wrapped__", None)]
-            waiting += [each.__globals__[name] for name in _names(each.__code__) if name in each.__globals__]
-        elif isinstance(each, types.MethodType):
-            waiting += [each.__self__, each.__func__]
-        elif isinstance(each, functools.partial):
-            waiting += [each.func, each.args, each.keywords]
-        elif hasattr(each, "__dict__"):
-            waiting.append(vars(each))
-
-
-def _full(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents
-    except ValueError:  # not assigned yet
-        return False
-    return True
-
-
-def _names(code: types.CodeType) -> set[str]:
-    inner = (_names(each) for each in code.co_consts if isinstance(each, types.CodeType))
-    return set(code.co_names).union(*inner)

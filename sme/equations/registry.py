@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from sme import untouched
 from sme.equations.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
@@ -147,6 +148,7 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
     check_memory(optimizer)
+    untouched.check(problem)
     problem.agree()
 
 

@@ -65,6 +65,9 @@ class GradientLaw(Turns, ABC):
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(motions={getattr(self, 'motions', None)})"
+
     @abstractmethod
     def check(self, dim: int) -> None:
         """Raise `SMEError` if the law does not fit `dim` parameters."""
