@@ -47,7 +47,8 @@ class Plan(Brief):
         a row for each order and step size: `order tau paths shards found left_out steps substeps path_substeps seconds
         memory_mib point_mib`. `found` shards are there already, `left_out` ones would not be started within `budget_s`;
         `path_substeps` of all levels and `seconds`, its part of the whole run's, are of the rest; `memory_mib` is the peak of one
-        process, `point_mib` what a shard takes in the folder at most: it grows with the square of the number of observables and times.
+        process, `point_mib` what a shard takes in the folder at most, which grows with the square of the number of observables
+        and times.
     starting
         seconds for what is no simulation: tracing, starting processes, drawing.
     predicting
