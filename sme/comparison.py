@@ -132,6 +132,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
                        "compare(…, tau=[1/8, 1/16])")
     spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
     mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
+    effort.warn_few(paths)
     duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
                                       theirs) for steps in grid}
     if how.backend != "torchsde":

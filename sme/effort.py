@@ -47,11 +47,15 @@ class Effort:
         if limit is not None and paths is not None:
             raise SMEError(f"tolerance = {relative} adds shards of its own, and paths = {paths} says how many there are: "
                            "give one of them, on the command line with the other as null")
-        if paths is not None and (count := whole("paths", paths, 1)) < SHARD_PATHS:
-            warn(f"paths = {count} are fewer than a shard has, and {SHARD_PATHS} are run: give paths={SHARD_PATHS}; "
-                 "sme.trajectories follows as few as you like")
         return cls(whole("seed", seed, 0), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
                    budget(budget_s))
+
+
+def warn_few(paths: Any) -> None:
+    """Warn, in one line, of paths that are rounded up to a shard."""
+    if paths is not None and (count := whole("paths", paths, 1)) < SHARD_PATHS:
+        warn(f"paths = {count} is less than a shard, and {SHARD_PATHS} are run: give paths={SHARD_PATHS}; sme.trajectories "
+             "follows as few as you like")
 
 
 def folder(results: Any) -> Path:

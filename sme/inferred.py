@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 INSTALLED = ("sme", "torch", "numpy", "scipy", "pandas", "matplotlib", "builtins", "abc", "collections", "functools", "typing")
@@ -36,7 +37,7 @@ def tensors(given: object) -> list[Tensor]:
             continue
         seen.add(id(each))
         if isinstance(each, Tensor):
-            found += [each] if each.is_inference() else []
+            found += [each] if not is_lazy(each) and each.is_inference() else []
         else:
             waiting += _parts(each)
     return found

@@ -20,7 +20,7 @@ from sme import pilot, predicted, stability
 from sme.backend import ready
 from sme.block import Block
 from sme.brief import Brief
-from sme.effort import SHARD_PATHS
+from sme.effort import SHARD_PATHS, warn_few
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
 from sme.inputs import step_size
@@ -116,6 +116,7 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
 
     compiled, began = _compiled(), time.perf_counter()
+    warn_few(given.arguments["paths"])
     stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
     if setups:

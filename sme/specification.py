@@ -13,7 +13,7 @@ from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
-from sme.observables import Capped, available, default, is_called, seen, select
+from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
@@ -21,6 +21,7 @@ from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
+from sme.untouched import untouched
 
 BUILT_IN = "built-in"
 LARGE = 100_000
@@ -250,9 +251,12 @@ def _whole(ratio: float) -> int | None:
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
     if not callable(observable):
         raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
-    batch = {field: value.expand(3, -1) for field, value in start.items()}
+    batch = {field: value.expand(3, -1).contiguous() for field, value in start.items()}
     try:
-        value = seen(observable, batch)
+        with untouched(f"observable '{name}'", *batch.values()):
+            value = observable(dict(batch))
+    except SMEError:
+        raise
     except KeyError as missing:
         have = ", ".join(start) + reason
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None
