@@ -347,7 +347,7 @@ def settings():
             list(warnings.filters), np.geterr())
 
 
-def test_random_numbers_and_settings_of_the_caller_stay(tmp_path):
+def test_random_numbers_and_settings_of_the_caller_stay(tmp_path, drawn):
     torch.manual_seed(5)
     before = settings()
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, order=1, paths=32768, results=tmp_path,
@@ -356,7 +356,7 @@ def test_random_numbers_and_settings_of_the_caller_stay(tmp_path):
     assert settings() == before
 
 
-def test_a_callers_look_does_not_get_into_pictures(tmp_path):
+def test_a_callers_look_does_not_get_into_pictures(tmp_path, drawn):
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, order=1, paths=32768)
     plain = study.plot(tmp_path / "a.svg").read_bytes()
     with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 30, "savefig.transparent": True}):

@@ -20,7 +20,7 @@ def study():
     return sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 4, 1 / 8], start=START, order=1, paths=32768)
 
 
-def test_a_study_is_a_screen_and_a_page_with_a_table_and_a_picture(study):
+def test_a_study_is_a_screen_and_a_page_with_a_table_and_a_picture(study, drawn):
     assert len(repr(study)) < 1000
     page = study._repr_html_()
     assert page.count("<tr") == 1 + len(study.slopes)
