@@ -21,13 +21,14 @@ from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.report import grid
 from sme.simulate.chain import Chain
+from sme.turns import entry
 
 KEYS = ["optimizer", "noise", "memory"]
 SURE = 3.0
 """standard errors beyond which a difference is seen"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Atlas(Dossier):
     """What `atlas` finds.
 
@@ -78,6 +79,7 @@ class Atlas(Dossier):
         return atlas_picture.draw(self.cells, self.differences, self.provenance, Path(path))
 
 
+@entry
 def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Tensor], *, tau: Sequence[float | str] = (
           2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10), horizon: float = 1.0, paths: int = 2048, seed: int = 0,
           results: str | Path | None = None) -> Atlas:

@@ -28,6 +28,7 @@ from sme.report import grid
 from sme.scaling import POWERS, ROUNDING, largest, scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
+from sme.turns import entry
 
 TEST = "test loss"
 Key = tuple[str, str, float]
@@ -36,7 +37,7 @@ BAND = (0.1, 0.9)
 """quantiles over runs"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Collapse(Dossier):
     """What `collapse` finds.
 
@@ -83,6 +84,7 @@ class Collapse(Dossier):
         return collapse_picture.draw(self.table, self.distances, limits, self.provenance, Path(path))
 
 
+@entry
 def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta: Float[Tensor, " d"], *,
              kappa: Sequence[float] = (1, 2, 4, 8), rules: Sequence[str] = tuple(POWERS), points: int = 32, runs: int = 32,
              seed: int = 0, results: str | Path | None = None) -> Collapse:

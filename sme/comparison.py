@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sme import comparison_picture, effort, report, sums
 from sme.backend import compiled_setups
 from sme.block import Block
+from sme.brief import Brief
 from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
@@ -27,6 +28,7 @@ from sme.processes import spread
 from sme.provenance import Provenance, harmless, plain
 from sme.specification import Specification
 from sme.tables import labels
+from sme.turns import Turns
 from sme.version import version
 
 COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "sharper",
@@ -39,8 +41,8 @@ Side = tuple[Specification, int]
 """a specification and the order of its equation"""
 
 
-@dataclass
-class Comparison:
+@dataclass(repr=False)
+class Comparison(Brief, Turns):
     """The difference of two equations' expectations, with its standard error.
 
     Attributes
@@ -151,6 +153,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
                        "compare(…, tau=[1/8, 1/16])")
     spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
     mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
+    effort.warn_few(paths)
     duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
                                       theirs) for steps in grid}
     if how.backend != "torchsde":

@@ -10,7 +10,7 @@ import torch
 
 from sme import trials
 from sme.backend import BACKENDS
-from sme.errors import SMEError, choose
+from sme.errors import SMEError, choose, warn
 from sme.inputs import number, seed_of, several, short, whole
 from sme.paired import SHARD_PAIRS
 
@@ -49,6 +49,13 @@ class Effort:
                            "give one of them, on the command line with the other as null")
         return cls(seed_of(seed), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
                    budget(budget_s))
+
+
+def warn_few(paths: Any) -> None:
+    """Warn, in one line, of paths that are rounded up to a shard."""
+    if paths is not None and (count := whole("paths", paths, 1)) < SHARD_PATHS:
+        warn(f"paths = {count} is less than a shard, and {SHARD_PATHS} are run: give paths={SHARD_PATHS}; sme.trajectories "
+             "follows as few as you like")
 
 
 def folder(results: Any) -> Path:

@@ -1,6 +1,7 @@
 """The one exception that bad input raises."""
 
 import difflib
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,14 @@ def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
         raise SMEError(f"unknown {kind} '{shown}': there is none")
     hint = f"; did you mean '{near[0]}'?" if near else "; give one of these"
     raise SMEError(f"unknown {kind} '{shown}': allowed are {', '.join(names)}{hint}")
+
+
+def warn(said: str) -> None:
+    """A warning that points to the line outside the package from which it came about."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(said, stacklevel=level)
 
 
 @contextmanager

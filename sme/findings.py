@@ -1,6 +1,5 @@
 """What the points of a study say: tables, pictures, what is missing."""
 
-import html
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +14,21 @@ from sme.errors import SMEError
 from sme.files import write_text
 from sme.inputs import short
 from sme.kept import Kept
+from sme.notebook import page
 from sme.outline import Outline
 from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.told import told
+from sme.turns import Turns
 
-ROWS, LETTERS = 24, 160
-"""of a study in a notebook, and of a list in its name"""
+LETTERS = 160
+"""of a list in a study's `repr`"""
 
 
 @dataclass(repr=False)
-class Findings:
+class Findings(Turns):
     """An outline and its points; tables and pictures are derived from all points present.
 
     Attributes
@@ -207,10 +208,9 @@ class Findings:
         return "\n".join([*lines, f"{where}print(study) for the tables, study.slopes and study.errors for them as frames"])
 
     def _repr_html_(self) -> str:
-        """The same with the first rows of the slopes, for a notebook."""
+        """The same with the first rows of the slopes and the picture of the errors, for a notebook."""
         columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
-        table = self.slopes[columns].head(ROWS).to_html(index=False, float_format="%.3g", border=0)
-        return f"<pre>{html.escape(repr(self))}</pre>{table}"
+        return page(repr(self), self.slopes[columns], self.plot)
 
 
 def shortened(text: str) -> str:

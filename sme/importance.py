@@ -15,6 +15,7 @@ from sme.laws.examples import CHUNK, Examples
 from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Problem
+from sme.turns import entry
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +40,7 @@ class Importance:
     __repr__ = __str__
 
 
+@entry
 def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float[Tensor, " d"] | None = None) -> Importance:
     """The probabilities under which a minibatch's noise is least at `θ`, and by how much.
 

@@ -12,8 +12,9 @@ from sme.errors import SMEError
 from sme.inputs import room, whole
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adabayes_filter import AdaBayesFilter
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, updated
 from sme.regimes import BALLISTIC
+from sme.turns import entry
 
 PRIOR = 0.5
 """`a`; only `√v/a` and `aτ` matter"""
@@ -27,6 +28,7 @@ LEAST = 1e-6
 CURVES = ("fixed point", "filter, constant gradients", "filter, Gaussian gradients")
 
 
+@entry
 def measure(taus: Sequence[float] = TAUS, paths: int = PATHS) -> pd.DataFrame:
     """The step per unit of momentum and of `τ` in the stationary state, relative to SGD's `1/(2a)`.
 
@@ -69,7 +71,7 @@ def _after(rule: Optimizer, state: dict[str, Tensor], gradient: Tensor, tau: flo
     """The state after a step from `θ = 0` that sees this gradient in its squares, and `m = 1`, which stays, in its momentum."""
     whole_state = {"theta": torch.zeros_like(gradient), "m": torch.ones_like(gradient), **state}
     seen = BALLISTIC.seen(gradient, tau)
-    return rule.update(whole_state, seen._replace(step=tau * whole_state["m"]), tau, 0.0)
+    return updated(rule, whole_state, seen._replace(step=tau * whole_state["m"]), tau, 0.0)
 
 
 def _rate(rule: Optimizer, state: dict[str, Tensor], gradient: Tensor, tau: float) -> Tensor:

@@ -28,6 +28,7 @@ from sme.problems.base import Problem
 from sme.processes import spread
 from sme.report import grid
 from sme.runs_file import Curves
+from sme.turns import entry
 
 HELD = 2**18
 """parameters of cells that run together"""
@@ -35,7 +36,7 @@ SHARP = 4
 """times as many looks at the examples as at a cell"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Phases(Dossier):
     """What `phases` finds.
 
@@ -98,6 +99,7 @@ class Phases(Dossier):
             self.plot_examples(self.folder / "examples.png")
 
 
+@entry
 def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, eps: float = 1e-8, low: float = 0.1,
            high: float = 100.0, cells: int = 16, steps: int = 2500,
            examples: Sequence[Sequence[float]] = ((1, 100), (10, 10), (100, 1)), looks: int = 125, tail: float = 2 / 3,

@@ -23,6 +23,7 @@ from sme.processes import spread
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
 from sme.trajectory import DISCRETE
+from sme.turns import entry
 
 BETA2, EPS, SECOND = 0.999, 1e-4, 1e-4
 """of Adam and RMSProp; and where `v` starts"""
@@ -83,6 +84,7 @@ class Race:
     seeds: tuple[int, ...]
 
 
+@entry
 def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: int = SEEDS, points: int = POINTS,
          processes: int = 1, contenders: Sequence[Contender] | None = None) -> Race:
     """Choose each learning rate on one start, then follow run and equations of order 1 and 2 from several others.

@@ -25,6 +25,7 @@ from sme.regimes import BALLISTIC
 from sme.report import grid
 from sme.setup import Setup
 from sme.stability import Stability, stability
+from sme.turns import entry
 
 ORDERS = (1, 2)
 CURVE = 60
@@ -35,7 +36,7 @@ FAR = 10.0
 """spectral radius of a step's change beyond which no drift is worth solving"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegimeReport(Dossier):
     """What `regime_report` finds.
 
@@ -134,6 +135,7 @@ class RegimeReport(Dossier):
                                    Path(path))
 
 
+@entry
 def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.optim.Optimizer, theta: Float[Tensor, " d"], *,
                   steps: int = 1000, compared: int = 200, results: str | Path | None = None) -> RegimeReport:
     """Say which regime a run is in, from hyperparameters and the noise that is measured on the problem.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sme import tables, trials
+from sme import tables, trials, weight
 from sme.asked import Asked
 from sme.backend import ready
 from sme.job import Job
@@ -52,6 +52,7 @@ class Runner:
         if found := sum(key in there for key in fresh):
             print(f"{found} of {len(fresh)} points found")
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
+        weight.warn(setups.values())
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:

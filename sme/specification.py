@@ -2,7 +2,6 @@
 
 import math
 import unicodedata
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from sme import identity, numerics, recipe, tails
 from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
-from sme.errors import SMEError
+from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
 from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
@@ -24,6 +23,7 @@ from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
+from sme.untouched import untouched
 
 BUILT_IN = "built-in"
 LARGE = 100_000
@@ -51,7 +51,7 @@ class Specification:
 
     @classmethod
     def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str | None, horizon: Any,
-           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None,
+           start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None,
            model_name: str = OWN) -> "Specification":
         """Check every part and fill in defaults.
 
@@ -67,14 +67,15 @@ class Specification:
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
+        start = {} if start is None else start
         if not isinstance(start, Mapping):
             raise SMEError(f"start must map field names to tensors, got {short(start)}: give start={{'theta': tensor, …}}")
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])
         if not problem.noise.independent_steps:
-            warnings.warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
-                          "ones without replacement: no order is claimed", stacklevel=3)
+            warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
+                          "ones without replacement: no order is claimed")
         place, named = regime(regime_name), model(model_name)
         named.check(optimizer, place)
         described = named.described(optimizer)
@@ -276,9 +277,12 @@ def _check_name(name: Any) -> None:
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
     if not callable(observable):
         raise SMEError(f"observable '{name}' must be a function of the named fields, got {short(observable)}")
-    batch = {field: value.expand(3, -1) for field, value in start.items()}
+    batch = {field: value.expand(3, -1).contiguous() for field, value in start.items()}
     try:
-        value = observable(batch)
+        with untouched(f"observable '{name}'", *batch.values()):
+            value = observable(dict(batch))
+    except SMEError:
+        raise
     except KeyError as missing:
         have = ", ".join(start) + reason
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None

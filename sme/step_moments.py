@@ -84,7 +84,7 @@ class Terms:
 
 
 def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increments, x: Float[Tensor, " state"], t: float,
-          largest: float, half: bool, enough: Callable[[Terms], bool]) -> Terms:
+          largest: float, half: bool, enough: Callable[[Terms], bool], progress: Callable[[], object] = lambda: None) -> Terms:
     """The coefficients by fits at step sizes from `largest` down, of each product and power the fit that changes least.
 
     With `half` in powers of `√τ`. Smaller and smaller step sizes are tried until `enough`, and as long as it helps.
@@ -100,6 +100,7 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
         size = torch.maximum((2 * near[2] - far[2]).clamp_min(0), near[0].abs())
         second = torch.stack((2 * near[0] - far[0], far[1] + near[1] + SHARE * (near[0] - far[0]).abs(), size))
     for count in range(STEPS):
+        progress()
         try:
             rows.append(_one(*make(step), increments, x, t))
             tau.append(step)

@@ -9,7 +9,7 @@ from typing import Any
 from sme import predicted as prediction
 from sme import stability
 from sme.comparison import Comparison, compare
-from sme.effort import Effort
+from sme.effort import Effort, warn_few
 from sme.errors import SMEError, choose
 from sme.findings import Findings
 from sme.inputs import several
@@ -17,6 +17,7 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
 from sme.specification import Specification
+from sme.turns import entry
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -95,8 +96,12 @@ class Study(Findings):
                 raise SMEError(f"the parts of {self.name} have changed since it was begun: they make {found.name} now. Restore "
                                "them, or begin a new study")
             self.known = found
+        elif self.orders and self.known.name != self.name:
+            raise SMEError(f"the parts of {self.name} have changed since it was begun, such as a tensor that was written over: "
+                           f"they make {self.known.name} now. Restore them, or begin a new study")
         return self.known
 
+    @entry
     def extend(self, *, tau: Any = None, paths: int | None = None, order: int | Sequence[int] | None = None,
                tolerance: float | None = None, budget_s: float | None = None, seed: int | None = None, shards: Any = None,
                device: str = "auto", processes: int | str = 1, backend: str = "auto") -> "Study":
@@ -122,6 +127,7 @@ class Study(Findings):
                      tolerance=tolerance, budget_s=budget_s, device=device,
                      seed=min((key.seed for key in keys), default=0) if seed is None else seed,
                      processes=processes, backend=backend)
+        warn_few(paths)
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
@@ -145,6 +151,7 @@ class Study(Findings):
         self.save()
         return self
 
+    @entry
     def compare(self, other: "Study | None" = None, *, orders: Sequence[int] | None = None, tau: Any = None,
                 paths: int | None = None, seed: int = 0, device: str = "auto", processes: int | str = 1,
                 backend: str = "auto") -> Comparison:

@@ -26,11 +26,12 @@ from sme.problems.renoised import Renoised
 from sme.regimes import BATCH_EQUIVALENT
 from sme.report import grid
 from sme.scaling import svag
+from sme.turns import entry
 
 NOISES = ("SVAG", "minibatch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SVAGStudy(Dossier):
     """What `svag_study` finds.
 
@@ -68,6 +69,7 @@ class SVAGStudy(Dossier):
         return svag_picture.draw(self.table, str(self.hyperparameters), self.provenance, Path(path))
 
 
+@entry
 def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tensor, " d"], *, ell: Sequence[int] = (1, 2, 4),
                steps: int = 16, observables: Sequence[str] | None = None, paths: int = effort.SHARD_PATHS, seed: int = 0,
                processes: int | str = 1, backend: str = "auto", plain: bool = False,

@@ -24,6 +24,7 @@ from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
 from sme.specification import Observables, Specification
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
+from sme.turns import entry
 
 BANDS = ("sd", "quantiles", "none")
 DEFAULT_POINTS, MOST_POINTS = 64, 1000
@@ -37,12 +38,13 @@ HELD, FEWEST, LEAST = 2**24, 256, 16
 """numbers of the curves at a time; the least number of pairs, and where there are few"""
 
 
+@entry
 def trajectories(
     problem: Problem,
     optimizer: Optimizer,
     *,
     tau: float | str | Sequence[float | str],
-    start: Mapping[str, Tensor],
+    start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,

@@ -135,7 +135,7 @@ def answers(tmp_path_factory):
     """What the command line says to the table; then to a good job between bad ones, on a full disk, and with room again."""
     refusing, working = tmp_path_factory.mktemp("refusing"), tmp_path_factory.mktemp("working")
     common = {MINE: ["processes=1", f"results={refusing}"]}
-    job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=1", "processes=1", f"results={working}"]
+    job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=32768", "processes=1", f"results={working}"]
     todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in COMMANDS]
     todo += [(MINE, 0, ["-m", "order=3,1,x", "tau=0.25", *job]), (MINE, 2500, ["order=1", "tau=0.125", *job]),
              (MINE, 0, ["order=1", "tau=[0.25,0.125]", *job])]

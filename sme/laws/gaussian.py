@@ -41,6 +41,8 @@ class GaussianNoise(GradientLaw):
                 factor = torch.as_tensor(factor, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {short(factor)}") from None
+        if isinstance(factor, Tensor):
+            factor = factor.detach().clone()
         self.factor = factor
         self.constant = isinstance(factor, Tensor)
         self._motions = motions
@@ -85,7 +87,7 @@ class GaussianNoise(GradientLaw):
         """`S(θ)` of every path."""
         if self.constant:
             return self._s.expand(len(theta), -1, -1)
-        return vmap(self.factor)(theta).to(theta.dtype)  # type: ignore[arg-type]
+        return vmap(lambda point: self.factor(point.clone()))(theta).to(theta.dtype)  # type: ignore[operator]
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if increment is None:
