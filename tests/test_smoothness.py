@@ -126,7 +126,8 @@ def test_a_slope_that_has_no_limit_is_not_decided(power, side):
     """The gradient of `|z|^p` is continuous, and its slope grows beyond all bounds on the two sides alike."""
     problem = sme.Problem(lambda theta: (theta + side(theta - 0.11) ** power).sum(), 1, NOISE)
     for run in (line([0.35], [-0.27]), None):
-        assert {(each.kind, each.order, each.most) for each in obstacles(problem, sme.SGD(), BALLISTIC, run)} == {("undecided", 1, 2)}
+        found = obstacles(problem, sme.SGD(), BALLISTIC, run)
+        assert {(each.kind, each.order, each.most) for each in found} == {("undecided", 1, 2)}
     smoother = sme.Problem(lambda theta: (theta + side(theta - 0.11) ** (power + 1)).sum(), 1, NOISE)
     assert all(each.order == 2 for each in obstacles(smoother, sme.SGD(), BALLISTIC, line([0.35], [-0.27])))
 
