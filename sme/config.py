@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from sme import recipe
 from sme.effort import SHARD_PATHS
 from sme.errors import SMEError, choose
-from sme.inputs import number, several, whole
+from sme.inputs import flag, number, several, short, whole
 from sme.measure import weak_error
 from sme.observables import available
 from sme.optimizers.base import Optimizer
@@ -59,9 +59,7 @@ def run(config: DictConfig) -> Study | Plan:
     if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
         print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
-    if not isinstance(planned, bool):
-        raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")
-    if not planned:
+    if not flag("plan", planned):
         return weak_error(**_parts(values, weak_error))
     made = plan(**_parts(values, weak_error))
     return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
@@ -137,7 +135,7 @@ def group(name: str, given: Any) -> dict[str, Any]:
         for anything else.
     """
     if not isinstance(given, dict):
-        raise SMEError(f"{name} must be a group of settings, got {given!r}: leave it out for the default")
+        raise SMEError(f"{name} must be a group of settings, got {short(given)}: leave it out for the default")
     return given
 
 
@@ -150,7 +148,11 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
         sys.path.insert(0, str(Path.cwd()))
     made_by = recipe.located(target)
-    allowed = inspect.signature(made_by).parameters
+    try:
+        allowed = inspect.signature(made_by).parameters
+    except (TypeError, ValueError):
+        raise SMEError(f"{part}.{recipe.TARGET}={target} is no class or function that says what it takes: give the dotted path "
+                       f"of one that makes an sme.{kind.__name__}") from None
     for name in node:
         if name != recipe.TARGET and not any(each.kind is each.VAR_KEYWORD for each in allowed.values()):
             choose(f"setting of {made_by.__name__}", name, allowed)
@@ -181,7 +183,7 @@ def _observables(given: Any, built_in: Iterable[str]) -> Any:
     paths = {} if isinstance(given, dict) else {str(path): str(path).rpartition(".")[2] for path in several(given)}
     taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
     named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
-    return {name: recipe.located(value) if "." in value else value for name, value in named.items()}
+    return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
 
 
 def repeated(field: str, given: Any, dim: int) -> torch.Tensor:

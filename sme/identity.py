@@ -72,5 +72,10 @@ def _plain(value: Any, tell: Teller) -> Any:
 
 def digest(specification: dict[str, Any], parts: Iterable[str]) -> str:
     """Eight hexadecimal digits of the specification and of the numbers of the `parts` that it uses (`sme.numerics`)."""
-    text = json.dumps({**specification, "numerics": numerics.written(parts)}, sort_keys=True)
+    return hashed(specification, numerics.written(parts))
+
+
+def hashed(specification: dict[str, Any], numbers: Any) -> str:
+    """The same of these numbers, whatever they are now: what the name of a study on disk ends in."""
+    text = json.dumps({**specification, "numerics": numbers}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

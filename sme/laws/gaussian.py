@@ -85,7 +85,7 @@ class GaussianNoise(GradientLaw):
         """`S(θ)` of every path."""
         if self.constant:
             return self._s.expand(len(theta), -1, -1)
-        return vmap(self.factor)(theta).to(theta.dtype)  # type: ignore[arg-type]
+        return vmap(lambda point: self.factor(point.clone()))(theta).to(theta.dtype)  # type: ignore[operator]
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if increment is None:

@@ -23,6 +23,7 @@ from sme.problems.culprit import culprit
 from sme.problems.data import Data, pair
 from sme.problems.spectrum import lowest
 from sme.smooth.losses import rough
+from sme.untouched import untouched
 from sme.written import Written
 
 ITERATIONS = 30
@@ -160,9 +161,11 @@ class Network(Problem):
         inputs, targets = pair(what, data)
         model, start = self.model, self.model.start
         try:
-            outputs = model(start, inputs)
+            with untouched("the module", start, inputs):
+                outputs = model(start, inputs)
             targets = _targets.prepared(what, loss, outputs, targets)
-            value = self.losses(outputs, targets)
+            with untouched("the loss", outputs, targets):
+                value = self.losses(outputs, targets)
             few, alone = inputs[:FEW], []
             if isinstance(value, Tensor) and value.shape == inputs.shape[:1]:
                 alone = [self.losses(model(start, x.unsqueeze(0)), y.unsqueeze(0)) for x, y in zip(few, targets, strict=False)]
