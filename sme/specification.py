@@ -95,7 +95,7 @@ class Specification:
         for name, observable in observables.items():
             _check_name(name)
             if name in built_in and not _is(observable, built_in[name]):
-                warn(f"observable '{name}' is a function of your own in place of the built-in one: give it another name to have both")
+                warn(f"observable '{name}' is a function of your own in place of the built-in one: give it another name for both")
             _check_observable(name, observable, {field: checked[field] for field in described},
                               "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
             if not (isinstance(observable, Capped) or (name in built_in and _is(observable, built_in[name]))):
