@@ -3,14 +3,11 @@
     python scripts/atlas.py
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import atlas_config, command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="atlas")
-def main(settings: DictConfig) -> None:
+@command.configured("atlas")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = atlas_config.explore(settings)
     print(f"{made}\n\nin {made.folder}")

@@ -4,12 +4,13 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from sme import SMEError, effort, race, race_table
+from sme import command, effort, race, race_table
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Compute, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=race.STEPS, help="of each run, default %(default)s")
     parser.add_argument("--seeds", type=int, default=race.SEEDS, help="so many starts, default %(default)s")
@@ -18,12 +19,12 @@ if __name__ == "__main__":
     parser.add_argument("--results", type=Path, default=Path("results"), help="where autoencoder.csv, .md and .png go")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args()
-    try:
-        effort.folder(arguments.results)
-        made = race.race({"examples": arguments.examples, "hidden": arguments.hidden}, arguments.steps, arguments.seeds,
-                         processes=effort.processes(arguments.processes, "cpu"))
-        race_table.write(made, arguments.results)
-    except SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    effort.folder(arguments.results)
+    made = race.race({"examples": arguments.examples, "hidden": arguments.hidden}, arguments.steps, arguments.seeds,
+                     processes=effort.processes(arguments.processes, "cpu"))
+    race_table.write(made, arguments.results)
     print(race_table.text(made))
+
+
+if __name__ == "__main__":
+    command.cli(main)

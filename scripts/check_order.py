@@ -7,18 +7,19 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from sme import SMEError, effort, orders, residues
+from sme import command, effort, orders, residues
 from sme.catalogue import catalogue, modelled
 
 OWN = SimpleNamespace(make=catalogue, show=orders.show, write=orders.write)
 MODELS = SimpleNamespace(make=modelled, show=orders.show_models, write=orders.write_models)
 LAWS = SimpleNamespace(make=residues.tables, show=residues.show, write=residues.write)
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Compute, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("optimizers", nargs="*", help="names such as rmsprop, or the dotted path of a class of your own, mine.MyOptimizer; all if left out, of the models those that they share")
     others = parser.add_mutually_exclusive_group()
@@ -30,13 +31,13 @@ if __name__ == "__main__":
     parser.add_argument("--results", type=Path, help="a folder for orders.*, models.* or residues.*")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args()
-    try:
-        if arguments.results is not None:
-            effort.folder(arguments.results)
-        table = arguments.task.make(arguments.optimizers, effort.processes(arguments.processes, "cpu"))
-        if arguments.results is not None:
-            arguments.task.write(table, arguments.results)
-    except SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    if arguments.results is not None:
+        effort.folder(arguments.results)
+    table = arguments.task.make(arguments.optimizers, effort.processes(arguments.processes, "cpu"))
+    if arguments.results is not None:
+        arguments.task.write(table, arguments.results)
     print(arguments.task.show(table))
+
+
+if __name__ == "__main__":
+    command.cli(main)

@@ -4,19 +4,18 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from sme import SMEError, collect
-from sme.errors import plain_warnings
+from sme import collect, command
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Collect, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder that holds the studies")
-    try:
-        with plain_warnings():
-            table = collect.rebuild(parser.parse_args().results)
-    except SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    table = collect.rebuild(parser.parse_args().results)
     print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    command.cli(main)

@@ -4,14 +4,11 @@
     python scripts/ide.py table=lagrangian   # published errors of first and second order in time: results/ide/lagrangian.md
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, memory_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="ide")
-def main(settings: DictConfig) -> None:
+@command.configured("ide")
+def main(settings: command.Settings) -> None:
     """Solve, save, print."""
     print(memory_config.run(settings))
 

@@ -5,18 +5,19 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
 
 import sme
-from sme import importance_gain
+from sme import command, importance_gain
 from sme.inputs import number
 
 OPTIMIZERS = {"sgd": sme.SGD(), "rmsprop": sme.RMSProp(), "adam": sme.Adam()}
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Compute, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
     parser.add_argument("--examples", type=int, default=40, help="of the breast-cancer data")
@@ -28,12 +29,12 @@ if __name__ == "__main__":
     parser.add_argument("--results", type=Path, help="a folder for importance.csv and importance.md")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     given = parser.parse_args()
-    try:
-        problem = sme.Logistic(batch_size=given.batch, examples=given.examples)
-        start = {"theta": torch.full((problem.dim,), given.start, dtype=torch.float64)}
-        print(importance_gain.show(*importance_gain.gain(
-            problem, OPTIMIZERS[given.optimizer], tau=number("tau", given.tau), horizon=given.horizon, start=start, paths=given.paths,
-            results=given.results, processes=given.processes)))
-    except sme.SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    problem = sme.Logistic(batch_size=given.batch, examples=given.examples)
+    start = {"theta": torch.full((problem.dim,), given.start, dtype=torch.float64)}
+    print(importance_gain.show(*importance_gain.gain(
+        problem, OPTIMIZERS[given.optimizer], tau=number("tau", given.tau), horizon=given.horizon, start=start, paths=given.paths,
+        results=given.results, processes=given.processes)))
+
+
+if __name__ == "__main__":
+    command.cli(main)

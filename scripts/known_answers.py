@@ -4,8 +4,6 @@
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pandas as pd
 import torch
 
 import sme
-from sme import linear, provenance
+from sme import command, effort, linear, provenance
 from sme.files import write_text
 from sme.inputs import number, several
 from sme.specification import Specification
@@ -101,19 +99,16 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--tau", default="1/4,1/8,1/16,1/32,1/64", help="step sizes, default %(default)s")
     parser.add_argument("--paths", type=int, default=PATHS, help=f"at each τ, default {PATHS}")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where known_answers.csv and .md go")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
+    parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args(given)
-    try:
-        ladder = [number("tau", tau) for tau in several(arguments.tau)]
-        arguments.results.mkdir(parents=True, exist_ok=True)
-        table = rounded(pd.concat([answers(name, ladder, arguments.paths, arguments.processes) for name in CASES]))
-        write_text(arguments.results / "known_answers.csv", table.to_csv(index=False))
-        write_text(arguments.results / "known_answers.md", TEXT.format(paths=arguments.paths, version=version()))
-    except (sme.SMEError, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    processes = effort.processes(arguments.processes, "cpu")
+    ladder = [number("tau", tau) for tau in several(arguments.tau)]
+    effort.folder(arguments.results)
+    table = rounded(pd.concat([answers(name, ladder, arguments.paths, processes) for name in CASES]))
+    write_text(arguments.results / "known_answers.csv", table.to_csv(index=False))
+    write_text(arguments.results / "known_answers.md", TEXT.format(paths=arguments.paths, version=version()))
     print(table.to_string(index=False))
 
 
 if __name__ == "__main__":
-    main()
+    command.cli(main)

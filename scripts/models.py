@@ -3,14 +3,11 @@
     python scripts/models.py
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, survey_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="models")
-def main(settings: DictConfig) -> None:
+@command.configured("models")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = survey_config.compare_models(settings)
     print(f"{made}\n\nin {made.folder}")

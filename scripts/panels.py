@@ -5,13 +5,14 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from sme import SMEError, panels
+from sme import command, panels
 from sme.inputs import several
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Collect, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     tasks = parser.add_subparsers(dest="task", required=True)
     errors = tasks.add_parser("errors", help="weak errors of studies: a column for each setting, a curve for each equation")
@@ -28,8 +29,8 @@ if __name__ == "__main__":
     if words:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     given["conditions"] += further  # those behind an option
-    try:
-        print(getattr(panels, given.pop("task"))(**given))
-    except SMEError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    print(getattr(panels, given.pop("task"))(**given))
+
+
+if __name__ == "__main__":
+    command.cli(main)

@@ -4,14 +4,11 @@
     python scripts/phases.py problem=polynomial 'problem.coefficients=[0,0,0.5]' problem.noise=0 start.theta=1 low=4 steps=12000 looks=100 large=1e-6 floor=0 'examples=[[8,80],[8,8],[40,4]]'
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, physical_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="phases")
-def main(settings: DictConfig) -> None:
+@command.configured("phases")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = physical_config.chart(settings)
     print(f"{made}\n\nin {made.folder}")

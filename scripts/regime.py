@@ -5,14 +5,11 @@
     python scripts/regime.py lr=2e-3 beta1=0.98 beta2=0.996 eps=1e-6 problem=digits batch=1 steps=3072 compared=100
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, physical_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="regime")
-def main(settings: DictConfig) -> None:
+@command.configured("regime")
+def main(settings: command.Settings) -> None:
     """Measure, save, print."""
     made = physical_config.examine(settings)
     print(f"{made}\n\nin {made.folder}")

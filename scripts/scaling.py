@@ -3,14 +3,11 @@
     python scripts/scaling.py
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, physical_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="scaling")
-def main(settings: DictConfig) -> None:
+@command.configured("scaling")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = physical_config.rescale(settings)
     print(f"{made}\n\nin {made.folder}")

@@ -4,12 +4,10 @@
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import sme
-from sme import effort, stationary_table
+from sme import command, effort, stationary_table
 from sme.inputs import whole
 
 
@@ -20,16 +18,12 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="where stationary.csv, .md and .png go")
     parser.add_argument("--processes", default="auto", help="default: one a core")
     arguments = parser.parse_args(given)
-    try:
-        paths = whole("paths", arguments.paths, 2)
-        effort.folder(arguments.results)
-        table = stationary_table.measure(paths, effort.processes(arguments.processes, "cpu"))
-        stationary_table.write(table, arguments.results, paths)
-    except (sme.SMEError, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
+    paths = whole("paths", arguments.paths, 2, 2**24)
+    effort.folder(arguments.results)
+    table = stationary_table.measure(paths, effort.processes(arguments.processes, "cpu"))
+    stationary_table.write(table, arguments.results, paths)
     print(stationary_table.text(table))
 
 
 if __name__ == "__main__":
-    main()
+    command.cli(main)

@@ -3,14 +3,11 @@
     python scripts/svag.py torch=rmsprop lr=0.25
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, physical_config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="svag")
-def main(settings: DictConfig) -> None:
+@command.configured("svag")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = physical_config.approach(settings)
     print(f"{made}\n\nin {made.folder}")

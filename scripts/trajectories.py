@@ -4,14 +4,11 @@
     python scripts/trajectories.py experiment=hard band=quantiles
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import command, config
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="trajectories")
-def main(settings: DictConfig) -> None:
+@command.configured("trajectories")
+def main(settings: command.Settings) -> None:
     """Compute, save, print."""
     made = config.draw(settings)
     print(f"{made}\n\nin {made.folder}")

@@ -5,15 +5,12 @@
     python scripts/weak_error.py experiment=minibatch plan=true
 """
 
-import hydra
-from omegaconf import DictConfig
-
 from sme import collect, command, config
 from sme.plan import Plan
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="weak_error")
-def main(settings: DictConfig) -> None:
+@command.configured("weak_error")
+def main(settings: command.Settings) -> None:
     """Compute what is missing, save, print; or print what that would cost."""
     made = config.run(settings)
     if isinstance(made, Plan):

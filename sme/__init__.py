@@ -1,5 +1,7 @@
 """Stochastic modified equations of optimizers, and how far they are from what they model."""
 
+from sme import interrupt as interrupt  # before all that takes long
+from sme import torch_forward as torch_forward
 from sme.check import check_order
 from sme.collapse import Collapse, collapse
 from sme.comparison import Comparison

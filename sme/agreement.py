@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.differences import EPSILON
 from sme.step_moments import Increments, Terms
 
 SAFE = 10.0
@@ -22,7 +23,7 @@ SHORT = 1e-3
 FINE = 0.005
 """relative error of a term that must be seen for an order to be decided"""
 NOTHING = 1e-20
-"""share of the state, per natural time, that a coefficient may be off where it vanishes"""
+"""share of the state, per natural time, by which an increment may be off"""
 COLUMNS = ["state", "time", "fields", "degree", "power of τ", "expected", "found", "error"]
 TIMES = 2.0 ** -torch.arange(0.0, 50.0, dtype=torch.float64)
 
@@ -55,14 +56,13 @@ class Agreement:
         self.increments, self.points, self.found, self.order = increments, points, found, order
         powers = sorted({power for each in found for power in each.powers if order == 2 or power < 2})
         self.powers = tuple(powers)
-        natural = [_natural(each, increments) for each in found]
+        natural = [_natural(each, increments, x) for each, (_, x) in zip(found, points, strict=True)]
         self.times = torch.stack([own[0] for own in natural])
         self.natural = torch.stack([self._spread(each, own[1]) for each, own in zip(found, natural, strict=True)])
         self.size = torch.stack([self._spread(each, each.size) for each in found])
         self.scale = torch.maximum(self.size, SHORT * self.natural)
         self.error = torch.stack([self._spread(each, each.error) for each in found])
-        floor = torch.stack([self._spread(each, _smallest(each, increments, x, own[0]))
-                             for each, own, (_, x) in zip(found, natural, points, strict=True)])
+        floor = torch.stack([self._spread(each, own[2]) for each, own in zip(found, natural, strict=True)])
         self.tolerance = SAFE * self.error + EQUAL * self.scale + floor
         self.difference = torch.stack([self._spread(each, each.chain - each.equation) for each in found])
 
@@ -134,19 +134,16 @@ class Agreement:
                             columns=COLUMNS)
 
 
-def _smallest(each: Terms, increments: Increments, x: Tensor, times: Tensor) -> Float[Tensor, "products powers"]:
-    """Of every coefficient, what is nothing beside the state and its natural times."""
-    lengths, powers = increments.weights.abs() @ x.abs(), torch.tensor(each.powers, dtype=x.dtype)
-    return torch.stack([NOTHING * lengths[list(product)].prod() / times[list(product)].min() ** powers
-                        for product in increments.products])
-
-
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _natural(each: Terms, increments: Increments) -> tuple[Tensor, Tensor]:
-    """Of every increment the longest time over which `τ²` does not lead; of every coefficient its natural size."""
+def _natural(each: Terms, increments: Increments, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every increment the longest time over which `τ²` does not lead; of every coefficient its natural size.
+
+    And what is nothing beside it: one of its increments is off by a share `NOTHING` of the state, the others move as they do, by
+    the root of rounding at the least.
+    """
     products = increments.products
     n = len(increments.names)
     first, second = (each.powers.index(power) for power in (1.0, 2.0))
@@ -157,6 +154,12 @@ def _natural(each: Terms, increments: Increments) -> tuple[Tensor, Tensor]:
     longest = (bend[:, None] * TIMES**2 <= length).to(torch.float64).argmax(1)
     # over the longest of the times of its members: one of a slow field may not be small because another is fast
     over = [int(longest[list(product)].min()) for product in products]
-    sizes = torch.stack([length[list(product), k].prod() / TIMES[k] ** torch.tensor(each.powers).to(TIMES)
-                         for product, k in zip(products, over, strict=True)])
-    return TIMES[longest], sizes
+    powers, least = torch.tensor(each.powers).to(TIMES), NOTHING * (increments.weights.abs() @ x.abs())
+    sizes, floors = [], []
+    for product, k in zip(products, over, strict=True):
+        members, rounded = length[list(product), k], least[list(product)]
+        moved = members.maximum(EPSILON**0.5 / NOTHING * rounded)
+        others = torch.stack([torch.cat((moved[:i], moved[i + 1 :])).prod() for i in range(len(product))])
+        sizes.append(members.prod() / TIMES[k] ** powers)
+        floors.append((rounded * others).max() / TIMES[k] ** powers)
+    return TIMES[longest], torch.stack(sizes), torch.stack(floors)

@@ -1,6 +1,5 @@
 """What was asked of a study, beside its points: so that what is missing can be named."""
 
-import hashlib
 import json
 import warnings
 from collections import defaultdict
@@ -8,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sme.errors import SMEError
-from sme.files import write_text
+from sme.errors import SMEError, reason
+from sme.files import read_bytes, sha, write_text
 from sme.points import Key
 
 FOLDER = "asked"
@@ -32,43 +31,48 @@ class Asked:
         """The points that are asked for and not there."""
         return sorted(self.keys - set(there))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, study: str) -> None:
         """Write one small file into a study's folder, named by its content: only equal jobs write the same one."""
         shards: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         for key in sorted(self.keys):
             shards[key[:3]].append(key.shard)
         rows = [{"order": order, "steps": steps, "seed": seed, "shards": numbers}
                 for (order, steps, seed), numbers in shards.items()]
-        content = json.dumps({"points": rows, "tolerance": self.tolerance})
-        path = folder / FOLDER / f"{hashlib.sha256(content.encode()).hexdigest()[:8]}.json"
+        content = json.dumps({"study": study, "points": rows, "tolerance": self.tolerance})
+        path = folder / FOLDER / f"{sha(content.encode())[:8]}.json"
         if not path.exists():
             write_text(path, content)
 
     @classmethod
-    def load(cls, path: Path) -> "Asked":
-        """Read one file.
+    def load(cls, path: Path, study: str) -> "Asked":
+        """Read one file of this study (older ones name none).
 
         Raises
         ------
         SMEError
-            if it is damaged.
+            if it is damaged, or another study's.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            content = read_bytes(path)
+            if sha(content)[:8] != path.stem:
+                raise ValueError("its content is not what was written, by which it is named")
+            data = json.loads(content)
+            if data.get("study", study) != study:
+                raise ValueError(f"it is of {data['study']}")
             keys = frozenset(Key(int(row["order"]), int(row["steps"]), int(row["seed"]), int(shard))
                              for row in data["points"] for shard in row["shards"])
             return cls(keys, None if data["tolerance"] is None else float(data["tolerance"]))
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise SMEError(f"{path} does not say which points were asked for ({type(fault).__name__}): "
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+            raise SMEError(f"{path} does not say which points were asked for ({reason(fault)}): "
                            "delete it, and run its command again to have them asked for again") from fault
 
 
-def read(folder: Path) -> Asked:
+def read(folder: Path, study: str) -> Asked:
     """All that was asked for of the study in this folder; what is damaged is named in a warning."""
     total = Asked()
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
-            total = total.merge(Asked.load(path))
+            total = total.merge(Asked.load(path, study))
         except SMEError as fault:
             warnings.warn(str(fault), stacklevel=2)
     return total

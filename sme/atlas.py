@@ -16,18 +16,19 @@ from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
 from sme.dossier import Dossier
 from sme.errors import SMEError
-from sme.inputs import number, several, step_size, whole
+from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.report import grid
 from sme.simulate.chain import Chain
+from sme.turns import entry
 
 KEYS = ["optimizer", "noise", "memory"]
 SURE = 3.0
 """standard errors beyond which a difference is seen"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Atlas(Dossier):
     """What `atlas` finds.
 
@@ -78,6 +79,7 @@ class Atlas(Dossier):
         return atlas_picture.draw(self.cells, self.differences, self.provenance, Path(path))
 
 
+@entry
 def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Tensor], *, tau: Sequence[float | str] = (
           2.0**-4, 2.0**-6, 2.0**-8, 2.0**-10), horizon: float = 1.0, paths: int = 2048, seed: int = 0,
           results: str | Path | None = None) -> Atlas:
@@ -105,7 +107,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     """
     horizon = number("horizon", horizon)
     steps = _steps(problem, optimizers, tau, horizon)
-    pairs, seed = math.ceil(whole("paths", paths, 4) / 2), whole("seed", seed, 0)
+    pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = tqdm(total=len(optimizers) * len(cells), desc="cells", disable=None)

@@ -12,7 +12,7 @@ from sme.paired import BLOCKS
 from sme.program import source
 from sme.setup import Setup
 from sme.simulate.compiled.rules import NotLoweredError
-from sme.simulate.library import NoCompilerError, load
+from sme.simulate.library import NoCompilerError, complain, load
 
 BACKENDS = ("auto", "compiled", "torchsde")
 LEAST = 2**14
@@ -66,6 +66,7 @@ def _shape(setup: Setup) -> tuple[object, ...]:
 
 
 def _source(setup: Setup) -> str | SMEError:
+    complain()
     try:
         made = source(setup)
         load(made)

@@ -2,10 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sme.agreement import FINE, Agreement
 from sme.equations.base import Equation, check_kind
@@ -24,6 +25,7 @@ from sme.residuals import Functions, exponent, residuals, smallest
 from sme.smooth.obstacles import Obstacle, obstacles
 from sme.step_moments import Increments, Terms, terms
 from sme.tested import Point, Tested
+from sme.turns import entry
 from sme.visited import Visited, visited
 
 TAU, SKEWED, HEAVY = 2.0**-9, 2.0**-19, 2.0**-12
@@ -41,6 +43,7 @@ ROOM = 8
 """natural times of an equation that must be longer than 1 for its residuals to be taken at `TAU`"""
 
 
+@entry
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
                 brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
@@ -103,7 +106,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         points += asked.points(visited(problem, optimizer, place, states=states))
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
     rough = _rough(asked, run)
-    moments = None if heavy else _agreement(asked, points, bool(rough))
+    with tqdm(desc=f"check of order {order}", unit="step size", disable=None, leave=False, delay=1) as bar:
+        moments = None if heavy else _agreement(asked, points, bool(rough), bar.update)
     points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
@@ -146,7 +150,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())
 
 
-def _agreement(asked: Tested, points: Sequence[Point], rough: bool) -> Agreement:
+def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Callable[[], object]) -> Agreement:
     """The moments at every point, with enough step sizes to see a term that is a little wrong.
 
     Of a rule or loss that is not smooth everywhere, at the points where one step's expectation settles.
@@ -157,7 +161,8 @@ def _agreement(asked: Tested, points: Sequence[Point], rough: bool) -> Agreement
         def resolution(found: Terms) -> float:
             return Agreement(increments, [point], [found], asked.order).resolution
 
-        found = terms(asked.make, increments, point[1], point[0], asked.largest, half, lambda each: resolution(each) < FINE / 5)
+        found = terms(asked.make, increments, point[1], point[0], asked.largest, half, lambda each: resolution(each) < FINE / 5,
+                      progress)
         return resolution(found), found
 
     chosen, kept, last = [], [], None

@@ -1,7 +1,7 @@
 """Runs with `κ` times the batch size, by a scaling rule, against the epochs: whether their losses fall on one curve."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sme.dossier import Dossier
 from sme.errors import SMEError, choose
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import number, several, whole
+from sme.inputs import number, seed_of, several, whole
 from sme.laws.minibatch import MinibatchNoise, minibatches
 from sme.numerics import used
 from sme.optimizers.base import initial
@@ -28,6 +28,7 @@ from sme.report import grid
 from sme.scaling import POWERS, ROUNDING, largest, scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
+from sme.turns import entry
 
 TEST = "test loss"
 Key = tuple[str, str, float]
@@ -36,7 +37,7 @@ BAND = (0.1, 0.9)
 """quantiles over runs"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Collapse(Dossier):
     """What `collapse` finds.
 
@@ -83,6 +84,7 @@ class Collapse(Dossier):
         return collapse_picture.draw(self.table, self.distances, limits, self.provenance, Path(path))
 
 
+@entry
 def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta: Float[Tensor, " d"], *,
              kappa: Sequence[float] = (1, 2, 4, 8), rules: Sequence[str] = tuple(POWERS), points: int = 32, runs: int = 32,
              seed: int = 0, results: str | Path | None = None) -> Collapse:
@@ -122,14 +124,16 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                        "measured against it")
     for rule in rules:
         choose("rule", rule, POWERS)
-    if not all(isinstance(each, Hyperparameters) and each.steps for each in hyperparameters):
+    listed = list(hyperparameters) if isinstance(hyperparameters, Iterable) else [hyperparameters]
+    if not all(isinstance(each, Hyperparameters) and each.steps for each in listed):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
-    given = [replace(each, batch_size=law.batch_size) for each in hyperparameters]
+    given = [replace(each, batch_size=law.batch_size) for each in listed]
     if not given or len({each.optimizer for each in given}) < len(given):
         raise SMEError("hyperparameters must be those of one or more optimizers, each once, got "
                        f"{[each.optimizer for each in given]}")
     if not rules or (rules == ["square_root"] and all(each.optimizer == "sgd" for each in given)):
         raise SMEError(f"there is nothing to run by the rules {rules}: of SGD linear is run, of the others square_root too")
+    seed = seed_of(seed)
     points, runs = whole("points", points, 1), 2 * math.ceil(whole("runs", runs, 4) / 2)
     for each in given:
         _check_steps(each, [factor for factor in factors if _allowed(each, factor)], points)
@@ -150,7 +154,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     asked = [each.settings() for each in given]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), asked, theta, factors,
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
                                                             list(rules), points, runs, seed])}, used(problem, law))
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())

@@ -75,6 +75,9 @@ def _plain(axis: Any) -> None:
 
 
 def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[float, Any]) -> None:
+    if part.empty:  # of κ = 1 alone there is no distance
+        axis.remove()
+        return
     for rule, data in part.groupby("rule", sort=False):
         mark, dash = MARKS[str(rule)]
         bar, shown = 1.96 * data["stderr"], data["distance"].clip(lower=LEAST)

@@ -1,15 +1,17 @@
 """All studies of a results folder: their tables from their points, and one table of slopes."""
 
+import re
 import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from sme import provenance
-from sme.errors import SMEError
-from sme.files import write_text
+from sme.errors import SMEError, reason
+from sme.files import read_table, write_text
 from sme.findings import Findings
 from sme.outline import FILE, Outline
+from sme.provenance import harmless, plain
 from sme.tables import SLOPES
 
 COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
@@ -31,32 +33,39 @@ def studies(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob(f"*/{FILE}"))
 
 
-def _outline(folder: Path) -> Outline | None:
-    """The outline of a study, or a warning that names the study which is left out."""
-    try:
-        return Outline.read(folder)
-    except SMEError as fault:
-        warnings.warn(f"left out: {fault}", stacklevel=3)
-        return None
+def _outlines(results: Path) -> list[tuple[Path, Outline]]:
+    """The folders of studies with what they hold; a warning names what cannot be read, or is a copy, and is left out."""
+    found: dict[str, tuple[Path, Outline]] = {}
+    for folder in sorted(studies(results), key=lambda folder: not re.search("-[0-9a-f]{8}$", folder.name)):
+        try:
+            outline = Outline.read(folder)
+        except SMEError as fault:
+            warnings.warn(f"left out: {fault}", stacklevel=3)
+            continue
+        first, _ = found.setdefault(outline.study, (folder, outline))
+        if first != folder:
+            warnings.warn(f"left out: {folder} is a copy of {first.name}, whose rows would stand twice in the table of slopes: "
+                          "move it to another folder of results, or delete it", stacklevel=3)
+    return sorted(found.values(), key=lambda each: each[0])
 
 
 def rebuild(results: str | Path) -> pd.DataFrame:
     """Write every study's tables from its points (without points: its slopes and verdicts from its errors), then join them.
 
-    Points that were asked for and are not there, and tables that cannot be read, are named in a warning.
+    Points that were asked for and are not there, tables that cannot be read, and a study that fails are named in a warning.
     """
-    for folder in studies(Path(results)):
-        if (outline := _outline(folder)) is not None:
-            study = Findings(outline, folder=folder)
-            try:
-                study.reload()
-            except SMEError as fault:
-                warnings.warn(f"left as it is: {fault}", stacklevel=2)
-                continue
+    outlines = _outlines(Path(results))
+    for folder, outline in outlines:
+        study = Findings(outline, folder=folder)
+        try:
+            study.reload()
             if study.missing:
                 warnings.warn(f"{study.name}: {study.remark}", stacklevel=2)
             study.save()
-    return join(results)
+        except Exception as fault:  # whatever is wrong with one study, the others are collected
+            told = str(fault) if isinstance(fault, SMEError) else f"{folder} fails ({reason(fault)})"
+            warnings.warn(f"left as it is: {told}", stacklevel=2)
+    return _join(Path(results), outlines)
 
 
 def join(results: str | Path) -> pd.DataFrame:
@@ -64,26 +73,31 @@ def join(results: str | Path) -> pd.DataFrame:
 
     Again, if other jobs have written slopes meanwhile: whoever writes last has seen all of them.
     """
-    table = _joined(Path(results))
+    return _join(Path(results), _outlines(Path(results)))
+
+
+def _join(results: Path, outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
+    table = _joined(outlines)
     while True:
-        write_text(Path(results) / "slopes.csv", table.to_csv(index=False))
-        now = _joined(Path(results))
+        write_text(results / "slopes.csv", table.assign(observable=table["observable"].map(harmless)).to_csv(index=False))
+        now = _joined(_outlines(results))
         if now.equals(table):
             return table
         table = now
 
 
-def _joined(results: Path) -> pd.DataFrame:
+def _joined(outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
     parts = []
-    for folder in studies(results):
-        outline = _outline(folder) if (folder / "slopes.csv").exists() else None
-        if outline is not None:
-            names = {name: getattr(outline, name) for name in COLUMNS[:5]}
-            try:
-                slopes = pd.read_csv(folder / "slopes.csv", dtype=str, keep_default_na=False)
-                older = {name: "" for name in ADDED if name not in slopes}
-                parts.append(slopes.assign(**older, **names)[COLUMNS])
-            except (OSError, ValueError, KeyError) as fault:
-                warnings.warn(f"{folder / 'slopes.csv'} is not a table of slopes and is left out: {fault}. Delete it, and "
-                              "collect the results again to have it made from the points", stacklevel=2)
+    for folder, outline in outlines:
+        path = folder / "slopes.csv"
+        if not path.exists():
+            continue
+        names = {name: getattr(outline, name) for name in COLUMNS[:5]}
+        try:
+            slopes = read_table(path, dtype=str, keep_default_na=False)
+            older = {name: "" for name in ADDED if name not in slopes}
+            parts.append(slopes.assign(**older, **names)[COLUMNS].assign(observable=slopes["observable"].map(plain)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            warnings.warn(f"{path} is not a table of slopes and is left out: {reason(fault)}. Delete it, and "
+                          "collect the results again to have it made from the points", stacklevel=2)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)

@@ -1,70 +1,114 @@
-"""How a command line runs a task: warnings and bad input as one line each; with `sme.config` all that knows Hydra."""
+"""How every script runs its task: warnings and bad input as one line each; with `sme.config` all that knows Hydra."""
 
 import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from tqdm import tqdm
 
-from sme.errors import SMEError, choose, plain_warnings
+from sme import interrupt, streams
+from sme.errors import SMEError, choose, one_line, plain_warnings
 from sme.study import Interrupted
 
+CONF = Path(__file__).parent.parent / "conf"
 INTERRUPTED = 130
 """exit code after Ctrl-C, as of a shell"""
 OWN = ("hydra", "_target_")
 """what stands in a configuration and is no setting"""
 
 
+Settings = DictConfig
+"""what a configured task gets"""
+
+
+def configured(name: str) -> Callable[[Callable[[Settings], Any]], Any]:
+    """A Hydra application with the settings of `conf/name.yaml`, wherever the script lies that it stands in."""
+    return hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+
+
 def cli(task: Callable[[], Any]) -> None:
-    """Run a Hydra application; print a warning as one line `warning: …`, bad input as one line `error: …`, and exit with 2.
+    """Run a script; print a warning as one line `warning: …`, bad input as one line `error: …`, and exit with 2.
 
     After Ctrl-C the table of what was finished is printed, and the exit code is 130.
     """
+    interrupt.heard()
+    try:
+        with streams.usable():
+            _run(task)
+    except OSError as fault:
+        _fail(f"cannot write to the standard output: {fault.strerror or fault}")
+
+
+def _run(task: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with plain_warnings(), redirect_stderr(_WithoutBanner(sys.stderr)), _own_groups():  # type: ignore[type-var]
+        with plain_warnings(), _own_groups(task):
             task()
+            sys.stdout.flush()
     except Interrupted as stop:
         print(f"\n{stop.study}")
         _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
     except KeyboardInterrupt:
         _fail("interrupted; what was finished is kept", INTERRUPTED)
-    except MissingConfigException as fault:
-        _fail(_unknown_option(fault))
-    except OSError as fault:
-        _fail(f"cannot use {fault.filename}: {fault.strerror}. Give results=… a folder that can be written to")
-    except OverrideParseException as fault:
-        _fail(f"cannot read '{fault.override}': write name=value, and a list in quotes, 'tau=[1/8,1/16]'")
-    except (SMEError, HydraException, OmegaConfBaseException) as fault:
-        _fail(_in_words(fault))
-    except ValueError as fault:
-        if not str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
+    except Exception as fault:
+        if (said := _said(task, fault)) is None:
             raise
-        _fail(f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default")
-    except RuntimeError as fault:
-        if not isinstance(fault, BrokenProcessPool) and not type(fault).__module__.startswith("submitit"):
-            raise
-        _fail("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the same "
-              "command again, where memory ran out with fewer jobs or processes at a time")
+        _fail(said)
     finally:
         GlobalHydra.instance().clear()
 
 
+def _said(task: Callable[[], Any], fault: Exception) -> str | None:
+    """What a user is told of a fault; None of one that is ours, whose traceback is the best that can be said."""
+    match fault:
+        case MissingConfigException():
+            return _unknown_option(fault)
+        case OverrideParseException():
+            return f"cannot read '{fault.override}': {_advice(str(fault.override))}"
+        case SMEError() | HydraException() | OmegaConfBaseException():
+            return _in_words(fault)
+        case OSError():
+            place = "the standard output" if fault.filename is None else fault.filename
+            return f"cannot use {place}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
+        case MemoryError():
+            return f"there is not enough memory ({fault}): give fewer paths or a smaller problem"
+        case RuntimeError() if isinstance(fault, BrokenProcessPool) or type(fault).__module__.startswith("submitit"):
+            return ("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the "
+                    "same command again, where memory ran out with fewer jobs or processes at a time")
+        case RuntimeError() if "allocate memory" in str(fault):  # torch's own
+            return f"there is not enough memory ({str(fault).splitlines()[0]}): give fewer paths or a smaller problem"
+        case ValueError() if str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
+            return f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default"
+    if _inside(task, fault):
+        return None
+    words = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+    return f"Hydra cannot run this command ({words}): see its own flags by --hydra-help, and its settings by --info"
+
+
+def _inside(task: Callable[[], Any], fault: BaseException) -> bool:
+    """Whether the task itself raised it, and not Hydra or a launcher before the task began."""
+    code = getattr(getattr(task, "__wrapped__", None), "__code__", None)
+    remote = type(fault.__cause__).__name__ == "_RemoteTraceback"
+    return code is None or remote or any(frame.f_code is code for frame, _ in traceback.walk_tb(fault.__traceback__))
+
+
 @contextmanager
-def _own_groups() -> Iterator[None]:
+def _own_groups(task: Callable[[], Any]) -> Iterator[None]:
     """Of `--help`, without the groups of configurations that the task does not take: Hydra lists all that it finds."""
-    script = Path(sys.argv[0])
-    settings = script.parent.parent / "conf" / f"{script.stem}.yaml"
-    if not {"--help", "-h"} & set(sys.argv[1:]) or not settings.exists():
+    settings = CONF / f"{Path(sys.argv[0]).stem}.yaml"
+    if not {"--help", "-h"} & set(sys.argv[1:]) or not hasattr(task, "__wrapped__") or not settings.exists():
         yield
         return
     defaults = OmegaConf.to_container(OmegaConf.load(settings))["defaults"]  # type: ignore[index, call-overload]
@@ -78,21 +122,6 @@ def _own_groups() -> Iterator[None]:
         lines = [line for line in groups.splitlines(keepends=True)
                  if not (named := re.match(r"(\w+): ", line)) or named[1] in taken]
         print("".join(lines) + mark + rest, end="")
-
-
-class _WithoutBanner:
-    """Standard error without the line that Hydra puts before an exception of ours."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if text.startswith("Error executing job with overrides"):
-            return len(text)
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 def _in_words(fault: BaseException) -> str:
@@ -109,10 +138,20 @@ def _in_words(fault: BaseException) -> str:
                 return str(better)
         if str(cause) not in " ".join(parts):
             parts.append(str(cause))
-        cause = cause.__cause__
+        cause = None if type(cause.__cause__).__name__ == "_RemoteTraceback" else cause.__cause__
     if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
         parts.append("give a value of the kind that stands there by default")
     return ": ".join(parts)
+
+
+def _advice(override: str) -> str:
+    """How to write a setting that Hydra cannot read."""
+    name, equals, value = override.partition("=")
+    if not equals or not name or value[:1] in ("", "[", "{", '"', "'"):
+        return "write name=value, and a list in quotes, 'tau=[1/8,1/16]'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return ("in a value, ( ) [ ] { } : = , and quotes need quotes of their own inside those of the shell: "
+            f"write '{name}=\"{escaped}\"'")
 
 
 def _unknown_option(fault: MissingConfigException) -> str:
@@ -125,5 +164,7 @@ def _unknown_option(fault: MissingConfigException) -> str:
 
 
 def _fail(message: str, code: int = 2) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    for bar in list(getattr(tqdm, "_instances", ())):  # lest the message stands behind one
+        bar.close()
+    print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

@@ -1,5 +1,6 @@
 """Two equations of one discrete run compared: how far their expectations are apart, from common noise."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,34 +11,38 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from sme import comparison_picture, effort, report
+from sme import comparison_picture, effort, report, sums
 from sme.backend import compiled_setups
 from sme.block import Block
+from sme.brief import Brief
 from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
-from sme.errors import SMEError
+from sme.errors import SMEError, reason
 from sme.estimates import estimates
-from sme.files import write_text
+from sme.files import read_table, write_text
 from sme.halving import halving
 from sme.inputs import step_size
 from sme.paired import BLOCKS
 from sme.processes import spread
-from sme.provenance import Provenance
+from sme.provenance import Provenance, harmless, plain
 from sme.specification import Specification
 from sme.tables import labels
+from sme.turns import Turns
 from sme.version import version
 
 COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "sharper",
            "paths", "diverged"]
+VERSION = r"^\d\S*( \d\S*)*$"
+"""of the code that made a row; a row that is cut off has none"""
 ROUNDING = 1e-12
 """a standard error below this share of the difference is none but rounding"""
 Side = tuple[Specification, int]
 """a specification and the order of its equation"""
 
 
-@dataclass
-class Comparison:
+@dataclass(repr=False)
+class Comparison(Brief, Turns):
     """The difference of two equations' expectations, with its standard error.
 
     Attributes
@@ -102,16 +107,34 @@ class Comparison:
         equations = "-".join(name.replace("order ", "order").replace(", ", "-") for name in self.names)
         path = folder / f"compare-{equations}-seed{self.seed}.csv"
         rows = self.table.assign(**self.provenance.columns)
-        if path.exists():
-            earlier, fresh = pd.read_csv(path), {f"{tau:.6g}" for tau in rows["tau"]}
+        earlier, fresh = self._earlier(path), {f"{tau:.6g}" for tau in rows["tau"]}
+        if earlier is not None:
             earlier = earlier[~earlier["tau"].map("{:.6g}".format).isin(fresh)]
             parts = [part for part in (earlier, rows) if len(part)]
             rows = pd.concat(parts).sort_values("tau", ascending=False, kind="stable", ignore_index=True)
         versions = {one for each in rows["version"] for one in each.split()}
         whole = replace(self, table=rows[COLUMNS], versions=tuple(sorted(versions)))
-        write_text(path, rows.to_csv(index=False, float_format="%.6g"))
+        shown = rows.assign(observable=rows["observable"].map(harmless))
+        sums.write(path, shown.to_csv(index=False, float_format="%.6g"), self.study)
         write_text(path.with_suffix(".md"), whole.text("github") + "\n")
         whole.plot(path.with_suffix(".png"))
+
+    def _earlier(self, path: Path) -> pd.DataFrame | None:
+        """The rows that are there, of the same columns; None without, or where they are damaged, which a warning names."""
+        if not path.exists():
+            return None
+        try:
+            sums.check(path, self.study)
+            table = read_table(path, dtype={"version": str, "seeds": str}, converters={"observable": str, "at": str})
+            table = table[[*COLUMNS, *self.provenance.columns]].astype(
+                dict.fromkeys(set(COLUMNS) - {"observable", "at"}, float) | {"paths": int})
+            if not table["version"].str.contains(VERSION).all() or table["tau"].isna().any():
+                raise ValueError("it is cut off")
+            return table.assign(observable=table["observable"].map(plain))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            warnings.warn(f"{path} is not a whole comparison ({reason(fault)}): its rows are left out, and the file "
+                          "is written anew; give its step sizes again to have them computed again", stacklevel=3)
+            return None
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
@@ -130,6 +153,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
                        "compare(…, tau=[1/8, 1/16])")
     spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
     mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
+    effort.warn_few(paths)
     duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
                                       theirs) for steps in grid}
     if how.backend != "torchsde":

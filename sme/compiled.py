@@ -2,7 +2,9 @@
 
 import ctypes
 import dataclasses
-from collections.abc import Sequence
+import functools
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from sme.equations.base import join
 from sme.setup import Setup
 from sme.simulate.increments import FIRST, SECOND, Increments, coarsen
 from sme.simulate.library import load
+from sme.simulate.pointers import pointer
 
 PROBED, ROUNDING = 64, 1e-9
 """pairs that both take before a run, and how far they may be apart"""
@@ -50,7 +53,24 @@ def call(source: str, increments: Increments, begin: int, end: int, start: float
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
     load(source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
-                     *(ctypes.c_void_p(each.data_ptr()) for each in arrays))
+                     *_pointers(source, 2 * increments.pairs, end, arrays))
+
+
+def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> Iterator[ctypes.c_void_p]:
+    """Where the arrays of `call` are, if they are those that the source was made for."""
+    size = _sizes(source)
+    x, state, carry, floored, shared = arrays
+    yield pointer("the equations' states", x, (size["EQUATIONS"], size["LEVELS"], size["STATE"], paths))
+    yield pointer("the discrete run's state", state, (size["STATE"], paths))
+    yield pointer("the control variates", carry, (size["CARRY"], paths))
+    yield pointer("the floored paths", floored, (paths,), torch.uint8)
+    yield pointer("their weights", shared, (max(end, len(shared)), size["SHARED"]) if size["SHARED"] else shared.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(source: str) -> dict[str, int]:
+    """The whole numbers that a source defines, by name."""
+    return {name: int(number) for name, number in re.findall(r"^#define (\w+) (\d+)$", source, re.MULTILINE)}
 
 
 def _rows(x: Tensor) -> Tensor:

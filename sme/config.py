@@ -3,6 +3,7 @@
 import inspect
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import cycle, islice
@@ -19,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from sme import recipe
 from sme.effort import SHARD_PATHS
 from sme.errors import SMEError, choose
-from sme.inputs import number, several, whole
+from sme.inputs import flag, number, several, short, whole
 from sme.measure import weak_error
+from sme.observables import available
 from sme.optimizers.base import Optimizer
 from sme.plan import Plan, plan
 from sme.problems.base import Problem
@@ -57,9 +59,7 @@ def run(config: DictConfig) -> Study | Plan:
     if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
         print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
-    if not isinstance(planned, bool):
-        raise SMEError(f"plan must be true or false, got {planned!r}: give true to see what the job would cost, or leave it out")
-    if not planned:
+    if not flag("plan", planned):
         return weak_error(**_parts(values, weak_error))
     made = plan(**_parts(values, weak_error))
     return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
@@ -79,7 +79,10 @@ def draw(config: DictConfig) -> Trajectories:
 def values_of(config: DictConfig) -> dict[str, Any]:
     """All settings as plain data."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    values.pop("experiment", None)
+    if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
+        chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+        raise SMEError(f"the file of experiment={chosen or '…'} lacks the line '# @package _global_', without which none of its "
+                       "settings would hold: write it as the first line")
     return values
 
 
@@ -96,7 +99,7 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     for field in given:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
     start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
-    values["observables"] = _observables(values.get("observables"))
+    values["observables"] = _observables(values.get("observables"), available(problem, optimizer))
     if (share := _share()) is not None:
         torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
         if values.get("processes") == "auto":
@@ -132,7 +135,7 @@ def group(name: str, given: Any) -> dict[str, Any]:
         for anything else.
     """
     if not isinstance(given, dict):
-        raise SMEError(f"{name} must be a group of settings, got {given!r}: leave it out for the default")
+        raise SMEError(f"{name} must be a group of settings, got {short(given)}: leave it out for the default")
     return given
 
 
@@ -145,7 +148,11 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
         sys.path.insert(0, str(Path.cwd()))
     made_by = recipe.located(target)
-    allowed = inspect.signature(made_by).parameters
+    try:
+        allowed = inspect.signature(made_by).parameters
+    except (TypeError, ValueError):
+        raise SMEError(f"{part}.{recipe.TARGET}={target} is no class or function that says what it takes: give the dotted path "
+                       f"of one that makes an sme.{kind.__name__}") from None
     for name in node:
         if name != recipe.TARGET and not any(each.kind is each.VAR_KEYWORD for each in allowed.values()):
             choose(f"setting of {made_by.__name__}", name, allowed)
@@ -166,12 +173,17 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     return made
 
 
-def _observables(given: Any) -> Any:
-    """Built-in names as they are; dotted paths as the functions that they name, called by their last part."""
+def _observables(given: Any, built_in: Iterable[str]) -> Any:
+    """Built-in names as they are; dotted paths as the functions that they name.
+
+    They are called by their last part; by the whole path where a built-in one or another of them has that name.
+    """
     if given is None:
         return None
-    named = given if isinstance(given, dict) else {str(name).rpartition(".")[2]: str(name) for name in several(given)}
-    return {name: recipe.located(value) if "." in value else value for name, value in named.items()}
+    paths = {} if isinstance(given, dict) else {str(path): str(path).rpartition(".")[2] for path in several(given)}
+    taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
+    named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
+    return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
 
 
 def repeated(field: str, given: Any, dim: int) -> torch.Tensor:

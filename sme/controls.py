@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sme.curvatures import Curvatures, Curved, curvatures
 from sme.equations.base import Equation, X
-from sme.optimizers.base import State
+from sme.observables import seen
+from sme.optimizers.base import State, updated
 from sme.simulate.chain import Chain
 
 LONGEST = 4096
@@ -64,10 +65,10 @@ def responses(chain: Chain, start: State, marks: Sequence[int], observables: Map
                 noisy = expected._replace(step=expected.step + s[k], square=expected.square + q[k])
             else:
                 noisy = expected._replace(sign=expected.sign + s[k])
-            state = chain.optimizer.update(state, noisy, tau, chain.time(k))
+            state = updated(chain.optimizer, state, noisy, tau, chain.time(k))
             if k + 1 in marks:
                 batch = {name: field.unsqueeze(0) for name, field in state.items()}
-                values += [observable(batch)[0] for observable in observables.values()]
+                values += [seen(observable, batch)[0] for observable in observables.values()]
         rows = [_slopes(value, s, q) for value in values]
     by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z

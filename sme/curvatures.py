@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 
 from sme.equations.base import Equation, X
-from sme.optimizers.base import State
+from sme.observables import seen
+from sme.optimizers.base import State, updated
 from sme.simulate.chain import Chain
 
 LARGEST = 2**13
@@ -48,9 +49,9 @@ def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
         *parts, n, q = point.split(d)
         state = dict(zip(optimizer.fields, parts, strict=True))
         mean = problem.gradient(state["theta"].unsqueeze(0))[0]
-        seen = chain.expected(state["theta"], mean)
-        seen = seen._replace(step=seen.step + step * n, square=seen.square + 2 * scaled * mean * n + q)
-        new = optimizer.update(state, seen, tau, t)  # type: ignore[arg-type]
+        still = chain.expected(state["theta"], mean)
+        noisy = still._replace(step=still.step + step * n, square=still.square + 2 * scaled * mean * n + q)
+        new = updated(optimizer, state, noisy, tau, t)  # type: ignore[arg-type]
         return torch.cat([new[name] for name in optimizer.fields])
 
     return rule
@@ -135,7 +136,7 @@ def _ends(x: Tensor, fields: Sequence[str], observables: Mapping[str, Callable[[
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         batch = dict(zip(fields, x.unsqueeze(0).chunk(len(fields), -1), strict=True))
-        pairs = [_observed(observable(batch)[0], x) for observable in observables.values()]
+        pairs = [_observed(seen(observable, batch)[0], x) for observable in observables.values()]
     slopes, bends = zip(*pairs, strict=True)
     return torch.stack(slopes), torch.stack(bends)
 

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 import pandas as pd
 
+from sme.brief import Brief
 from sme.files import write_text
 from sme.provenance import Provenance
+from sme.turns import Turns
 from sme.version import version
 
 
-class Dossier(ABC):
+class Dossier(Brief, Turns, ABC):
     """Findings with a `name` and the `folder` that they are kept in; None: in memory."""
 
     file: ClassVar[str]

@@ -10,8 +10,8 @@ import torch
 
 from sme import trials
 from sme.backend import BACKENDS
-from sme.errors import SMEError, choose
-from sme.inputs import number, several, whole
+from sme.errors import SMEError, choose, warn
+from sme.inputs import number, seed_of, several, short, whole
 from sme.paired import SHARD_PAIRS
 
 SHARD_PATHS = 2 * SHARD_PAIRS
@@ -47,8 +47,15 @@ class Effort:
         if limit is not None and paths is not None:
             raise SMEError(f"tolerance = {relative} adds shards of its own, and paths = {paths} says how many there are: "
                            "give one of them, on the command line with the other as null")
-        return cls(whole("seed", seed, 0), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
+        return cls(seed_of(seed), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
                    budget(budget_s))
+
+
+def warn_few(paths: Any) -> None:
+    """Warn, in one line, of paths that are rounded up to a shard."""
+    if paths is not None and (count := whole("paths", paths, 1)) < SHARD_PATHS:
+        warn(f"paths = {count} is less than a shard, and {SHARD_PATHS} are run: give paths={SHARD_PATHS}; sme.trajectories "
+             "follows as few as you like")
 
 
 def folder(results: Any) -> Path:
@@ -58,9 +65,9 @@ def folder(results: Any) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
             raise PermissionError("it cannot be written to")
-    except (TypeError, OSError) as fault:
-        raise SMEError(f"results must be a folder that can be written to, got {results!r}: {fault}. Give another folder, such as "
-                       "results") from None
+    except (TypeError, ValueError, OSError) as fault:  # ValueError of a name with a null byte
+        raise SMEError(f"results must be a folder that can be written to, got {short(results)}: {fault}. Give another folder, "
+                       "such as results") from None
     return path
 
 
@@ -111,7 +118,7 @@ def shards(paths: Any, tolerance: Any, tau: float, chosen: Any = None) -> list[i
 
 def device(name: str) -> str:
     """The name of a device that is there."""
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if not isinstance(name, str | torch.device):
@@ -119,15 +126,15 @@ def device(name: str) -> str:
         (torch.ones(1, device=name, dtype=torch.float64) + 1).item()
     except (RuntimeError, AssertionError, TypeError, NotImplementedError):
         there = ["auto", "cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-        raise SMEError(f"device {name!r} is not available on this machine: use one of {', '.join(there)}") from None
+        raise SMEError(f"device {short(name)} is not available on this machine: use one of {', '.join(there)}") from None
     return str(name)
 
 
 def processes(given: int | str, device: str) -> int:
     """How many processes: `"auto"` is one a core, and one on a GPU."""
-    if given == "auto":
+    if isinstance(given, str) and given == "auto":
         return 1 if device != "cpu" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         return whole("processes", given, 1)
     except SMEError:
-        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {given!r}: 'auto' is one a core") from None
+        raise SMEError(f"processes must be 'auto' or a whole number ≥ 1, got {short(given)}: 'auto' is one a core") from None

@@ -1,6 +1,5 @@
 """What the points of a study say: tables, pictures, what is missing."""
 
-import html
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,25 +7,28 @@ from pathlib import Path
 import pandas as pd
 
 from sme import asked as requests
-from sme import picture, predicted, report, tables
+from sme import picture, predicted, report, sums, tables
 from sme import points as files
 from sme.asked import Asked
 from sme.errors import SMEError
 from sme.files import write_text
+from sme.inputs import short
 from sme.kept import Kept
+from sme.notebook import page
 from sme.outline import Outline
 from sme.points import Key, Point
 from sme.predicted import Predicted, quote
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.told import told
+from sme.turns import Turns
 
-ROWS, LETTERS = 24, 160
-"""of a study in a notebook, and of a list in its name"""
+LETTERS = 160
+"""of a list in a study's `repr`"""
 
 
 @dataclass(repr=False)
-class Findings:
+class Findings(Turns):
     """An outline and its points; tables and pictures are derived from all points present.
 
     Attributes
@@ -60,9 +62,9 @@ class Findings:
         """Take the points that are in the folder now, or else its tables; unless `strict`, pass over tables that are damaged."""
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.name, self.outline.numerics))
-            self.asked = requests.read(self.folder)
-            self.predicted = predicted.read(self.folder)
+            self.points = list(files.read(self.folder / "points", self.outline))
+            self.asked = requests.read(self.folder, self.name)
+            self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
             if not self._reported:
                 try:
@@ -146,6 +148,8 @@ class Findings:
         """
         if self.errors.empty:
             raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
+        if not isinstance(path, str | Path):
+            raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
         return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
 
     def save(self) -> None:
@@ -156,19 +160,27 @@ class Findings:
         """
         while self.folder is not None and not self.errors.empty:
             written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
-            if self.kept is None and not self.missing and told(self.folder, written):
+            if self.kept is None and not self.missing and told(self.folder, written, self.name):
                 return
             for name, content in written.items():
-                write_text(self.folder / f"{name}.csv", content)
+                self._write(f"{name}.csv", content)
             for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
                 if name == "errors" and self.kept is not None:
                     continue  # it was rounded from more digits than the table has
                 write_text(self.folder / f"{name}.tex", content + "\n")
-            write_text(self.folder / "slopes.md", self.text("github") + "\n")
+            self._write("slopes.md", self.text("github") + "\n")
             self.plot(self.folder / "errors.png")
             if _names(self.folder) == self.read:
                 return
             self.reload()
+
+    def _write(self, name: str, content: str) -> None:
+        """A table that is read again where the points are not there, with its checksum; one without points keeps what it has."""
+        assert self.folder is not None
+        if self.kept is None or (self.folder / sums.FOLDER).is_dir():
+            sums.write(self.folder / name, content, self.name)
+        else:
+            write_text(self.folder / name, content)
 
     def text(self, style: str = "simple") -> str:
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
@@ -196,10 +208,9 @@ class Findings:
         return "\n".join([*lines, f"{where}print(study) for the tables, study.slopes and study.errors for them as frames"])
 
     def _repr_html_(self) -> str:
-        """The same with the first rows of the slopes, for a notebook."""
+        """The same with the first rows of the slopes and the picture of the errors, for a notebook."""
         columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
-        table = self.slopes[columns].head(ROWS).to_html(index=False, float_format="%.3g", border=0)
-        return f"<pre>{html.escape(repr(self))}</pre>{table}"
+        return page(repr(self), self.slopes[columns], self.plot)
 
 
 def shortened(text: str) -> str:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from sme.errors import SMEError
+from sme.identity import fingerprint
 from sme.inputs import short
 from sme.written import Written
 
@@ -72,6 +73,11 @@ class FlatModule:
         call = Written(functional_call) if self.written else functional_call
         outputs: Tensor = call(self.module, self.parameters(theta), (inputs,))
         return outputs
+
+    def describe(self) -> dict[str, object]:
+        """What identifies it: the module, and the names of the parameters that are held fixed, if there are any."""
+        fixed = [name for name, _ in self.module.named_parameters() if name not in self.shapes]
+        return {"module": fingerprint(self.module), **({"fixed": fixed} if fixed else {})}
 
     def to(self, device: torch.device) -> "FlatModule":
         """The same on `device`."""

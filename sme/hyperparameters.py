@@ -1,13 +1,12 @@
 """Hyperparameters as torch.optim names them, and what they are in scaled variables."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from sme.errors import SMEError, choose
+from sme.errors import SMEError, choose, warn
 from sme.inputs import beta, size, whole
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
@@ -128,9 +127,9 @@ class Hyperparameters:
                                "optimizer whose groups agree")
         if "initial_lr" in group:
             more = ", ".join(f"{key} = {group[key]!r}" for key in DRIVEN if key in group)
-            warnings.warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['initial_lr']:g}, "
-                          f"not the present lr = {float(group['lr']):g}" + (f"; all else as it stands, though there are {more}"
-                                                                            if more else ""), stacklevel=2)
+            warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['initial_lr']:g}, "
+                 f"not the present lr = {float(group['lr']):g}" + (f"; all else as it stands, though there are {more}"
+                                                                   if more else ""))
             group["lr"] = group["initial_lr"]
         first = group.pop("momentum", 0.0) if name == "sgd" else 0.0
         for setting in PLAIN:
@@ -207,9 +206,8 @@ class Hyperparameters:
             if memory >= 1 and "t0" not in options:
                 given["t0"] = tau
                 if "bias_correction" not in options:
-                    warnings.warn(f"{self.optimizer} corrects its bias, as torch does, from t0 = τ = {tau:g} on, after torch's "
-                                  "first step: give t0 = kτ to start after k steps, or bias_correction=False to leave it out",
-                                  stacklevel=2)
+                    warn(f"{self.optimizer} corrects its bias, as torch does, from t0 = τ = {tau:g} on, after torch's "
+                         "first step: give t0 = kτ to start after k steps, or bias_correction=False to leave it out")
         share = tau**memory
         rates = [(1 - getattr(self, name)) / share for name in BETAS[self.optimizer]]
         names = ("c1", "c2") if self.optimizer in CORRECTED else ("c",)

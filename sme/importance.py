@@ -1,6 +1,7 @@
 """How much less noisy a minibatch is whose examples are drawn by the size of their gradients."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -9,10 +10,12 @@ from tabulate import tabulate
 from torch import Tensor
 
 from sme.errors import SMEError
+from sme.inputs import short
 from sme.laws.examples import CHUNK, Examples
 from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
 from sme.problems.base import Problem
+from sme.turns import entry
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +40,7 @@ class Importance:
     __repr__ = __str__
 
 
+@entry
 def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float[Tensor, " d"] | None = None) -> Importance:
     """The probabilities under which a minibatch's noise is least at `θ`, and by how much.
 
@@ -58,8 +62,8 @@ def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float
     if not isinstance(law, MinibatchNoise) or law.sampling.name != "with_replacement":
         raise SMEError("importance is about minibatches with replacement, and the noise of this problem is another: give "
                        "sme.MinibatchNoise(…, sampling='with_replacement')")
-    point = torch.as_tensor(theta, dtype=torch.float64)
-    d = torch.ones_like(point) if precondition is None else torch.as_tensor(precondition, dtype=torch.float64)
+    point = _vector("theta", theta, problem.dim)
+    d = torch.ones_like(point) if precondition is None else _vector("precondition", precondition, problem.dim)
     if tuple(point.shape) != (problem.dim,) or tuple(d.shape) != (problem.dim,):
         raise SMEError(f"theta and precondition must have shape (d,) = ({problem.dim},), got {tuple(point.shape)} and "
                        f"{tuple(d.shape)}")
@@ -77,6 +81,14 @@ def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float
     rows = [{"probabilities": name, "trace": law.scale**2 * trace / law.batch_size, "ratio": trace / laws["uniform"],
              "effective batch": law.batch_size * laws["uniform"] / trace} for name, trace in laws.items()]
     return Importance(best, pd.DataFrame(rows))
+
+
+def _vector(what: str, given: Any, dim: int) -> Tensor:
+    try:
+        value = torch.as_tensor(given, dtype=torch.float64).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise SMEError(f"{what} must be a real tensor of shape ({dim},), got {short(given)}") from None
+    return value
 
 
 def each(examples: Examples, theta: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:

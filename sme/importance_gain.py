@@ -18,9 +18,11 @@ from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.tracking import trajectories
+from sme.turns import entry
 from sme.version import version
 
 
+@entry
 def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, start: Mapping[str, Tensor], order: Any = (1, 2),
          paths: int = 8192, seed: int = 0, results: Path | None = None, **options: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The mean loss at the horizon with uniform probabilities and with those that are optimal at the start.

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from sme import command
 from sme.numerics import NUMERICS, said, written
 from sme.simulate import library
 from sme.version import version
@@ -91,5 +92,10 @@ def table() -> list[tuple[str, str]]:
     ]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     print(tabulate(table(), tablefmt="plain", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    command.cli(main)

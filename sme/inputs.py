@@ -1,6 +1,7 @@
 """Numbers and lists as a user may write them."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,6 +12,10 @@ from sme.errors import SMEError
 
 LONGEST = 80
 """characters of what is printed in a message"""
+MOST, LONG = 10**12, 10**9
+"""of what is counted, and of steps one after the other: more than a machine can do, and surely a slip"""
+SEEDS, TORCH_SEEDS = 2**128 - 1, 2**64 - 1
+"""the largest seed of a counter, and of torch's own generator"""
 
 
 def number(what: str, given: Any) -> float:
@@ -25,8 +30,8 @@ def number(what: str, given: Any) -> float:
         if isinstance(given, bool):
             raise ValueError
         return float(Fraction(given.strip()) if isinstance(given, str) else given)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {given!r}") from None
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # torch's own of a tensor of several numbers
+        raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {short(given)}") from None
 
 
 def step_size(horizon: float, steps: int) -> float:
@@ -59,8 +64,8 @@ def short(given: Any, most: int = 4) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
-def whole(what: str, given: Any, least: int) -> int:
-    """A whole number not below `least`.
+def whole(what: str, given: Any, least: int, most: int = MOST) -> int:
+    """A whole number from `least` to `most`.
 
     Raises
     ------
@@ -75,8 +80,49 @@ def whole(what: str, given: Any, least: int) -> int:
         except (SMEError, ValueError, OverflowError):
             exact = None
     if exact is None or exact < least:
-        raise SMEError(f"{what} must be a whole number ≥ {least}, got {given!r}: give {least} or more")
+        raise SMEError(f"{what} must be a whole number ≥ {least}, got {short(given)}: give {least} or more")
+    if exact > most:
+        raise SMEError(f"{what} must be a whole number from {least} to {most}, got {short(given)}: give {most} or less")
     return exact
+
+
+def room(what: str, *sizes: int) -> None:
+    """Refuse what so many numbers of eight bytes make larger than this machine's memory.
+
+    Raises
+    ------
+    SMEError
+        naming both.
+    """
+    need, there = 8 * math.prod(sizes), _memory()
+    if need > there:
+        raise SMEError(f"{what} would take {need / 2**30:.3g} GiB of memory, and this machine has {there / 2**30:.3g}: give less")
+
+
+def _memory() -> float:
+    """Of this machine, in bytes; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def flag(what: str, given: Any) -> bool:
+    """True or false.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if not isinstance(given, bool):
+        raise SMEError(f"{what} must be true or false, got {short(given)}")
+    return given
+
+
+def seed_of(given: Any, most: int = SEEDS) -> int:
+    """A seed of random numbers."""
+    return whole("seed", given, 0, most)
 
 
 def size(what: str, given: Any, least: str = "≥ 0") -> float:
@@ -103,7 +149,7 @@ def beta(what: str, given: Any, rule: str, betas: Sequence[str]) -> float | None
     """
     if (what in betas) != (given is not None):
         change = "give it a value in [0, 1)" if given is None else "leave it out"
-        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {given!r}: {change}")
+        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {short(given)}: {change}")
     if given is not None and not 0 <= (given := number(what, given)) < 1:
         raise SMEError(f"{what} must lie in [0, 1), got {given:g}")
     return given

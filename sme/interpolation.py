@@ -8,11 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sme.inputs import whole
+from sme.errors import SMEError
+from sme.inputs import room, whole
 from sme.optimizers.adabayes import AdaBayes
 from sme.optimizers.adabayes_filter import AdaBayesFilter
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, updated
 from sme.regimes import BALLISTIC
+from sme.turns import entry
 
 PRIOR = 0.5
 """`a`; only `√v/a` and `aτ` matter"""
@@ -21,9 +23,12 @@ RATIOS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 TAUS = (1 / 4, 1 / 16, 1 / 64)
 PATHS, SETTLED, LENGTH, SEED = 2048, 16.0, 8.0, 0
 """of the runs on random gradients: paths, the time before and that of the average, in memories `1/(2a)`"""
+LEAST = 1e-6
+"""the smallest `τ`, of some ten million steps"""
 CURVES = ("fixed point", "filter, constant gradients", "filter, Gaussian gradients")
 
 
+@entry
 def measure(taus: Sequence[float] = TAUS, paths: int = PATHS) -> pd.DataFrame:
     """The step per unit of momentum and of `τ` in the stationary state, relative to SGD's `1/(2a)`.
 
@@ -32,10 +37,15 @@ def measure(taus: Sequence[float] = TAUS, paths: int = PATHS) -> pd.DataFrame:
     """
     root = PRIOR * torch.tensor(RATIOS, dtype=torch.float64)
     parts = [_rows(CURVES[0], math.nan, _rate(AdaBayes(prior=PRIOR, v_floor=0.0), {"v": root.square()}, root, 1.0))]
+    if not taus:
+        raise SMEError("tau is empty: give at least one step size, such as 1/16")
     for tau in taus:
+        if not LEAST <= tau < math.inf:
+            raise SMEError(f"tau must be finite and at least {LEAST:g}, got {tau:g}: give a larger step size")
         rule = AdaBayesFilter(prior=PRIOR, denominator="updated")
         generator = torch.Generator().manual_seed(SEED)
         numbers = [whole("paths", paths, 2), len(root)]
+        room(f"paths = {paths}", *numbers, 4)
         memories = 0.5 / PRIOR / tau
         before, during = (math.ceil(length * memories) for length in (SETTLED, LENGTH))
         still, p = torch.ones_like(root), torch.ones(numbers, dtype=torch.float64)
@@ -61,7 +71,7 @@ def _after(rule: Optimizer, state: dict[str, Tensor], gradient: Tensor, tau: flo
     """The state after a step from `θ = 0` that sees this gradient in its squares, and `m = 1`, which stays, in its momentum."""
     whole_state = {"theta": torch.zeros_like(gradient), "m": torch.ones_like(gradient), **state}
     seen = BALLISTIC.seen(gradient, tau)
-    return rule.update(whole_state, seen._replace(step=tau * whole_state["m"]), tau, 0.0)
+    return updated(rule, whole_state, seen._replace(step=tau * whole_state["m"]), tau, 0.0)
 
 
 def _rate(rule: Optimizer, state: dict[str, Tensor], gradient: Tensor, tau: float) -> Tensor:

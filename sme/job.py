@@ -1,5 +1,6 @@
 """What a run is asked for: setups, shards and effort, checked."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,11 @@ from sme.inputs import several
 from sme.points import Key
 from sme.setup import Setup
 from sme.specification import Specification
+
+MANY, MOST = 150, 1000
+"""rows, observables times checkpoints, from which a warning says what they cost; and the most"""
+ROW_MIB = 7.6e-4
+"""of a point, for each pair of rows: their covariances, block by block"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Job:
         grid = sorted({spec.steps(each) for each in several(tau)})
         if not grid:
             raise SMEError(f"tau is empty, got {tau!r}: give at least one step size, such as 1/8")
+        _check_rows(len(spec.observables), len(spec.times))
         how = Effort.of(seed, device, processes, backend, paths, tolerance, budget_s)
         numbers = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps, shards)
                    for each in wanted for steps in grid}
@@ -57,3 +64,15 @@ class Job:
         """A setup whose equation an obstruction keeps from order 2, by a constant to predict; None if there is none."""
         setups = (setup for (order, _), setup in self.setups.items() if order == 2)
         return next(setups, None) if self.spec.outline().obstruction else None
+
+
+def _check_rows(observables: int, times: int) -> None:
+    """A point holds the covariances of all its rows: say what many of them cost, and refuse too many."""
+    rows = observables * times
+    words = f"{observables} observables at {times} time{'s' if times > 1 else ''}"
+    if rows > MOST:
+        raise SMEError(f"{words} make {rows} rows, and a study has at most {MOST}: its points hold their covariances, and would "
+                       f"take {ROW_MIB * rows**2:.0f} MiB each. Give fewer, or several studies")
+    if rows >= MANY:
+        warnings.warn(f"{words}: each shard of each step size takes some {ROW_MIB * rows**2:.0f} MiB on disk and more in memory, "
+                      "which grows with the square of their number; plan says how much in all", stacklevel=4)

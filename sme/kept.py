@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sme.errors import SMEError
+from sme import sums
+from sme.errors import SMEError, reason
+from sme.files import read_table, read_text
 from sme.outline import Outline
-from sme.provenance import COLUMNS, Provenance, numbers
+from sme.provenance import COLUMNS, Provenance, numbers, plain
 from sme.regimes import BALLISTIC
 from sme.slopes import UNYARDED, Interval
 from sme.tables import ERRORS, YARDSTICK
@@ -43,8 +45,11 @@ class Kept:
         if not all((folder / name).is_file() for name in FILES):
             return None
         try:
-            errors, slopes = (pd.read_csv(folder / name, keep_default_na=True) for name in FILES[:2])
-            text = (folder / FILES[2]).read_text(encoding="utf-8")
+            for name in FILES:
+                sums.check(folder / name, outline.study)
+            errors, slopes = (_named(folder / name) for name in FILES[:2])
+            text = read_text(folder / FILES[2])
+            _check(errors, outline)
             made = [set(errors[name].astype(str)) if name in errors else set() for name in COLUMNS]
             seeds = tuple(sorted({seed for each in made[0] for seed in numbers(each)}))
             versions = tuple(sorted({version for each in made[1] for version in each.split()}))
@@ -54,9 +59,22 @@ class Kept:
             table = errors[ERRORS].assign(**dict.fromkeys(YARDSTICK, math.nan), sign=_signs(errors), doubt=doubts)
             yardsticks = {key: _yardstick(row, outline) for key, row in rows.iterrows()}
             return cls(table, yardsticks, _table(text), Provenance(outline.study, versions, seeds, outline.parts))  # type: ignore[arg-type]
-        except (OSError, ValueError, KeyError, IndexError, AttributeError) as fault:
-            raise SMEError(f"{folder} has tables that cannot be read ({type(fault).__name__}: {fault}): restore its errors.csv "
+        except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, StopIteration) as fault:
+            raise SMEError(f"{folder} has tables that cannot be read ({reason(fault)}): restore its errors.csv "
                            "and slopes.csv, or run its command again") from fault
+
+
+def _named(path: Path) -> pd.DataFrame:
+    """A table whose observables are text, whatever they are called."""
+    read = read_table(path, converters={"observable": str, "at": str})
+    return read.assign(observable=read["observable"].map(plain))
+
+
+def _check(errors: pd.DataFrame, outline: Outline) -> None:
+    """Raise `ValueError` where the table has other observables than the study, or words for numbers."""
+    if not set(errors["observable"]) <= set(outline.observables):
+        raise ValueError("errors.csv has other observables than spec.json")
+    errors[[name for name in ERRORS if name not in ("observable", "at")]].astype(float)
 
 
 def _signs(errors: pd.DataFrame) -> np.ndarray:

@@ -14,14 +14,16 @@ from sme.outline import FILE
 from sme.problems.base import Problem
 from sme.specification import Observables, Specification
 from sme.study import Study
+from sme.turns import entry
 
 
+@entry
 def weak_error(
     problem: Problem,
     optimizer: Optimizer,
     *,
     tau: float | str | Sequence[float | str],
-    start: Mapping[str, Tensor],
+    start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
@@ -52,7 +54,7 @@ def weak_error(
     tau
         step sizes `τ`, as numbers or text such as `"1/16"`.
     start
-        named fields at the start, tensors `(d,)`; `m` defaults to 0, `v` to 1.
+        named fields at the start, tensors `(d,)`; `theta` defaults to the network's own, `m` to 0, `v` to 1.
     regime
         `"ballistic"` or `"batch_equivalent"`.
     order
@@ -111,8 +113,8 @@ def weak_error(
 
 
 def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: str, horizon: float,
-          start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None, order: Any, results: Any = None,
-          kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
+          start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
+          results: Any = None, kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by name, model={' or '.join(map(repr, MODELS))}, and takes no kind: "
@@ -121,6 +123,7 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
     return spec, {**asked, "order": spec.orders(order)}
 
 
+@entry
 def load(folder: str | Path, **parts: Any) -> Study:
     """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
 

@@ -18,6 +18,7 @@ from sme.equations.base import Equation, X
 from sme.equations.signs import sign_moments
 from sme.errors import SMEError
 from sme.inputs import short
+from sme.optimizers.base import updated
 from sme.quadrature import exact, rules
 from sme.regimes import Gradient
 from sme.simulate.chain import Chain
@@ -114,7 +115,7 @@ def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
         chance = chance + 0.25 * signs.prod(-1) * (covariance[0, 0, 1] + mean[0].prod())
     zero, scale = torch.zeros_like(theta[0]), chain.tau ** (chain.regime.step_power / 2)
     state = dict(zip(chain.optimizer.fields, x.split(chain.problem.dim), strict=True))
-    ends = [chain.optimizer.update(state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
+    ends = [updated(chain.optimizer, state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
     return torch.stack([torch.cat([end[name] for name in chain.optimizer.fields]) for end in ends]), chance
 
 

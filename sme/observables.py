@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 
@@ -34,6 +36,30 @@ class Capped:
     def name(self) -> str:
         """`|v|^2 capped at 100.0`."""
         return f"{self.of}{CAPPED}{self.limit!r}"
+
+
+def seen(observable: Observable, state: State) -> Float[Tensor, " paths"]:
+    """Its value at a state, of which it gets a copy: what it does to the fields is done to nobody else's."""
+    return observable({name: field.clone() for name, field in state.items()})
+
+
+def observe(observables: Mapping[str, Observable], state: State) -> Float[Tensor, "paths observables"]:
+    """The values of all observables at a state.
+
+    Raises
+    ------
+    SMEError
+        if one does not give a real number for each path.
+    """
+    paths, columns = next(iter(state.values())).shape[:1], []
+    for name, observable in observables.items():
+        value = seen(observable, state)
+        if not isinstance(value, Tensor) or value.shape != paths or value.is_complex():
+            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+            raise SMEError(f"observable '{name}' must map fields (paths, d) to real numbers (paths,), got {got} for "
+                           f"{paths[0]} paths: reduce the last axis, as in s['theta'].square().sum(-1)")
+        columns.append(value.detach().to(torch.float64))
+    return torch.stack(columns, -1)
 
 
 def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
@@ -67,7 +93,10 @@ def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[
     known = available(problem, optimizer)
     allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
 
-    def one(name: str) -> Observable:
+    def one(name: Any) -> Observable:
+        if not isinstance(name, str):
+            raise SMEError(f"an observable is named by a text such as {allowed[0]!r}, got {short(name)}: give names, or "
+                           "functions by their names, {'name': function}")
         of, capped, limit = name.partition(CAPPED)
         if not capped:
             return _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 from tabulate import tabulate
 
+from sme.brief import Brief
 
-@dataclass(frozen=True)
-class OrderCheck:
+
+@dataclass(frozen=True, repr=False)
+class OrderCheck(Brief):
     """What the one-step moment test says of one equation.
 
     Attributes

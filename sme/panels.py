@@ -10,7 +10,7 @@ import pandas as pd
 from sme import effort, panels_picture, report
 from sme.collect import studies
 from sme.errors import SMEError, choose
-from sme.files import write_text
+from sme.files import read_table, write_text
 from sme.inputs import number
 from sme.outline import FILE
 from sme.provenance import COLUMNS, Provenance
@@ -105,7 +105,7 @@ def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd
     parts = []
     for folder, each in chosen.items():
         try:
-            table = pd.read_csv(folder / f"{file}.csv", dtype=dict.fromkeys((*COLUMNS, "note"), str))
+            table = read_table(folder / f"{file}.csv", dtype=dict.fromkeys((*COLUMNS, "note"), str))
         except (OSError, ValueError) as fault:
             raise SMEError(f"{folder / file}.csv is no table ({fault}): run scripts/collect.py, or the command that made it, "
                            "again") from fault

@@ -44,10 +44,9 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
                     signed(axis, tau, error, bar, colour, "-")
             place = "largest over t" if at == MAX else f"t = {last:g}"
             frame(axis, group["tau"], group["error"], str(setting), f"|error| in {pretty(observable)},\n{place}")
+        for axis in axes[1:].ravel():
+            axis.set_title("")
         _outer(axes)
-        for column in range(len(columns)):
-            for axis in axes[1:, column]:
-                axis.set_title("")
         curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve, **(WIDE if "ODE" in curve else {}))
                   for curve in sorted(shown["equation"].unique())]
         marks = [Line2D([], [], marker="o", color="0.3", ls="none", ms=4, label="error > 0"),

@@ -1,6 +1,7 @@
 """The pattern of full-batch Adam's loss over the rates `a` of the second moment and `b` of the first."""
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from sme import effort, phases_picture
+from sme import effort, phases_picture, runs_file
 from sme.dossier import Dossier
 from sme.edge import longest, threshold
 from sme.errors import SMEError
-from sme.files import replacing
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import number, several, whole
+from sme.inputs import number, room, several, whole
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
@@ -27,16 +27,16 @@ from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems.base import Problem
 from sme.processes import spread
 from sme.report import grid
+from sme.runs_file import Curves
+from sme.turns import entry
 
 HELD = 2**18
 """parameters of cells that run together"""
 SHARP = 4
 """times as many looks at the examples as at a cell"""
-Curves = tuple[Float[np.ndarray, "steps runs"], Float[np.ndarray, "looks runs"]]
-"""losses, and step size × curvature"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Phases(Dossier):
     """What `phases` finds.
 
@@ -99,6 +99,7 @@ class Phases(Dossier):
             self.plot_examples(self.folder / "examples.png")
 
 
+@entry
 def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, eps: float = 1e-8, low: float = 0.1,
            high: float = 100.0, cells: int = 16, steps: int = 2500,
            examples: Sequence[Sequence[float]] = ((1, 100), (10, 10), (100, 1)), looks: int = 125, tail: float = 2 / 3,
@@ -143,6 +144,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     if len(pairs) > len(phases_picture.MARKS):
         raise SMEError(f"a picture has room for {len(phases_picture.MARKS)} examples, got {len(pairs)}: give fewer")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
+    room(f"a map of {cells} × {cells} cells", cells, cells, problem.dim, 4)
     rates = np.geomspace(low, high, cells)
     places = [(float(a), float(b)) for b in rates for a in rates]
     settings = [[ab(a, b, eta, eps) for a, b in some] for some in (places, pairs)]
@@ -150,14 +152,18 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
         "tail": tail, "large": large, "ratio": ratio, "floor": floor, "window": window}.items()}
     classify(np.ones((steps, 1)), **rules)  # refuses wrong ones now, before any run
     every = [max(1, steps // looks), max(1, steps // (SHARP * looks))]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem.describe(), theta, eta, eps, places, pairs, steps, every])},
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, theta, eta, eps, places, pairs, steps, every])},
                                        used(problem, problem.noise))
     place = effort.folder(results) / "phases" / name if results is not None else None
     size = max(1, HELD // problem.dim)
     chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)
-    tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None)
+    tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None,
+              f"{name} {i}")
              for i, each in enumerate(chunks)]
-    found = list(spread(_kept, tasks, effort.processes(processes, "cpu")))
+    kept = [None if path is None else _there(path, owner, (steps, len(each))) for _, each, *_, path, owner in tasks]
+    lacking = [task for task, each in zip(tasks, kept, strict=True) if each is None]
+    made_now = iter(spread(_run, lacking, effort.processes(processes, "cpu")))
+    found = [next(made_now) if each is None else each for each in kept]
     there = found[: len(found) - bool(pairs)]
     whole_map = np.concatenate([part[0] for part in there], 1), np.concatenate([part[1] for part in there], 1)
     few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
@@ -173,15 +179,21 @@ def _pair(given: Sequence[float]) -> tuple[float, float]:
     return number("a of an example", given[0]), number("b of an example", given[1])
 
 
-def _kept(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None) -> Curves:
-    """The curves of some runs, from their file if they are there."""
-    if path is not None and path.exists():
-        with np.load(path) as file:
-            return file["losses"], file["edges"]
+def _there(path: Path, owner: str, shape: tuple[int, int]) -> Curves | None:
+    """The curves in a file, if it is there and whole; a warning names one that is not."""
+    try:
+        return runs_file.read(path, owner, shape) if path.exists() else None
+    except SMEError as fault:
+        warnings.warn(str(fault), stacklevel=3)
+        return None
+
+
+def _run(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None,
+         owner: str) -> Curves:
+    """The curves of some runs, kept in their file."""
     losses, edges = follow(problem, given, theta, steps, every)
     if path is not None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, losses=losses, edges=edges)
+        runs_file.write(path, owner, losses, edges)
     return losses, edges
 
 

@@ -114,9 +114,14 @@ def signed(axis: Any, tau: np.ndarray, value: np.ndarray, bar: np.ndarray, colou
 
 
 def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str) -> None:
-    """Logarithmic axes with guides of slope 1 and 2."""
+    """Logarithmic axes with guides of slope 1 and 2; words where no value is there or all are 0."""
     tau = np.array([taus.min(), taus.max()])
     top = values.abs().max()
+    if not (math.isfinite(top) and top > 0):
+        axis.set(title=pretty(title), xlabel="step size τ", ylabel=label, xticks=[], yticks=[])
+        axis.text(0.5, 0.5, "all are 0" if top == 0 else "no value: all paths diverged, or have none", transform=axis.transAxes,
+                  ha="center", va="center", fontsize="x-small", color="0.4")
+        return
     for p, dash in ((1, ":"), (2, "--")):
         axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
     axis.set(yscale="log", title=pretty(title), xlabel="step size τ", ylabel=label)
@@ -128,5 +133,5 @@ def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str)
 
 
 def pretty(name: str) -> str:
-    """An observable's name with its letters."""
-    return name.replace("theta", "θ").replace("^2", "²")
+    """An observable's name with its letters; a dollar is one, and begins no mathematics."""
+    return name.replace("theta", "θ").replace("^2", "²").replace("$", r"\$")

@@ -2,6 +2,7 @@
 
 import heapq
 import inspect
+import json
 import math
 import os
 import tempfile
@@ -19,7 +20,8 @@ from tabulate import tabulate
 from sme import pilot, predicted, stability
 from sme.backend import ready
 from sme.block import Block
-from sme.effort import SHARD_PATHS
+from sme.brief import Brief
+from sme.effort import SHARD_PATHS, warn_few
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
 from sme.inputs import step_size
@@ -32,24 +34,30 @@ from sme.problems.base import Problem
 from sme.setup import Setup
 from sme.simulate.schemes import scheme
 from sme.study import Study
+from sme.turns import entry
+from sme.weight import point_mib
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Brief):
     """What a study would cost.
 
     Attributes
     ----------
     table
         a row for each order and step size: `order tau paths shards found left_out steps substeps path_substeps seconds
-        memory_mib`. `found` shards are there already, `left_out` ones would not be started within `budget_s`; `path_substeps` of
-        all levels and `seconds`, its part of the whole run's, are of the rest; `memory_mib` is the peak of one process.
+        memory_mib point_mib`. `found` shards are there already, `left_out` ones would not be started within `budget_s`;
+        `path_substeps` of all levels and `seconds`, its part of the whole run's, are of the rest; `memory_mib` is the peak of one
+        process, `point_mib` what a shard takes in the folder at most, which grows with the square of the number of observables
+        and times.
     starting
         seconds for what is no simulation: tracing, starting processes, drawing.
     predicting
         seconds for the constants that an obstruction leaves.
     memory_mib
         the peak memory of the main process and of its workers together.
+    disk_mib
+        what the points that are not there yet take, each with the covariances of all observables.
     """
 
     study: str
@@ -60,6 +68,7 @@ class Plan:
     processes: int
     at_least: bool
     """whether a tolerance may ask for more shards than the first"""
+    disk_mib: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -70,7 +79,8 @@ class Plan:
         table = self.table.assign(tau=[f"{tau:g}" for tau in self.table["tau"]],
                                   path_substeps=[f"{count:.3g}" for count in self.table["path_substeps"]],
                                   seconds=[_digits(each) for each in self.table["seconds"]],
-                                  memory_mib=["–" if math.isnan(each) else f"{each:.0f}" for each in self.table["memory_mib"]])
+                                  **{name: ["–" if math.isnan(each) else f"{each:{digits}}" for each in self.table[name]]
+                                     for name, digits in (("memory_mib", ".0f"), ("point_mib", ".2g"))})
         if not self.table["left_out"].any():
             table = table.drop(columns="left_out")
         lines = [f"plan of {self.study}", "",
@@ -78,6 +88,8 @@ class Plan:
                  f"starting (tracing, processes, tables): {_digits(self.starting)} s"]
         if self.predicting:
             lines.append(f"predicting what the obstruction leaves: {_digits(self.predicting)} s")
+        if self.disk_mib >= 1:
+            lines.append(f"points on disk: {self.disk_mib:.0f} MiB")
         least = "at least " if self.at_least else ""
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
@@ -85,6 +97,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@entry
 def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     """What `weak_error` would cost with the same arguments; nothing of the study is run or written.
 
@@ -108,29 +121,33 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     there = {point.key for point in study.points}
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
 
+    workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
+    warn_few(given.arguments["paths"])
     stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
     if setups:
-        pilot.everywhere(job.effort.processes, pilot.begin, setups)
+        pilot.everywhere(workers, pilot.begin, setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
     predicting = _predicting(job, folder)
-    samples = pilot.everywhere(job.effort.processes, pilot.pilot, setups) if setups else []
+    samples = pilot.everywhere(workers, pilot.pilot, setups) if setups else []
     drawing = _drawing(study, setups, {which: sample.block for which, sample in samples[0].items()} if samples else {})
 
     costs = {which: sum(each[which].seconds for each in samples) / len(samples) for which in setups}
     tasks = [costs[key[:2]] for key in missing]
-    running, started = _schedule(tasks, job.effort.processes, job.effort.budget_s - beginning)
+    running, started = _schedule(tasks, workers, job.effort.budget_s - beginning)
     seconds: Counter[tuple[int, int]] = Counter()
     for key, cost in zip(missing[:started], tasks, strict=False):
         seconds[key[:2]] += running * cost / sum(tasks[:started])  # type: ignore[assignment]
     memory = {which: max(each[which].memory_mib for each in samples) for which in setups}
     left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
-    rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which], memory.get(which, math.nan))
+    rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which], memory.get(which, math.nan),
+                 point_mib(setups[which]) if which in setups else math.nan)
             for which, setup in job.setups.items()]
-    workers = [max(sample.memory_mib for sample in each.values()) for each in samples] if job.effort.processes > 1 else []
-    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(workers),
-                job.effort.processes, job.effort.tolerance is not None)
+    peaks = [max(sample.memory_mib for sample in each.values()) for each in samples] if workers > 1 else []
+    sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples[0].items()} if samples else {}
+    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(peaks), workers,
+                job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
 
 
 def _compiled() -> float:
@@ -139,23 +156,25 @@ def _compiled() -> float:
     return spent.children_user + spent.children_system
 
 
-def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float) -> dict[str, Any]:
+def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float,
+         point_mib: float) -> dict[str, Any]:
     substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
     levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
     return {"order": setup.order, "tau": step_size(setup.horizon, setup.steps), "paths": shards * SHARD_PATHS,
             "shards": shards, "found": found, "left_out": left_out, "steps": steps, "substeps": substeps,
             "path_substeps": (shards - found - left_out) * SHARD_PATHS * steps * levels, "seconds": seconds,
-            "memory_mib": memory_mib}
+            "memory_mib": memory_mib, "point_mib": point_mib}
 
 
 def _predicting(job: Job, folder: Path | None) -> float:
     """Seconds for the constants that the obstruction leaves, from a block in every process."""
-    known, setup = predicted.read(folder), job.obstructed
+    known, setup = predicted.read(folder, job.spec.name), job.obstructed
     if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
         return 0.0
     began = time.perf_counter()
-    predicted.predict(setup, job.spec.times, job.effort.processes, job.effort.processes)
-    return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / job.effort.processes)
+    workers = min(job.effort.processes, predicted.BLOCKS)
+    predicted.predict(setup, job.spec.times, workers, workers)
+    return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / workers)
 
 
 def _drawing(study: Study, setups: Mapping[tuple[int, int], Setup], blocks: Mapping[tuple[int, int], Block]) -> float:

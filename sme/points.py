@@ -1,7 +1,6 @@
 """Points on disk: the mergeable moments of one shard at one (order, steps, seed)."""
 
-import hashlib
-import json
+import math
 import platform
 import time
 import warnings
@@ -14,19 +13,24 @@ import numpy as np
 import torch
 import torchsde
 
-from sme import trials
+from sme import seal, trials
 from sme.block import Block
-from sme.errors import SMEError
+from sme.errors import SMEError, reason
 from sme.files import half_written, write_text
 from sme.halving import Halving
 from sme.inputs import step_size
 from sme.numerics import BASE, said
+from sme.outline import Outline
 from sme.paired import BLOCKS, run_shard
 from sme.setup import Setup
 from sme.version import version
 
 Numerics = int | dict[str, int]
 """as `sme.numerics.written` has it"""
+LIMIT = 2**30
+"""bytes of a point: the co-moments of very many observables"""
+KINDS = {1: 2, 2: 3}
+"""columns of each row by order: the error, the integrator bias, and of order 2 the error of order 1"""
 
 
 class Key(NamedTuple):
@@ -61,6 +65,8 @@ class Point:
     numerics: Numerics = BASE
     halving: Halving | None = None
     """of the equation without noise; None in points from before there was one"""
+    variables: tuple[tuple[str, ...], tuple[float, ...]] | None = None
+    """the observables and the times of its rows, the times outermost; None in points from before they were named"""
 
     @classmethod
     def compute(cls, setup: Setup, key: Key, study: str, numerics: Numerics = BASE) -> "Point":
@@ -72,8 +78,9 @@ class Point:
         tau, regime = setup.tau, setup.regime
         physical = {"tau": step_size(setup.horizon, setup.steps),
                     **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
-        return cls(key, study, blocks, physical, {"versions": versions, "device": setup.device,
-                                        "seconds": round(time.perf_counter() - began, 3)}, numerics, setup.halving)
+        made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
+        variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)
+        return cls(key, study, blocks, physical, made, numerics, setup.halving, variables)
 
     @property
     def paths(self) -> int:
@@ -82,10 +89,11 @@ class Point:
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""
-        data = {"study": self.study, "numerics": self.numerics, **self.key._asdict(), "paths": self.paths,
+        named = {} if self.variables is None else {"observables": list(self.variables[0]), "times": list(self.variables[1])}
+        data = {"study": self.study, "numerics": self.numerics, **self.key._asdict(), **named, "paths": self.paths,
                 "blocks": [block.to_json() for block in self.blocks], "physical": self.physical, **self.provenance,
                 **({} if self.halving is None else {"halving": self.halving.to_json()})}
-        write_text(folder / self.key.file, json.dumps({**data, "sha256": _sha(data)}))
+        write_text(folder / self.key.file, seal.text(data))
 
     @classmethod
     def load(cls, path: Path, study: str, numerics: Numerics = BASE) -> "Point":
@@ -97,9 +105,7 @@ class Point:
             if the file is damaged, or belongs to another study or to other numerics.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data.pop("sha256") != _sha(data):
-                raise ValueError("its numbers are not those that were written")
+            data, _ = seal.read(path, limit=LIMIT)
             key = Key(*(int(data[name]) for name in Key._fields))
             blocks = [Block.from_json(block) for block in data["blocks"]]
             widths = {len(block.moments.mean) for block in blocks}
@@ -107,30 +113,38 @@ class Point:
                 raise ValueError("blocks that do not fit together")
             found = (data["study"], data["numerics"], key.file)
             halving = Halving.from_json(data["halving"]) if "halving" in data else None
+            variables = (tuple(data["observables"]), tuple(data["times"])) if "observables" in data else None
             provenance = {name: data[name] for name in ("versions", "device", "seconds", "physical")}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as fault:
-            raise SMEError(f"{path} is not a whole point ({type(fault).__name__}: {fault}): "
+            raise SMEError(f"{path} is not a whole point ({reason(fault)}): "
                            "delete it to have it computed again") from fault
         if found != (study, numerics, path.name):
             raise SMEError(f"{path} belongs to {found[0]} (numerics {said(found[1])}, {found[2]}), "
                            f"not to {study} (numerics {said(numerics)}): move it away")
-        return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics, halving)
+        return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics, halving, variables)
+
+    def fits(self, outline: Outline) -> bool:
+        """Whether its rows are those of the study (of an older point only that there are as many)."""
+        if len(self.blocks[0].moments.mean) < KINDS.get(self.key.order, 1) * len(outline.observables) * len(outline.times):
+            return False
+        if self.variables is None:
+            return True
+        (names, times), wanted = self.variables, outline.times
+        return names == outline.observables and len(times) == len(wanted) and all(map(math.isclose, times, wanted))
 
 
-def _sha(data: dict[str, Any]) -> str:
-    """Of the numbers as they are written, to find what has changed since."""
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
-
-
-def read(folder: Path, study: str, numerics: Numerics = BASE) -> Iterator[Point]:
-    """All whole points in the folder, in a fixed order; what is damaged or half-written is named in a warning and left out."""
+def read(folder: Path, outline: Outline) -> Iterator[Point]:
+    """The study's whole points in the folder, in a fixed order; a warning names what is damaged or half-written and left out."""
     for path in half_written(folder):
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "
                       "is asked for; delete the file", stacklevel=2)
     widths: dict[tuple[int, int], tuple[int, Path]] = {}
     for path in sorted(folder.glob("order*.json")):
         try:
-            point = Point.load(path, study, numerics)
+            point = Point.load(path, outline.study, outline.numerics)
+            if not point.fits(outline):
+                raise SMEError(f"{path} holds other observables or times than its study's spec.json names: delete it to have it "
+                               "computed again")
             width, first = widths.setdefault(point.key[:2], (len(point.blocks[0].moments.mean), path))
             if width != len(point.blocks[0].moments.mean):
                 raise SMEError(f"{path} holds other variables than {first.name}, so they cannot be merged: "

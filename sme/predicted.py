@@ -1,7 +1,7 @@
 """The first-order constant that an obstruction leaves, predicted without the optimizer."""
 
-import json
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sme import paired
+from sme import paired, seal
 from sme.equations.base import Equation
 from sme.equations.registry import equation
-from sme.files import write_text
+from sme.errors import reason
 from sme.processes import spread
 from sme.setup import Setup
 from sme.simulate.increments import Increments
@@ -56,13 +56,14 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
 
 
-def known(folder: Path | None, before: Predicted | None, setup: Setup, times: tuple[float, ...], processes: int) -> Predicted:
+def known(folder: Path | None, study: str, before: Predicted | None, setup: Setup, times: tuple[float, ...],
+          processes: int) -> Predicted:
     """The prediction for the tables: the one that is there, or a new one, which is kept."""
-    found = read(folder) or before
+    found = read(folder, study) or before
     if found is None or found.blocks < BLOCKS:
         found = predict(setup, times, BLOCKS, processes)
         if folder is not None:
-            write(folder, found)
+            write(folder, study, found)
     return found
 
 
@@ -119,20 +120,24 @@ def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, 
     return 0.5 * (values[:pairs] + values[pairs:]), 0.5 * (controls[:pairs] + controls[pairs:])
 
 
-def write(folder: Path, predicted: Predicted) -> None:
+def write(folder: Path, study: str, predicted: Predicted) -> None:
     """Keep the constants beside the points."""
-    write_text(folder / FILE, json.dumps(asdict(predicted), indent=2, ensure_ascii=False) + "\n")
+    seal.write(folder / FILE, {"study": study, **asdict(predicted)})
 
 
-def read(folder: Path | None) -> Predicted | None:
-    """The constants kept there; None if there are none, or they cannot be read."""
-    if folder is None:
+def read(folder: Path | None, study: str) -> Predicted | None:
+    """The constants of this study kept there; None if there are none, or they cannot be read, which is named in a warning."""
+    if folder is None or not (folder / FILE).exists():
         return None
     try:
-        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        data, _ = seal.read(folder / FILE, older=("blocks", "constants"))
+        if data.get("study", study) != study:
+            raise ValueError(f"it is of {data['study']}")
         constants = {name: (float(value), float(stderr)) for name, (value, stderr) in data["constants"].items()}
         return Predicted(int(data["blocks"]), constants)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as fault:
+        warnings.warn(f"{folder / FILE} does not hold the constants that an obstruction leaves ({reason(fault)}), and "
+                      "they are not in the tables: run the study's command again to have them computed again", stacklevel=2)
         return None
 
 

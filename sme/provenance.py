@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,8 @@ from sme.points import Point
 from sme.version import UNKNOWN
 
 DIGITS = "%.6g"
+RUN = ("=", "+", "-", "@", "\t", "\r")
+"""how text begins that a spreadsheet runs"""
 COLUMNS = ["seeds", "version"]
 """the last columns of a table in a file"""
 
@@ -51,10 +54,21 @@ class Provenance:
 
     def csv(self, table: pd.DataFrame) -> str:
         """A table as it stands in a file, with six digits and these columns at its end."""
-        return table.assign(**self.columns).to_csv(index=False, float_format=DIGITS)
+        named = {name: table[name].map(harmless) for name in ("observable", "variable") if name in table}
+        return table.assign(**named, **self.columns).to_csv(index=False, float_format=DIGITS)
 
     def __str__(self) -> str:
         return f"{self.code}, {self.study}"
+
+
+def harmless(name: Any) -> Any:
+    """A name with an apostrophe before it where a spreadsheet would run it (older studies have such names)."""
+    return f"'{name}" if str(name).startswith(RUN) else name
+
+
+def plain(name: str) -> str:
+    """Without that apostrophe."""
+    return name[1:] if name[:1] == "'" and name[1:].startswith(RUN) else name
 
 
 def ranges(numbers: Sequence[int]) -> str:

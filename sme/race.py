@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sme import mean_run
 from sme.errors import SMEError
-from sme.inputs import whole
+from sme.inputs import LONG, whole
 from sme.observables import select
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, initial
@@ -23,6 +23,7 @@ from sme.processes import spread
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
 from sme.trajectory import DISCRETE
+from sme.turns import entry
 
 BETA2, EPS, SECOND = 0.999, 1e-4, 1e-4
 """of Adam and RMSProp; and where `v` starts"""
@@ -83,6 +84,7 @@ class Race:
     seeds: tuple[int, ...]
 
 
+@entry
 def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: int = SEEDS, points: int = POINTS,
          processes: int = 1, contenders: Sequence[Contender] | None = None) -> Race:
     """Choose each learning rate on one start, then follow run and equations of order 1 and 2 from several others.
@@ -104,7 +106,7 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
         for bad input, or if no learning rate of a contender gives a finite run.
     """
     settings = {"hidden": HIDDEN, "examples": EXAMPLES, **(settings or {})}
-    steps, count = whole("steps", steps, 1), whole("seeds", seeds, 2)
+    steps, count = whole("steps", steps, 1, LONG), whole("seeds", seeds, 2, SEARCH_SEED)
     marks = sorted({round(i * steps / whole("points", points, 1)) for i in range(points + 1)})
     best = [(each, *_search(settings, each, steps)) for each in contenders or CONTENDERS]
     tasks = [(settings, each, lr, seed, steps, marks) for each, lr, _ in best for seed in range(count)]

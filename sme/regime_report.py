@@ -16,7 +16,7 @@ from sme.edge import sharpness, threshold
 from sme.errors import SMEError
 from sme.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import whole
+from sme.inputs import LONG, whole
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.preconditioner import preconditioner
@@ -25,6 +25,7 @@ from sme.regimes import BALLISTIC
 from sme.report import grid
 from sme.setup import Setup
 from sme.stability import Stability, stability
+from sme.turns import entry
 
 ORDERS = (1, 2)
 CURVE = 60
@@ -35,7 +36,7 @@ FAR = 10.0
 """spectral radius of a step's change beyond which no drift is worth solving"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegimeReport(Dossier):
     """What `regime_report` finds.
 
@@ -134,6 +135,7 @@ class RegimeReport(Dossier):
                                    Path(path))
 
 
+@entry
 def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.optim.Optimizer, theta: Float[Tensor, " d"], *,
                   steps: int = 1000, compared: int = 200, results: str | Path | None = None) -> RegimeReport:
     """Say which regime a run is in, from hyperparameters and the noise that is measured on the problem.
@@ -170,9 +172,9 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
     if given.optimizer == "adagrad":
         raise SMEError("adagrad's sum of squares has no mean to start the noiseless run at: regime_report is for sgd, momentum, "
                        "nesterov, rmsprop, adam and adamw")
-    steps, compared = whole("steps", steps, 2), whole("compared", compared, 0)
+    steps, compared = whole("steps", steps, 2, LONG), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    own = digest({"of": fingerprint([problem.describe(), given.settings(), theta, compared])}, used(problem, problem.noise))
+    own = digest({"of": fingerprint([problem, given.settings(), theta, compared])}, used(problem, problem.noise))
     name = f"{given.optimizer}-{problem.name}-{own}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)

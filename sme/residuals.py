@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sme.errors import SMEError
 from sme.moment_test import Generator, Test, UnsettledError, chain_expectation, equation_expectation
@@ -52,13 +53,13 @@ class Functions:
         assert self.given is not None
         function = self.given
         try:
-            value = function(x)
+            value = function(x.clone())
         except Exception as fault:
             raise SMEError(f"functions fail at a whole state of shape {tuple(x.shape)}: {fault}") from fault
         if not isinstance(value, Tensor) or value.dim() != 1:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"functions must map a whole state (fields · d,) to a vector of values, got {got}: use torch.stack")
-        return lambda z: function(z).to(torch.float64)
+        return lambda z: function(z.clone()).to(torch.float64)
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -81,7 +82,8 @@ def residuals(asked: Tested, obstruction: Obstruction, points: Sequence[Point], 
               tau: Sequence[float]) -> pd.DataFrame:
     """Chain minus equation for every state, test function and step size, with what differences and rounding may have done."""
     rows = []
-    for index, (t, x) in enumerate(points):
+    bar = tqdm(points, desc="residuals", unit="state", disable=None, leave=False, delay=1)
+    for index, (t, x) in enumerate(bar):
         phi = functions.at(asked, (t, x), tau[0])
         here = phi(x)
         size = 1 + here.abs()

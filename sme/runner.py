@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sme import tables, trials
+from sme import tables, trials, weight
 from sme.asked import Asked
 from sme.backend import ready
 from sme.job import Job
@@ -52,6 +52,7 @@ class Runner:
         if found := sum(key in there for key in fresh):
             print(f"{found} of {len(fresh)} points found")
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
+        weight.warn(setups.values())
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
         with bar:
@@ -82,7 +83,7 @@ class Runner:
         asked = Asked(frozenset(keys), self.effort.tolerance)
         self.asked = self.asked.merge(asked)
         if self.folder is not None:
-            asked.save(self.folder)
+            asked.save(self.folder, self.outline.study)
 
     def _compute(self, tasks: list[tuple[Setup, Key, Outline, Path | None]]) -> Iterator[Point]:
         processes = self.effort.processes

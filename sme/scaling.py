@@ -1,16 +1,16 @@
 """How to change hyperparameters with the batch size, and SVAG."""
 
 import math
-import warnings
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
-from sme.errors import SMEError, choose
+from sme.errors import SMEError, choose, warn
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import number, whole
 from sme.laws.svag import amplification, weights
+from sme.turns import entry
 
 POWERS = {"linear": 1.0, "square_root": 0.5}
 """of `κ`, by which a rule multiplies the learning rate"""
@@ -27,6 +27,7 @@ class SVAG(NamedTuple):
     """`½ (1 + r)` and `½ (1 − r)`: the gradient is their weighted sum, of mean `∇f` and covariance `½ (1 + r²) Σ`"""
 
 
+@entry
 def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str, rule: str = "auto", *,
           batch_size: int | None = None, steps: int | None = None) -> Hyperparameters:
     r"""The hyperparameters for `κ` times the batch size.
@@ -81,8 +82,8 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     if given.steps is not None:
         changes["steps"] = max(1, round(given.steps / ratio))
         if abs(changes["steps"] - given.steps / ratio) > ROUNDING * given.steps:
-            warnings.warn(f"{given.steps} steps over kappa = {ratio:g} are {given.steps / ratio:.6g}: rounded to "
-                          f"{changes['steps']}", stacklevel=2)
+            warn(f"{given.steps} steps over kappa = {ratio:g} are {given.steps / ratio:.6g}: rounded to "
+                 f"{changes['steps']}")
     return replace(new, **changes)  # type: ignore[arg-type]
 
 

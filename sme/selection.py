@@ -1,14 +1,13 @@
 """Results on disk, chosen by what their specifications say, and what tells them apart."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sme.errors import SMEError, choose
+from sme.errors import SMEError, choose, reason
 from sme.inputs import number
-from sme.outline import FILE
+from sme.outline import FILE, opened
 
 MEASURED = ("times", "observables")
 """parts of a specification that say what is looked at, and not at what"""
@@ -28,10 +27,10 @@ def settings(folder: Path) -> Settings:
         if it cannot be read.
     """
     try:
-        spec = json.loads((folder / FILE).read_text(encoding="utf-8"))["specification"]
+        spec = opened(folder)["specification"]
         return dict(_flat("", {name: part for name, part in spec.items() if name not in MEASURED}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise SMEError(f"{folder / FILE} is not a whole specification ({type(fault).__name__}): run the command that made "
+    except (AttributeError, RecursionError) as fault:
+        raise SMEError(f"{folder / FILE} is not a whole specification ({reason(fault)}): run the command that made "
                        "it again") from fault
 
 

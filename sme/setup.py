@@ -12,6 +12,7 @@ from torch import Tensor
 from sme.controls import Responses
 from sme.equations.base import Equation
 from sme.equations.registry import equation
+from sme.observables import observe
 from sme.optimizers.base import Optimizer, State
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC, Regime
@@ -82,7 +83,7 @@ class Setup:
 
     def observe(self, state: State) -> Float[Tensor, "paths observables"]:
         """All observables of a state."""
-        return torch.stack([observable(state).to(torch.float64) for observable in self.observables.values()], -1)
+        return observe(self.observables, state)
 
     def fields(self, x: Tensor) -> State:
         """The named fields of a whole state."""

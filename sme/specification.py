@@ -1,7 +1,7 @@
 """What is studied: everything that changes the law of the numbers, checked once."""
 
 import math
-import warnings
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,20 +12,27 @@ from torch import Tensor
 from sme import identity, numerics, recipe, tails
 from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
-from sme.errors import SMEError
+from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
 from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
 from sme.problems.base import Problem
+from sme.provenance import RUN
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
+from sme.untouched import untouched
 
 BUILT_IN = "built-in"
+APART = (1.0, 3.0, 0.0, 2.0)
+"""how far the states lie apart, in no order, at which an observable is tried"""
+WHOLE, HALVES = slice(None), (slice(0, 2), slice(2, 4))
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
+MOST_STEPS = 2**53
+"""whole numbers that a float tells apart"""
 COUNTER = 2**33
 """random numbers that a path has: two a call, and calls are counted in 32 bits"""
 Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | str | None
@@ -47,7 +54,7 @@ class Specification:
 
     @classmethod
     def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str | None, horizon: Any,
-           start: Mapping[str, Tensor], observables: Observables, times: Sequence[float] | None,
+           start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None,
            model_name: str = OWN) -> "Specification":
         """Check every part and fill in defaults.
 
@@ -57,20 +64,21 @@ class Specification:
             naming what was given, what is allowed and what to change.
         """
         if not isinstance(problem, Problem):
-            raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+            raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
         if not isinstance(optimizer, Optimizer):
-            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
+        start = {} if start is None else start
         if not isinstance(start, Mapping):
             raise SMEError(f"start must map field names to tensors, got {short(start)}: give start={{'theta': tensor, …}}")
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])
         if not problem.noise.independent_steps:
-            warnings.warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
-                          "ones without replacement: no order is claimed", stacklevel=3)
+            warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
+                          "ones without replacement: no order is claimed")
         place, named = regime(regime_name), model(model_name)
         named.check(optimizer, place)
         described = named.described(optimizer)
@@ -83,9 +91,15 @@ class Specification:
             observables = select(problem, optimizer, several(observables))
         if not observables:
             raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
+        built_in = available(problem, optimizer)
         for name, observable in observables.items():
+            _check_name(name)
+            if name in built_in and not _is(observable, built_in[name]):
+                warn(f"observable '{name}' is a function of your own in place of the built-in one: give it another name for both")
             _check_observable(name, observable, {field: checked[field] for field in described},
                               "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
+            if not (isinstance(observable, Capped) or (name in built_in and _is(observable, built_in[name]))):
+                _check_paths(name, observable, {field: checked[field] for field in described})
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
@@ -103,11 +117,19 @@ class Specification:
         """
         return self.model.asked(given, self.model.orders if every else (max(self.model.orders),))
 
+    def ordered(self, names: Sequence[str]) -> "Specification":
+        """With the observables in this order, if it is these."""
+        same = sorted(names) == sorted(self.observables)
+        return replace(self, observables={name: self.observables[name] for name in names}) if same else self
+
     def steps(self, tau: Any) -> int:
         """`horizon/τ`, checked: a whole number that puts every time and `t0` on the grid."""
         tau = number("tau", tau)
         if not 0 < tau < math.inf:
             raise SMEError(f"tau must be positive, got {tau:g}: give a step size such as 1/16")
+        if not self.horizon / tau < MOST_STEPS:
+            raise SMEError(f"tau = {tau:g} makes {self.horizon / tau:.3g} steps to the horizon {self.horizon:g}, more than can "
+                           "be counted: give a larger tau or a shorter horizon")
         steps = _whole(self.horizon / tau)
         if steps is None:
             near = max(1, round(self.horizon / tau))
@@ -158,7 +180,7 @@ class Specification:
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
         parts = {
-            "problem": self.problem.describe(), "optimizer": {**self.optimizer.describe(), **self._code()},
+            "problem": self.problem, "optimizer": self.optimizer,
             "regime": self.regime.name, "brownian": self.brownian, "start": self.start, "horizon": self.horizon,
             "times": self.times,
             "observables": {name: self._observable(name) for name in self.observables}, **self._other,
@@ -191,24 +213,19 @@ class Specification:
             parts_here = ", ".join(f"{name}=…" for name in lacking)
             raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
                            f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
-        for name in ("problem", "optimizer"):
+        for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
             if name not in given:
-                parts[name] = recipe.make(parts[name])
+                parts[name] = recipe.make(parts[name], kind)
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:
-            parts["observables"] = {name: name if path == BUILT_IN else recipe.located(path)
+            parts["observables"] = {name: name if path == BUILT_IN else recipe.function(path)
                                     for name, path in parts["observables"].items()}
         return cls.of(**parts)
 
-    def _code(self) -> dict[str, Any]:
-        """The code of an optimizer of the user's own; a name is enough for the package's."""
-        kind = type(self.optimizer)
-        return {} if kind.__module__.startswith("sme.") else {"code": identity.fingerprint(kind)}
-
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]
-        return name in named and getattr(given, "__code__", None) is named[name].__code__  # type: ignore[attr-defined]
+        return name in named and _is(given, named[name])
 
     def _observable(self, name: str) -> Any:
         given = self.observables[name]
@@ -242,23 +259,62 @@ class Specification:
         return "-".join((self.optimizer.name, self.regime.name, self.problem.name, self.equation, digest))
 
 
+def _is(given: object, built_in: object) -> bool:
+    return getattr(given, "__code__", None) is built_in.__code__  # type: ignore[attr-defined]
+
+
 def _whole(ratio: float) -> int | None:
-    nearest = round(ratio)
+    nearest = round(ratio) if math.isfinite(ratio) else 0
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
+
+
+def _check_name(name: Any) -> None:
+    """Refuse what breaks the line of a table, or is run by a spreadsheet that opens it."""
+    if not isinstance(name, str):
+        raise SMEError(f"an observable is called by text, got {short(name)}: give such as {{'energy': function}}")
+    if name.startswith(RUN):
+        raise SMEError(f"observable {short(name)} would be run as a formula by a spreadsheet that opens its tables: let its name "
+                       f"begin with a letter or a digit, and not with one of {' '.join(RUN[:4])}, a tab or a line break")
+    odd = [each for each in name if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
+    if odd:
+        raise SMEError(f"observable {short(name)} has {odd[0]!a} in its name, which no line of a table can hold: give it one of "
+                       "letters, digits, spaces and signs")
 
 
 def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
     if not callable(observable):
-        raise SMEError(f"observable '{name}' must be a function of the named fields, got {observable!r}")
-    batch = {field: value.expand(3, -1) for field, value in start.items()}
+        raise SMEError(f"observable '{name}' must be a function of the named fields, got {short(observable)}")
+    batch = {field: value.expand(3, -1).contiguous() for field, value in start.items()}
     try:
-        value = observable(batch)
+        with untouched(f"observable '{name}'", *batch.values()):
+            value = observable(dict(batch))
+    except SMEError:
+        raise
     except KeyError as missing:
         have = ", ".join(start) + reason
         raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None
     except Exception as fault:
         raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
+    if isinstance(value, Tensor) and value.is_complex():
+        raise SMEError(f"observable '{name}' must be real, got numbers of {value.dtype}: give its real part, or its size")
     if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "
                        "reduce the last axis, as in s['theta'].square().sum(-1)")
+
+
+def _check_paths(name: str, observable: Any, start: State) -> None:
+    """Raise `SMEError` unless a path's value is the same every time, and whatever other paths there are."""
+    steps = torch.tensor(APART, dtype=torch.float64).unsqueeze(1)
+    batch = {field: value * (1 + steps / 8) + steps / 16 for field, value in start.items()}
+    try:
+        values = [observable({field: value[some].clone() for field, value in batch.items()}) for some in (WHOLE, WHOLE, *HALVES)]
+    except Exception:  # not defined away from the start
+        return
+    whole, again, *halves = values
+    if not torch.equal(whole.nan_to_num(), again.nan_to_num()):
+        raise SMEError(f"observable '{name}' has another value each time, for the same fields: it counts its calls, or is "
+                       "random, so its numbers cannot be reproduced. Give a function of the fields alone")
+    if not torch.allclose(whole, torch.cat(halves), rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise SMEError(f"observable '{name}' mixes paths: the value of a path changes with the others beside it. An expectation "
+                       "is over single paths: reduce the last axis alone, as in s['theta'].square().sum(-1)")

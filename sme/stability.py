@@ -1,7 +1,6 @@
 """Whether a step size is small enough for any equation in powers of τ, and for the discrete run itself."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor
 from torch.func import jacrev, vjp
 
+from sme import errors
 from sme.controls import LONGEST
 from sme.setup import Setup
 
@@ -75,7 +75,7 @@ def warn(setups: Iterable[Setup]) -> None:
             break
         outside.append(seen)
     if outside:
-        warnings.warn(message(outside), stacklevel=3)
+        errors.warn(message(outside))
 
 
 def message(outside: list[Stability]) -> str:

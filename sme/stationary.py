@@ -11,6 +11,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import root
 from torch import Tensor
 
+from sme.brief import Brief
 from sme.equations.base import Equation
 from sme.equations.registry import check_parts, equation
 from sme.errors import SMEError
@@ -21,6 +22,7 @@ from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.regimes import regime as named
 from sme.report import grid
+from sme.turns import entry
 
 LATE = 1e9
 """a time at which no bias is left to correct"""
@@ -32,8 +34,8 @@ RESTS = 1e-9
 """a drift below which a point is at rest"""
 
 
-@dataclass(frozen=True)
-class Stationary:
+@dataclass(frozen=True, repr=False)
+class Stationary(Brief):
     """Mean `x*` and covariance `C` of the whole state, `b(x*) = 0` and `B C + C Bᵀ + G Gᵀ = 0` with `B = ∂b(x*)`, `G = G(x*)`.
 
     Attributes
@@ -81,6 +83,7 @@ class Stationary:
                 f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; {error}")
 
 
+@entry
 def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str | Regime = "ballistic",
                start: Mapping[str, Tensor] | None = None) -> Stationary:
     """The stationary mean and covariance near a minimum, of any rule that has an equation.
@@ -115,7 +118,8 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
         raise SMEError(f"tau must be positive, got {step:g}")
     optimizer.check(step)
     model = equation(problem, optimizer, place, step, 1)
-    begin = {"theta": torch.zeros(problem.dim), **(start or {})}
+    given = {} if start is None else start
+    begin = {"theta": torch.zeros(problem.dim), **given} if isinstance(given, Mapping) else given
     x = torch.cat(list(initial(optimizer, begin, problem.dim).values()))
     x = _rest(model, x)
     jacobian = _jacobian(lambda points: model.drift(LATE, points), x, _scale(optimizer, x))

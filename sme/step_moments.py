@@ -34,9 +34,11 @@ SHARE = 1e-3
 """of the change between two such step sizes that may be left when both are extrapolated"""
 STEPS = 44
 """step sizes at the most"""
+UNSEEN = 1e-6
+"""share of the state that is nothing beside it"""
 TINY = 1e-300
-ROUNDED = 4.0
-"""rounding errors of one step, in units of the state"""
+ROUNDED = 0.5
+"""rounding error of one step, in units of the state: each addition leaves so much"""
 
 Name = tuple[int, ...]
 
@@ -84,7 +86,7 @@ class Terms:
 
 
 def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increments, x: Float[Tensor, " state"], t: float,
-          largest: float, half: bool, enough: Callable[[Terms], bool]) -> Terms:
+          largest: float, half: bool, enough: Callable[[Terms], bool], progress: Callable[[], object] = lambda: None) -> Terms:
     """The coefficients by fits at step sizes from `largest` down, of each product and power the fit that changes least.
 
     With `half` in powers of `√τ`. Smaller and smaller step sizes are tried until `enough`, and as long as it helps.
@@ -92,14 +94,16 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     powers = tuple(0.5 * k for k in range(1, 5)) if half else (1.0, 2.0)
     rows: list[Tensor] = []
     tau: list[float] = []
-    step, found, worst = largest, None, math.inf
+    found, worst = None, math.inf
     equation = make(largest * LIMIT)[1]
-    second = torch.zeros(3, len(increments.products)).to(x)
-    if equation.order == 2:  # a coefficient that tends to 0 leaves nothing but its remainder, so both are extrapolated
-        far, near = (_second(each, increments, x, t) for each in (equation, make(largest * LIMIT / 2)[1]))
-        size = torch.maximum((2 * near[2] - far[2]).clamp_min(0), near[0].abs())
-        second = torch.stack((2 * near[0] - far[0], far[1] + near[1] + SHARE * (near[0] - far[0]).abs(), size))
+    far, near = (_second(each, increments, x, t) for each in (equation, make(largest * LIMIT / 2)[1]))
+    size = torch.maximum((2 * near[2] - far[2]).clamp_min(0), near[0].abs())
+    # a coefficient that tends to 0 leaves nothing but its remainder, so both are extrapolated
+    second = torch.stack((2 * near[0] - far[0], far[1] + near[1] + SHARE * (near[0] - far[0]).abs(), size))
+    within, step = _within(equation, increments, x, t, size), largest
+    second = second if equation.order == 2 else torch.zeros_like(second)
     for count in range(STEPS):
+        progress()
         try:
             rows.append(_one(*make(step), increments, x, t))
             tau.append(step)
@@ -108,8 +112,8 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
             if count == STEPS - 1:
                 raise
         step *= 0.25 if half else 0.5
-        if len(tau) >= ORDERS + WINDOWS and (len(tau) - ORDERS) % WINDOWS == 0:
-            found = _fitted(torch.tensor(tau, dtype=torch.float64), torch.stack(rows), second, powers, half)
+        if len(tau) >= ORDERS + WINDOWS and (len(tau) - ORDERS) % WINDOWS == 0 and tau[-ORDERS] <= within.min():
+            found = _fitted(torch.tensor(tau, dtype=torch.float64), torch.stack(rows), second, powers, within, half)
             now = float((found.error / found.size.clamp_min(TINY)).clamp(1e-12, 1e3).log().mean())
             if enough(found) or now > worst - BETTER:
                 break
@@ -117,6 +121,21 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     if found is None:
         raise UnsettledError(f"the moments of one step are not finite at any step size down to {step:g}")
     return found
+
+
+def _within(equation: Equation, increments: Increments, x: Tensor, t: float,
+            second: Float[Tensor, " products"]) -> Float[Tensor, " products"]:
+    """Of every product the largest step size from which a fit may start: `τ²` does not lead yet in the motion of its members.
+
+    Above it the moments may follow other powers of `τ` over decades, as those of a quotient by `v + τ g²` do where `v` is small.
+    """
+    both, n = _Coefficients(equation, increments), len(increments.names)
+    here = both(t, both.generator.start(x).unsqueeze(0))[0]
+    b, spread, still = here[:n].abs(), here[both.place.diagonal()].abs(), UNSEEN * (increments.weights.abs() @ x.abs())
+    times = 2.0 ** -torch.arange(0.0, STEPS - ORDERS - 2 * WINDOWS, dtype=x.dtype)
+    moved = b[:, None] * times + (spread[:, None] * times).sqrt() + still[:, None]
+    own = times[(second[:n, None] * times**2 <= moved).to(x.dtype).argmax(1)]
+    return torch.stack([own[list(each)].min() for each in increments.products])
 
 
 def _one(chain: Chain, equation: Equation, increments: Increments, x: Tensor, t: float) -> Float[Tensor, "kinds products"]:
@@ -201,7 +220,7 @@ def _product(each: Name, place: Tensor, here: Tensor, second: Tensor, cross: Ten
 
 
 def _fitted(tau: Float[Tensor, " steps"], rows: Float[Tensor, "steps kinds products"], second: Float[Tensor, "3 products"],
-            powers: tuple[float, ...], half: bool) -> Terms:
+            powers: tuple[float, ...], within: Float[Tensor, " products"], half: bool) -> Terms:
     unit = 0.5 if half else 1.0
     exponents = unit * torch.arange(1.0, ORDERS + 1, dtype=torch.float64)
     wanted = [round(power / unit) - 1 for power in powers]
@@ -217,6 +236,7 @@ def _fitted(tau: Float[Tensor, " steps"], rows: Float[Tensor, "steps kinds produ
     change = torch.cat((change, change[-1:]))
     change = torch.maximum(change, torch.cat((change[:1], change[:-1])) / 16)  # not by accident
     total = (change + own).nan_to_num(math.inf, math.inf)
+    total = torch.where((tau[: len(fits), None] <= within).unsqueeze(-1), total, math.inf)
     best = total.argmin(0, keepdim=True)
     chain, equation = fit.gather(0, best.unsqueeze(1).expand(1, 2, *best.shape[1:]))[0]
     error = total.gather(0, best)[0]

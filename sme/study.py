@@ -1,6 +1,7 @@
 """A study, and how it grows."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from sme import predicted as prediction
 from sme import stability
 from sme.comparison import Comparison, compare
-from sme.effort import Effort
+from sme.effort import Effort, warn_few
 from sme.errors import SMEError, choose
 from sme.findings import Findings
 from sme.inputs import several
@@ -16,6 +17,7 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
 from sme.specification import Specification
+from sme.turns import entry
 
 PARTS = ("problem", "optimizer", "start", "observables")
 """what may be handed over to a loaded study"""
@@ -46,7 +48,13 @@ class Study(Findings):
 
     @classmethod
     def begin(cls, specification: Specification, folder: Path | None) -> "Study":
-        """The study of a specification, with the points that its folder has; nothing is written."""
+        """The study of a specification, with the points that its folder has; nothing is written.
+
+        Its observables stand in the order in which they were first given, which no name tells: the points have theirs so.
+        """
+        if folder is not None:
+            with suppress(SMEError):  # none there, or one that is damaged, which is written again
+                specification = specification.ordered(Outline.read(folder).observables)
         study = cls(specification.outline(), folder=folder, known=specification)
         study.reload(strict=False)
         return study
@@ -85,11 +93,19 @@ class Study(Findings):
                 raise SMEError(f"{self.name} cannot be made again from what its spec.json says ({fault}): hand its parts over, "
                                f"{', '.join(f'{name}=…' for name in PARTS)}, or run its own command or script again") from fault
             if found.name != self.name:
-                raise SMEError(f"the parts of {self.name} have changed since it was begun: they make {found.name} now. Restore "
-                               "them, or begin a new study")
+                earlier = self.folder is not None and Outline.earlier(self.folder)
+                cause = ("it was begun by a version of sme that named own code by its bytecode, so that it cannot be proven that "
+                         "the code is still the same" if earlier else "they have changed since it was begun")
+                raise SMEError(f"the parts of {self.name} are not its own, they make {found.name} now: {cause}. "
+                               f"{'Its tables stay' if earlier else 'Restore them'}, or begin a new study")
             self.known = found
+        elif (name := self.known.name) != self.name:
+            raise SMEError(f"what {self.name} studies has changed since it was begun, it would be {name} now: a tensor, a module "
+                           "or a value that its loss, noise, rule or observables use was written over, or they count calls. "
+                           "Restore it, or begin a new study")
         return self.known
 
+    @entry
     def extend(self, *, tau: Any = None, paths: int | None = None, order: int | Sequence[int] | None = None,
                tolerance: float | None = None, budget_s: float | None = None, seed: int | None = None, shards: Any = None,
                device: str = "auto", processes: int | str = 1, backend: str = "auto") -> "Study":
@@ -115,6 +131,7 @@ class Study(Findings):
                      tolerance=tolerance, budget_s=budget_s, device=device,
                      seed=min((key.seed for key in keys), default=0) if seed is None else seed,
                      processes=processes, backend=backend)
+        warn_few(paths)
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
@@ -123,7 +140,8 @@ class Study(Findings):
         try:
             runner.run()
             if job.obstructed is not None:
-                self.predicted = prediction.known(self.folder, self.predicted, job.obstructed, spec.times, job.effort.processes)
+                self.predicted = prediction.known(self.folder, self.name, self.predicted, job.obstructed, spec.times,
+                                                  job.effort.processes)
         except KeyboardInterrupt as fault:
             raise Interrupted(self._after(runner)) from fault
         return self._after(runner)
@@ -137,6 +155,7 @@ class Study(Findings):
         self.save()
         return self
 
+    @entry
     def compare(self, other: "Study | None" = None, *, orders: Sequence[int] | None = None, tau: Any = None,
                 paths: int | None = None, seed: int = 0, device: str = "auto", processes: int | str = 1,
                 backend: str = "auto") -> Comparison:

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from matplotlib import rc_context, rcdefaults
+
 
 @contextmanager
 def paper(axes: str = "ticks") -> Iterator[None]:
-    """Sizes and axes (one of seaborn's styles) as for print, for what is drawn within."""
+    """Sizes and axes (one of seaborn's styles) as for print, for what is drawn within, whatever the caller's settings are."""
     import seaborn as sns
 
-    with sns.axes_style(axes), sns.plotting_context("paper"):
-        yield
+    with rc_context():
+        rcdefaults()
+        with sns.axes_style(axes), sns.plotting_context("paper"):
+            yield
 
 
 def palette(name: str, count: int | None = None) -> list[tuple[float, float, float]]:

@@ -15,12 +15,13 @@ from sme.equations.models import MODELS
 from sme.errors import SMEError
 from sme.price import price
 from sme.report import grid, quote
+from sme.turns import entry
 
 SETTING = ["problem", "optimizer", "regime"]
 LOSS = "loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Survey(Dossier):
     """What `survey` finds.
 
@@ -100,6 +101,7 @@ def label(model: str, order: int) -> str:
     return f"{model}, order {order}" if len(MODELS[model].orders) > 1 else model
 
 
+@entry
 def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
            results: str | Path | None = None) -> Survey:
     """Measure the weak errors of all models in all cases, and their prices.

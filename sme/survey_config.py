@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from sme.cases import Case
 from sme.config import FIELDS, build, group, only, repeated, values_of
 from sme.errors import SMEError, choose
-from sme.inputs import number, several
+from sme.inputs import flag, number, several
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.survey import Survey, survey
@@ -41,8 +41,7 @@ def _cases(name: str, part: Any, observables: Any) -> list[Case]:
     only(group(f"parts.{name}", part), PART, place=f"parts.{name}")
     for each in GROUPS:
         group(place + each, part[each])
-    if not isinstance(part["few"], bool):
-        raise SMEError(f"{place}few must be true or false, got {part['few']!r}: true is for problems too large for weak errors")
+    flag(f"{place}few", part["few"])
     models = {model: tuple(several(orders)) for model, orders in part["models"].items()}
     for problem_name, given in part["problems"].items():
         at = f"{place}problems.{problem_name}"

@@ -29,6 +29,11 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
         axes = figure.subplots(rows, columns, squeeze=False)
         for axis, (observable, group) in zip(axes.ravel(), groups, strict=False):
             top, smallest = group["error"].abs().max(), group["ell"].min()
+            if not 0 < top < math.inf:
+                axis.set(title=pretty(str(observable)), xlabel="ℓ", xticks=[], yticks=[])
+                axis.text(0.5, 0.5, "all are 0" if top == 0 else "no value: all paths diverged", transform=axis.transAxes,
+                          ha="center", va="center", fontsize="x-small", color="0.4")
+                continue
             ells = np.array(sorted(group["ell"].unique()), float)
             for power, dash in ((1, ":"), (2, "--")):
                 axis.plot(ells, 1.5 * top * (ells / smallest) ** -power, dash, color="0.6", lw=0.8)

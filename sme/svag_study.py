@@ -14,7 +14,7 @@ from sme.dossier import Dossier
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import several, whole
+from sme.inputs import flag, several, whole
 from sme.laws.minibatch import minibatches
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
@@ -26,11 +26,12 @@ from sme.problems.renoised import Renoised
 from sme.regimes import BATCH_EQUIVALENT
 from sme.report import grid
 from sme.scaling import svag
+from sme.turns import entry
 
 NOISES = ("SVAG", "minibatch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SVAGStudy(Dossier):
     """What `svag_study` finds.
 
@@ -68,6 +69,7 @@ class SVAGStudy(Dossier):
         return svag_picture.draw(self.table, str(self.hyperparameters), self.provenance, Path(path))
 
 
+@entry
 def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tensor, " d"], *, ell: Sequence[int] = (1, 2, 4),
                steps: int = 16, observables: Sequence[str] | None = None, paths: int = effort.SHARD_PATHS, seed: int = 0,
                processes: int | str = 1, backend: str = "auto", plain: bool = False,
@@ -105,6 +107,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     if not isinstance(hyperparameters, Hyperparameters):
         raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {hyperparameters!r}")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
+    flag("plain", plain)
     if not ells:
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
@@ -125,7 +128,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
-        problem.describe(), given.settings(), theta, ells, observables, paths, seed])}, used(problem, law))
+        problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law))
     study_made = SVAGStudy(name, given, seed, table, effort.folder(results) / "svag" / name if results is not None else None)
     study_made.save()
     return study_made

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.observables import observe
 from sme.optimizers.base import State
 from sme.simulate.chain import Chain
 from sme.simulate.increments import Increments
@@ -81,6 +82,6 @@ def _driven(chain: Chain, start: State, observables: Mapping[str, Callable[[Stat
         state, _ = chain.step(state, whole, k)
         if k >= BEFORE:
             lost = ~torch.stack([torch.isfinite(field).all(-1) for field in state.values()]).all(0)
-            seen = torch.stack([each(state).to(torch.float64) for each in observables.values()], -1)
+            seen = observe(observables, state)
             rows.append(torch.where(lost.unsqueeze(-1), math.inf, seen).reshape(len(DRIVEN), len(rays), BASES, -1))
     return torch.stack(rows, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from sme.equations.base import Equation
 from sme.equations.registry import equation
 from sme.moment_test import Generator
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, updated
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.simulate.chain import Chain
@@ -73,7 +73,7 @@ class Tested:
         gradient = Gradient(0.7 * self.largest * one, 0.6 * one, self.largest * one if self.optimizer.signed else None)
 
         def at(t: float) -> Tensor:
-            new = self.optimizer.update(state, gradient, self.largest, t)
+            new = updated(self.optimizer, state, gradient, self.largest, t)
             noise = [generator.noise(t, z).flatten()] if len(generator.motions) else []
             return torch.cat([generator.drift(t, z).flatten(), *noise, *[new[name] for name in fields]])
 

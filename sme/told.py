@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from sme import provenance
+from sme import provenance, sums
+from sme.files import read_text
 
 BESIDE = ("errors.tex", "slopes.tex", "slopes.md", "errors.png")
 PASSED = [*provenance.COLUMNS, "c1_order1"]
 """columns that say where a row comes from, or depend on which orders were run beside"""
 
 
-def told(folder: Path, tables: Mapping[str, str]) -> bool:
+def told(folder: Path, tables: Mapping[str, str], study: str) -> bool:
     """Whether the folder's own tables (`.csv` by name) hold what these say, whoever computed it, with all files beside them.
 
     So a study whose tables are kept without their points loses no row, and changes no file, where some are computed again: they
@@ -22,14 +23,16 @@ def told(folder: Path, tables: Mapping[str, str]) -> bool:
     if not all((folder / name).exists() for name in BESIDE):
         return False
     try:
+        for name in tables:
+            sums.check(folder / f"{name}.csv", study)
         kept, made = ({name: _rows(each(name)) for name in tables} for each in (
-            lambda name: folder / f"{name}.csv", lambda name: StringIO(tables[name])))
+            lambda name: read_text(folder / f"{name}.csv"), lambda name: tables[name]))
         return kept["errors"] > made["errors"] or all(kept[name] >= made[name] for name in tables)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return False
 
 
-def _rows(table: Path | StringIO) -> set[tuple[str, ...]]:
+def _rows(table: str) -> set[tuple[str, ...]]:
     """As they are written, with the names of their columns, without where they come from."""
-    read = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=PASSED, errors="ignore")
+    read = pd.read_csv(StringIO(table), dtype=str, keep_default_na=False).drop(columns=PASSED, errors="ignore")
     return {tuple(read.columns), *read.itertuples(index=False, name=None)}

@@ -15,7 +15,7 @@ from sme.backend import BACKENDS, compiled_setups
 from sme.controls import responses
 from sme.ensemble import LEVELS
 from sme.errors import SMEError, choose
-from sme.inputs import number, several, step_size, whole
+from sme.inputs import number, seed_of, several, step_size, whole
 from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -24,6 +24,7 @@ from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
 from sme.specification import Observables, Specification
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
+from sme.turns import entry
 
 BANDS = ("sd", "quantiles", "none")
 DEFAULT_POINTS, MOST_POINTS = 64, 1000
@@ -31,16 +32,19 @@ CHECKPOINTS = (0.25, 0.5, 1.0)
 """the default times of the histograms, as shares of the horizon"""
 Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
+SUBSTEPS = 2**16
+"""the most in one step"""
 HELD, FEWEST, LEAST = 2**24, 256, 16
 """numbers of the curves at a time; the least number of pairs, and where there are few"""
 
 
+@entry
 def trajectories(
     problem: Problem,
     optimizer: Optimizer,
     *,
     tau: float | str | Sequence[float | str],
-    start: Mapping[str, Tensor],
+    start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
@@ -103,10 +107,10 @@ def trajectories(
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
     if substeps is not None:
-        if whole("substeps", substeps, 1) % LEVELS[-1]:
+        if whole("substeps", substeps, 1, SUBSTEPS) % LEVELS[-1]:
             raise SMEError(f"substeps must be a multiple of {LEVELS[-1]}, for three levels, got {substeps}")
         setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
-    seed, numbers = whole("seed", seed, 0), whole("paths", paths, 1)
+    seed, numbers = seed_of(seed), whole("paths", paths, 1)
     if numbers >= effort.SHARD_PATHS:
         numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None

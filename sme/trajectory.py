@@ -9,16 +9,18 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme import closer, trajectory_picture
+from sme.brief import Brief
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.sample import Edges, Summary
+from sme.turns import Turns
 from sme.version import version
 
 DISCRETE = "discrete"
 
 
-@dataclass(frozen=True)
-class Trajectories:
+@dataclass(frozen=True, repr=False)
+class Trajectories(Brief, Turns):
     """Means, spreads and histograms of the discrete run and of its equations at one step size.
 
     Attributes

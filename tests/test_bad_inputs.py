@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import sme
-from sme import collect, findings, paired, points
+from sme import collect, findings, paired, seal
 from sme.backend import compiled_setups
 from sme.compiled import ensemble
 from sme.files import PART
@@ -135,7 +135,7 @@ def answers(tmp_path_factory):
     """What the command line says to the table; then to a good job between bad ones, on a full disk, and with room again."""
     refusing, working = tmp_path_factory.mktemp("refusing"), tmp_path_factory.mktemp("working")
     common = {MINE: ["processes=1", f"results={refusing}"]}
-    job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=1", "processes=1", f"results={working}"]
+    job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=32768", "processes=1", f"results={working}"]
     todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in COMMANDS]
     todo += [(MINE, 0, ["-m", "order=3,1,x", "tau=0.25", *job]), (MINE, 2500, ["order=1", "tau=0.125", *job]),
              (MINE, 0, ["order=1", "tau=[0.25,0.125]", *job])]
@@ -245,7 +245,7 @@ def rewritten(path, change):
     data = json.loads(path.read_text())
     del data["sha256"]
     change(data)
-    path.write_text(json.dumps({**data, "sha256": points._sha(data)}))
+    path.write_text(seal.text(data))
 
 
 def edited(path, **changes):
@@ -298,7 +298,7 @@ def full(folder):
 
 
 OUTLINES = [lambda p: spec(p).write_text('{"numerics"'), lambda p: edited(spec(p), times=None),
-            lambda p: edited(spec(p), numerics=1), lambda p: spec(p).unlink()]
+            lambda p: rewritten(spec(p), lambda d: d.update(numerics=1)), lambda p: spec(p).unlink()]
 FILES = [  # damage to the first point's file or beside it, what is then called, given, allowed, what to do
     (lambda p: p.write_text(p.read_text()[:100]), rebuild, FIRST, "not a whole point", "delete it"),
     (lambda p: p.write_text(""), rebuild, FIRST, "not a whole point", "delete it"),
@@ -315,10 +315,12 @@ FILES = [  # damage to the first point's file or beside it, what is then called,
     (asked, rebuild, "asked/", "which points were asked for", "delete it, and run"),
     (OUTLINES[0], rebuild, "spec.json", "whole specification", "run its study's command"),
     (OUTLINES[1], rebuild, "spec.json", "whole specification", "run its study's command"),
-    (OUTLINES[2], rebuild, "numerics 1", "not 2", "Run its command again"),
+    (OUTLINES[2], rebuild, "spec.json", "not that of {name}", "run its study's command"),
     (OUTLINES[3], sme.load, "{folder}", "no spec.json", "give the folder of one study"),
-    (lambda p: edited(spec(p), recipe=3), extend, "{name}", "made from", "run its own command"),
-    (lambda p: edited(spec(p), recipe={"problem": 3}), extend, "{name}", "spec.json says", "hand its parts over"),
+    (lambda p: rewritten(spec(p), lambda d: d.update(recipe=3)), extend, "{name}", "made from", "run its own command"),
+    (lambda p: rewritten(spec(p), lambda d: d.update(recipe={"problem": 3})), extend, "a recipe", "group of settings",
+     "hand the part"),
+    (lambda p: rewritten(spec(p), lambda d: d["recipe"].pop("start")), extend, "{name}", "spec.json says", "hand its parts over"),
     (lambda p: (p.parents[1] / "slopes.csv").write_text('no,"table'), lambda f: collect.join(f.parent),
      "{name}/slopes.csv", "table of slopes", "Delete it"),
     (lambda p: (p.parents[2] / "file").write_text(""), lambda f: study(results=f.parent / "file"),

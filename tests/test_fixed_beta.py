@@ -258,7 +258,7 @@ def test_any_other_start_leaves_a_shift_of_order_1(optimizer, start, words):
 
 @pytest.mark.parametrize("given", [{"v_floor": 1.0}, {"t0": 0.5}, {"clock": (2, 1)}])
 def test_bias_correction_is_of_order_2_for_torchs_clock_alone(given):
-    optimizer = recipe.make({**recipe.of(TORCHS), **given})
+    optimizer = recipe.make({**recipe.of(TORCHS), **given}, sme.Optimizer)
     with pytest.raises(sme.SMEError, match="fresh start"):
         check_start(Quartic(), optimizer, FRESH)
 

@@ -19,6 +19,7 @@ def folder(monkeypatch, tmp_path):
     study = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=(1, 2), tau=[1 / 4, 1 / 8, 1 / 16], times=[0.5, 1], start=START,
                            paths=1024, observables=["mean theta", "|m|^2"], results=tmp_path)
     shutil.rmtree(study.folder / "points")
+    shutil.rmtree(study.folder / "sums")  # as in a folder of before
     return study.folder
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import sme
 from sme import paired
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "known_answers.py"
@@ -39,7 +40,6 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
     assert "--paths 1`" in (tmp_path / "known_answers.md").read_text(encoding="utf-8")
 
 
-def test_a_number_of_paths_that_is_none_is_refused(answers, tmp_path, capsys):
-    with pytest.raises(SystemExit):
+def test_a_number_of_paths_that_is_none_is_refused(answers, tmp_path):
+    with pytest.raises(sme.SMEError, match="paths must be a whole number"):
         answers.main(["--paths", "0", "--results", str(tmp_path)])
-    assert "paths must be a whole number" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 import sme
 from sme.equations.registry import equation
@@ -53,3 +54,17 @@ def test_errors_of_twice_the_resolution_are_found(name):
     assert found.resolution <= 0.005
     for term in TERMS:
         assert sme.check_order(problem(1.0, 0.4), RULES[name], kind=wrong(right(name), term, 2 * found.resolution)).proved < 2
+
+
+@pytest.mark.parametrize(("prior", "c", "p"), [(0.4, 0.9, 0.8), (0.7, 0.5, 0.3)])
+def test_large_noise_costs_the_correction_no_digits(prior, c, p):
+    """`p' = B/(1 + τ q B)`, `B = p + τ a − …`: the part of second order by hand, `E q²` three quarters of it."""
+    theta, m, sigma, tau = 0.94, 0.41, 1200.0, 2.0**-40
+    g, rule, law = theta + 0.4 * theta**3, sme.AdaBayesFilter(c1=c, prior=prior), problem(1.0, sigma)
+    seen, fourth = g * g + sigma**2, g**4 + 6 * g * g * sigma**2 + 3 * sigma**4
+    a, forgotten = 2 * prior * (0.5 / prior - p), 2 * prior**2 * (0.5 / prior - p)
+    slope = (-2 * prior - 2 * p * seen) * (a - p * p * seen) + p * p * 2 * g * (1 + 1.2 * theta**2) * m * p
+    expected = -forgotten - 2 * p * a * seen + p**3 * fourth - slope / 2
+    x = torch.tensor([[theta, m, p]], dtype=torch.float64)
+    one, two = (equation(law, rule, regime("ballistic"), tau, order, "independent").drift(0.0, x)[0, 2] for order in (1, 2))
+    assert float(two - one) / tau == pytest.approx(expected, rel=1e-8)

@@ -1,5 +1,6 @@
 """What is written of a study: LaTeX beside Markdown, and where each number comes from."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 from PIL import Image
 
-from sme import collect, latex, picture, predicted, report
+from sme import collect, identity, latex, picture, predicted, report
 from sme.asked import Asked
 from sme.moments import Moments
 from sme.outline import Outline
@@ -156,7 +157,9 @@ def test_an_older_table_without_provenance_is_not_lost(tmp_path):
     for name, drop in (("one", []), ("two", COLUMNS)):
         folder = tmp_path / name
         made = study(folder, names=NAMES[:1])
-        made.outline.write(folder, {}, {})
+        said = {"horizon": 1.0, "times": [0.5, 1.0], "regime": "ballistic", "observables": dict.fromkeys(NAMES[:1]), "of": name}
+        made.outline = dataclasses.replace(made.outline, study=f"{NAME[:-8]}{identity.digest(said, made.outline.parts)}")
+        made.outline.write(folder, said, {})
         made.slopes.assign(**made.provenance.columns).drop(columns=drop).to_csv(folder / "slopes.csv", index=False)
     table = collect.join(tmp_path)
     assert list(table.columns) == collect.COLUMNS

@@ -120,6 +120,18 @@ def test_of_a_loss_it_is_the_gradient_that_counts(name):
     assert all(each.operation.endswith("in the loss") for each in found)
 
 
+@pytest.mark.parametrize("power", [1.2, 1.4, 1.8])
+@pytest.mark.parametrize("side", [lambda z: z.abs(), torch.relu], ids=["both", "one"])
+def test_a_slope_that_has_no_limit_is_not_decided(power, side):
+    """The gradient of `|z|^p` is continuous, and its slope grows beyond all bounds on the two sides alike."""
+    problem = sme.Problem(lambda theta: (theta + side(theta - 0.11) ** power).sum(), 1, NOISE)
+    for run in (line([0.35], [-0.27]), None):
+        found = obstacles(problem, sme.SGD(), BALLISTIC, run)
+        assert {(each.kind, each.order, each.most) for each in found} == {("undecided", 1, 2)}
+    smoother = sme.Problem(lambda theta: (theta + side(theta - 0.11) ** (power + 1)).sum(), 1, NOISE)
+    assert all(each.order == 2 for each in obstacles(smoother, sme.SGD(), BALLISTIC, line([0.35], [-0.27])))
+
+
 def test_the_place_and_the_time_are_named():
     problem = sme.Problem(lambda theta: (theta * theta + 2 * (theta - 0.125).abs()).sum(), 1, NOISE)
     found, = obstacles(problem, sme.SGD(), BALLISTIC, line([0.35], [-0.25]))

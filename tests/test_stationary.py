@@ -257,10 +257,9 @@ def test_the_command_writes_every_case(script, tmp_path, capsys, monkeypatch):
     assert "0.73511" in capsys.readouterr().out
 
 
-def test_a_number_of_paths_that_is_none_is_refused(script, tmp_path, capsys):
-    with pytest.raises(SystemExit):
+def test_a_number_of_paths_that_is_none_is_refused(script, tmp_path):
+    with pytest.raises(sme.SMEError, match="paths must be a whole number"):
         script.main(["--paths", "0", "--results", str(tmp_path)])
-    assert "paths must be a whole number" in capsys.readouterr().err
 
 
 def chain_at_rest(slope, tau, noise=1.0, width=6.0, cells=500):

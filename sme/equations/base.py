@@ -13,11 +13,12 @@ from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
+from sme.turns import Turns
 
 X = Float[Tensor, "paths state"]
 
 
-class Equation(ABC):
+class Equation(Turns, ABC):
     """`dx = drift(t, x) dt + G(t, x) dW` for the whole state `x = (θ, …)`, fields side by side.
 
     Parameters

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from sme import untouched
 from sme.equations.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.base import Equation, check_memory
 from sme.equations.expansion.ballistic import DerivedBallistic
@@ -11,7 +12,7 @@ from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.errors import SMEError, choose
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
@@ -22,6 +23,7 @@ from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.regimes import regime as named
+from sme.turns import entry
 
 BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
@@ -88,6 +90,7 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
     return closed if closed and constant else _derived(regime)
 
 
+@entry
 def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "ballistic", order: int = 2,
            brownian: str = "independent") -> Callable[[float], Equation]:
     """The modified equation of any update rule, from `optimizer.update` alone.
@@ -125,6 +128,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
 
+    @entry
     def family(tau: float) -> Equation:
         step = number("tau", tau)
         if not 0 < step < math.inf:
@@ -140,10 +144,11 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     noise has another mean gradient than the loss.
     """
     if not isinstance(problem, Problem):
-        raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+        raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
     if not isinstance(optimizer, Optimizer):
-        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {optimizer!r}")
+        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
     check_memory(optimizer)
+    untouched.check(problem)
     problem.agree()
 
 

@@ -12,6 +12,7 @@ from torch.func import jvp
 
 from sme.errors import SMEError
 from sme.regimes import Regime
+from sme.turns import Turns
 
 Paths = Float[Tensor, "paths d"]
 
@@ -31,7 +32,7 @@ class Stream(Protocol):
         """The source so many steps earlier, as it was at first."""
 
 
-class GradientLaw(ABC):
+class GradientLaw(Turns, ABC):
     """The law of the gradient noise `S z`, with `E z = 0`, `Cov z = I` and `Σ = S Sᵀ`.
 
     A law owns its randomness: how many Brownian motions its equation needs, how the discrete
@@ -63,6 +64,9 @@ class GradientLaw(ABC):
     """the parts of the code that it comes from beside the core (`sme.numerics`)"""
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(motions={getattr(self, 'motions', None)})"
 
     @abstractmethod
     def check(self, dim: int) -> None:

@@ -34,14 +34,14 @@ class DiagonalNoise(GaussianNoise):
 
     def __init__(self, scale: Float[Tensor, " d"] | float, dim: int | None = None) -> None:
         try:
-            given = torch.as_tensor(scale, dtype=torch.float64)
+            given = torch.as_tensor(scale, dtype=torch.float64).detach()
         except (TypeError, ValueError, RuntimeError):
             raise SMEError(f"scale must be a number or a tensor (d,), got {short(scale)}") from None
         if given.dim() > 1 or not bool((torch.isfinite(given) & (given >= 0)).all()):
             raise SMEError(f"scale must be finite, ≥ 0, and a number or of shape (d,), got {short(scale)}")
         if given.dim() == 0 and dim is None:
             raise SMEError("a number as scale needs dim, the number of parameters: DiagonalNoise(0.1, dim=d)")
-        self.scale = given.expand(dim).clone() if given.dim() == 0 and dim is not None else given
+        self.scale = given.expand(dim).clone() if given.dim() == 0 and dim is not None else given.clone()
         self.constant, self.motions = True, len(self.scale)
         self.second_motions = self.motions
 

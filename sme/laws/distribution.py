@@ -54,7 +54,7 @@ class DistributionNoise(GradientLaw):
         self.cdf, self.motions = cdf, whole("dim", dim, 1)
         self.second_motions = self.motions
         self._check_shape()
-        self._scale = scale(cdf, self.motions)
+        self._scale = scale(self._chance, self.motions)
         self._check_rise()
         self._ends: list[Tensor] | None = None
         sides = self._sides()
@@ -73,12 +73,16 @@ class DistributionNoise(GradientLaw):
             self.skewed = bool((self._moments[2].abs() > SKEWED * self._scale**3 * size[:, 3]).any())
         else:
             z = self._scale * PLACES
-            self.skewed = bool(((cdf(z) + cdf(-z) - 1).abs() > SKEWED).any())
+            self.skewed = bool(((self._chance(z) + self._chance(-z) - 1).abs() > SKEWED).any())
+
+    def _chance(self, z: Float[Tensor, "*paths d"]) -> Float[Tensor, "*paths d"]:
+        """`F` of a copy, lest it write over what is still needed."""
+        return self.cdf(z.clone())
 
     def _check_shape(self) -> None:
         at = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64).unsqueeze(1).expand(-1, self.motions)
         try:
-            values = self.cdf(at)
+            values = self._chance(at)
         except Exception as fault:
             raise SMEError(f"cdf fails at a float64 tensor (3, {self.motions}): {fault}") from fault
         if not isinstance(values, Tensor) or values.shape != at.shape:
@@ -87,7 +91,7 @@ class DistributionNoise(GradientLaw):
     def _check_rise(self) -> None:
         places = torch.cat([PLACES, torch.full((1, 1), LARGEST, dtype=torch.float64)])
         z = self._scale * torch.cat([-places.flip(0), places[1:]])
-        values = self.cdf(z)
+        values = self._chance(z)
         ends = values[[0, -1]] - torch.tensor([[0.0], [1.0]], dtype=torch.float64)
         if not bool((ends.abs() < ACCURACY).all()) or bool((values.diff(dim=0) < -FALL).any()):
             shown = [0, len(z) // 2 - 3, len(z) // 2, len(z) // 2 + 3, -1]
@@ -96,13 +100,13 @@ class DistributionNoise(GradientLaw):
     def _sides(self) -> list[Side]:
         """The upper and the lower side, in units of the scales: by the density where there is one that holds the whole law."""
         try:
-            sides = [side(self.cdf, self._scale, sign) for sign in (1, -1)]
+            sides = [side(self._chance, self._scale, sign) for sign in (1, -1)]
         except (RuntimeError, NotImplementedError):  # no derivative
             sides = []
         if sides and bool(((sides[0].moments + sides[1].moments)[:, 0] - 1).abs().max() < MASS):
             self._ends = [torch.asinh(each.end.exp()) for each in sides]
             return sides
-        return [side_by_chances(self.cdf, self._scale, sign) for sign in (1, -1)]
+        return [side_by_chances(self._chance, self._scale, sign) for sign in (1, -1)]
 
     def _moment(self, power: int) -> Tensor:
         if power > len(self._moments):
@@ -120,7 +124,7 @@ class DistributionNoise(GradientLaw):
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         """`F⁻¹(Φ(z))`."""
-        return quantile(self.cdf, self._scale, torch.special.ndtr(z))
+        return quantile(self._chance, self._scale, torch.special.ndtr(z))
 
     def rule(self, level: int) -> tuple[Float[Tensor, "nodes d"], Float[Tensor, "nodes d"]] | None:
         """Draws `z` of each parameter and their weights, finer with each level; None without a density."""
@@ -130,14 +134,14 @@ class DistributionNoise(GradientLaw):
         for sign, end in zip((1, -1), self._ends, strict=True):
             u, shares = nodes(2 ** (level + 2), end)
             x = sign * self._scale * torch.sinh(u)
-            weight = self._scale * torch.cosh(u) * density(self.cdf, x) * shares
-            parts.append((torch.special.ndtri(self.cdf(x).clamp(ROUNDING, 1 - ROUNDING)), weight))
+            weight = self._scale * torch.cosh(u) * density(self._chance, x) * shares
+            parts.append((torch.special.ndtri(self._chance(x).clamp(ROUNDING, 1 - ROUNDING)), weight))
         z, weights = (torch.cat(each) for each in zip(*parts, strict=True))
         return z, weights / weights.sum(0)
 
     def sign_mean(self, theta: Paths, g: Paths) -> Paths:
         """`1 − 2 F(−g)`."""
-        return 1 - 2 * self.cdf(-g)
+        return 1 - 2 * self._chance(-g)
 
     def diffuse(self, theta: Paths, dW: Tensor) -> Paths:
         return dW * self._moment(2).sqrt()

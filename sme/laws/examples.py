@@ -12,6 +12,8 @@ from sme import guard
 from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.tracing import traced
+from sme.turns import Turns
+from sme.untouched import untouched
 from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
@@ -41,7 +43,7 @@ def _place(tensor: Tensor) -> tuple[object, ...] | None:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version, tensor.device
 
 
-class Examples(ABC):
+class Examples(Turns, ABC):
     """The per-example gradients `g_i(θ)`, `i = 1 … n`, of a finite data set."""
 
     count: int
@@ -185,7 +187,10 @@ class LossExamples(Examples):
     def check(self, dim: int) -> None:
         theta = torch.zeros(dim, dtype=torch.float64)
         try:
-            value = self._loss(theta, *[part[0] for part in self.data])
+            with untouched("the per-example loss", *(few := [part[:1] for part in self.data])):
+                value = self._loss(theta, *[part[0] for part in few])
+        except SMEError:
+            raise
         except Exception as fault:
             raise SMEError(f"the per-example loss fails on theta ({dim},) and one example: {fault}") from fault
         if not isinstance(value, Tensor) or value.shape != ():

@@ -41,7 +41,7 @@ class GaussianNoise(GradientLaw):
                 factor = torch.as_tensor(factor, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {short(factor)}") from None
-        self.factor = factor
+        self.factor = factor.detach().clone() if isinstance(factor, Tensor) else factor  # the caller may change theirs
         self.constant = isinstance(factor, Tensor)
         self._motions = motions
         if isinstance(factor, Tensor):
@@ -54,7 +54,7 @@ class GaussianNoise(GradientLaw):
                 raise SMEError("the noise factor must be real")
             if not bool(torch.isfinite(factor).all()):
                 raise SMEError("the noise factor is not finite")
-            self._s = factor.to(torch.float64)
+            self._s = factor.detach().to(torch.float64, copy=True)
             sigma = self._s @ self._s.T
             values, vectors = torch.linalg.eigh(sigma * sigma)
             self._root = math.sqrt(2) * (vectors * values.clamp(min=0).sqrt()) @ vectors.T
@@ -85,7 +85,7 @@ class GaussianNoise(GradientLaw):
         """`S(θ)` of every path."""
         if self.constant:
             return self._s.expand(len(theta), -1, -1)
-        return vmap(self.factor)(theta).to(theta.dtype)  # type: ignore[arg-type]
+        return vmap(lambda point: self.factor(point.clone()))(theta).to(theta.dtype)  # type: ignore[operator]
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         if increment is None:

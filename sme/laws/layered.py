@@ -148,7 +148,7 @@ class LayeredExamples(Examples):
         return LayeredExamples(self.model.to(device), self.losses, self.inputs.to(device), self.targets.to(device))
 
     def describe(self) -> dict[str, object]:
-        return {"module": fingerprint(self.model.module), "losses": fingerprint(self.losses),
+        return {**self.model.describe(), "losses": fingerprint(self.losses),
                 "data": fingerprint((self.inputs, self.targets))}
 
 

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
-from sme.inputs import number, short
+from sme.identity import fingerprint
+from sme.inputs import number, short, whole
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.laws.examples import Examples, LossExamples
 from sme.laws.sampling import COUPLINGS, order
@@ -65,8 +66,7 @@ class MinibatchNoise(GradientLaw):
     def __init__(self, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
                  batch_size: int = 1, examples: Examples | None = None, sampling: str = "with_replacement",
                  scale: float = 1.0, coupling: str = "independent") -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise SMEError(f"batch_size must be a whole number ≥ 1, got {batch_size!r}")
+        batch_size = whole("batch_size", batch_size, 1)
         if (loss is None) == (examples is None):
             raise SMEError("give either a per-example loss with its data, or examples")
         self.scale = number("scale", scale)
@@ -184,7 +184,7 @@ class MinibatchNoise(GradientLaw):
         if self.coupled:
             further["coupling"] = "ranked"  # type: ignore[assignment]
         return {"law": f"minibatch {self.sampling.name.replace('_', ' ')}", "batch_size": self.batch_size, **further,
-                **self.examples.describe()}
+                **fingerprint(self.examples)}
 
     def changed(self, **changes: Any) -> "MinibatchNoise":
         """The same with other arguments."""

@@ -39,10 +39,10 @@ class StudentNoise(ScaledNoise):
 
     def __init__(self, nu: float, scale: Scale) -> None:
         super().__init__(Student(nu))
-        self.given, self.constant = scale, not callable(scale)
+        self.given, self.constant = scale.detach().clone() if isinstance(scale, Tensor) else scale, not callable(scale)
         if not callable(scale):
             try:
-                self._scale = torch.as_tensor(scale, dtype=torch.float64)
+                self._scale = torch.as_tensor(self.given, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"scale must be a number, a tensor (d,) or a function of theta, got {short(scale)}") from None
             if self._scale.dim() > 1 or not bool((torch.isfinite(self._scale) & (self._scale > 0)).all()):

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError, choose
+from sme.identity import fingerprint
 from sme.inputs import whole
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.regimes import Regime
@@ -141,7 +142,7 @@ class SVAGNoise(GradientLaw):
         return {**self.law.physical(regime, tau), "SVAG ell": self.ell}
 
     def describe(self) -> dict[str, object]:
-        return {"law": "SVAG", "ell": self.ell, "kind": self.kind, "of": self.law.describe()}
+        return {"law": "SVAG", "ell": self.ell, "kind": self.kind, "of": fingerprint(self.law)}
 
     def to(self, device: torch.device) -> "SVAGNoise":
         return SVAGNoise(self.law.to(device), self.ell, self.kind)

@@ -26,9 +26,10 @@ from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
+from sme.turns import Turns
 
 
-class IDE:
+class IDE(Turns):
     """`θ̇ = −F(t, g, m, v)` with memory integrals `m`, `v` over the whole past: AdaGrad, RMSProp and Adam without noise.
 
     Parameters

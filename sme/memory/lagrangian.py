@@ -1,5 +1,6 @@
 """The published errors of Adam's memory equations of first and second order in time, again, and what is left without Euler."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,10 @@ def measure(rates: Sequence[float], velocities: Sequence[float], epochs: Sequenc
     if not (SKIP + 1) * max(rates) <= horizon < np.inf:
         raise SMEError(f"horizon must be finite and at least {SKIP + 1} steps of lr = {max(rates):g}, got {horizon:g}: "
                        f"give {(SKIP + 1) * max(rates):g} or more")
+    if not len(velocities) or not all(math.isfinite(each) for each in velocities):
+        raise SMEError(f"velocities must be one or more finite numbers, got {list(velocities)}: give such as [0.5,1]")
     rows: list[dict[str, Any]] = []
-    for equation, count in tqdm(todo, desc="learning rates", leave=False):
+    for equation, count in tqdm(todo, desc="learning rates", disable=None, leave=False):
         rows += _again(equation, count, velocities, horizon) + _exact(equation, count, velocities, horizon)
     return pd.DataFrame(rows)
 

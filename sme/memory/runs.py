@@ -88,7 +88,7 @@ def measure(losses: Mapping[str, Problem], runs: Sequence[dict[str, Any]]) -> tu
         for bad input.
     """
     made = [_made(losses, dict(given)) for given in listed(runs)]  # finds every fault before the first run
-    found = [_one(*each) for each in tqdm(made, desc="runs", leave=False)]
+    found = [_one(*each) for each in tqdm(made, desc="runs", disable=None, leave=False)]
     return pd.DataFrame([row for row, _ in found]), [curve for _, curve in found]
 
 

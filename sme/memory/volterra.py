@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from sme.brief import Brief
 from sme.errors import SMEError
 from sme.memory.element import Element, collocation, gauss, integrals, slopes
 from sme.memory.losses import Losses
@@ -17,8 +18,8 @@ FORGOTTEN = 6.0
 FIRST, GROWTH, PIECES, NEWTON = 1e-11, 3.0, 2_000, 12
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, repr=False)
+class Solution(Brief):
     """`θ` as a polynomial in `x = √t` on each piece, and how well it solves the equation.
 
     Attributes

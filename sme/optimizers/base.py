@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -86,6 +86,16 @@ class Optimizer(ABC):
         return {"name": self.name, **given}
 
 
+def updated(optimizer: Optimizer, state: State, gradient: Gradient, tau: float, t: float) -> State:
+    """One step `update` from copies: a rule that writes over what it is given changes nothing of the run."""
+    return optimizer.update({name: _copy(field) for name, field in state.items()}, Gradient(*map(_copy, gradient)), tau, t)
+
+
+def _copy(part: Any) -> Any:
+    """Of a tensor; no sign, or a series, is not written over."""
+    return part.clone() if isinstance(part, Tensor) else part
+
+
 def learning_rate(regime: Regime, tau: float) -> float:
     """`τ` ballistic, `√τ` batch-equivalent: the learning rate of RMSProp and Adam."""
     return tau ** (regime.step_power / 2)
@@ -133,6 +143,11 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
     SMEError
         for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
     """
+    if "theta" not in optimizer.fields:
+        raise SMEError(f"{optimizer.name} has the fields {', '.join(map(str, optimizer.fields))}, and none of them is theta: "
+                       "name the parameters theta, fields = ('theta', …)")
+    if not isinstance(start, Mapping):
+        raise SMEError(f"start must map field names to tensors, got {short(start)}: give {{'theta': tensor, …}}")
     for name in start:
         choose("field in start", name, optimizer.fields)
     state = {}
@@ -142,7 +157,7 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
                 given = torch.as_tensor(start[name])
                 if given.is_complex():
                     raise TypeError
-                value = given.detach().to("cpu", torch.float64)
+                value = given.detach().to("cpu", torch.float64, copy=True)  # the caller may change theirs
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {short(start[name])}") from None
         elif name in optimizer.defaults:

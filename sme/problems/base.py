@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, grad_and_value, jvp, vjp, vmap
 
-from sme import guard
+from sme import guard, untouched
 from sme.errors import SMEError
 from sme.identity import fingerprint
 from sme.inputs import short
 from sme.laws.base import GradientLaw
+from sme.turns import Turns
 from sme.written import Written
 
 Paths = Float[Tensor, "paths d"]
@@ -25,7 +26,7 @@ SPREADS = (0.1, 0.3, 1.0)
 """of the random points at which two gradients of one loss are compared"""
 
 
-class Problem:
+class Problem(Turns):
     """A loss `f` on `R^d` and the law of its noisy gradient.
 
     Parameters
@@ -95,6 +96,9 @@ class Problem:
         if type(self).hessian is Problem.hessian:
             self._guard()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, dim={self.dim}, noise={self.noise!r})"
+
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
         """`f(θ)` for every path."""
         return vmap(self._loss)(theta)
@@ -150,9 +154,11 @@ class Problem:
         return {}
 
     def check(self, theta: Float[Tensor, " d"]) -> None:
-        """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`."""
+        """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`, and leave it as it is."""
+        untouched.check(self)
         try:
             value = self._loss(theta)
+            again = self._loss(theta)
             scalar = isinstance(value, Tensor) and value.shape == ()
             gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
         except Exception as fault:
@@ -161,6 +167,9 @@ class Problem:
         if not scalar:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
+        if not torch.equal(value.nan_to_num(), again.nan_to_num()):
+            raise SMEError(f"the loss has another value each time at the same θ, {float(value.detach()):.9g} and "
+                           f"{float(again.detach()):.9g}: it counts its calls, or is random, so its numbers cannot be reproduced")
         point = theta.expand(1, -1)
         terms = {
             "loss": value,
@@ -207,4 +216,4 @@ class Problem:
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""
         return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
-                "noise": self.noise.describe()}
+                "noise": fingerprint(self.noise)}

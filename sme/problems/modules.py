@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from sme.inputs import room
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh, "softplus": nn.Softplus, "gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
@@ -23,6 +25,7 @@ class Residual(nn.Module):
 
 def perceptron(widths: Sequence[int], activation: str) -> nn.Sequential:
     """Linear layers of these widths, the first that of the inputs, with activations between them."""
+    room(f"layers of {', '.join(map(str, widths))}", sum(into * out for into, out in itertools.pairwise(widths)))
     parts: list[nn.Module] = []
     for into, out in itertools.pairwise(widths[:-1]):
         parts += [nn.Linear(into, out), ACTIVATIONS[activation]()]
@@ -31,6 +34,7 @@ def perceptron(widths: Sequence[int], activation: str) -> nn.Sequential:
 
 def residual(pixels: int, channels: int, classes: int, activation: str) -> nn.Sequential:
     """Of square pictures: a 3 × 3 convolution with stride 2, a residual one, the mean over the pixels, a linear layer."""
+    room(f"convolutions of {channels} channels", 9, channels, channels)
     return nn.Sequential(
         nn.Unflatten(1, (1, pixels, pixels)), nn.Conv2d(1, channels, 3, stride=2, padding=1), ACTIVATIONS[activation](),
         Residual(nn.Conv2d(channels, channels, 3, padding=1), ACTIVATIONS[activation]()),

@@ -23,6 +23,7 @@ from sme.problems.culprit import culprit
 from sme.problems.data import Data, pair
 from sme.problems.spectrum import lowest
 from sme.smooth.losses import rough
+from sme.untouched import untouched
 from sme.written import Written
 
 ITERATIONS = 30
@@ -61,7 +62,7 @@ class Single:
 
     def describe(self) -> dict[str, object]:
         """What identifies it."""
-        return {"module": fingerprint(self.model.module), "losses": fingerprint(self.losses)}
+        return {**self.model.describe(), "losses": fingerprint(self.losses)}
 
 
 class Network(Problem):
@@ -160,9 +161,11 @@ class Network(Problem):
         inputs, targets = pair(what, data)
         model, start = self.model, self.model.start
         try:
-            outputs = model(start, inputs)
+            with untouched("the module", start, inputs):
+                outputs = model(start, inputs)
             targets = _targets.prepared(what, loss, outputs, targets)
-            value = self.losses(outputs, targets)
+            with untouched("the loss", outputs, targets):
+                value = self.losses(outputs, targets)
             few, alone = inputs[:FEW], []
             if isinstance(value, Tensor) and value.shape == inputs.shape[:1]:
                 alone = [self.losses(model(start, x.unsqueeze(0)), y.unsqueeze(0)) for x, y in zip(few, targets, strict=False)]
@@ -242,4 +245,4 @@ class Network(Problem):
         return moved
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "dim": self.dim, "examples": self.examples.describe(), "noise": self.noise.describe()}
+        return {"name": self.name, "dim": self.dim, "examples": fingerprint(self.examples), "noise": fingerprint(self.noise)}

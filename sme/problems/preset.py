@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sme.inputs import number, whole
+from sme.inputs import TORCH_SEEDS, number, seed_of, whole
 from sme.laws.diagonal import DiagonalNoise
 from sme.problems.network import Network
 
@@ -34,7 +34,7 @@ class Preset(Network):
     def __init__(self, name: str, settings: Mapping[str, object], build: Callable[[], nn.Module], seed: int, data: Data,
                  loss: str, batch_size: int, test: Data | None, noise: float | None = None, **law: Any) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(whole("seed", seed, 0))
+            torch.manual_seed(seed_of(seed, TORCH_SEEDS))
             module = build()
         size = sum(each.numel() for each in module.parameters())
         gaussian = None if noise is None else DiagonalNoise(number("noise", noise), size)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.inputs import number, whole
+from sme.inputs import TORCH_SEEDS, number, room, seed_of, whole
 from sme.laws.named import named
 from sme.problems.base import Paths, Problem
 
@@ -29,10 +29,11 @@ class Quadratic(Problem):
     def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float | None = None,
                  p: float | None = None, growth: float | None = None) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
+        room(f"a matrix of {dim} × {dim} numbers", dim, dim)
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
-            seed = whole("seed", seed or 0, 0)
+            seed = seed_of(seed or 0, TORCH_SEEDS)
         self.a = self._matrix(dim, seed)
         random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}

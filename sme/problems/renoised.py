@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sme.identity import fingerprint
 from sme.laws.base import GradientLaw
 from sme.problems.base import Function, Paths, Problem
 
@@ -41,4 +42,4 @@ class Renoised(Problem):
         return Renoised(self.problem.to(device), self.noise.to(device))
 
     def describe(self) -> dict[str, object]:
-        return {**self.problem.describe(), "noise": self.noise.describe()}
+        return {**fingerprint(self.problem), "noise": fingerprint(self.noise)}

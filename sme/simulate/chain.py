@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
-from sme.optimizers.base import Optimizer, State
+from sme.optimizers.base import Optimizer, State, updated
 from sme.problems.base import Problem
 from sme.regimes import Gradient, Regime
 
@@ -57,7 +57,7 @@ class Chain:
     def mean_step(self, state: State, t: float) -> State:
         """The step that one path takes from `E[gradient]`: one of the noiseless run."""
         theta = state["theta"]
-        return self.optimizer.update(state, self.expected(theta, self.mean(theta.unsqueeze(0))[0]), self.tau, t)
+        return updated(self.optimizer, state, self.expected(theta, self.mean(theta.unsqueeze(0))[0]), self.tau, t)
 
     def centred(self, theta: Float[Tensor, "paths d"], noise: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
         """What of the noise the rule reads, with mean 0: `S z`, or for a rule of signs `sign(ĝ) − E sign(ĝ)`."""
@@ -67,4 +67,4 @@ class Chain:
         return (g + noise).sign() - self.problem.noise.sign_mean(theta, g)
 
     def _update(self, t: float) -> Callable[..., State]:
-        return vmap(lambda state, *seen: self.optimizer.update(state, Gradient(*seen), self.tau, t))
+        return vmap(lambda state, *seen: updated(self.optimizer, state, Gradient(*seen), self.tau, t))

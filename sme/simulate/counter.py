@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sme.simulate.library import INCLUDES, NoCompilerError, load
+from sme.simulate.pointers import pointer
 
 Key = tuple[int, int]
 """two 32-bit words"""
@@ -58,9 +59,9 @@ def words(key: Key, call: int, calls: int, offset: int, pairs: int, device: torc
 def normals(key: Key, call: int, calls: int, offset: int, pairs: int, device: torch.device) -> Float[Tensor, "2*calls pairs"]:
     """Two standard normals for each of `calls` calls and each pair, by compiled code where there is some."""
     if device.type == "cpu" and (library := generator()):
-        made = torch.empty(2 * calls, pairs, dtype=torch.float64)
+        made = torch.empty(2 * calls, pairs, dtype=torch.float64, device=device)
         library.fill((ctypes.c_uint32 * 2)(*key), *map(ctypes.c_int64, (pairs, offset, call, calls)),
-                     ctypes.c_void_p(made.data_ptr()))
+                     pointer("numbers", made, (2 * calls, pairs)))
         return made
     return box_muller(*words(key, call, calls, offset, pairs, device)).to(torch.float64)
 

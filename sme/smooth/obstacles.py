@@ -189,7 +189,7 @@ def _share(part: Part, index: int, some: Contacts, paths: Sequence[Path]) -> flo
         return math.nan
     others = [part.at(s, y)[index].value[:, some.entry.unique()] for s, y in noisy if len(s) == len(t)]
     reach = torch.stack([(each - value).square() for each in others]).mean(0).sqrt() if others else torch.zeros_like(value)
-    near = value.abs() <= REACH * reach.nan_to_num(0.0)
+    near = (value.abs() <= REACH * reach.nan_to_num(0.0)) & (reach > 0)  # no noise moves a flat side
     return float(near[1:].to(value.dtype).mean(0).max()) if len(t) > 1 else 1.0
 
 

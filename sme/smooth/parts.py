@@ -12,7 +12,7 @@ from sme.errors import SMEError
 from sme.laws.base import GradientLaw
 from sme.laws.examples import LossExamples
 from sme.laws.minibatch import MinibatchNoise
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, updated
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.smooth.graph import Graph, TracingError
@@ -82,7 +82,7 @@ class MeanStep:
     def _update(self, t: Tensor, x: Tensor, s: Tensor, q: Tensor, sign: Tensor, tau: Tensor) -> Tensor:
         """The state after one step of one path."""
         state = dict(zip(self.optimizer.fields, x.split(self.dim), strict=True))
-        new = self.optimizer.update(state, Gradient(s, q, sign if self.optimizer.signed else None), tau, t)  # type: ignore[arg-type]
+        new = updated(self.optimizer, state, Gradient(s, q, sign if self.optimizer.signed else None), tau, t)  # type: ignore[arg-type]
         return torch.cat([new[name] for name in self.optimizer.fields])
 
     def _rule_inputs(self, t: Times, x: States) -> tuple[Tensor, ...]:

@@ -16,9 +16,10 @@ JUMP, KINK, SLOPE = 1e-5, 1e-6, 1e-3
 slope"""
 ROUNDING = 1e-4
 """share of the largest number that counts as a size of every other"""
-SETTLED = 0.7
-"""share of a change of slope that must be left when the offsets shrink; that of a smooth function falls with their square"""
-STEEP = 1.5
+STAYS, SETTLED = 0.9, 0.7
+"""share of a jump, and of a change of slope, that must be left when the offsets shrink; those of a smooth function fall with a
+power of them, and that of a continuous one falls too"""
+STEEP = 1.1
 """growth of a slope, when the offsets shrink, from which on it has no limit"""
 
 Field = Callable[[Times, States], States]
@@ -49,10 +50,10 @@ def sides(field: Field, at: Contacts, size: Tensor) -> tuple[Sides, Sides]:
     own = (near.abs().amax(0) + steep[1]).nan_to_num(0.0)  # a touch is known to the root of rounding
     size = own + ROUNDING * torch.cat([each.amax(-1, keepdim=True).expand_as(each) for each in (own + size).chunk(2, -1)], -1)
     clear = finite[0] & finite[1]
-    jump = (jumps[1] > JUMP * size) & (jumps[1] > SETTLED * jumps[0]) & clear
+    jump = (jumps[1] > JUMP * size) & (jumps[1] > STAYS * jumps[0]) & clear
     turned = kinks[1] > SLOPE * steep[1]
     kink = turned & (kinks[1] > KINK * size) & (kinks[1] > SETTLED * kinks[0]) & clear
-    wild = turned & (steep[1] > STEEP * steep[0]) & (steep[1] * OFFSETS[1] > 1e-3 * JUMP * size)
+    wild = (steep[1] > STEEP * steep[0]) & (steep[1] * OFFSETS[1] > 1e-3 * JUMP * size)
     rows = ([each.any(-1) for each in part.chunk(2, -1)] for part in (jump, kink & ~jump, (wild & ~jump) | ~clear))
     first, second = zip(*rows, strict=True)
     return Sides(*first), Sides(*second)

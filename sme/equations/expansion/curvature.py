@@ -38,38 +38,43 @@ class Curvature:
             raise SMEError(f"{step.optimizer.name} mixes coordinates, and for such a rule order 2 is derived for Gaussian noise "
                            "only: use sme.GaussianNoise or order=1")
 
-    def _cross(self, t: float, x: X, a: Tensor, q: Tensor) -> X:
-        """`∂_a ∂_q bend`, from its values with `a` and `q` and with 0 in their place."""
-        one, zero = torch.ones_like(a), torch.zeros_like(a)
-        both, only_a, only_q, none = self.step.bend(t, repeat(x, 4), torch.cat((one, one, zero, zero)),
-                                                    torch.cat((one, zero, one, zero))).split(len(x))
-        return both - only_a - only_q + none
-
     def mean(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
         """`E bend` at a state, `g` being the scaled mean gradient."""
         q = g * g + self.law.variance(theta)
         total = self.step.bend(t, x, g, q)
         if not (self.by_a or self.by_q or self.mixed):
             return total
-        return total + 0.5 * (self._by_moments(t, x, theta, g, q) if self.step.separate else self._by_columns(t, x, theta, g, q))
+        return total + 0.5 * (self._by_moments(t, x, theta, g) if self.step.separate else self._by_columns(t, x, theta, g))
 
-    def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
-        total, one, zero = torch.zeros_like(x), torch.ones_like(g), torch.zeros_like(g)
+    def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
+        """By differences about 0, each as far as the moment that it goes with: none cancels what is large beside it."""
+        total, zero = torch.zeros_like(x), torch.zeros_like(g)
+        spread, square = self.law.variance(theta), self.law.square_variance(theta, g)
+        da, dq = _far(spread), _far(square)
         if self.by_a:
-            total = total + _second(self.step, t, x, g, q, one, zero)[0] * every_field(self.law.variance(theta), x)
+            total = total + _second(self.step, t, x, zero, zero, da, zero)[0] * every_field(spread / da**2, x)
         if self.by_q:
-            total = total + _second(self.step, t, x, g, q, zero, one)[0] * every_field(self.law.square_variance(theta, g), x)
+            total = total + _second(self.step, t, x, zero, zero, zero, dq)[0] * every_field(square / dq**2, x)
         if self.mixed:
-            total = total + 2 * self._cross(t, x, g, q) * every_field(2 * g * self.law.variance(theta) + self.law.third(theta), x)
+            both, only_a, only_q, none = self.step.bend(t, repeat(x, 4), torch.cat((da, da, zero, zero)),
+                                                        torch.cat((dq, zero, dq, zero))).split(len(x))
+            joint = (2 * g * spread + self.law.third(theta)) / (da * dq)
+            total = total + 2 * (both - only_a - only_q + none) * every_field(joint, x)
         return total
 
-    def _by_columns(self, t: float, x: X, theta: Tensor, g: Tensor, q: Tensor) -> X:
+    def _by_columns(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
         columns = torch.eye(self.law.motions + self.law.second_motions, dtype=x.dtype, device=x.device)
         count, dW = len(columns), columns.repeat_interleave(len(x), 0)
         at, wide = repeat(theta, count), repeat(g, count)
         noise = self.law.diffuse(at, dW[:, : self.law.motions])
         square = 2 * wide * noise + self.law.second(at, dW[:, self.law.motions :])
-        return _second(self.step, t, repeat(x, count), wide, repeat(q, count), noise, square)[0].reshape(count, *x.shape).sum(0)
+        zero = torch.zeros_like(wide)
+        return _second(self.step, t, repeat(x, count), zero, zero, noise, square)[0].reshape(count, *x.shape).sum(0)
+
+
+def _far(moment: Tensor) -> Tensor:
+    """The root of a moment, 1 where it is 0."""
+    return torch.where(moment > 0, moment, 1.0).sqrt()
 
 
 @functools.lru_cache(maxsize=64)

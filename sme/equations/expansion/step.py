@@ -18,7 +18,7 @@ from sme.equations.expansion.soundness import check_affine, check_expansion, che
 from sme.equations.expansion.states import beside, split
 from sme.errors import SMEError
 from sme.inputs import short
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, updated
 from sme.optimizers.preconditioner import above
 from sme.regimes import Gradient
 
@@ -87,7 +87,7 @@ class Step:
         optimizer = self._unfloored if unfloored else self.optimizer
 
         def update(state: dict[str, Tensor], s: Tensor, q: Tensor) -> dict[str, Tensor]:
-            return optimizer.update(state, Gradient(s, q), tau, t)
+            return updated(optimizer, state, Gradient(s, q), tau, t)
 
         # a rule of elementwise operations takes all paths at once, which is faster
         new = update(state, s, q) if self._direct else vmap(update)(state, s, q)

@@ -42,7 +42,7 @@ class Loops(Rules):
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
         given, form = tree_flatten((args, kwargs))
-        key = (target, form, *(id(each) if isinstance(each, Array | Tensor) else (type(each), each) for each in given))
+        key = (target, str(form), *(id(each) if isinstance(each, Array | Tensor) else (type(each), each) for each in given))
         if key not in self._known:
             self._known[key] = given, self._call(target, args, kwargs, given)  # an id is taken while its object is kept
         return self._known[key][1]
