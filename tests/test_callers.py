@@ -291,7 +291,7 @@ def test_a_study_whose_parts_have_changed_is_not_extended():
     problem = sme.Problem(lambda t: (scale * t).square().sum(), 2, sme.GaussianNoise(0.1 * torch.eye(2)))
     study = sme.weak_error(problem, sme.SGD(), tau=1 / 2, start=START, order=1, paths=32768, backend="torchsde")
     scale.mul_(2)
-    with pytest.raises(sme.SMEError, match="have changed since it was begun"):
+    with pytest.raises(sme.SMEError, match="has changed since it was begun"):
         study.extend(tau=1 / 4)
 
 

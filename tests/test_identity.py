@@ -1,5 +1,8 @@
 """What makes two studies the same study: all that the user's code reaches, and nothing that changes no number."""
 
+import datetime
+import decimal
+import fractions
 import importlib
 import itertools
 import sys
@@ -58,7 +61,8 @@ class Rule(Base):
 
     def update(self, state, gradient, tau, t):
         s = self.cut(self.lift(gradient.step)) * self.gain() * self.pace * float(self.share)
-        return {"theta": state["theta"] - helpers.GAIN * pull(s) * self.weights.sum() * helpers.Table.entries[0] / sum(self.steps)}
+        s = s * self.weights.sum() * helpers.Table.entries[0] / sum(self.steps)
+        return {"theta": state["theta"] - helpers.GAIN * pull(s)}
 
 class Bowl(sme.Problem):
     def gradient(self, theta):
@@ -79,23 +83,26 @@ EDITS = [
     ("helpers", "GAIN = 1.5", "GAIN = 1.625"), ("helpers", "return 0.75 * x", "return 0.5 * x"),
     ("helpers", "[0.25, 0.5]", "[0.375, 0.5]"),
     ("mine", "tensor([1.0, 2.0]", "tensor([1.0, 2.5]"), ("mine", "steps = [3, 4]", "steps = [3, 5]"),
-    ("mine", "Fraction(1, 3)", "Fraction(1, 5)"), ("mine", "return 1.25", "return 1.375"), ("mine", "return 0.5\n", "return 0.25\n"),
+    ("mine", "Fraction(1, 3)", "Fraction(1, 5)"), ("mine", "return 1.25", "return 1.375"),
+    ("mine", "return 0.5\n", "return 0.25\n"),
     ("mine", "0.875 * x", "0.75 * x"), ("mine", "x + 0 *", "x + 1 *"), ("mine", "rate: float = 0.1", "rate: float = 0.2"),
     ("mine", "- helpers.GAIN", "+ helpers.GAIN"), ("mine", "1.0 * super().gradient", "3.0 * super().gradient"),
     ("mine", "return super().sample(*given, **named)", "return 2 * super().sample(*given, **named)"),
     ("mine", "SLOPE = 0.625", "SLOPE = 0.75"), ("mine", "power=2", "power=4"), ("mine", "0.25 * state", "0.5 * state"),
-    ("mine", "torch.add,", "torch.sub,"), ("mine", "torch.float64)", "torch.float32)"), ("mine", "(**power).sum()", "(**power).sum()"),
-    ("mine", "from helpers import pull", "from helpers import other as pull"), ("mine", "class Rule(Base)", "class Rule(Base, Extra)"),
+    ("mine", "torch.add,", "torch.sub,"), ("mine", "torch.float64)", "torch.float32)"),
+    ("mine", "from helpers import pull", "from helpers import other as pull"),
+    ("mine", "class Rule(Base)", "class Rule(Base, Extra)"),
 ]
-EDITS = [each for each in EDITS if each[1] != each[2]]
 HARMLESS = [
-    ("mine", "    def gain(self):\n", "    def gain(self):\n        # a comment\n"), ("mine", "GAIN * pull(s)", "GAIN  *  pull( s )"),
+    ("mine", "    def gain(self):\n", "    def gain(self):\n        # a comment\n"),
+    ("mine", "GAIN * pull(s)", "GAIN  *  pull( s )"),
     ("mine", "    def gain(self):\n", '    def gain(self) -> float:\n        """How much."""\n'),
     ("mine", "def bent(theta, power=2):", "def bent(theta: torch.Tensor, power: int = 2):"),
     ("mine", "import torch\n", "import torch\n\n\nLATER = 1\n"), ("helpers", "UNUSED = 3", "UNUSED = 4"),
     ("helpers", "return 2 * x", "return 3 * x"), ("mine", "return 1.25", "return (1.25)"),
     ("mine", "class Bowl", "\n\n\nclass Bowl"), ("mine", "{\"theta\": state", "{'theta': state"),
 ]
+COUNT = itertools.count()
 EXTRA = "class Extra:\n    def pace_of(self):\n        return 1\n\nclass Base("
 
 
@@ -142,8 +149,8 @@ def test_comments_layout_annotations_and_what_is_not_reached_change_no_name(name
 
 
 @pytest.mark.parametrize("value", [
-    torch.float32, torch.device("cpu"), torch.Size([2, 3]), __import__("fractions").Fraction(2, 7),
-    __import__("decimal").Decimal("1.25"), __import__("datetime").date(2024, 5, 6), range(3), slice(1, 4), 1 + 2j, b"ab", frozenset({1, 2}),
+    torch.float32, torch.device("cpu"), torch.Size([2, 3]), fractions.Fraction(2, 7), decimal.Decimal("1.25"),
+    datetime.date(2024, 5, 6), range(3), slice(1, 4), 1 + 2j, b"ab", frozenset({1, 2}),
 ], ids=repr)
 def test_values_of_many_kinds_are_told(value):
     assert fingerprint(value) == fingerprint(value)
@@ -200,7 +207,7 @@ def test_a_start_that_is_written_over_later_changes_nothing():
 
 @pytest.mark.parametrize(("observable", "word"), [
     (lambda s: s["theta"][:, 0] - s["theta"][:, 0].mean(), "mixes paths"),
-    (lambda s, count=itertools.count(): s["theta"][:, 0] + next(count), "another value each time|cannot tell"),
+    (lambda s: s["theta"][:, 0] + next(COUNT), "another value each time|cannot tell"),
 ])
 def test_observables_that_cannot_be_reproduced_are_refused(observable, word):
     with pytest.raises(sme.SMEError, match=word):

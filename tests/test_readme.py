@@ -53,7 +53,8 @@ def test_every_number_in_the_readmes_tables_stands_in_the_record(tmp_path):
 
 
 def test_every_study_of_the_record_has_its_tables_and_none_its_points():
-    tracked = subprocess.run(["git", "ls-files", committed.RECORD], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    listed = subprocess.run(["git", "ls-files", committed.RECORD], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = listed.stdout.split()
     if not tracked:
         pytest.skip("needs a git checkout")
     studies = {Path(path).parent.name for path in tracked if Path(path).match(f"{committed.RECORD}/*/spec.json")}
