@@ -236,8 +236,10 @@ def collect(words: list[str], patch: Patch) -> list[str]:
 
 
 def panels(words: list[str], patch: Patch) -> list[str]:
-    """On the record of this repository, as its pictures are made."""
-    committed.results(Path())
+    """On the record of this repository, as its pictures are made: where it lies, or as if its commands had been run."""
+    record = committed.results(Path())
+    if "--studies" not in words:
+        shutil.copytree(record, "results", dirs_exist_ok=True)
     return words
 
 
