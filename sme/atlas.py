@@ -18,6 +18,7 @@ from sme.dossier import Dossier
 from sme.errors import SMEError
 from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.report import grid
 from sme.simulate.chain import Chain
@@ -105,6 +106,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     SMEError
         for bad input.
     """
+    problems.checked(problem)
     horizon = number("horizon", horizon)
     steps = _steps(problem, optimizers, tau, horizon)
     pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)

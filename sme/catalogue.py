@@ -15,6 +15,7 @@ from sme import recipe
 from sme.check import check_order
 from sme.equations.models import MODELS
 from sme.errors import SMEError, choose
+from sme.inputs import short
 from sme.laws.diagonal import DiagonalNoise
 from sme.laws.gaussian import GaussianNoise
 from sme.laws.minibatch import MinibatchNoise
@@ -120,7 +121,7 @@ def own(dotted: str) -> Optimizer:
         sys.path.insert(0, str(Path.cwd()))
     kind = recipe.located(dotted)
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
-        raise SMEError(f"{dotted} is no sme.Optimizer, got {kind!r}: give the dotted path of a class of update rules")
+        raise SMEError(f"{dotted} is no sme.Optimizer, got {short(kind)}: give the dotted path of a class of update rules")
     try:
         return kind()
     except TypeError as fault:

@@ -21,6 +21,7 @@ from sme.laws.minibatch import MinibatchNoise, minibatches
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BALLISTIC
@@ -117,6 +118,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     SMEError
         for bad input.
     """
+    problems.checked(problem)
     law = minibatches("a scaling rule", problem.noise)
     factors, rules = sorted({number("kappa", each) for each in several(kappa)}), several(rules)
     if 1.0 not in factors or not all(0 < each < math.inf for each in factors):

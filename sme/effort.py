@@ -75,7 +75,7 @@ def tolerance(given: Any) -> float | None:
     """A relative tolerance between 0 and 1, or None."""
     value = None if given is None else number("tolerance", given)
     if value is not None and not 0 < value < 1:
-        raise SMEError(f"tolerance must lie between 0 and 1, got {given!r}: it is a share of each error, such as 0.05")
+        raise SMEError(f"tolerance must lie between 0 and 1, got {short(given)}: it is a share of each error, such as 0.05")
     return value
 
 
@@ -83,7 +83,7 @@ def budget(given: Any) -> float:
     """Seconds, infinite if not given."""
     value = math.inf if given is None else number("budget_s", given)
     if not value > 0:
-        raise SMEError(f"budget_s must be a positive number of seconds, got {given!r}: leave it out for no limit")
+        raise SMEError(f"budget_s must be a positive number of seconds, got {short(given)}: leave it out for no limit")
     return value
 
 

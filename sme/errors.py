@@ -32,6 +32,14 @@ class NotOfferedError(SMEError, AttributeError):
     """An attribute that is not there on purpose."""
 
 
+def printed(given: object) -> str:
+    """What Python prints of an object, in one line; of one that cannot be printed its type."""
+    try:
+        return " ".join(repr(given).split())
+    except Exception:
+        return f"an object of {type(given).__name__} that cannot be printed"
+
+
 def reason(fault: BaseException) -> str:
     """What went wrong elsewhere, in one line: `KeyError: 'times'`."""
     words = " ".join(str(fault).split())
@@ -49,7 +57,7 @@ def choose(kind: str, given: object, allowed: Iterable[str]) -> str:
     names = [str(name) for name in allowed]
     if isinstance(given, str) and given in names:
         return given
-    text = str(given)
+    text = given if isinstance(given, str) else printed(given)
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
     near = difflib.get_close_matches(shown, names, n=1, cutoff=0.5)
     if not names:

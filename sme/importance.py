@@ -14,6 +14,7 @@ from sme.inputs import short
 from sme.laws.examples import CHUNK, Examples
 from sme.laws.importance import ImportanceNoise
 from sme.laws.minibatch import MinibatchNoise
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.turns import entry
 
@@ -58,6 +59,7 @@ def importance(problem: Problem, theta: Float[Tensor, " d"], precondition: Float
     SMEError
         for another law, shapes that do not fit, or gradients that all vanish.
     """
+    problems.checked(problem)
     law = problem.noise
     if not isinstance(law, MinibatchNoise) or law.sampling.name != "with_replacement":
         raise SMEError("importance is about minibatches with replacement, and the noise of this problem is another: give "

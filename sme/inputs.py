@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from sme.errors import SMEError
+from sme.errors import SMEError, printed
 
 LONGEST = 80
 """characters of what is printed in a message"""
@@ -47,7 +48,7 @@ def several(given: Any) -> list[Any]:
         text = given.strip()
         inner = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text  # theta[0] is no list
         return [part.strip() for part in inner.split(",") if part.strip()]
-    if hasattr(given, "tolist"):
+    if isinstance(given, Tensor | np.ndarray | np.generic) or type(given).__module__.partition(".")[0] == "pandas":
         given = given.tolist()
     return list(given) if isinstance(given, Sequence) else [given]
 
@@ -60,7 +61,7 @@ def short(given: Any, most: int = 4) -> str:
         return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
     if isinstance(given, Mapping):
         return f"{{{', '.join(f'{name!r}: {short(each)}' for name, each in given.items())}}}"
-    line = " ".join(repr(given).split())
+    line = printed(given)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sme import effort
 from sme.effort import Effort
 from sme.errors import SMEError
-from sme.inputs import several
+from sme.inputs import several, short
 from sme.points import Key
 from sme.setup import Setup
 from sme.specification import Specification
@@ -42,7 +42,7 @@ class Job:
         wanted = spec.orders(order)
         grid = sorted({spec.steps(each) for each in several(tau)})
         if not grid:
-            raise SMEError(f"tau is empty, got {tau!r}: give at least one step size, such as 1/8")
+            raise SMEError(f"tau is empty, got {short(tau)}: give at least one step size, such as 1/8")
         _check_rows(len(spec.observables), len(spec.times))
         how = Effort.of(seed, device, processes, backend, paths, tolerance, budget_s)
         numbers = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps, shards)

@@ -9,6 +9,7 @@ from torch import Tensor
 from sme import effort
 from sme.equations.models import MODELS
 from sme.errors import SMEError
+from sme.inputs import short
 from sme.optimizers.base import Optimizer
 from sme.outline import FILE
 from sme.problems.base import Problem
@@ -143,7 +144,7 @@ def load(folder: str | Path, **parts: Any) -> Study:
         if there is no study, it is of other numerics, or the parts are not its own.
     """
     if not isinstance(folder, str | Path):
-        raise SMEError(f"folder must be the path of one study's folder, got {folder!r}: give it as text")
+        raise SMEError(f"folder must be the path of one study's folder, got {short(folder)}: give it as text")
     place = Path(folder)
     if not (place / FILE).is_file():
         near = ", ".join(path.parent.name for path in sorted(place.glob(f"*/{FILE}"))[:3])

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from sme import effort
 from sme.config import only, values_of
 from sme.errors import SMEError, choose
-from sme.inputs import number, several
+from sme.inputs import number, several, short
 from sme.memory import lagrangian, runs, runs_picture
 from sme.memory.losses import regression
 from sme.problems.base import Problem
@@ -38,7 +38,7 @@ def run(config: DictConfig) -> str:
         return f"{lagrangian.text(table)}\n\nin {folder}"
     for name, kind, word in (("losses", dict, "group"), ("runs", list, "list")):
         if not isinstance(values[name], kind) or not values[name]:
-            raise SMEError(f"{name} must be a {word} with entries, got {values[name]!r}: leave it out for the default")
+            raise SMEError(f"{name} must be a {word} with entries, got {short(values[name])}: leave it out for the default")
     table, curves = runs.measure({name: _loss(name, given) for name, given in values["losses"].items()}, values["runs"])
     runs.write(table, folder)
     for loss in dict.fromkeys(curve.loss for curve in curves):

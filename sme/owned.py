@@ -19,7 +19,7 @@ KEPT = {f"{PACKAGE}.{each}": f"{PACKAGE}.problems.network.{each}" for each in ("
 def own(module: str) -> bool:
     """Whether a module is the user's own: neither of the standard library nor of a package that was installed as released."""
     root = module.partition(".")[0]
-    if root in (*KNOWN, "builtins"):
+    if root in (*KNOWN, "builtins") or root.startswith("_cython_"):  # where Cython keeps the types of its functions
         return False
     found = sys.modules.get(root)
     if found is None:

@@ -11,7 +11,7 @@ from sme import effort, panels_picture, report
 from sme.collect import studies
 from sme.errors import SMEError, choose
 from sme.files import read_table, write_text
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.outline import FILE
 from sme.provenance import COLUMNS, Provenance
 from sme.selection import Settings, following, label, select, settings, telling
@@ -94,7 +94,7 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
 def _checked(source: Path, name: str) -> Path:
     """The folder that holds the studies; `SMEError` if there is none, or the name names no file."""
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
-        raise SMEError(f"name must consist of letters, digits, _, - and ., since it names files; got {name!r}")
+        raise SMEError(f"name must consist of letters, digits, _, - and ., since it names files; got {short(name)}")
     if not source.is_dir():
         raise SMEError(f"{source} is not a folder: give the folder that holds the results, such as results/")
     return source

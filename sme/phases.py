@@ -19,11 +19,12 @@ from sme.errors import SMEError
 from sme.full_batch import follow
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import number, room, several, whole
+from sme.inputs import number, room, several, short, whole
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
 from sme.patterns import PATTERNS, ab, classify, predicted
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.processes import spread
 from sme.report import grid
@@ -135,6 +136,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     SMEError
         for bad input.
     """
+    problems.checked(problem)
     eta, low, high = (number(name, value) for name, value in (("eta", eta), ("low", low), ("high", high)))
     cells, steps, looks = (whole(name, value, least) for name, value, least in (("cells", cells, 2), ("steps", steps, 3),
                                                                             ("looks", looks, 1)))
@@ -175,7 +177,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
 
 def _pair(given: Sequence[float]) -> tuple[float, float]:
     if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != 2:
-        raise SMEError(f"examples must be pairs (a, b) such as (1, 100), got {given!r}")
+        raise SMEError(f"examples must be pairs (a, b) such as (1, 100), got {short(given)}")
     return number("a of an example", given[0]), number("b of an example", given[1])
 
 

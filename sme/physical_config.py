@@ -11,7 +11,7 @@ from sme.collapse import Collapse, collapse
 from sme.config import build, group, only, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
-from sme.inputs import whole
+from sme.inputs import short, whole
 from sme.phases import Phases, phases
 from sme.problems.base import Problem
 from sme.regime_report import RegimeReport, regime_report
@@ -54,7 +54,7 @@ def rescale(config: DictConfig) -> Collapse:
     values = _settings(config, collapse, ("batch", "torch", "steps"))
     several_of, steps = values.pop("torch"), values.pop("steps")
     if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
-        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {several_of!r}")
+        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {short(several_of)}")
     problem, theta = _with_batch(values)
     hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
     return collapse(problem, hyperparameters, theta, **values)

@@ -24,7 +24,7 @@ from sme.brief import Brief
 from sme.effort import SHARD_PATHS, warn_few
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
-from sme.inputs import step_size
+from sme.inputs import short, step_size
 from sme.job import Job
 from sme.measure import parts, weak_error
 from sme.optimizers.base import Optimizer
@@ -115,7 +115,7 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     job = Job.of(spec, **asked)
     results = given.arguments["results"]
     if not isinstance(results, str | Path | None):
-        raise SMEError(f"results must be a folder, got {results!r}: give its name, or None to look at no points")
+        raise SMEError(f"results must be a folder, got {short(results)}: give its name, or None to look at no points")
     folder = Path(results) / spec.name if results is not None else None
     study = Study.begin(spec, folder)
     there = {point.key for point in study.points}

@@ -8,7 +8,7 @@ import torch
 
 from sme.errors import SMEError, choose, warn
 from sme.hyperparameters import BETAS, Hyperparameters
-from sme.inputs import number, whole
+from sme.inputs import number, short, whole
 from sme.laws.svag import amplification, weights
 from sme.turns import entry
 
@@ -121,7 +121,7 @@ def _read(optimizer: Hyperparameters | torch.optim.Optimizer, batch_size: int | 
     elif isinstance(optimizer, torch.optim.Optimizer):
         given = Hyperparameters.of(optimizer, batch_size, steps)
     else:
-        raise SMEError(f"optimizer must be sme.Hyperparameters or a torch.optim.Optimizer, got {optimizer!r}")
+        raise SMEError(f"optimizer must be sme.Hyperparameters or a torch.optim.Optimizer, got {short(optimizer)}")
     if given.optimizer not in SCALED:
         raise SMEError(f"no rule of scaling is known here for {given.optimizer}: they are for {', '.join(SCALED)}")
     return given

@@ -17,6 +17,7 @@ from sme.inputs import number, several, short
 from sme.observables import Capped, available, default, is_called, select
 from sme.optimizers.base import Optimizer, State, initial
 from sme.outline import Outline
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.provenance import RUN
 from sme.regimes import Regime, regime
@@ -63,8 +64,7 @@ class Specification:
         SMEError
             naming what was given, what is allowed and what to change.
         """
-        if not isinstance(problem, Problem):
-            raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
+        problems.checked(problem)
         if not isinstance(optimizer, Optimizer):
             raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
         horizon = number("horizon", horizon)
@@ -102,7 +102,7 @@ class Specification:
                 _check_paths(name, observable, {field: checked[field] for field in described})
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
-            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {times!r}: leave them out for "
+            raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {short(times)}: leave them out for "
                            "the horizon alone, or choose a longer horizon")
         functions: Any = dict(observables)
         return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, functions, named)

@@ -63,7 +63,7 @@ class Stationary(Brief):
         fields, dim = self.optimizer.fields, len(self.mean["theta"])
         for name in (one, other or one):
             if name not in fields:
-                raise SMEError(f"{self.optimizer.name} has no field {name!r}: it has {', '.join(fields)}")
+                raise SMEError(f"{self.optimizer.name} has no field {short(name)}: it has {', '.join(fields)}")
         row, column = (slice(dim * i, dim * (i + 1)) for i in (fields.index(one), fields.index(other or one)))
         return self.state_covariance[row, column]
 

@@ -12,7 +12,7 @@ from sme.comparison import Comparison, compare
 from sme.effort import Effort, warn_few
 from sme.errors import SMEError, choose
 from sme.findings import Findings
-from sme.inputs import several
+from sme.inputs import several, short
 from sme.job import Job
 from sme.outline import Outline
 from sme.runner import Runner
@@ -180,10 +180,10 @@ class Study(Findings):
         """
         there = self if other is None else other
         if not isinstance(there, Study):
-            raise SMEError(f"a study is compared with another one, got {there!r}: give one that sme.weak_error or "
+            raise SMEError(f"a study is compared with another one, got {short(there)}: give one that sme.weak_error or "
                            "sme.load returned, or leave it out")
         if orders is not None and len(several(orders)) != 2:
-            raise SMEError(f"orders must be two, this study's and the other's, got {orders!r}: give such as orders=(2, 1)")
+            raise SMEError(f"orders must be two, this study's and the other's, got {short(orders)}: give such as orders=(2, 1)")
         one, two = self.specification(), there.specification()
         lowest = min if one.equation == two.equation else max
         mine, theirs = (study.orders or spec.orders(None, every=True) for study, spec in ((self, one), (there, two)))

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from sme.cases import Case
 from sme.config import FIELDS, build, group, only, repeated, values_of
 from sme.errors import SMEError, choose
-from sme.inputs import flag, number, several
+from sme.inputs import flag, number, several, short
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.survey import Survey, survey
@@ -29,7 +29,7 @@ def compare_models(config: DictConfig) -> Survey:
     values = values_of(config)
     only(values, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
-        raise SMEError(f"parts must be a group of groups of settings, got {values['parts']!r}: leave it out for the default")
+        raise SMEError(f"parts must be a group of groups of settings, got {short(values['parts'])}: leave it out for the default")
     cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]
     torch.set_num_threads(1)  # processes share the work
     return survey(cases, seed=values["seed"], processes=values["processes"], results=values["results"])

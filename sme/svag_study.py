@@ -14,13 +14,14 @@ from sme.dossier import Dossier
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
-from sme.inputs import flag, several, whole
+from sme.inputs import flag, several, short, whole
 from sme.laws.minibatch import minibatches
 from sme.laws.svag import SVAGNoise
 from sme.measure import weak_error
 from sme.numerics import used
 from sme.optimizers.base import initial
 from sme.optimizers.sgd import SGD
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BATCH_EQUIVALENT
@@ -103,9 +104,10 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     SMEError
         for bad input.
     """
+    problems.checked(problem)
     law = minibatches("SVAG", problem.noise)
     if not isinstance(hyperparameters, Hyperparameters):
-        raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {hyperparameters!r}")
+        raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {short(hyperparameters)}")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
     flag("plain", plain)
     if not ells:

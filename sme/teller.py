@@ -7,18 +7,19 @@ import importlib.util
 import inspect
 import json
 import logging
-import os
 import sys
 import types
+import typing
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from sme import layers, members, syntax, values
-from sme.errors import SMEError
+from sme import layers, members, outside, syntax, values
+from sme.errors import SMEError, warn
 from sme.owned import PACKAGE, name, own, whose
 
 ABSENT = "absent"
@@ -26,6 +27,11 @@ PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictiona
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
 CHANGING = ("_last", "_slope", "_agrees", "made_with", "recipe")
 """attributes of the package's own parts that a run changes, or that only say how they were made"""
+OF_MODULES = frozenset(("__name__", "__file__", "__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__",
+                        "__path__", "__warningregistry__", "__annotations__", "__annotate__", "__conditional_annotations__"))
+"""names that Python keeps in a module for itself"""
+OF_TORCH = ("persistent", "_is_buffer")
+"""attributes that torch notes on buffers"""
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
 
@@ -54,8 +60,14 @@ class Teller:
         if key not in self._known:
             with self.within(value):
                 found = values.simple(value)
-                self._known[key] = value, self._tell(value) if found is None else found
+                self._known[key] = value, self._tell(value) if found is None else self._noted(value, found)
         return self._known[key][1]
+
+    def _noted(self, value: Any, found: Any) -> Any:
+        """With what the user has noted on a tensor as attributes."""
+        noted = {each: item for each, item in sorted(vars(value).items()) if each not in OF_TORCH} if isinstance(
+            value, torch.Tensor) else {}
+        return [*found, {each: self(item) for each, item in noted.items()}] if noted else found
 
     def place(self, value: Any) -> str | None:
         """Where a value is being described already, as a function that calls itself is."""
@@ -71,8 +83,10 @@ class Teller:
             del self._path[id(value)]
 
     def _tell(self, value: Any) -> Any:
-        if value is os.environ or value is os.getenv or value is importlib.import_module:
-            return self._outside(value)
+        if (what := outside.named(value)) is not None:
+            return self._outside(what)
+        if outside.reads_a_file(value):
+            self._reading(value)
         if type(value) in (dict, types.MappingProxyType):
             return ["dict", *([self(key), self(item)] for key, item in value.items())]
         if type(value) in (list, tuple):
@@ -97,9 +111,18 @@ class Teller:
             return type(value).__name__
         if isinstance(getattr(value, "__wrapped__", None), types.FunctionType) and not own(type(value).__module__):
             return ["wrapped", name(type(value)), self(value.__wrapped__)]  # by functools.lru_cache
+        if typing.get_origin(value) is not None:
+            return ["alias", self(typing.get_origin(value)), *map(self, typing.get_args(value))]
+        if isinstance(value, torch.jit.ScriptFunction):
+            return ["script", value.inlined_graph.str(False)]  # type: ignore[attr-defined]
         if callable(value) and hasattr(value, "__qualname__") and not own(type(value).__module__):
-            return name(value)
+            return self._compiled(value)
         return self.thing(value)
+
+    def _compiled(self, value: Any) -> Any:
+        """A function that Python has no code of: of an installed module its name, of one of the user's own its file as well."""
+        place = getattr(sys.modules.get(whose(value)), "__file__", None) if own(whose(value)) else None
+        return name(value) if place is None else [name(value), values.sha(Path(place).read_bytes())]
 
     def _function(self, value: types.FunctionType) -> str:
         if not own(whose(value)):
@@ -109,7 +132,7 @@ class Teller:
             cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
             held = {key: self(_held(cell)) for key, cell in sorted(cells.items())
                     if not isinstance(_held(cell), types.ModuleType)}
-            noted = {key: self(item) for key, item in sorted(vars(value).items()) if not key.startswith("_")}
+            noted = {key: self(item) for key, item in sorted(vars(value).items()) if not key.startswith(("__", "_torch"))}
             given = [self(value.__defaults__), self(value.__kwdefaults__)]
             parts = [told.form, given, held, self._reads(value, told, cells), noted]
         return f"function {value.__qualname__.split('.')[-1]} code {_sha(parts)}"
@@ -125,19 +148,21 @@ class Teller:
 
     def _reads(self, value: types.FunctionType, told: syntax.Code, cells: Mapping[str, Any]) -> dict[str, Any]:
         """What a function reads from outside, by name."""
-        outside, found = syntax.names(value.__code__), {}
+        free, found = syntax.names(value.__code__), {}
         for root, *attributes in sorted(told.reads):
+            if (what := outside.hidden(attributes)) is not None:
+                self._outside(what)
             if root in told.imports:
                 base = _imported(told.imports[root], value.__globals__)
             elif root in cells:
                 base = _held(cells[root])
                 if not isinstance(base, types.ModuleType):
                     continue
-            elif root in outside and root in value.__globals__:
+            elif root in free and root in value.__globals__:
                 base = value.__globals__[root]
-            elif root in outside and root in ("globals", "eval", "exec", "__import__"):
+            elif root in free and root in ("globals", "eval", "exec", "__import__"):
                 if root == "__import__":
-                    self._outside(__import__)
+                    self._outside(outside.MODULE)
                 base, root = value.__globals__, "globals()"
                 found[root] = self._names(whose(value), base)
                 continue
@@ -153,7 +178,7 @@ class Teller:
         while isinstance(value, types.ModuleType) and rest:
             module, attribute = value, rest.pop(0)
             value, used = getattr(module, attribute, ABSENT), [*used, attribute]
-            if isinstance(value, types.ModuleType) or own(module.__name__) or value is os.environ or callable(value):
+            if isinstance(value, types.ModuleType) or own(module.__name__) or outside.named(value) or callable(value):
                 continue
             return ".".join(used), values.simple(value) or f"{module.__name__}.{attribute}"
         with self._at(".".join(used)):
@@ -164,7 +189,7 @@ class Teller:
         if (place := self.place(names)) is not None:
             return place
         with self.within(names), self._at(called):
-            return f"module {_sha({each: self(item) for each, item in sorted(names.items()) if not each.startswith('__')})}"
+            return f"module {_sha({each: self(item) for each, item in sorted(names.items()) if each not in OF_MODULES})}"
 
     def kind(self, value: type) -> Any:
         """A class: its name, and of one of the user's own the hash of its members and those of its bases."""
@@ -246,12 +271,20 @@ class Teller:
             return [name(kind), saved]
         return [name(kind), _sha([self(list(each) if isinstance(each, Iterator) else each) for each in saved])]
 
-    def _outside(self, value: Any) -> str:
+    def _outside(self, what: str) -> str:
         if self._building:
             return "outside"
-        what = "the environment (os.environ)" if value in (os.environ, os.getenv) else "a module by a name made as it runs"
-        where = f"{' → '.join(self._trail)} reads" if self._trail else "the study reads"
-        raise SMEError(f"{where} {what}, which a study's name cannot tell: read it once before, and hand over what comes out")
+        raise SMEError(f"{self._where} {what}, which a study's name cannot tell: read it once before, and hand over what "
+                       "comes out")
+
+    def _reading(self, value: Any) -> None:
+        if not self._building:
+            warn(f"{self._where} a file ({name(value)}), whose contents are not in the study's name: read it once before, and "
+                 "hand over what comes out")
+
+    @property
+    def _where(self) -> str:
+        return f"{' → '.join(self._trail)} reads" if self._trail else "the study reads"
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from sme.backend import BACKENDS, compiled_setups
 from sme.controls import responses
 from sme.ensemble import LEVELS
 from sme.errors import SMEError, choose
-from sme.inputs import number, seed_of, several, step_size, whole
+from sme.inputs import number, seed_of, several, short, step_size, whole
 from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -141,7 +141,7 @@ def _checkpoints(spec: Specification, steps: int, given: Any) -> list[int]:
         return sorted({max(1, round(share * steps)) for share in CHECKPOINTS})
     times = tuple(sorted({number("a checkpoint", time) for time in several(given)}))
     if not times or not all(0 < time <= spec.horizon for time in times):
-        raise SMEError(f"checkpoints must lie in (0, horizon] = (0, {spec.horizon:g}], got {given!r}")
+        raise SMEError(f"checkpoints must lie in (0, horizon] = (0, {spec.horizon:g}], got {short(given)}")
     replace(spec, times=times).steps(spec.horizon / steps)  # on the grid, or says why not
     return [round(time * steps / spec.horizon) for time in times]
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.regimes import Regime
@@ -70,7 +70,7 @@ def visited(problem: Problem, optimizer: Optimizer, regime: Regime, start: Mappi
     if not 0 < length < math.inf:
         raise SMEError(f"horizon must be positive and finite, got {length:g}: give one such as 1")
     if start is not None and not isinstance(start, Mapping):
-        raise SMEError(f"start must map field names to tensors, got {start!r}: give start={{'theta': tensor, …}}")
+        raise SMEError(f"start must map field names to tensors, got {short(start)}: give start={{'theta': tensor, …}}")
     own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
     first = initial(optimizer, {**own, **(start or {})}, problem.dim)
     fastest = max(optimizer.rates().values(), default=0.0)
@@ -123,7 +123,7 @@ def _noisy(chain: Chain, start: dict[str, Tensor], steps: int) -> Float[Tensor, 
 def _several(states: States | None, optimizer: Optimizer, dim: int) -> Sequence[Mapping[str, Tensor]]:
     given = _standing(optimizer, dim) if states is None else [states] if isinstance(states, Mapping) else states
     if not isinstance(given, Sequence) or not given or not all(isinstance(each, Mapping) for each in given):
-        raise SMEError(f"states must map field names to tensors, or be a list of such, got {states!r}")
+        raise SMEError(f"states must map field names to tensors, or be a list of such, got {short(states)}")
     return given
 
 

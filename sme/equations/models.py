@@ -25,7 +25,7 @@ from sme.equations.ode import BallisticODE, BatchEquivalentODE
 from sme.equations.registry import BROWNIAN, ORDERS, SKEWNESS, obstruction
 from sme.equations.rmsprop import BatchEquivalentRMSProp
 from sme.errors import SMEError, choose
-from sme.inputs import number, several
+from sme.inputs import number, several, short
 from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -121,7 +121,7 @@ class Model:
         if given is None:
             return self.brownian[0]
         if choose("brownian", given, BROWNIAN) not in self.brownian:
-            raise SMEError(f"model='{self.name}' has brownian={' or '.join(map(repr, self.brownian))} alone, got {given!r}: "
+            raise SMEError(f"model='{self.name}' has brownian={' or '.join(map(repr, self.brownian))} alone, got {short(given)}: "
                            "leave brownian out")
         return given
 
@@ -142,7 +142,7 @@ class Model:
             if value is None:
                 of = "" if self.name == OWN else f" of model='{self.name}'"
                 rest = "no equation of another order is known" if self.name == OWN else "leave order out"
-                raise SMEError(f"order{of} must be {allowed}, got {part!r}: {rest}")
+                raise SMEError(f"order{of} must be {allowed}, got {short(part)}: {rest}")
             chosen.append(int(value))
         if not chosen:
             raise SMEError(f"order is empty: give {allowed}")

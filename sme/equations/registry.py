@@ -20,6 +20,7 @@ from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.regimes import regime as named
@@ -143,8 +144,7 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     """Raise `SMEError` for what is no problem or no optimizer, for a memory that no expansion in `τ` follows, and where the
     noise has another mean gradient than the loss.
     """
-    if not isinstance(problem, Problem):
-        raise SMEError(f"problem must be an sme.Problem, got {short(problem)}")
+    problems.checked(problem)
     if not isinstance(optimizer, Optimizer):
         raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
     check_memory(optimizer)
@@ -173,7 +173,7 @@ def _check(problem: Problem, order: int, brownian: str) -> None:
     """Raise `SMEError` for what no equation can be, of any kind."""
     choose("brownian", brownian, BROWNIAN)
     if order not in ORDERS or isinstance(order, bool):
-        raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
+        raise SMEError(f"order must be 1 or 2, got {short(order)}: no equation of another order is known")
     if order == 2 and problem.kinks:
         raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "
                        "derivatives jump: use order=1, or a smooth activation such as tanh, softplus or GELU")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
-from sme.inputs import whole
+from sme.inputs import short, whole
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.laws.quantiles import LARGEST, ROUNDING, Distribution, quantile, scale
 from sme.laws.tail import MOST, Side, density, nodes, side, side_by_chances
@@ -50,7 +50,7 @@ class DistributionNoise(GradientLaw):
 
     def __init__(self, cdf: Distribution, dim: int = 1) -> None:
         if not callable(cdf):
-            raise SMEError(f"cdf must be a function from z (d,) to P(noise ≤ z), got {cdf!r}")
+            raise SMEError(f"cdf must be a function from z (d,) to P(noise ≤ z), got {short(cdf)}")
         self.cdf, self.motions = cdf, whole("dim", dim, 1)
         self.second_motions = self.motions
         self._check_shape()

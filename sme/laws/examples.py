@@ -11,6 +11,7 @@ from torch.func import grad, jvp, vmap
 from sme import guard
 from sme.errors import SMEError
 from sme.identity import fingerprint
+from sme.inputs import short
 from sme.tracing import traced
 from sme.turns import Turns
 from sme.untouched import untouched
@@ -110,7 +111,7 @@ class LossExamples(Examples):
 
     def __init__(self, loss: Callable[..., Tensor], data: Sequence[Tensor], guarded: bool = False) -> None:
         if not callable(loss):
-            raise SMEError(f"the per-example loss must be a function (theta, *example) -> scalar, got {loss!r}")
+            raise SMEError(f"the per-example loss must be a function (theta, *example) -> scalar, got {short(loss)}")
         if isinstance(data, Tensor) or not isinstance(data, Sequence):
             raise SMEError(f"data must be a tuple of tensors such as (X,) or (X, y), got {type(data).__name__}")
         if not len(data) or not all(isinstance(part, Tensor) and part.dim() for part in data):

@@ -71,7 +71,7 @@ class MinibatchNoise(GradientLaw):
             raise SMEError("give either a per-example loss with its data, or examples")
         self.scale = number("scale", scale)
         if not 0 < self.scale < math.inf:
-            raise SMEError(f"scale must be positive and finite, got {scale!r}")
+            raise SMEError(f"scale must be positive and finite, got {short(scale)}")
         self.examples: Examples = LossExamples(loss, data) if loss is not None else examples  # type: ignore[assignment]
         self.batch_size = batch_size
         self.motions = self.examples.count

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sme.errors import SMEError, choose
 from sme.identity import fingerprint
-from sme.inputs import whole
+from sme.inputs import short, whole
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.regimes import Regime
 
@@ -58,7 +58,7 @@ class SVAGNoise(GradientLaw):
 
     def __init__(self, law: GradientLaw, ell: int, kind: str = "adaptive") -> None:
         if not isinstance(law, GradientLaw) or isinstance(law, SVAGNoise):
-            raise SMEError(f"law must be a gradient law such as sme.MinibatchNoise, not itself of SVAG, got {law!r}")
+            raise SMEError(f"law must be a gradient law such as sme.MinibatchNoise, not itself of SVAG, got {short(law)}")
         if not law.independent_steps:  # both batches of a step would be the same piece of the permutation
             raise SMEError("SVAG takes two independent minibatches in every step: with sampling='reshuffled' there are none, use "
                            "'with_replacement' or 'without_replacement'")

@@ -22,6 +22,7 @@ from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, initial
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BALLISTIC
@@ -46,8 +47,7 @@ class IDE(Turns):
     """
 
     def __init__(self, problem: Problem, optimizer: str, lr: float, **hyperparameters: Any) -> None:
-        if not isinstance(problem, Problem):
-            raise SMEError(f"problem must be an sme.Problem, got {problem!r}")
+        problems.checked(problem)
         for name in hyperparameters:
             choose("hyperparameter", name, list(Rule.__dataclass_fields__)[2:])
         self.problem, self.rule = problem, Rule(optimizer, lr, **hyperparameters)
@@ -88,7 +88,8 @@ class IDE(Turns):
                            f"{order!r}, times {times}")
         speed = self._vector("velocity", velocity)
         if order == 1 and speed.any():
-            raise SMEError(f"the equation of order 1 has no velocity of its own, got {velocity!r}: leave it out, or take order=2")
+            raise SMEError(f"the equation of order 1 has no velocity of its own, got {short(velocity)}: leave it out, or "
+                           "take order=2")
         return Ordinary(self.losses, self.rule, order, updated).solve(at, times, speed)
 
     def discrete(self, theta: Any, steps: int) -> dict[str, Float[np.ndarray, "steps+1 d"]]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sme.errors import SMEError, choose
 from sme.files import write_text
-from sme.inputs import number, several, whole
+from sme.inputs import number, several, short, whole
 from sme.memory.equation import IDE
 from sme.problems.base import Problem
 from sme.provenance import Provenance
@@ -57,14 +57,14 @@ def listed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for group in runs:
         if not isinstance(group, dict):
-            raise SMEError(f"runs are groups of settings such as {{loss: parabola, optimizer: adagrad, …}}, got {group!r}")
+            raise SMEError(f"runs are groups of settings such as {{loss: parabola, optimizer: adagrad, …}}, got {short(group)}")
         rates, steps = several(group.get("lr", [])), several(group.get("steps", []))
         if not rates or len(rates) != len(steps):
             raise SMEError(f"a group of runs needs as many steps as learning rates, got lr = {rates}, steps = {steps}")
         names = [name for name in ("start", "beta1", "beta2") if name in group]
         for name in names:
             if not several(group[name]):
-                raise SMEError(f"{name} is empty in {group!r}: give one value or more")
+                raise SMEError(f"{name} is empty in {short(group)}: give one value or more")
         for (lr, count), values in itertools.product(zip(rates, steps, strict=True),
                                                      itertools.product(*(several(group[name]) for name in names))):
             rest = {name: value for name, value in group.items() if name not in ("lr", "steps")}

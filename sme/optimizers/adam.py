@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.inputs import number, whole
+from sme.inputs import number, short, whole
 from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.bias import NONE, Correction, correction
 from sme.optimizers.preconditioner import places, preconditioner
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         settle(self, ("c1", "c2"), nonnegative=("memory", "eps", "v_floor"))
         object.__setattr__(self, "t0", number("t0", self.t0))
         if not isinstance(self.bias_correction, bool):
-            raise SMEError(f"bias_correction must be True or False, got {self.bias_correction!r}")
+            raise SMEError(f"bias_correction must be True or False, got {short(self.bias_correction)}")
         if not 0 <= self.t0 < math.inf:
             raise SMEError(f"t0 must be finite and ≥ 0, got {self.t0:g}")
         if self.bias_correction and not self.t0 > 0 and self.memory >= 1:
@@ -84,7 +84,7 @@ class Adam(Optimizer):
         if not self.bias_correction and self.t0 != 0:
             raise SMEError(f"t0 = {self.t0:g} has no effect without bias_correction=True")
         if not isinstance(self.clock, tuple | list) or len(self.clock) != 2:
-            raise SMEError(f"clock must be two offsets ≥ 0 such as (1, 1), got {self.clock!r}")
+            raise SMEError(f"clock must be two offsets ≥ 0 such as (1, 1), got {short(self.clock)}")
         object.__setattr__(self, "clock", tuple(whole("an offset of the clock", n, 0) for n in self.clock))
         if self.bias_correction and self.t0 == 0 and 0 in self.clock:
             raise SMEError(f"clock = {self.clock} divides by γ = 0 in the first step: give offsets ≥ 1, or t0 > 0")

@@ -82,14 +82,14 @@ class Problem(Turns):
         name: str = "custom",
     ) -> None:
         if not isinstance(dim, int) or dim < 1:
-            raise SMEError(f"dim must be a positive integer, got {dim!r}")
+            raise SMEError(f"dim must be a positive integer, got {short(dim)}")
         if not callable(loss):
-            raise SMEError(f"loss must be a function of theta (d,) that returns a scalar tensor, got {loss!r}")
+            raise SMEError(f"loss must be a function of theta (d,) that returns a scalar tensor, got {short(loss)}")
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise SMEError(f"name must consist of letters, digits, _ and -, since it names a folder; got {name!r}")
+            raise SMEError(f"name must consist of letters, digits, _ and -, since it names a folder; got {short(name)}")
         if not isinstance(noise, GradientLaw):
             raise SMEError(
-                f"noise must be a gradient law such as sme.GaussianNoise(factor), got {noise!r}"
+                f"noise must be a gradient law such as sme.GaussianNoise(factor), got {short(noise)}"
             )
         noise.check(dim)
         self._loss, self.dim, self.noise, self.name = loss, dim, noise.bound(self.gradient), name
@@ -217,3 +217,16 @@ class Problem(Turns):
         """What identifies this problem, in words."""
         return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
                 "noise": fingerprint(self.noise)}
+
+
+def checked(given: Any) -> Problem:
+    """A problem.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if not isinstance(given, Problem):
+        raise SMEError(f"problem must be an sme.Problem such as sme.Quadratic(), got {short(given)}")
+    return given

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from sme.errors import SMEError, choose
-from sme.inputs import several, whole
+from sme.inputs import several, short, whole
 from sme.problems.datasets import digits
 from sme.problems.modules import ACTIVATIONS, perceptron, residual
 from sme.problems.network import LOSSES
@@ -78,5 +78,5 @@ class Digits(Preset):
 def _classes(given: Sequence[int]) -> list[int]:
     known = [whole("a digit in classes", each, 0) for each in several(given)]
     if len(set(known)) < len(known) or len(known) < 2 or max(known) >= CLASSES:
-        raise SMEError(f"classes must be two or more different digits, 0 to {CLASSES - 1}, got {given!r}")
+        raise SMEError(f"classes must be two or more different digits, 0 to {CLASSES - 1}, got {short(given)}")
     return known

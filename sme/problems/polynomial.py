@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sme.errors import SMEError
-from sme.inputs import number
+from sme.inputs import number, short
 from sme.laws.named import named
 from sme.problems.base import Paths, Problem
 
@@ -48,7 +48,7 @@ class Polynomial(Problem):
                  nu: float | None = None, p: float | None = None, growth: float | None = None) -> None:
         noise = number("noise", noise)
         if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
-            raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {coefficients!r}, noise = {noise}")
+            raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {short(coefficients)}, noise = {noise}")
         self._value = Powers([number("a coefficient", a) for a in coefficients])
         random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth)
         self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
