@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
@@ -20,6 +19,7 @@ from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems import base as problems
 from sme.problems.base import Problem
+from sme.progress import progress
 from sme.report import grid
 from sme.simulate.chain import Chain
 from sme.turns import entry
@@ -112,7 +112,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
-    work = tqdm(total=len(optimizers) * len(cells), desc="cells", disable=None)
+    work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
     for optimizer in optimizers:
         given = {name: field for name, field in start.items() if name in optimizer.fields}
         state = initial(optimizer, given, problem.dim)

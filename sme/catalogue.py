@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme import recipe
 from sme.check import check_order
@@ -34,6 +33,7 @@ from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
 from sme.processes import spread
+from sme.progress import progress
 from sme.regimes import REGIMES, regime
 
 OPTIMIZERS: tuple[Optimizer, ...] = (
@@ -61,7 +61,7 @@ def catalogue(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd
     """
     chosen = list(_variants(optimizers))
     work = [(optimizer, regime, noise) for optimizer in chosen for regime in REGIMES for noise in NOISES]
-    rows = tqdm(spread(_row, work, processes), total=len(work), unit="row", disable=None, leave=False)
+    rows = progress(spread(_row, work, processes), total=len(work), unit="row")
     return pd.DataFrame(list(rows))
 
 
@@ -79,7 +79,7 @@ def modelled(optimizers: Sequence[str] | None = None, processes: int = 1) -> pd.
     chosen = [each for each in _variants(optimizers or MODELLED) if getattr(each, "denominator", "previous") == "previous"]
     work = [(model, optimizer, regime, noise) for model in MODELS if MODELS[model].memory == 1
             for optimizer in chosen for regime in REGIMES for noise in (INDEPENDENT, *NOISES)]
-    rows = tqdm(spread(_modelled, work, processes), total=len(work), unit="row", disable=None, leave=False)
+    rows = progress(spread(_modelled, work, processes), total=len(work), unit="row")
     return pd.DataFrame(list(rows))
 
 

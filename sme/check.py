@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme.agreement import FINE, Agreement
 from sme.equations.base import Equation, check_kind
@@ -20,6 +19,7 @@ from sme.obstruction import Obstruction
 from sme.optimizers.base import Optimizer
 from sme.order_check import OrderCheck
 from sme.problems.base import Problem
+from sme.progress import progress
 from sme.regimes import regime as named
 from sme.residuals import Functions, exponent, residuals, smallest
 from sme.smooth.obstacles import Obstacle, obstacles
@@ -106,7 +106,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         points += asked.points(visited(problem, optimizer, place, states=states))
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
     rough = _rough(asked, run)
-    with tqdm(desc=f"check of order {order}", unit="step size", disable=None, leave=False, delay=1) as bar:
+    with progress(desc=f"check of order {order}", unit="step size", delay=1) as bar:
         moments = None if heavy else _agreement(asked, points, bool(rough), bar.update)
     points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)

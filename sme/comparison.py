@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from sme import comparison_picture, effort, report, sums
 from sme.backend import compiled_setups
@@ -25,6 +24,7 @@ from sme.halving import halving
 from sme.inputs import step_size
 from sme.paired import BLOCKS
 from sme.processes import spread
+from sme.progress import progress
 from sme.provenance import Provenance, harmless, plain
 from sme.specification import Specification
 from sme.tables import labels
@@ -161,7 +161,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
     folds: dict[int, list[list[Block]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
-    complete, bar = True, tqdm(total=sum(duel.steps for duel, _ in tasks), unit="step", disable=None, leave=False)
+    complete, bar = True, progress(total=sum(duel.steps for duel, _ in tasks), unit="step")
     try:
         with bar:
             for steps, blocks in _compute(tasks, how, forms=kind is None):

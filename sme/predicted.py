@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme import paired, seal
 from sme.equations.base import Equation
 from sme.equations.registry import equation
 from sme.errors import reason
 from sme.processes import spread
+from sme.progress import progress
 from sme.setup import Setup
 from sme.simulate.increments import Increments
 from sme.tables import labels
@@ -50,7 +50,7 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     steps = _grid(setup.horizon, times)
     work = [(setup, first, memory, times, steps, block) for block in range(blocks)]
     done = spread(_block, work, processes)
-    parts = list(tqdm(done, total=blocks, unit="block", desc="obstruction", disable=None, leave=False))
+    parts = list(progress(done, total=blocks, unit="block", desc="obstruction"))
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     names = [label(name, at) for at, _ in labels(times, setup.horizon) for name in setup.observables]
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})

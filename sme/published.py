@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme.check import check_order
 from sme.comparison import compare
@@ -23,6 +22,7 @@ from sme.problems.base import Problem
 from sme.problems.polynomial import Polynomial
 from sme.problems.quadratic import Quadratic
 from sme.processes import spread
+from sme.progress import progress
 from sme.regimes import BATCH_EQUIVALENT
 
 TAU = (1 / 16, 1 / 32)
@@ -147,5 +147,5 @@ def rows(case: Difference, tau: Sequence[float], paths: int) -> pd.DataFrame:
 def measure(tau: Sequence[float] = TAU, paths: int = PATHS, processes: int = 1) -> pd.DataFrame:
     """The rows of every difference, in order."""
     work = [(case, tau, paths) for case in DIFFERENCES]
-    done = tqdm(spread(rows, work, processes), total=len(work), unit="difference", disable=None, leave=False)
+    done = progress(spread(rows, work, processes), total=len(work), unit="difference")
     return pd.concat(list(done), ignore_index=True)

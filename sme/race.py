@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from sme import mean_run
 from sme.errors import SMEError
@@ -20,6 +19,7 @@ from sme.optimizers.nesterov import Nesterov
 from sme.optimizers.rmsprop import RMSProp
 from sme.problems.autoencoder import Autoencoder
 from sme.processes import spread
+from sme.progress import progress
 from sme.regimes import BALLISTIC
 from sme.setup import Setup
 from sme.trajectory import DISCRETE
@@ -110,7 +110,7 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
     marks = sorted({round(i * steps / whole("points", points, 1)) for i in range(points + 1)})
     best = [(each, *_search(settings, each, steps)) for each in contenders or CONTENDERS]
     tasks = [(settings, each, lr, seed, steps, marks) for each, lr, _ in best for seed in range(count)]
-    rows = list(tqdm(spread(_follow, tasks, processes), total=len(tasks), unit="run", disable=None, leave=False))
+    rows = list(progress(spread(_follow, tasks, processes), total=len(tasks), unit="run"))
     return Race(pd.DataFrame([_described(*each) for each in best]), pd.concat(rows, ignore_index=True), tuple(range(count)))
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme.errors import SMEError
 from sme.moment_test import Generator, Test, UnsettledError, chain_expectation, equation_expectation
 from sme.obstruction import Obstruction
+from sme.progress import progress
 from sme.tested import Point, Tested
 
 ROUNDING = 1e-14
@@ -82,7 +82,7 @@ def residuals(asked: Tested, obstruction: Obstruction, points: Sequence[Point], 
               tau: Sequence[float]) -> pd.DataFrame:
     """Chain minus equation for every state, test function and step size, with what differences and rounding may have done."""
     rows = []
-    bar = tqdm(points, desc="residuals", unit="state", disable=None, leave=False, delay=1)
+    bar = progress(points, desc="residuals", unit="state", delay=1)
     for index, (t, x) in enumerate(bar):
         phi = functions.at(asked, (t, x), tau[0])
         here = phi(x)

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from tabulate import tabulate
 from torch import Tensor
-from tqdm import tqdm
 
 from sme.catalogue import row
 from sme.check import check_order
@@ -35,6 +34,7 @@ from sme.orders import made
 from sme.orders import show as show_orders
 from sme.problems.base import Problem
 from sme.processes import spread
+from sme.progress import progress
 from sme.regimes import BATCH_EQUIVALENT, REGIMES
 from sme.simulate.chain import Chain
 from sme.version import version
@@ -166,7 +166,7 @@ def tables(names: Sequence[str] | None = None, processes: int = 1) -> Residues:
         (_row, [(optimizer, regime, noise) for optimizer in chosen for regime in REGIMES for noise in LAWS]),
         (leftovers, [(optimizer, noise) for optimizer in chosen if optimizer.name in SYMBOLS for noise in LAWS]),
         (_tail, [(name, nu) for nu in TAILS for name, (optimizer, *_) in TAILED.items() if optimizer in chosen])]
-    rows, parts, heavy = (list(tqdm(spread(each, part, processes), total=len(part), unit="row", disable=None, leave=False))
+    rows, parts, heavy = (list(progress(spread(each, part, processes), total=len(part), unit="row"))
                           for each, part in work)
     return Residues(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy))
 

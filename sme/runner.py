@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sme import tables, trials, weight
 from sme.asked import Asked
 from sme.backend import ready
@@ -14,6 +12,7 @@ from sme.job import Job
 from sme.outline import Outline
 from sme.points import Key, Point
 from sme.processes import spread
+from sme.progress import progress
 from sme.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -54,7 +53,7 @@ class Runner:
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
         weight.warn(setups.values())
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
-        bar = tqdm(total=sum(key.steps for key in missing), unit="step", disable=None, leave=False)
+        bar = progress(total=sum(key.steps for key in missing), unit="step")
         with bar:
             for point in self._compute(tasks):
                 self.points.append(point)

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from scipy.special import erf
 from scipy.stats import t
-from tqdm import tqdm
 
 from sme import report, sign_phases, sign_phases_picture, stationary_picture
 from sme import stationary_formulas as closed
@@ -26,6 +25,7 @@ from sme.optimizers.signsgd import SignSGD
 from sme.problems.base import Problem
 from sme.problems.polynomial import Polynomial
 from sme.processes import spread
+from sme.progress import progress
 from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.scaling import scale
@@ -151,7 +151,7 @@ def rows(case: Case, paths: int, seed: int = SEED) -> pd.DataFrame:
 def measure(paths: int = PATHS, processes: int = 1) -> pd.DataFrame:
     """The rows of every case, in order."""
     work = [(case, paths) for case in cases()]
-    done = tqdm(spread(rows, work, processes), total=len(work), unit="case", disable=None, leave=False)
+    done = progress(spread(rows, work, processes), total=len(work), unit="case")
     return pd.concat(list(done), ignore_index=True)
 
 

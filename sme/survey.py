@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from sme import effort, survey_picture
 from sme.cases import Case
@@ -14,6 +13,7 @@ from sme.dossier import Dossier
 from sme.equations.models import MODELS
 from sme.errors import SMEError
 from sme.price import price
+from sme.progress import progress
 from sme.report import grid, quote
 from sme.turns import entry
 
@@ -127,7 +127,7 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
         case.check()
     errors, slopes, refused = [], [], []
     work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
-    for case, model, orders in tqdm(work, desc="models", disable=None):
+    for case, model, orders in progress(work, desc="models", leave=True):
         there = []
         for order in orders:
             try:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sme import closer, effort, paired
 from sme.backend import BACKENDS, compiled_setups
@@ -20,6 +19,7 @@ from sme.observables import select
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.processes import spread
+from sme.progress import progress
 from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
 from sme.specification import Observables, Specification
@@ -182,8 +182,7 @@ def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], ra
     found: dict[str, Summary] = {}
     bins: Edges | None = None
     both: Sums | None = None
-    with tqdm(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True, disable=None,
-              leave=False) as bar:
+    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True) as bar:
         tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
         for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
             bins = edges(list(curves.values()), where) if bins is None else bins

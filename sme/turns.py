@@ -84,12 +84,15 @@ class Turns:
 
 @contextmanager
 def ordinary(given: object) -> Iterator[None]:
-    """No gradients, no inference mode, the processor as the default device; random numbers as they were at the end."""
+    """No gradients, no inference mode, the processor as the default device, numpy's own way of printing; random numbers as they
+    were at the end.
+    """
     states, device, made = _states(), torch.get_default_device(), tensors(given)
     with ExitStack() as stack:
         stack.callback(_restore, *states)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(np.printoptions(legacy=False))  # which writes tables with all their digits
         if device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if made:

@@ -348,12 +348,23 @@ def settings():
 
 
 def test_random_numbers_and_settings_of_the_caller_stay(tmp_path, drawn):
+    run()  # what is imported at the first run may filter warnings of its own
     torch.manual_seed(5)
     before = settings()
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, order=1, paths=32768, results=tmp_path,
                            observables={"n": lambda s: s["theta"].sum(-1) + 0 * torch.rand(()) + 0 * random.random()})
     study.plot(tmp_path / "own.svg")
     assert settings() == before
+
+
+def test_how_numpy_prints_takes_no_digit_from_a_table():
+    @sme.turns.entry
+    def table():
+        return pd.DataFrame({"a": [2 / 3]}).to_csv(index=False)
+
+    with np.printoptions(legacy="1.13"):
+        assert table() == "a\n0.6666666666666666\n"
+        assert pd.DataFrame({"a": [2 / 3]}).to_csv(index=False) != table()
 
 
 def test_a_callers_look_does_not_get_into_pictures(tmp_path, drawn):
@@ -425,3 +436,9 @@ def test_responses_do_not_change_the_start():
     responses(made.chain, made.start, made.marks, made.observables)
     assert all(torch.equal(made.start[name], field) for name, field in before.items())
     assert list(made.start) == list(before)
+
+
+def test_where_errors_go_nowhere_a_run_goes_on(monkeypatch):
+    plain = run()
+    monkeypatch.setattr("sys.stderr", None)
+    assert run().equals(plain)

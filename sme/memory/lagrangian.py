@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from sme.errors import SMEError
 from sme.files import write_text
@@ -16,6 +15,7 @@ from sme.memory import iterated
 from sme.memory.equation import IDE
 from sme.memory.runs import SKIP
 from sme.problems.polynomial import Polynomial
+from sme.progress import progress
 from sme.provenance import Provenance
 from sme.report import grid
 from sme.version import version
@@ -64,7 +64,7 @@ def measure(rates: Sequence[float], velocities: Sequence[float], epochs: Sequenc
     if not len(velocities) or not all(math.isfinite(each) for each in velocities):
         raise SMEError(f"velocities must be one or more finite numbers, got {list(velocities)}: give such as [0.5,1]")
     rows: list[dict[str, Any]] = []
-    for equation, count in tqdm(todo, desc="learning rates", disable=None, leave=False):
+    for equation, count in progress(todo, desc="learning rates"):
         rows += _again(equation, count, velocities, horizon) + _exact(equation, count, velocities, horizon)
     return pd.DataFrame(rows)
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from tqdm import tqdm
 
 from sme.errors import SMEError, choose
 from sme.files import write_text
 from sme.inputs import number, several, short, whole
 from sme.memory.equation import IDE
 from sme.problems.base import Problem
+from sme.progress import progress
 from sme.provenance import Provenance
 from sme.report import grid
 from sme.version import version
@@ -88,7 +88,7 @@ def measure(losses: Mapping[str, Problem], runs: Sequence[dict[str, Any]]) -> tu
         for bad input.
     """
     made = [_made(losses, dict(given)) for given in listed(runs)]  # finds every fault before the first run
-    found = [_one(*each) for each in tqdm(made, desc="runs", disable=None, leave=False)]
+    found = [_one(*each) for each in progress(made, desc="runs")]
     return pd.DataFrame([row for row, _ in found]), [curve for _, curve in found]
 
 

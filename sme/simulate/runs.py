@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from sme.optimizers.base import State
+from sme.progress import progress
 from sme.simulate.chain import Chain
 from sme.simulate.increments import Increments
 
@@ -22,7 +22,7 @@ def runs(chain: Chain, start: Mapping[str, Float[Tensor, " d"]], marks: Sequence
     state = {name: field.expand(2 * pairs, -1).contiguous() for name, field in start.items()}
     found, law = [], chain.problem.noise
     with torch.no_grad():
-        for k in tqdm(range(marks[-1] + 1), desc=label, disable=None, leave=False):
+        for k in progress(range(marks[-1] + 1), desc=label):
             if k in marks:
                 found.append(observe(state))
             if k < marks[-1]:
