@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sme.errors import SMEError, printed
@@ -28,7 +29,7 @@ def number(what: str, given: Any) -> float:
         for anything else.
     """
     try:
-        if isinstance(given, bool):
+        if isinstance(given, bool | np.bool_) or (isinstance(given, Tensor | np.ndarray) and str(given.dtype).endswith("bool")):
             raise ValueError
         return float(Fraction(given.strip()) if isinstance(given, str) else given)
     except (TypeError, ValueError, ArithmeticError, RuntimeError):  # torch's own of a tensor of several numbers
@@ -51,6 +52,21 @@ def several(given: Any) -> list[Any]:
     if isinstance(given, Tensor | np.ndarray | np.generic) or type(given).__module__.partition(".")[0] == "pandas":
         given = given.tolist()
     return list(given) if isinstance(given, Sequence) else [given]
+
+
+def dense(what: str, given: Tensor) -> Tensor:
+    """The same numbers one after the other, of a sparse or quantized tensor too.
+
+    Raises
+    ------
+    SMEError
+        for a tensor that has none, on the device meta or of several lengths.
+    """
+    if given.is_meta or given.is_nested:
+        raise SMEError(f"{what} has no numbers of its own ({'on the device meta' if given.is_meta else 'nested'}): give "
+                       "a plain tensor")
+    given = given.dequantize() if given.is_quantized else given
+    return given if given.layout == torch.strided else given.to_dense()
 
 
 def short(given: Any, most: int = 4) -> str:

@@ -15,7 +15,7 @@ from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
 from sme.observables import Capped, available, default, is_called, select
-from sme.optimizers.base import Optimizer, State, initial
+from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.outline import Outline
 from sme.problems import base as problems
 from sme.problems.base import Problem
@@ -65,8 +65,7 @@ class Specification:
             naming what was given, what is allowed and what to change.
         """
         problems.checked(problem)
-        if not isinstance(optimizer, Optimizer):
-            raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
+        sound(optimizer)
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from sme import layers, members, outside, syntax, values
-from sme.errors import SMEError, warn
+from sme.errors import SMEError, reason, warn
 from sme.owned import PACKAGE, name, own, whose
 
 ABSENT = "absent"
@@ -217,7 +217,7 @@ class Teller:
         kind = type(value)
         if isinstance(value, torch.nn.Module) or not _packages(kind) or not _describes(kind):
             return None
-        return value.describe(), self._own(value) if own(kind.__module__) else {}
+        return _says(value), self._own(value) if own(kind.__module__) else {}
 
     def thing(self, value: Any) -> Any:
         """An object: its class and its attributes, and what it says of itself."""
@@ -230,7 +230,7 @@ class Teller:
             return ["part", *map(self, part)]
         if not own(kind.__module__):
             return self._reduced(value)
-        said = [self(value.describe())] if _describes(kind) else []
+        said = [self(_says(value))] if _describes(kind) else []
         return f"object {name(kind)} sha256 {_sha([self._own(value), *said])}"
 
     def _own(self, value: Any) -> dict[str, Any]:
@@ -312,6 +312,15 @@ def _packages(kind: type) -> tuple[type, ...]:
 def _describes(kind: type) -> bool:
     describe = getattr(kind, "describe", None)
     return describe is not None and len(inspect.signature(describe).parameters) == 1
+
+
+def _says(value: Any) -> Any:
+    try:
+        return value.describe()
+    except SMEError:
+        raise
+    except Exception as fault:
+        raise SMEError(f"{type(value).__name__}.describe fails: {reason(fault)}. It says what identifies the part") from fault
 
 
 def _held(cell: Any) -> Any:

@@ -92,7 +92,7 @@ def test_a_number_may_be_written_in_many_ways(given, value):
 
 @pytest.mark.parametrize("given", [
     None, "", "one", True, 1j, [], {}, {1}, object(), "1/0", "9" * 6000, 10**400, torch.tensor([0.1, 0.2]), np.ones((2, 3)), int,
-    torch.tensor([1j]), "0x1f", "1,5",
+    torch.tensor([1j]), "0x1f", "1,5", np.True_, torch.tensor(True), np.array([False]),
 ])
 def test_what_is_no_number_is_named_in_one_short_line(given):
     with pytest.raises(sme.SMEError, match="x must be a number") as caught:
@@ -101,7 +101,7 @@ def test_what_is_no_number_is_named_in_one_short_line(given):
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("given", [1.5, "many", -3, 10**13, 1e300, float("inf"), float("nan"), "7/2", None, True])
+@pytest.mark.parametrize("given", [1.5, "many", -3, 10**13, 1e300, float("inf"), float("nan"), "7/2", None, True, np.False_])
 def test_what_is_no_whole_number_in_its_range_is_refused(given):
     with pytest.raises(sme.SMEError, match="n must be a whole number"):
         whole("n", given, 1)

@@ -15,7 +15,7 @@ from sme.errors import SMEError, choose
 from sme.inputs import number, short
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
-from sme.optimizers.base import Optimizer
+from sme.optimizers.base import Optimizer, sound
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
@@ -145,8 +145,7 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     noise has another mean gradient than the loss.
     """
     problems.checked(problem)
-    if not isinstance(optimizer, Optimizer):
-        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(optimizer)}")
+    sound(optimizer)
     check_memory(optimizer)
     untouched.check(problem)
     problem.agree()

@@ -11,7 +11,7 @@ from torch.func import vmap
 
 from sme.errors import SMEError
 from sme.identity import fingerprint
-from sme.inputs import short
+from sme.inputs import dense, short
 from sme.laws.base import GradientLaw, Paths, Stream
 
 Factor = Float[Tensor, "d m"]
@@ -41,6 +41,8 @@ class GaussianNoise(GradientLaw):
                 factor = torch.as_tensor(factor, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"the noise factor must be a tensor (d, m) or a function of theta, got {short(factor)}") from None
+        if isinstance(factor, Tensor):
+            factor = dense("the noise factor", factor)
         self.factor = factor.detach().clone() if isinstance(factor, Tensor) else factor  # the caller may change theirs
         self.constant = isinstance(factor, Tensor)
         self._motions = motions

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.errors import SMEError, choose
-from sme.inputs import number, short
+from sme.errors import SMEError, choose, reason
+from sme.inputs import dense, number, short, size
 from sme.optimizers.preconditioner import EPS_MODES
 from sme.regimes import Gradient, Regime
 
 State = dict[str, Float[Tensor, "*paths d"]]
 
+LONGEST_NAME = 100
 DENOMINATORS = ("previous", "updated")
 UNTOLD = (("eps_mode", "outside"), ("memory", 1.0))
 """settings that a description leaves out, so that studies from before they were there keep their names"""
@@ -86,6 +87,38 @@ class Optimizer(ABC):
         return {"name": self.name, **given}
 
 
+def sound(given: Any) -> Optimizer:
+    """An optimizer whose class says what each must.
+
+    Raises
+    ------
+    SMEError
+        for anything else, and for fields, defaults, numbers or a name that are none.
+    """
+    if not isinstance(given, Optimizer):
+        raise SMEError(f"optimizer must be an sme.Optimizer such as sme.Adam(), got {short(given)}")
+    kind, fields = type(given).__name__, given.fields
+    if not isinstance(fields, tuple | list) or len({each for each in fields if isinstance(each, str)}) != len(fields):
+        raise SMEError(f"{kind}.fields must be a tuple of different names such as ('theta', 'm'), got {short(fields)}")
+    if not isinstance(given.defaults, Mapping):
+        raise SMEError(f"{kind}.defaults must map names of fields to numbers, got {short(given.defaults)}: give such as "
+                       "{'m': 0.0}")
+    for name, value in given.defaults.items():
+        if not isinstance(value, bool):
+            number(f"{kind}.defaults[{name!r}]", value)
+    if not math.isfinite(number(f"{kind}.t0", given.t0)):
+        raise SMEError(f"{kind}.t0 must be finite, got {short(given.t0)}")
+    size(f"{kind}.memory", given.memory), size(f"{kind}.v_floor", given.v_floor)
+    try:
+        called: Any = given.name
+    except Exception as fault:
+        raise SMEError(f"{kind}.name fails: {reason(fault)}. It is the text that names its folders") from fault
+    if not isinstance(called, str) or not called or not called.isprintable() or "/" in called or len(called) > LONGEST_NAME:
+        raise SMEError(f"{kind}.name names folders, got {short(called)}: give a text of 1 to {LONGEST_NAME} characters that can "
+                       "be printed, without /")
+    return given
+
+
 def updated(optimizer: Optimizer, state: State, gradient: Gradient, tau: float, t: float) -> State:
     """One step `update` from copies: a rule that writes over what it is given changes nothing of the run."""
     return optimizer.update({name: _copy(field) for name, field in state.items()}, Gradient(*map(_copy, gradient)), tau, t)
@@ -154,14 +187,16 @@ def initial(optimizer: Optimizer, start: Mapping[str, Tensor], dim: int) -> Stat
     for name in optimizer.fields:
         if name in start:
             try:
-                given = torch.as_tensor(start[name])
+                given = dense(f"start['{name}']", torch.as_tensor(start[name]))
                 if given.is_complex():
                     raise TypeError
                 value = given.detach().to("cpu", torch.float64, copy=True)  # the caller may change theirs
+            except SMEError:
+                raise
             except (TypeError, ValueError, RuntimeError):
                 raise SMEError(f"start['{name}'] must be a real tensor of shape ({dim},), got {short(start[name])}") from None
         elif name in optimizer.defaults:
-            value = torch.full((dim,), optimizer.defaults[name], dtype=torch.float64)
+            value = torch.full((dim,), float(optimizer.defaults[name]), dtype=torch.float64)
         else:
             raise SMEError(
                 f"start lacks the field '{name}': {optimizer.name} needs "
