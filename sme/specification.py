@@ -296,8 +296,10 @@ def _check_observable(name: str, observable: Any, start: State, reason: str) -> 
         raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
     if isinstance(value, Tensor) and value.is_complex():
         raise SMEError(f"observable '{name}' must be real, got numbers of {value.dtype}: give its real part, or its size")
-    if not isinstance(value, Tensor) or tuple(value.shape) != (3,):
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    if not plain or tuple(value.shape) != (3,):
+        got = type(value).__name__ if not isinstance(value, Tensor) else tuple(value.shape) if plain else (
+            f"a tensor of layout {value.layout} on {value.device}")
         raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "
                        "reduce the last axis, as in s['theta'].square().sum(-1)")
 

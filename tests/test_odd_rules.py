@@ -37,6 +37,8 @@ ODD = {
     "a field that is a number": ({"fields": ("theta", 5)}, "Odd.fields must be a tuple"),
     "defaults that are a list": ({"defaults": [("m", 0.0)]}, "Odd.defaults must map"),
     "a default that is a tensor": ({"defaults": {"m": torch.ones(2)}}, r"Odd.defaults\['m'\] must be a number"),
+    "rates that are nothing": ({"rates": lambda self: None}, r"Odd.rates\(\) must map"),
+    "a rate that is a word": ({"rates": lambda self: {"c": "fast"}}, r"Odd.rates\(\)\['c'\] must be a number"),
     "a description that fails": ({"describe": lambda self: [][3]}, "Odd.describe fails: IndexError"),
 }
 
@@ -68,3 +70,10 @@ def test_tensors_without_numbers_are_refused():
         name(sme.SGD(), factor=torch.eye(2, device="meta"))
     with pytest.raises(sme.SMEError, match=r"start\['theta'\] has no numbers of its own"):
         name(sme.SGD(), torch.ones(2, device="meta"))
+
+
+@pytest.mark.parametrize("odd", [lambda x: x.to_sparse(), lambda x: x.to("meta")], ids=("sparse", "meta"))
+def test_an_observable_of_an_odd_layout_is_refused(odd):
+    with pytest.raises(sme.SMEError, match="got a tensor of layout"):
+        Specification.of(sme.Quadratic(), sme.SGD(), "ballistic", None, 1.0, {"theta": PAIR},
+                         {"x": lambda s: odd(s["theta"].sum(-1))}, None)

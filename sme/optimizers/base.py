@@ -109,6 +109,11 @@ def sound(given: Any) -> Optimizer:
     if not math.isfinite(number(f"{kind}.t0", given.t0)):
         raise SMEError(f"{kind}.t0 must be finite, got {short(given.t0)}")
     size(f"{kind}.memory", given.memory), size(f"{kind}.v_floor", given.v_floor)
+    rates: Any = given.rates()
+    if not isinstance(rates, Mapping):
+        raise SMEError(f"{kind}.rates() must map names to numbers, got {short(rates)}: give such as {{'c': 0.5}}")
+    for name, value in rates.items():
+        number(f"{kind}.rates()[{name!r}]", value)
     try:
         called: Any = given.name
     except Exception as fault:
