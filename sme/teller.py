@@ -3,25 +3,21 @@
 import enum
 import functools
 import importlib
-import importlib.util
-import inspect
 import json
 import logging
 import os
-import sys
 import types
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from sme import layers, members, syntax, values
+from sme import layers, members, reach, syntax, values
 from sme.errors import SMEError
-from sme.owned import PACKAGE, name, own, whose
+from sme.owned import name, own, whose
+from sme.trail import Trail
 
-ABSENT = "absent"
 PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictionary | weakref.WeakSet
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
 CHANGING = ("_last", "_slope", "_agrees", "made_with", "recipe")
@@ -29,14 +25,12 @@ CHANGING = ("_last", "_slope", "_agrees", "made_with", "recipe")
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
 
-class Teller:
+class Teller(Trail):
     """Describes values in full, each object once."""
 
     def __init__(self) -> None:
-        self._path: dict[int, int] = {}
+        super().__init__()
         self._known: dict[int, tuple[Any, Any]] = {}
-        self._trail: list[str] = []
-        self._building = 0
 
     def __call__(self, value: Any) -> Any:
         """A JSON-able description.
@@ -56,19 +50,6 @@ class Teller:
                 found = values.simple(value)
                 self._known[key] = value, self._tell(value) if found is None else found
         return self._known[key][1]
-
-    def place(self, value: Any) -> str | None:
-        """Where a value is being described already, as a function that calls itself is."""
-        return f"itself {self._path[id(value)]}" if id(value) in self._path else None
-
-    @contextmanager
-    def within(self, value: Any) -> Iterator[None]:
-        """While a value is described."""
-        self._path[id(value)] = len(self._path)
-        try:
-            yield
-        finally:
-            del self._path[id(value)]
 
     def _tell(self, value: Any) -> Any:
         if value is os.environ or value is os.getenv or value is importlib.import_module:
@@ -107,8 +88,8 @@ class Teller:
         with self._at(value.__qualname__.removeprefix("<lambda>") or "a lambda"):
             told = syntax.code(value)
             cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-            held = {key: self(_held(cell)) for key, cell in sorted(cells.items())
-                    if not isinstance(_held(cell), types.ModuleType)}
+            held = {key: self(reach.held(cell)) for key, cell in sorted(cells.items())
+                    if not isinstance(reach.held(cell), types.ModuleType)}
             noted = {key: self(item) for key, item in sorted(vars(value).items()) if not key.startswith("_")}
             given = [self(value.__defaults__), self(value.__kwdefaults__)]
             parts = [told.form, given, held, self._reads(value, told, cells), noted]
@@ -120,7 +101,7 @@ class Teller:
             return self(value._torchdynamo_orig_callable)
         if "<locals>" not in inner:
             return name(value)
-        held = [self(_held(cell)) for cell in value.__closure__ or ()]
+        held = [self(reach.held(cell)) for cell in value.__closure__ or ()]
         return f"function {whose(value)}.{inner} sha256 {_sha([held, self(value.__defaults__), self(value.__kwdefaults__)])}"
 
     def _reads(self, value: types.FunctionType, told: syntax.Code, cells: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,9 +109,9 @@ class Teller:
         outside, found = syntax.names(value.__code__), {}
         for root, *attributes in sorted(told.reads):
             if root in told.imports:
-                base = _imported(told.imports[root], value.__globals__)
+                base = reach.imported(told.imports[root], value.__globals__)
             elif root in cells:
-                base = _held(cells[root])
+                base = reach.held(cells[root])
                 if not isinstance(base, types.ModuleType):
                     continue
             elif root in outside and root in value.__globals__:
@@ -152,7 +133,7 @@ class Teller:
         rest = list(attributes)
         while isinstance(value, types.ModuleType) and rest:
             module, attribute = value, rest.pop(0)
-            value, used = getattr(module, attribute, ABSENT), [*used, attribute]
+            value, used = getattr(module, attribute, reach.ABSENT), [*used, attribute]
             if isinstance(value, types.ModuleType) or own(module.__name__) or value is os.environ or callable(value):
                 continue
             return ".".join(used), values.simple(value) or f"{module.__name__}.{attribute}"
@@ -190,7 +171,7 @@ class Teller:
     def part(self, value: Any) -> tuple[Any, dict[str, Any]] | None:
         """What a part of a study says of itself, and beside it its code and attributes, if its class is the user's own."""
         kind = type(value)
-        if isinstance(value, torch.nn.Module) or not _packages(kind) or not _describes(kind):
+        if isinstance(value, torch.nn.Module) or not reach.packages(kind) or not reach.describes(kind):
             return None
         return value.describe(), self._own(value) if own(kind.__module__) else {}
 
@@ -205,11 +186,11 @@ class Teller:
             return ["part", *map(self, part)]
         if not own(kind.__module__):
             return self._reduced(value)
-        said = [self(value.describe())] if _describes(kind) else []
+        said = [self(value.describe())] if reach.describes(kind) else []
         return f"object {name(kind)} sha256 {_sha([self._own(value), *said])}"
 
     def _own(self, value: Any) -> dict[str, Any]:
-        kind, packages = type(value), _packages(type(value))
+        kind, packages = type(value), reach.packages(type(value))
         attributes, contents = {}, members.contents(value)
         for each, item in members.attributes(value):
             if packages and each in CHANGING:
@@ -218,7 +199,7 @@ class Teller:
                 with self._at(f"{kind.__qualname__}.{each}"):
                     attributes[each] = self(item)
             except SMEError:
-                if not _describes(kind) or not own(whose(kind.describe)):
+                if not reach.describes(kind) or not own(whose(kind.describe)):
                     raise
                 attributes[each] = "untold"  # what it says of itself stands for it
         return {"code": self(kind)[1], "attributes": _sha([attributes, None if contents is None else self(contents)])}
@@ -245,61 +226,6 @@ class Teller:
         if isinstance(saved, str):
             return [name(kind), saved]
         return [name(kind), _sha([self(list(each) if isinstance(each, Iterator) else each) for each in saved])]
-
-    def _outside(self, value: Any) -> str:
-        if self._building:
-            return "outside"
-        what = "the environment (os.environ)" if value in (os.environ, os.getenv) else "a module by a name made as it runs"
-        where = f"{' → '.join(self._trail)} reads" if self._trail else "the study reads"
-        raise SMEError(f"{where} {what}, which a study's name cannot tell: read it once before, and hand over what comes out")
-
-    @contextmanager
-    def _at(self, place: str) -> Iterator[None]:
-        self._trail.append(place)
-        try:
-            yield
-        finally:
-            self._trail.pop()
-
-    @contextmanager
-    def _constructing(self, constructing: bool) -> Iterator[None]:
-        """What a constructor reads, its object holds."""
-        self._building += constructing
-        try:
-            yield
-        finally:
-            self._building -= constructing
-
-
-def _packages(kind: type) -> tuple[type, ...]:
-    """The bases that are the package's own."""
-    return tuple(base for base in kind.__mro__ if base.__module__.partition(".")[0] == PACKAGE)
-
-
-def _describes(kind: type) -> bool:
-    describe = getattr(kind, "describe", None)
-    return describe is not None and len(inspect.signature(describe).parameters) == 1
-
-
-def _held(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT
-
-
-def _imported(given: syntax.Import, names: Mapping[str, Any]) -> Any:
-    try:
-        module = given.module
-        if given.level:
-            module = importlib.util.resolve_name("." * given.level + module, names.get("__package__"))
-        found = sys.modules.get(module) or importlib.import_module(module)
-        if given.attribute is None:
-            return found
-        return getattr(found, given.attribute) if hasattr(found, given.attribute) else importlib.import_module(
-            f"{module}.{given.attribute}")
-    except Exception:
-        return ABSENT
 
 
 def _sha(parts: Any) -> str:
