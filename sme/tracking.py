@@ -22,8 +22,9 @@ from sme.problems.base import Problem
 from sme.processes import spread
 from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
-from sme.specification import Observables, Specification
+from sme.specification import Specification
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
+from sme.tried import Observables
 from sme.turns import entry
 
 BANDS = ("sd", "quantiles", "none")

@@ -36,7 +36,7 @@ def chosen_observables(problem: Problem, optimizer: Optimizer, given: Observable
         found = {name: select(problem, optimizer, [each])[each] if isinstance(each, str) else each
                  for name, each in given.items()}
     else:
-        found = select(problem, optimizer, several(given))
+        found = dict(select(problem, optimizer, several(given)))
     if not found:
         raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
     built_in = available(problem, optimizer)
@@ -48,7 +48,7 @@ def chosen_observables(problem: Problem, optimizer: Optimizer, given: Observable
         _check(name, observable, start, reason)
         if own and not isinstance(observable, Capped):
             _check_paths(name, observable, start)
-    return dict(found)
+    return found
 
 
 def is_same(given: object, built_in: object) -> bool:
