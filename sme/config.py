@@ -19,9 +19,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sme import recipe
-from sme.effort import SHARD_PATHS
 from sme.errors import SMEError, choose, warn
-from sme.inputs import flag, number, several, short, whole
+from sme.inputs import flag, number, several, short
 from sme.measure import weak_error
 from sme.observables import available
 from sme.optimizers.base import Optimizer
@@ -57,8 +56,6 @@ def run(config: DictConfig) -> Study | Plan:
         for bad input.
     """
     values, began = values_of(config), time.process_time()
-    if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
-        print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
     if not flag("plan", planned):
         return weak_error(**_parts(values, weak_error))
