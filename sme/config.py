@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sme import recipe
+from sme import processes, recipe
 from sme.errors import SMEError, choose, warn
 from sme.inputs import flag, number, several, short
 from sme.measure import weak_error
@@ -75,7 +75,8 @@ def draw(config: DictConfig) -> Trajectories:
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
-    """All settings as plain data."""
+    """All settings as plain data, in a process that does not outlive the one that began it."""
+    processes.follow_joblib()
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
         chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
