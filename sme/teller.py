@@ -20,7 +20,7 @@ from sme.trail import Trail
 
 PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictionary | weakref.WeakSet
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
-CHANGING = ("_last", "_slope", "_agrees", "made_with", "recipe")
+CHANGING = ("_last", "_slope", "_agrees", "_made", "made_with", "recipe")
 """attributes of the package's own parts that a run changes, or that only say how they were made"""
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
@@ -173,7 +173,9 @@ class Teller(Trail):
         kind = type(value)
         if isinstance(value, torch.nn.Module) or not reach.packages(kind) or not reach.describes(kind):
             return None
-        return value.describe(), self._own(value) if own(kind.__module__) else {}
+        if own(kind.__module__):
+            return value.describe(), self._own(value)
+        return value.describe(), value.rewritten() if hasattr(value, "rewritten") else {}
 
     def thing(self, value: Any) -> Any:
         """An object: its class and its attributes, and what it says of itself."""
