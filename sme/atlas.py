@@ -14,7 +14,7 @@ from torch import Tensor
 from sme import atlas_picture, effort
 from sme.cell import MEMORIES, NOISES, Cell, Limit
 from sme.dossier import Dossier
-from sme.errors import SMEError
+from sme.errors import SMEError, choose
 from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems import base as problems
@@ -113,6 +113,8 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
+    for field in start:
+        choose("field in start", field, dict.fromkeys(name for optimizer in optimizers for name in optimizer.fields))
     for optimizer in optimizers:
         given = {name: field for name, field in start.items() if name in optimizer.fields}
         state = initial(optimizer, given, problem.dim)

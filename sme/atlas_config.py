@@ -4,7 +4,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.atlas import Atlas, atlas
-from sme.config import FIELDS, build, group, only, repeated, values_of
+from sme.config import FIELDS, build, group, no_use, only, repeated, values_of
 from sme.errors import choose
 from sme.inputs import number
 from sme.optimizers.base import Optimizer
@@ -28,7 +28,10 @@ def explore(config: DictConfig) -> Atlas:
     optimizers = [build(f"optimizers.{name}", node, Optimizer) for name, node in nodes.items()]
     for field in group("start", values["start"]):
         choose("field in start", field, FIELDS)
-    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items() if value is not None}
+    fields = {field: None for each in optimizers for field in each.fields}
+    no_use(values["start"], fields, f"these optimizers have {', '.join(fields)}")
+    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
+             if value is not None and field in fields}
     torch.set_num_threads(1)  # small arrays: threads only get in each other's way
     return atlas(problem, optimizers, start, tau=values["tau"], horizon=number("horizon", values["horizon"]),
                  paths=values["paths"], seed=values["seed"], results=values["results"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sme import provenance
+from sme import provenance, sums
 from sme.errors import SMEError, reason
 from sme.files import read_table, write_text
 from sme.findings import Findings
@@ -94,6 +94,7 @@ def _joined(outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
             continue
         names = {name: getattr(outline, name) for name in COLUMNS[:5]}
         try:
+            sums.check(path, outline.study)
             slopes = read_table(path, dtype=str, keep_default_na=False)
             older = {name: "" for name in ADDED if name not in slopes}
             parts.append(slopes.assign(**older, **names)[COLUMNS].assign(observable=slopes["observable"].map(plain)))

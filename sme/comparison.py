@@ -19,7 +19,7 @@ from sme.effort import Effort
 from sme.equations.base import Equation
 from sme.errors import SMEError, reason
 from sme.estimates import estimates
-from sme.files import read_table, write_text
+from sme.files import read_table, read_text, write_text
 from sme.halving import halving
 from sme.inputs import step_size
 from sme.paired import BLOCKS
@@ -128,7 +128,8 @@ class Comparison(Brief, Turns):
             table = read_table(path, dtype={"version": str, "seeds": str}, converters={"observable": str, "at": str})
             table = table[[*COLUMNS, *self.provenance.columns]].astype(
                 dict.fromkeys(set(COLUMNS) - {"observable", "at"}, float) | {"paths": int})
-            if not table["version"].str.contains(VERSION).all() or table["tau"].isna().any():
+            whole = table["version"].str.contains(VERSION) & table["tau"].notna()
+            if not (whole.all() and read_text(path).endswith("\n")):
                 raise ValueError("it is cut off")
             return table.assign(observable=table["observable"].map(plain))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
@@ -153,7 +154,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
                        "compare(…, tau=[1/8, 1/16])")
     spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
     mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
-    effort.warn_few(paths)
+    effort.warn_rounded(paths)
     duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
                                       theirs) for steps in grid}
     if how.backend != "torchsde":

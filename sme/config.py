@@ -4,7 +4,7 @@ import inspect
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sme import recipe
-from sme.effort import SHARD_PATHS
-from sme.errors import SMEError, choose
-from sme.inputs import flag, number, several, short, whole
+from sme import processes, recipe
+from sme.errors import SMEError, choose, warn
+from sme.inputs import flag, number, several, short
 from sme.measure import weak_error
 from sme.observables import available
 from sme.optimizers.base import Optimizer
@@ -56,8 +56,6 @@ def run(config: DictConfig) -> Study | Plan:
         for bad input.
     """
     values, began = values_of(config), time.process_time()
-    if (paths := values.get("paths")) is not None and (more := -whole("paths", paths, 1) % SHARD_PATHS):
-        print(f"paths = {paths} are rounded up to {whole('paths', paths, 1) + more}: they come in shards of {SHARD_PATHS}")
     planned = values.pop("plan", False)
     if not flag("plan", planned):
         return weak_error(**_parts(values, weak_error))
@@ -77,7 +75,8 @@ def draw(config: DictConfig) -> Trajectories:
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
-    """All settings as plain data."""
+    """All settings as plain data, in a process that does not outlive the one that began it."""
+    processes.follow_joblib()
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
         chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
@@ -98,6 +97,7 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     given = values.pop("start")
     for field in given:
         choose("field in start", field, (*FIELDS, *optimizer.fields))
+    no_use(given, optimizer.fields, f"{optimizer.name} has {', '.join(optimizer.fields)}")
     start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
     values["observables"] = _observables(values.get("observables"), available(problem, optimizer))
     if (share := _share()) is not None:
@@ -184,6 +184,32 @@ def _observables(given: Any, built_in: Iterable[str]) -> Any:
     taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
     named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
     return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
+
+
+def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:
+    """Find a field of a start that the command line gives, and no optimizer takes.
+
+    Options and experiments serve several optimizers, and each takes its own fields of theirs; so does each job of a sweep.
+
+    Raises
+    ------
+    SMEError
+        naming it; a warning in a sweep.
+    """
+    if not HydraConfig.initialized():
+        return
+    named: set[str] = set()
+    for each in OverridesParser.create().parse_overrides([str(text) for text in HydraConfig.get().overrides.task]):
+        group_of, _, field = each.key_or_group.partition(".")
+        if group_of == "start":
+            value: Any = each.value()
+            named.update([field] if field else map(str, value) if isinstance(value, dict) else [])
+    for field in sorted(named - set(taken)):
+        if start.get(field) is not None:
+            said = f"start.{field} has no use: {reason}"
+            if not _in_multirun():
+                raise SMEError(f"{said}; leave it out")
+            warn(said)
 
 
 def repeated(field: str, given: Any, dim: int) -> torch.Tensor:

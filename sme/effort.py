@@ -51,11 +51,18 @@ class Effort:
                    budget(budget_s))
 
 
-def warn_few(paths: Any) -> None:
-    """Warn, in one line, of paths that are rounded up to a shard."""
-    if paths is not None and (count := whole("paths", paths, 1)) < SHARD_PATHS:
+def warn_rounded(paths: Any) -> None:
+    """Warn, in one line, of paths that are rounded up to whole shards.
+
+    A shard has one size everywhere: a point says which shard it is, and any later run adds to it without computing it again.
+    """
+    if paths is None or not (more := -(count := whole("paths", paths, 1)) % SHARD_PATHS):
+        return
+    if count < SHARD_PATHS:
         warn(f"paths = {count} is less than a shard, and {SHARD_PATHS} are run: give paths={SHARD_PATHS}; sme.trajectories "
              "follows as few as you like")
+    else:
+        warn(f"paths = {count} are rounded up to {count + more}: they come in shards of {SHARD_PATHS}")
 
 
 def folder(results: Any) -> Path:

@@ -50,7 +50,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     """
     law = minibatches("importance", problem.noise)
     folder = effort.folder(results) if results is not None else None
-    theta = initial(optimizer, {name: field for name, field in start.items() if name in optimizer.fields}, problem.dim)["theta"]
+    theta = initial(optimizer, start, problem.dim)["theta"]
     found = importance(problem, theta)
     laws = {"uniform": MinibatchNoise(batch_size=law.batch_size, examples=law.examples, scale=law.scale),
             "optimal": ImportanceNoise(found.probabilities, batch_size=law.batch_size, examples=law.examples, scale=law.scale)}

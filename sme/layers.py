@@ -34,7 +34,7 @@ def numbers(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def further(module: nn.Module, describe: Describe) -> dict[str, Any]:
     """By submodule, what printed form and parameters leave out; empty where they tell all."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, each in module.named_modules():
         told = _own(each) if own(type(each).__module__) else _installed(each)
         told |= {hook: list(getattr(each, hook).values()) for hook in HOOKS if getattr(each, hook)}
@@ -43,7 +43,17 @@ def further(module: nn.Module, describe: Describe) -> dict[str, Any]:
             described[""] = describe(type(each))
         if described:
             found[name] = described
+    if tied := _tied(module):
+        found["(tied)"] = tied  # no submodule has such a name
     return found
+
+
+def _tied(module: nn.Module) -> list[list[str]]:
+    """Names of parameters that are one tensor: equal numbers do not tell which of them move together."""
+    names: dict[int, list[str]] = {}
+    for name, each in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(each), []).append(name)
+    return sorted(each for each in names.values() if len(each) > 1)
 
 
 def _own(module: nn.Module) -> dict[str, Any]:

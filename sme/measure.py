@@ -13,8 +13,9 @@ from sme.inputs import short
 from sme.optimizers.base import Optimizer
 from sme.outline import FILE
 from sme.problems.base import Problem
-from sme.specification import Observables, Specification
+from sme.specification import Specification
 from sme.study import Study
+from sme.tried import Observables
 from sme.turns import entry
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sme import effort, panels_picture, report
+from sme import effort, panels_picture, report, sums
 from sme.collect import studies
 from sme.errors import SMEError, choose
 from sme.files import read_table, write_text
 from sme.inputs import number, short
-from sme.outline import FILE
+from sme.outline import FILE, opened
 from sme.provenance import COLUMNS, Provenance
 from sme.selection import Settings, following, label, select, settings, telling
 from sme.tables import MAX
@@ -105,6 +105,7 @@ def _joined(chosen: dict[Path, Settings], file: str, apart: Iterable[str]) -> pd
     parts = []
     for folder, each in chosen.items():
         try:
+            sums.check(folder / f"{file}.csv", folder.name if file == "histograms" else opened(folder)["study"])
             table = read_table(folder / f"{file}.csv", dtype=dict.fromkeys((*COLUMNS, "note"), str))
         except (OSError, ValueError) as fault:
             raise SMEError(f"{folder / file}.csv is no table ({fault}): run scripts/collect.py, or the command that made it, "

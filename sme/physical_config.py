@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from sme.collapse import Collapse, collapse
-from sme.config import build, group, only, repeated, values_of
+from sme.config import build, group, no_use, only, repeated, values_of
 from sme.errors import SMEError, choose
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import short, whole
@@ -99,7 +99,9 @@ def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
     batch, sized = values.pop("batch", None), "batch_size" in values["problem"]
     if batch is not None and sized:
         values["problem"]["batch_size"] = whole("batch", batch, 1)
-    theta, problem = values.pop("start").get("theta"), build("problem", values.pop("problem"), Problem)
+    start, problem = values.pop("start"), build("problem", values.pop("problem"), Problem)
+    no_use(start, ("theta",), "only theta is given here, as averages start where the optimizer has them start")
+    theta = start.get("theta")
     if batch is not None and not (sized and hasattr(problem.noise, "batch_size")):
         raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
     if theta is None and "theta" not in problem.start:

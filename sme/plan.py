@@ -21,7 +21,7 @@ from sme import pilot, predicted, stability
 from sme.backend import ready
 from sme.block import Block
 from sme.brief import Brief
-from sme.effort import SHARD_PATHS, warn_few
+from sme.effort import SHARD_PATHS, warn_rounded
 from sme.ensemble import LEVELS
 from sme.errors import SMEError
 from sme.inputs import short, step_size
@@ -123,7 +123,7 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
 
     workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
-    warn_few(given.arguments["paths"])
+    warn_rounded(given.arguments["paths"])
     stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
     if setups:

@@ -1,5 +1,6 @@
 """Work over processes, none of which outlives the one that began it."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ from sme.errors import SMEError
 T = TypeVar("T")
 LOOK_S = 1.0
 """between two looks for the parent"""
+FOLLOWS = "sme-follow"
+"""the thread that looks"""
 
 
 def spread(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], processes: int, ordered: bool = True) -> Iterator[T]:
@@ -43,7 +46,14 @@ def follow(parent: int) -> None:
             time.sleep(LOOK_S)
         os._exit(1)
 
-    threading.Thread(target=look, name="sme-follow", daemon=True).start()
+    if all(each.name != FOLLOWS for each in threading.enumerate()):
+        threading.Thread(target=look, name=FOLLOWS, daemon=True).start()
+
+
+def follow_joblib() -> None:
+    """The same in a worker process of joblib that is not ours, as those of Hydra's launcher; nothing in any other process."""
+    if type(multiprocessing.current_process()).__module__.startswith("joblib."):
+        follow(os.getppid())
 
 
 def _ready(parent: int) -> None:

@@ -1,7 +1,6 @@
 """What is studied: everything that changes the law of the numbers, checked once."""
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,29 +13,24 @@ from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
-from sme.observables import Capped, available, default, is_called, select
+from sme.observables import Capped, available, is_called
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.outline import Outline
 from sme.problems import base as problems
 from sme.problems.base import Problem
-from sme.provenance import RUN
 from sme.regimes import Regime, regime
 from sme.setup import Setup
 from sme.simulate.chain import Chain
 from sme.simulate.schemes import scheme
-from sme.untouched import untouched
+from sme.tried import Observables, chosen_observables, is_same
 
 BUILT_IN = "built-in"
-APART = (1.0, 3.0, 0.0, 2.0)
-"""how far the states lie apart, in no order, at which an observable is tried"""
-WHOLE, HALVES = slice(None), (slice(0, 2), slice(2, 4))
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
 MOST_STEPS = 2**53
 """whole numbers that a float tells apart"""
 COUNTER = 2**33
 """random numbers that a path has: two a call, and calls are counted in 32 bits"""
-Observables = Mapping[str, Callable[[State], Tensor] | str] | Sequence[str] | str | None
 
 
 @dataclass(frozen=True)
@@ -81,30 +75,13 @@ class Specification:
         place, named = regime(regime_name), model(model_name)
         named.check(optimizer, place)
         described = named.described(optimizer)
-        if observables is None:
-            observables = default(problem, optimizer, described)
-        elif isinstance(observables, Mapping):
-            observables = {name: select(problem, optimizer, [each])[each] if isinstance(each, str) else each
-                           for name, each in observables.items()}
-        else:
-            observables = select(problem, optimizer, several(observables))
-        if not observables:
-            raise SMEError("observables is empty: give at least one, or leave it out for the default ones")
-        built_in = available(problem, optimizer)
-        for name, observable in observables.items():
-            _check_name(name)
-            if name in built_in and not _is(observable, built_in[name]):
-                warn(f"observable '{name}' is a function of your own in place of the built-in one: give it another name for both")
-            _check_observable(name, observable, {field: checked[field] for field in described},
-                              "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field")
-            if not (isinstance(observable, Capped) or (name in built_in and _is(observable, built_in[name]))):
-                _check_paths(name, observable, {field: checked[field] for field in described})
+        lacking = "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field"
+        tried = chosen_observables(problem, optimizer, observables, {field: checked[field] for field in described}, lacking)
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {short(times)}: leave them out for "
                            "the horizon alone, or choose a longer horizon")
-        functions: Any = dict(observables)
-        return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, functions, named)
+        return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, tried, named)
 
     def orders(self, given: Any, every: bool = False) -> list[int]:
         """The orders asked for, without repeats; by default the model's highest, or every one.
@@ -224,7 +201,7 @@ class Specification:
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]
-        return name in named and _is(given, named[name])
+        return name in named and is_same(given, named[name])
 
     def _observable(self, name: str) -> Any:
         given = self.observables[name]
@@ -258,64 +235,6 @@ class Specification:
         return "-".join((self.optimizer.name, self.regime.name, self.problem.name, self.equation, digest))
 
 
-def _is(given: object, built_in: object) -> bool:
-    return getattr(given, "__code__", None) is built_in.__code__  # type: ignore[attr-defined]
-
-
 def _whole(ratio: float) -> int | None:
     nearest = round(ratio) if math.isfinite(ratio) else 0
     return nearest if abs(ratio - nearest) <= 1e-9 * max(1.0, abs(ratio)) else None
-
-
-def _check_name(name: Any) -> None:
-    """Refuse what breaks the line of a table, or is run by a spreadsheet that opens it."""
-    if not isinstance(name, str):
-        raise SMEError(f"an observable is called by text, got {short(name)}: give such as {{'energy': function}}")
-    if name.startswith(RUN):
-        raise SMEError(f"observable {short(name)} would be run as a formula by a spreadsheet that opens its tables: let its name "
-                       f"begin with a letter or a digit, and not with one of {' '.join(RUN[:4])}, a tab or a line break")
-    odd = [each for each in name if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")]
-    if odd:
-        raise SMEError(f"observable {short(name)} has {odd[0]!a} in its name, which no line of a table can hold: give it one of "
-                       "letters, digits, spaces and signs")
-
-
-def _check_observable(name: str, observable: Any, start: State, reason: str) -> None:
-    if not callable(observable):
-        raise SMEError(f"observable '{name}' must be a function of the named fields, got {short(observable)}")
-    batch = {field: value.expand(3, -1).contiguous() for field, value in start.items()}
-    try:
-        with untouched(f"observable '{name}'", *batch.values()):
-            value = observable(dict(batch))
-    except SMEError:
-        raise
-    except KeyError as missing:
-        have = ", ".join(start) + reason
-        raise SMEError(f"observable '{name}' asks for the field {missing}, but the equation has {have}") from None
-    except Exception as fault:
-        raise SMEError(f"observable '{name}' fails on fields of shape (paths, d): {fault}") from fault
-    if isinstance(value, Tensor) and value.is_complex():
-        raise SMEError(f"observable '{name}' must be real, got numbers of {value.dtype}: give its real part, or its size")
-    plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-    if not plain or tuple(value.shape) != (3,):
-        got = type(value).__name__ if not isinstance(value, Tensor) else tuple(value.shape) if plain else (
-            f"a tensor of layout {value.layout} on {value.device}")
-        raise SMEError(f"observable '{name}' must map fields (paths, d) to (paths,), got {got} for 3 paths: "
-                       "reduce the last axis, as in s['theta'].square().sum(-1)")
-
-
-def _check_paths(name: str, observable: Any, start: State) -> None:
-    """Raise `SMEError` unless a path's value is the same every time, and whatever other paths there are."""
-    steps = torch.tensor(APART, dtype=torch.float64).unsqueeze(1)
-    batch = {field: value * (1 + steps / 8) + steps / 16 for field, value in start.items()}
-    try:
-        values = [observable({field: value[some].clone() for field, value in batch.items()}) for some in (WHOLE, WHOLE, *HALVES)]
-    except Exception:  # not defined away from the start
-        return
-    whole, again, *halves = values
-    if not torch.equal(whole.nan_to_num(), again.nan_to_num()):
-        raise SMEError(f"observable '{name}' has another value each time, for the same fields: it counts its calls, or is "
-                       "random, so its numbers cannot be reproduced. Give a function of the fields alone")
-    if not torch.allclose(whole, torch.cat(halves), rtol=1e-6, atol=1e-9, equal_nan=True):
-        raise SMEError(f"observable '{name}' mixes paths: the value of a path changes with the others beside it. An expectation "
-                       "is over single paths: reduce the last axis alone, as in s['theta'].square().sum(-1)")

@@ -9,7 +9,7 @@ from typing import Any
 from sme import predicted as prediction
 from sme import stability
 from sme.comparison import Comparison, compare
-from sme.effort import Effort, warn_few
+from sme.effort import Effort, warn_rounded
 from sme.errors import SMEError, choose
 from sme.findings import Findings
 from sme.inputs import several, short
@@ -131,7 +131,7 @@ class Study(Findings):
                      tolerance=tolerance, budget_s=budget_s, device=device,
                      seed=min((key.seed for key in keys), default=0) if seed is None else seed,
                      processes=processes, backend=backend)
-        warn_few(paths)
+        warn_rounded(paths)
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())

@@ -2,30 +2,25 @@
 
 import enum
 import functools
-import importlib
-import importlib.util
-import inspect
 import json
 import logging
-import sys
 import types
 import typing
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sme import layers, members, outside, syntax, values
-from sme.errors import SMEError, reason, warn
-from sme.owned import PACKAGE, name, own, whose
+from sme import layers, members, outside, reach, syntax, values
+from sme.errors import SMEError
+from sme.owned import name, own, whose
+from sme.trail import Trail
 
-ABSENT = "absent"
 PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictionary | weakref.WeakSet
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
-CHANGING = ("_last", "_slope", "_agrees", "made_with", "recipe")
+CHANGING = ("_last", "_slope", "_agrees", "_made", "made_with", "recipe")
 """attributes of the package's own parts that a run changes, or that only say how they were made"""
 OF_MODULES = frozenset(("__name__", "__file__", "__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__",
                         "__path__", "__warningregistry__", "__annotations__", "__annotate__", "__conditional_annotations__"))
@@ -35,14 +30,12 @@ OF_TORCH = ("persistent", "_is_buffer")
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
 
-class Teller:
+class Teller(Trail):
     """Describes values in full, each object once."""
 
     def __init__(self) -> None:
-        self._path: dict[int, int] = {}
+        super().__init__()
         self._known: dict[int, tuple[Any, Any]] = {}
-        self._trail: list[str] = []
-        self._building = 0
 
     def __call__(self, value: Any) -> Any:
         """A JSON-able description.
@@ -68,19 +61,6 @@ class Teller:
         noted = {each: item for each, item in sorted(vars(value).items()) if each not in OF_TORCH} if isinstance(
             value, torch.Tensor) else {}
         return [*found, {each: self(item) for each, item in noted.items()}] if noted else found
-
-    def place(self, value: Any) -> str | None:
-        """Where a value is being described already, as a function that calls itself is."""
-        return f"itself {self._path[id(value)]}" if id(value) in self._path else None
-
-    @contextmanager
-    def within(self, value: Any) -> Iterator[None]:
-        """While a value is described."""
-        self._path[id(value)] = len(self._path)
-        try:
-            yield
-        finally:
-            del self._path[id(value)]
 
     def _tell(self, value: Any) -> Any:
         if (what := outside.named(value)) is not None:
@@ -130,8 +110,8 @@ class Teller:
         with self._at(value.__qualname__.removeprefix("<lambda>") or "a lambda"):
             told = syntax.code(value)
             cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-            held = {key: self(_held(cell)) for key, cell in sorted(cells.items())
-                    if not isinstance(_held(cell), types.ModuleType)}
+            held = {key: self(reach.held(cell)) for key, cell in sorted(cells.items())
+                    if not isinstance(reach.held(cell), types.ModuleType)}
             noted = {key: self(item) for key, item in sorted(vars(value).items()) if not key.startswith(("__", "_torch"))}
             given = [self(value.__defaults__), self(value.__kwdefaults__)]
             parts = [told.form, given, held, self._reads(value, told, cells), noted]
@@ -143,7 +123,7 @@ class Teller:
             return self(value._torchdynamo_orig_callable)
         if "<locals>" not in inner:
             return name(value)
-        held = [self(_held(cell)) for cell in value.__closure__ or ()]
+        held = [self(reach.held(cell)) for cell in value.__closure__ or ()]
         return f"function {whose(value)}.{inner} sha256 {_sha([held, self(value.__defaults__), self(value.__kwdefaults__)])}"
 
     def _reads(self, value: types.FunctionType, told: syntax.Code, cells: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,9 +133,9 @@ class Teller:
             if (what := outside.hidden(attributes)) is not None:
                 self._outside(what)
             if root in told.imports:
-                base = _imported(told.imports[root], value.__globals__)
+                base = reach.imported(told.imports[root], value.__globals__)
             elif root in cells:
-                base = _held(cells[root])
+                base = reach.held(cells[root])
                 if not isinstance(base, types.ModuleType):
                     continue
             elif root in free and root in value.__globals__:
@@ -177,7 +157,7 @@ class Teller:
         rest = list(attributes)
         while isinstance(value, types.ModuleType) and rest:
             module, attribute = value, rest.pop(0)
-            value, used = getattr(module, attribute, ABSENT), [*used, attribute]
+            value, used = getattr(module, attribute, reach.ABSENT), [*used, attribute]
             if isinstance(value, types.ModuleType) or own(module.__name__) or outside.named(value) or callable(value):
                 continue
             return ".".join(used), values.simple(value) or f"{module.__name__}.{attribute}"
@@ -215,9 +195,11 @@ class Teller:
     def part(self, value: Any) -> tuple[Any, dict[str, Any]] | None:
         """What a part of a study says of itself, and beside it its code and attributes, if its class is the user's own."""
         kind = type(value)
-        if isinstance(value, torch.nn.Module) or not _packages(kind) or not _describes(kind):
+        if isinstance(value, torch.nn.Module) or not reach.packages(kind) or not reach.describes(kind):
             return None
-        return _says(value), self._own(value) if own(kind.__module__) else {}
+        if own(kind.__module__):
+            return reach.says(value), self._own(value)
+        return reach.says(value), value.rewritten() if hasattr(value, "rewritten") else {}
 
     def thing(self, value: Any) -> Any:
         """An object: its class and its attributes, and what it says of itself."""
@@ -230,11 +212,11 @@ class Teller:
             return ["part", *map(self, part)]
         if not own(kind.__module__):
             return self._reduced(value)
-        said = [self(_says(value))] if _describes(kind) else []
+        said = [self(reach.says(value))] if reach.describes(kind) else []
         return f"object {name(kind)} sha256 {_sha([self._own(value), *said])}"
 
     def _own(self, value: Any) -> dict[str, Any]:
-        kind, packages = type(value), _packages(type(value))
+        kind, packages = type(value), reach.packages(type(value))
         attributes, contents = {}, members.contents(value)
         for each, item in members.attributes(value):
             if packages and each in CHANGING:
@@ -243,7 +225,7 @@ class Teller:
                 with self._at(f"{kind.__qualname__}.{each}"):
                     attributes[each] = self(item)
             except SMEError:
-                if not _describes(kind) or not own(whose(kind.describe)):
+                if not reach.describes(kind) or not own(whose(kind.describe)):
                     raise
                 attributes[each] = "untold"  # what it says of itself stands for it
         return {"code": self(kind)[1], "attributes": _sha([attributes, None if contents is None else self(contents)])}
@@ -270,78 +252,6 @@ class Teller:
         if isinstance(saved, str):
             return [name(kind), saved]
         return [name(kind), _sha([self(list(each) if isinstance(each, Iterator) else each) for each in saved])]
-
-    def _outside(self, what: str) -> str:
-        if self._building:
-            return "outside"
-        raise SMEError(f"{self._where} {what}, which a study's name cannot tell: read it once before, and hand over what "
-                       "comes out")
-
-    def _reading(self, value: Any) -> None:
-        if not self._building:
-            warn(f"{self._where} a file ({name(value)}), whose contents are not in the study's name: read it once before, and "
-                 "hand over what comes out")
-
-    @property
-    def _where(self) -> str:
-        return f"{' → '.join(self._trail)} reads" if self._trail else "the study reads"
-
-    @contextmanager
-    def _at(self, place: str) -> Iterator[None]:
-        self._trail.append(place)
-        try:
-            yield
-        finally:
-            self._trail.pop()
-
-    @contextmanager
-    def _constructing(self, constructing: bool) -> Iterator[None]:
-        """What a constructor reads, its object holds."""
-        self._building += constructing
-        try:
-            yield
-        finally:
-            self._building -= constructing
-
-
-def _packages(kind: type) -> tuple[type, ...]:
-    """The bases that are the package's own."""
-    return tuple(base for base in kind.__mro__ if base.__module__.partition(".")[0] == PACKAGE)
-
-
-def _describes(kind: type) -> bool:
-    describe = getattr(kind, "describe", None)
-    return describe is not None and len(inspect.signature(describe).parameters) == 1
-
-
-def _says(value: Any) -> Any:
-    try:
-        return value.describe()
-    except SMEError:
-        raise
-    except Exception as fault:
-        raise SMEError(f"{type(value).__name__}.describe fails: {reason(fault)}. It says what identifies the part") from fault
-
-
-def _held(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return ABSENT
-
-
-def _imported(given: syntax.Import, names: Mapping[str, Any]) -> Any:
-    try:
-        module = given.module
-        if given.level:
-            module = importlib.util.resolve_name("." * given.level + module, names.get("__package__"))
-        found = sys.modules.get(module) or importlib.import_module(module)
-        if given.attribute is None:
-            return found
-        return getattr(found, given.attribute) if hasattr(found, given.attribute) else importlib.import_module(
-            f"{module}.{given.attribute}")
-    except Exception:
-        return ABSENT
 
 
 def _sha(parts: Any) -> str:

@@ -22,8 +22,9 @@ from sme.processes import spread
 from sme.progress import progress
 from sme.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 from sme.setup import Setup
-from sme.specification import Observables, Specification
+from sme.specification import Specification
 from sme.trajectory import DISCRETE, Trajectories, counted, tabled
+from sme.tried import Observables
 from sme.turns import entry
 
 BANDS = ("sd", "quantiles", "none")
@@ -112,6 +113,7 @@ def trajectories(
         setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
     seed, numbers = seed_of(seed), whole("paths", paths, 1)
     if numbers >= effort.SHARD_PATHS:
+        effort.warn_rounded(numbers)
         numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from sme import closer, trajectory_picture
+from sme import closer, sums, trajectory_picture
 from sme.brief import Brief
-from sme.files import write_text
 from sme.provenance import Provenance
 from sme.sample import Edges, Summary
 from sme.turns import Turns
@@ -80,7 +79,7 @@ class Trajectories(Brief, Turns):
         if self.folder is None:
             return
         for name, table in self._tables().items():
-            write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
+            sums.write(self.folder / f"{name}.csv", self.provenance.csv(table), self.folder.name)
         self.plot(self.folder / "trajectories.png")
         self.plot_histograms(self.folder / "histograms.png")
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import warnings
 
@@ -13,8 +14,9 @@ import pytest
 import torch
 
 import sme
-from sme import asked, collect, files, paired, predicted, runs_file, seal, sums
+from sme import asked, collect, comparison_picture, files, paired, panels, predicted, runs_file, seal, sums
 from sme.asked import Asked
+from sme.comparison import COLUMNS, Comparison
 from sme.outline import Outline
 from sme.points import Point
 from sme.predicted import Predicted
@@ -184,6 +186,87 @@ def test_tables_without_their_points_are_held_to_their_checksums(folder, made):
         sme.load(folder)
     with pytest.warns(UserWarning, match="left as it is"):
         collect.rebuild(folder.parent)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """A comparison at two step sizes, and at each of them."""
+    rows = [(tau, "loss", "end", 1.0, -0.03 * tau, 2e-4, 1e-6, -150 * tau, -9.5, 17.0, 65536, 0.0) for tau in (1 / 2, 1 / 4)]
+    names = ("order 2, independent", "order 1, independent")
+    whole = Comparison("sgd-study-01234567", names, pd.DataFrame(rows, columns=COLUMNS), 3, True)
+    return whole, *(dataclasses.replace(whole, table=whole.table.iloc[[i]]) for i in (0, 1))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda whole: b"", lambda whole: whole[: 2 * len(whole) // 3], lambda whole: whole.replace(b"tau", b"eta"),
+    lambda whole: whole.replace(b"0.25", b"soon"), lambda whole: b"\xfe\xff" + whole, lambda whole: whole.replace(b"1", b"7", 1),
+    lambda whole: b'a,"b', lambda whole: whole + whole.splitlines(keepends=True)[1], lambda whole: b"[" * 10**5])
+@pytest.mark.parametrize("summed", [True, False])
+def test_a_damaged_comparison_is_named_and_written_anew(damage, summed, compared, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison_picture, "draw", lambda *_: None)
+    both, coarse, fine = compared
+    both.save(tmp_path)
+    (path,) = tmp_path.glob("compare*.csv")
+    whole = path.read_bytes()
+    bad = damage(whole)
+    path.write_bytes(bad)
+    if not summed:  # of 0.2.0
+        if bad.count(b"\n") == whole.count(b"\n") + 1 or (len(bad) == len(whole) and b"soon" not in bad and b"eta" not in bad):
+            return  # a table as good as the other
+        shutil.rmtree(tmp_path / sums.FOLDER)
+    with pytest.warns(UserWarning, match=f"{re.escape(str(path))} is not a whole comparison"):
+        coarse.save(tmp_path)
+    assert path.read_bytes().splitlines() == whole.splitlines()[:2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine.save(tmp_path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("without", ["points", "errors.csv"])
+def test_slopes_that_were_changed_are_not_joined(without, folder, made, tmp_path):
+    collect.rebuild(tmp_path)
+    if without == "points":
+        shutil.rmtree(folder / "points")
+    else:
+        (folder / without).unlink()
+    right = (folder / "slopes.csv").read_text()
+    digit = next(i for i in range(len(right) // 2, len(right)) if right[i] in "12345678")
+    (folder / "slopes.csv").write_text(f"{right[:digit]}9{right[digit + 1:]}")
+    with pytest.warns(UserWarning, match=r"slopes.csv is not a table of slopes and is left out.*not what was written"):
+        assert collect.join(tmp_path).empty
+    if without == "points":
+        with pytest.warns(UserWarning, match="left as it is"):
+            assert collect.rebuild(tmp_path).empty
+    else:  # made again
+        assert len(collect.rebuild(tmp_path)) == len(made.slopes)
+        assert (folder / "slopes.csv").read_text() == right
+
+
+def test_a_study_in_which_all_pairs_diverge_stops_nothing(folder, made, monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    with pytest.warns(UserWarning, match="curvature"):
+        lost = sme.weak_error(sme.Quadratic(), sme.SGD(), order=1, tau=[16, 12], horizon=720, start=START, paths=32768,
+                              backend="torchsde", results=folder.parent, observables=["|theta|^2"])
+    assert lost.errors["diverged"].tolist() == [1.0, 1.0]
+    assert lost.errors["error"].isna().all()
+    (lost.folder / "errors.csv").unlink()
+    table = collect.rebuild(folder.parent)
+    assert set(table["study"]) == {made.name, lost.name}
+    assert table[table["study"] == lost.name]["slope"].replace("", np.nan).isna().all()
+    assert (folder.parent / "slopes.csv").exists()
+    assert (lost.folder / "errors.csv").exists()
+
+
+def test_tables_of_trajectories_are_held_to_their_checksums(tmp_path, monkeypatch):
+    made = sme.trajectories(sme.Quadratic(), sme.SGD(), tau=1 / 2, start=START, order=1, paths=6, checkpoints=[1.0], points=1,
+                            backend="torchsde", results=tmp_path)
+    assert {path.name for path in (made.folder / sums.FOLDER).iterdir()} == {"trajectories.csv.json", "histograms.csv.json"}
+    panels.histograms(tmp_path, "all", [])
+    table = made.folder / "histograms.csv"
+    table.write_text(table.read_text().replace("1", "2", 1))
+    with pytest.raises(sme.SMEError, match="not what was written"):
+        panels.histograms(tmp_path, "all", [])
 
 
 def test_runs_of_a_map_are_whole_and_its_own(tmp_path):

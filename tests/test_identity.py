@@ -235,3 +235,42 @@ def test_a_function_in_place_of_a_built_in_is_said():
         study(observables={"loss": loss})
 
 
+
+
+def _scaled_noise(problem):
+    problem.noise = sme.GaussianNoise(0.5 * torch.eye(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("made", "write"), [
+    (sme.Quadratic, lambda p: p.a.mul_(2)), (sme.Quadratic, lambda p: setattr(p, "a", p.a + 1)), (sme.Quadratic, _scaled_noise),
+    (sme.Quadratic, lambda p: p.noise.factor[0].mul_(3)), (lambda: sme.Logistic(examples=12), lambda p: p.features[3].zero_()),
+    (lambda: sme.Polynomial(), lambda p: setattr(p, "noise", sme.GaussianNoise(torch.ones(1, 1, dtype=torch.float64)))),
+    (lambda: sme.Autoencoder(hidden=2, examples=12), lambda p: p.inputs[0].add_(1)),
+    (lambda: sme.Autoencoder(hidden=2, examples=12), lambda p: p.model.module[0].bias.data.add_(1)),
+    (lambda: sme.Autoencoder(hidden=2, examples=12), lambda p: p.test[0][1].add_(1)),
+])
+def test_a_built_in_problem_that_was_written_over_goes_by_another_name(made, write):
+    problem, same = made(), made()
+    before = fingerprint(problem)
+    assert before == fingerprint(same)
+    assert "rewritten" not in before
+    problem.gradient(torch.full((1, problem.dim), 0.3, dtype=torch.float64))  # use changes nothing
+    assert fingerprint(problem) == before
+    write(problem)
+    after = fingerprint(problem)
+    assert after["rewritten"]
+
+
+def test_weights_that_are_tied_are_told():
+    def net(*tied):
+        layers = [torch.nn.Linear(3, 3) for _ in range(3)]
+        for layer in layers:
+            torch.nn.init.constant_(layer.weight, 0.25)
+            torch.nn.init.zeros_(layer.bias)
+        for one, other in tied:
+            layers[other].weight = layers[one].weight
+        return torch.nn.Sequential(*layers)
+
+    told = [str(fingerprint(net(*tied))) for tied in ((), ((0, 1),), ((1, 2),), ((0, 2),), ((0, 1), (0, 2)))]
+    assert len(set(told)) == 5
+    assert str(fingerprint(net((0, 1)))) == told[1]

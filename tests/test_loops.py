@@ -62,6 +62,15 @@ def test_each_operation(function):
     same(function, 12, 12)
 
 
+def test_the_same_operation_is_done_once_and_another_by_itself():
+    same(lambda x, y: (x / 0.0, x / -0.0), 3, 3)  # equal as numbers
+    same(lambda x, y: (x.sum(1, keepdim=True) + y, x.sum(1) + y), 4, 4)
+    same(lambda x, y: (torch.cat((x[:, :2], y[:, 2:]), 1), torch.cat((x[:, :1], y[:, 1:]), 1)), 4, 4)
+    example = torch.ones(1, 4, dtype=torch.float64)
+    graph = trace(lambda x: (x.exp() + x.exp(), x.exp() * 2), [example])
+    assert source.looped(graph, [("x0[{i}][p]", example, False)], ["x0[{i}][p]", "x1[{i}][p]"]).count("exp(") == 1
+
+
 def test_a_matrix_that_all_paths_share():
     weights = torch.linspace(-1, 1, 24, dtype=torch.float64)
     same(lambda x, u: (torch.cat((x[:, :4] * u[0], x @ u.reshape(2, 12)[1:].T.expand(12, 8)), 1),), 12, shared=weights)

@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp, kstwobign
 
 import sme
 from sme import controls, paired, panels, panels_picture, selection
+from sme.comparison import COLUMNS, Comparison
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "panels.py"
 START = {"theta": torch.tensor([1.0, 0.5])}
@@ -138,3 +139,17 @@ def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypa
     with pytest.raises(SystemExit):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert words in capsys.readouterr().err
+
+
+def test_dollars_in_names_are_dollars_in_every_picture(tmp_path, monkeypatch, drawn):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    name = r"$\undefined$ a $x_{$ b"
+    ask = {"start": START, "backend": "torchsde", "order": 1, "tau": 1 / 2, "observables": {name: lambda s: s["theta"].sum(-1)}}
+    study = sme.weak_error(sme.Quadratic(), sme.SGD(), paths=32768, results=tmp_path, **ask)
+    sme.trajectories(sme.Quadratic(), sme.SGD(), paths=2, points=1, checkpoints=[1.0], histogram=name, results=tmp_path, **ask)
+    panels.errors(tmp_path, "errors", [])
+    panels.histograms(tmp_path, "histograms", [])
+    rows = [(tau, name, "end", 1.0, -0.1 * tau, 1e-3, 1e-6, -9.0, -1.0, 9.0, 64, 0.0) for tau in (1 / 2, 1 / 4)]
+    comparison = Comparison(study.name, ("order 2", "order 1"), pd.DataFrame(rows, columns=COLUMNS), 0, True)
+    comparison.plot(tmp_path / "comparison.png")
+    assert len(list(tmp_path.rglob("*.png"))) == 6

@@ -1,13 +1,17 @@
 """Workers: never more than there is to do, none after its parent, and what they refuse in one line."""
 
+import multiprocessing
 import os
 import select
+import threading
 import time
 
 import pytest
+from joblib.externals.loky.backend.process import LokyProcess
+from omegaconf import OmegaConf
 
 import sme
-from sme import processes
+from sme import config, processes
 
 
 def mine(number):
@@ -68,3 +72,28 @@ def test_a_process_ends_with_its_parent(monkeypatch):
     assert os.read(read, 1) == b""
     assert 0.15 < time.monotonic() - began < 30
     os.close(read)
+
+
+def test_a_job_of_hydras_joblib_launcher_follows_and_no_other_process_does(monkeypatch):
+    followed = []
+    monkeypatch.setattr(processes, "follow", followed.append)
+    assert config.values_of(OmegaConf.create({"tau": 1})) == {"tau": 1}
+    monkeypatch.setattr(multiprocessing, "current_process", multiprocessing.Process)
+    processes.follow_joblib()  # of a pool of the user's own
+    assert not followed
+    monkeypatch.setattr(multiprocessing, "current_process", LokyProcess)
+    config.values_of(OmegaConf.create({"tau": 1}))
+    assert followed == [os.getppid()]
+
+
+def test_one_thread_looks_for_the_parent(monkeypatch):
+    monkeypatch.setattr(processes, "LOOK_S", 0.01)
+    begun, parents = [], iter([7] * 5)
+    monkeypatch.setattr(os, "getppid", lambda: next(parents, 8))
+    monkeypatch.setattr(os, "_exit", begun.append)
+    for _ in range(3):
+        processes.follow(7)
+    for each in threading.enumerate():
+        if each.name == processes.FOLLOWS:
+            each.join(5)
+    assert begun == [1]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sme
-from sme import brief, weight
+from sme import brief, effort, weight
 from sme.backend import ready
 from sme.specification import Specification
 
@@ -56,6 +56,16 @@ def test_paths_below_a_shard_are_said_to_be_a_shard():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         study.extend(tau=1 / 8, paths=32768)
+
+
+def test_paths_between_two_shards_are_said_to_be_rounded_up():
+    assert effort.shards(50_000, None, 1 / 4) == [0, 1]
+    with pytest.warns(UserWarning, match=r"paths = 50000 are rounded up to 65536: they come in shards of 32768"):
+        effort.warn_rounded(50_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for paths in (None, 32768, 98304):
+            effort.warn_rounded(paths)
 
 
 def test_a_warning_points_to_the_caller():

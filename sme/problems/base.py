@@ -68,6 +68,9 @@ class Problem(Turns):
     lack: str = ""
     """what is wrong with torch's second derivatives of it, in words, so that there is no order 2"""
     _agrees = False
+    _spec: Mapping[str, Any] = MappingProxyType({})
+    """settings that identify it, if it goes by these"""
+    _made: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Problem":
         problem = super().__new__(cls)
@@ -95,6 +98,7 @@ class Problem(Turns):
         self._loss, self.dim, self.noise, self.name = loss, dim, noise.bound(self.gradient), name
         if type(self).hessian is Problem.hessian:
             self._guard()
+        self._made = self._contents()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, dim={self.dim}, noise={self.noise!r})"
@@ -212,6 +216,18 @@ class Problem(Turns):
                 setattr(moved, name, value.to(device))
         moved.noise = self.noise.to(device).bound(moved.gradient)
         return moved
+
+    def _contents(self) -> Any:
+        """Of a problem that goes by its settings, what these made: its tensors, and all that says what it is."""
+        if not self._spec:
+            return None
+        return fingerprint({name: each for name, each in vars(self).items() if hasattr(each, "describe") or all(
+            isinstance(item, Tensor) for item in (each if isinstance(each, tuple) else [each]))})
+
+    def rewritten(self) -> dict[str, Any]:
+        """The same where it is no longer what they made, as somebody wrote over it; empty otherwise."""
+        now = self._contents()
+        return {} if now == self._made else {"rewritten": now}
 
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""

@@ -170,14 +170,18 @@ def load(source: str) -> ctypes.CDLL:
     key = sha("\n".join((source, compiler_version(), _machine(), command)).encode())
     folder = cache()
     try:
-        path = next(filter(_whole, sorted(folder.glob(f"{key}-*.so"))), None) or _compile(source, folder, key)
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:  # whole, but of another machine's loader
-            path.unlink(missing_ok=True)
-            return ctypes.CDLL(str(_compile(source, folder, key)))
+        for path in filter(_whole, sorted(folder.glob(f"{key}-*.so"))):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError:  # whole, but of another machine's loader
+                path.unlink(missing_ok=True)
+        path = _compile(source, folder, key)
     except OSError as fault:
         raise NoCompilerError(f"compiled code cannot be kept in {folder}: {fault}") from fault
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as fault:
+        raise NoCompilerError(f"what {compiler()[0]} makes cannot be loaded from {folder}: {fault}") from fault
 
 
 def _whole(path: Path) -> bool:
@@ -201,6 +205,8 @@ def _compile(source: str, place: Path, key: str) -> Path:
         written.write_text(source, encoding="utf-8")
         for fast in FAST:
             done = _run(*FLAGS, str(written), "-o", str(made), *fast, "-lm")
+            if done.returncode == 0 and not made.exists():
+                raise NoCompilerError(f"{compiler()[0]} makes no library, and says nothing of it")
             if done.returncode == 0:
                 made.chmod(0o700)
                 with made.open("rb") as file:

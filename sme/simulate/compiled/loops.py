@@ -41,14 +41,13 @@ class Loops(Rules):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
-        given, form = tree_flatten((args, kwargs))
-        key = (target, str(form), *(id(each) if isinstance(each, Array | Tensor) else (type(each), each) for each in given))
+        key = (target, _key((args, kwargs)))
         if key not in self._known:
-            self._known[key] = given, self._call(target, args, kwargs, given)  # an id is taken while its object is kept
+            self._known[key] = (args, kwargs), self._call(target, args, kwargs)  # an id is taken while its object is kept
         return self._known[key][1]
 
-    def _call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Any]) -> Any:
-        name = target._schema.name.split("::")[-1]
+    def _call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given, name = tree_flatten((args, kwargs))[0], target._schema.name.split("::")[-1]
         random = torch.Tag.nondeterministic_seeded in target.tags
         if not random and not any(isinstance(each, Array) for each in given):
             return target(*args, **kwargs)
@@ -112,8 +111,9 @@ class Loops(Rules):
         if given is None:
             return None
         if isinstance(given, Tensor):
-            if not given.numel() or bool((given == given.reshape(-1)[0]).all()):
-                return float(given.reshape(-1)[0]) if given.numel() else 0.0
+            flat = given.reshape(-1)
+            if not len(flat) or bool(((flat == flat[0]) & (flat.signbit() == flat[0].signbit())).all()):
+                return float(flat[0]) if len(flat) else 0.0
             given = self.tables.array(given)
         if isinstance(given, Array):
             return moved(given, lambda each: each.expand(tuple(shape)))
@@ -248,6 +248,17 @@ class Loops(Rules):
         if dtype not in (torch.float64, torch.bool):
             raise NotLoweredError(f"it converts to {dtype}")
         return a
+
+
+def _key(given: Any) -> Any:
+    """What is equal for the very same arguments alone: 1 is not 1.0 or true, and 0.0 not -0.0; tensors by what they are."""
+    if isinstance(given, Array | Tensor):
+        return "tensor", id(given)
+    if isinstance(given, list | tuple):
+        return type(given), *map(_key, given)
+    if isinstance(given, dict):
+        return type(given), *((name, _key(each)) for name, each in given.items())
+    return type(given), repr(given) if isinstance(given, float | complex) else given
 
 
 def moved(given: Any, by: Callable[[Tensor], Any]) -> Any:

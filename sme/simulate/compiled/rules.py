@@ -1,5 +1,6 @@
 """A function's graph of operations, and a rule for each of them."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,12 +34,18 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     """
     try:
         with torch.no_grad():
-            table: Any = core_aten_decompositions()
-            graph: GraphModule = make_fx(functionalize(function), decomposition_table=table)(*examples)
+            graph: GraphModule = make_fx(functionalize(function), decomposition_table=_decompositions())(*examples)
     except Exception as fault:
         raise NotLoweredError(f"it cannot be traced ({type(fault).__name__}: {str(fault).splitlines()[0][:120]})") from fault
     graph.graph.eliminate_dead_code()
     return graph
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    """Of operations into the core ones, once: torch makes this table anew for every trace, which takes as long as the trace."""
+    table: Any = core_aten_decompositions()
+    return dict(table.items())
 
 
 class Rules(Interpreter):

@@ -39,7 +39,7 @@ class Program:
 
     def make(self, form: str, *operands: "float | Value", truth: bool = False) -> Value:
         """The value of a C expression in which `{0}`, `{1}`, … are the operands."""
-        key = (form, *((type(each), each) for each in operands))
+        key = (form, *((type(each), each if isinstance(each, Value) else repr(each)) for each in operands))  # 0.0 is not -0.0
         if key not in self._known:
             values = tuple(each for each in operands if isinstance(each, Value))
             index = len(self._lines)
