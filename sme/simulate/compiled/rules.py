@@ -1,6 +1,7 @@
 """A function's graph of operations, and a rule for each of them."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,12 +34,18 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     """
     try:
         with torch.no_grad():
-            table: Any = core_aten_decompositions()
-            graph: GraphModule = make_fx(functionalize(function), decomposition_table=table)(*examples)
+            graph: GraphModule = make_fx(functionalize(function), decomposition_table=_decompositions())(*examples)
     except Exception as fault:
         raise NotLoweredError(f"it cannot be traced ({type(fault).__name__}: {str(fault).splitlines()[0][:120]})") from fault
     graph.graph.eliminate_dead_code()
     return graph
+
+
+@functools.cache
+def _decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """torch's own, looked up once: that takes longer than most traces."""
+    found: Any = core_aten_decompositions()
+    return dict(found)
 
 
 class Rules(Interpreter):
