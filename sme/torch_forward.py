@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 SUMS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("add", "sub", "mul", "div"))
 """operations of which one side may be a tangent that is zero"""
-SIGNS = ({}, {"alpha": 1}, {"alpha": -1})
+SIGNS: tuple[dict[str, int], ...] = ({}, {"alpha": 1}, {"alpha": -1})
 _KEPT = torch.library.Library("aten", "IMPL", "Meta")
 
 
