@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from sme import race_picture, report
 from sme.files import write_text
@@ -32,7 +32,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and 95 % interval of Student's t."""
     mean, half = float(values.mean()), 0.0
     if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
 
 

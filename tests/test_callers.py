@@ -3,6 +3,7 @@
 import asyncio
 import random
 import threading
+import time
 import warnings
 
 import matplotlib as mpl
@@ -410,6 +411,7 @@ def test_one_thread_waits_for_the_other_and_calls_may_nest():
     def slow():
         inside.set()
         order.append("begin")
+        time.sleep(0.05)  # in which another would go on, if it could
         nested()
         order.append("end")
 

@@ -357,7 +357,7 @@ def marks(command: str) -> list[pytest.MarkDecorator]:
     table that other tests try, a list of slow tests, and what is documented with more options that do as much or more.
     """
     more = [each for each in COMMANDS if each.startswith(tuple(f"{command} --{name} " for name in ("results", "steps", "paths")))]
-    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers")
+    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers", "check_order.py rmsprop")
     slow = command.count(",") > 6 or more or (any(word in command for word in words) and "experiment=digits" not in command)
     return [pytest.mark.slow] if slow else []
 
