@@ -57,6 +57,11 @@ def test_step_memory_has_order_two_in_the_batch_equivalent_regime(name, noise):
     assert check({**FIRST, **RULES}[name], GAUSSIAN[noise], "batch_equivalent", 2, "step_memory").proved == 2
 
 
+@pytest.mark.parametrize("name", ["rmsprop", pytest.param("sgd", marks=SLOW)])
+def test_step_memory_follows_noise_that_depends_on_the_state(name):
+    assert sme.check_order(models.line(), FIRST[name], "batch_equivalent", 2, "step_memory").proved == 2
+
+
 @pytest.mark.parametrize("name", [pytest.param("rmsprop", marks=SLOW), pytest.param("rmsprop-updated", marks=SLOW), "adam"])
 def test_step_memory_has_order_two_in_the_ballistic_regime(name):
     assert check(FIRST[name], GAUSSIAN["varying"], "ballistic", 2, "step_memory").proved == 2

@@ -208,7 +208,7 @@ LONG = pytest.mark.slow  # no power series pass through some of these
 ])
 def test_rules_with_a_hidden_structure_have_order_two(kind, scaling):
     brownian = "independent" if scaling == "ballistic" else "step_memory"
-    small = sme.Polynomial([0.0, 0.3, 0.4, 0.1, 0.2], noise=0.5), {"theta": torch.tensor([-0.9])}
+    small = models.line(), {"theta": torch.tensor([-0.9])}
     where, states = (models.gaussian(True), {"theta": torch.tensor([-0.9, -0.6])}) if kind == "triangular" else small
     found = sme.check_order(where, Odder(kind), scaling, 2, brownian, states)
     assert found.proved == 2
