@@ -19,8 +19,8 @@ from sme.errors import SMEError
 from sme.inputs import number, seed_of, several, step_size, whole
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
-from sme.report import grid
 from sme.simulate.chain import Chain
+from sme.text import grid
 from sme.turns import entry
 
 KEYS = ["optimizer", "noise", "memory"]

@@ -26,8 +26,8 @@ from sme.optimizers.sgd import SGD
 from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems.base import Problem
 from sme.processes import spread
-from sme.report import grid
 from sme.runs_file import Curves
+from sme.text import grid
 from sme.turns import entry
 
 HELD = 2**18

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from sme import race_picture, report
+from sme import race_picture
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.race import OBSERVABLES, SEARCH_SEED, Race
+from sme.text import grid, quote
 from sme.trajectory import DISCRETE
 from sme.version import version
 
@@ -40,7 +41,7 @@ def _quoted(values: np.ndarray, geometric: bool = False) -> str:
     if not values.any() and not geometric:
         return "0"
     found = interval(values)
-    return report.quote(*(np.exp(found) if geometric else found))
+    return quote(*(np.exp(found) if geometric else found))
 
 
 def wide(made: Race) -> pd.DataFrame:
@@ -110,9 +111,9 @@ def text(made: Race, style: str = "simple") -> str:
     """All tables, in one of tabulate's styles."""
     shown = made.chosen.map(lambda cell: "–" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else cell)
     title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), report.grid(shown, style),
-             ENDS.format(steps=made.table["step"].max()), report.grid(ends(made), style),
-             RATIOS.format(base=base(made)), report.grid(ratios(made), style), CLOSE, report.grid(closeness(made), style)]
+    parts = [title, SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), grid(shown, style),
+             ENDS.format(steps=made.table["step"].max()), grid(ends(made), style),
+             RATIOS.format(base=base(made)), grid(ratios(made), style), CLOSE, grid(closeness(made), style)]
     return "\n\n".join([*parts, str(provenance(made))])
 
 

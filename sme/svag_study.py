@@ -24,8 +24,8 @@ from sme.optimizers.sgd import SGD
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BATCH_EQUIVALENT
-from sme.report import grid
 from sme.scaling import svag
+from sme.text import grid
 from sme.turns import entry
 
 NOISES = ("SVAG", "minibatch")

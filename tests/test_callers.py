@@ -108,7 +108,7 @@ def setup(observable, source=True, order=1, rule=None, problem=None):
     made = spec.setup(order, 4)
     if not source:
         return prepared(made)
-    return sme.backend.ready({(order, 4): made}, "compiled")[order, 4]
+    return sme.runner.ready({(order, 4): made}, "compiled")[order, 4]
 
 
 def block(made):

@@ -9,7 +9,7 @@ import torch
 
 import sme
 from sme import brief, paired, weight
-from sme.backend import ready
+from sme.runner import ready
 from sme.specification import Specification
 
 START = {"theta": torch.tensor([0.9, -0.3], dtype=torch.float64)}
