@@ -20,8 +20,8 @@ from sme.optimizers.base import Optimizer, initial
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.progress import progress
-from sme.report import grid
 from sme.simulate.chain import Chain
+from sme.text import grid
 from sme.turns import entry
 
 KEYS = ["optimizer", "noise", "memory"]

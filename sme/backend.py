@@ -5,10 +5,8 @@ from collections.abc import Mapping
 
 import torch
 
-from sme import paired
 from sme.compiled import agrees
 from sme.errors import SMEError
-from sme.paired import BLOCKS
 from sme.program import source
 from sme.setup import Setup
 from sme.simulate.compiled.rules import NotLoweredError
@@ -19,17 +17,12 @@ LEAST = 2**14
 """path-steps of a shard below which `auto` does not compile: that would take longer than the run"""
 
 
-def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
-    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
-    with_weights = {which: paired.prepared(setup) for which, setup in setups.items()}
-    return with_weights if backend == "torchsde" else compiled_setups(with_weights, must=backend == "compiled")
-
-
-def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict[tuple[int, int], Setup]:
+def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool,
+                    paths: int = 2**15) -> dict[tuple[int, int], Setup]:
     """The setups, by (order, steps), with the source of their compiled run where there is one.
 
     The equation and the update rule of an order are traced once, with `τ` as an argument; each `τ` is
-    then tried against torchsde on a few pairs.
+    then tried against torchsde on a few pairs. Where nothing must be, a shard of `paths` must be worth a compiler's time.
 
     Raises
     ------
@@ -40,7 +33,7 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool) -> dict
     faults: dict[str, list[str]] = {}
     with torch.no_grad():
         for (order, steps), setup in setups.items():
-            if not must and 2 * BLOCKS * paired.BLOCK_PAIRS * setup.marks[-1] < LEAST:
+            if not must and paths * setup.marks[-1] < LEAST:
                 continue
             kind = (order, *_shape(setup))
             if kind not in sources:

@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sme.ensemble import DIVERGED
 from sme.moments import Moments
-
-DIVERGED = 1e50
-"""a value beyond this, or infinite, is no value: its square would not be a number"""
-FAR = DIVERGED**0.5
-"""a pair with a state beyond this, or not finite, is diverged"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Block:
     """pair by pair of all kinds of rows one after the other (such as errors, then integrator biases), then of the control
     variates, which are by rows too; 0 where there is a gap"""
     diverged: int
-    """paths left out of all moments, since the state of their pair was not finite or beyond `FAR`"""
+    """paths left out of all moments, since the state of their pair was not finite or beyond `sme.ensemble.FAR`"""
     floored: int = 0
     """paths whose second moment was below the floor at the start or the end of a step"""
     gaps: dict[int, Gap] = field(default_factory=dict)

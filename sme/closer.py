@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from sme.sample import Paths, Sums
 
@@ -26,7 +26,7 @@ def factor(means: Sequence[float], variances: Sequence[float], pairs: float = ma
     The interval holds every `|k|` with `(m₁ − k m₂)² ≤ q (v₁ − 2 k c + k² v₂)`, `q` the quantile of the square of Student's
     `t` for variances from so many pairs; its end is infinite where `m₂` may be 0.
     """
-    (m1, m2), (v1, v2, c), q = means, variances, float(stats.t.ppf(0.5 + level / 2, pairs - 1)) ** 2
+    (m1, m2), (v1, v2, c), q = means, variances, float(stdtrit(pairs - 1, 0.5 + level / 2)) ** 2
     a, b, free = m2 * m2 - q * v2, m1 * m2 - q * c, m1 * m1 - q * v1
     if a <= 0:  # m₂ may be 0
         low = 0.0 if free <= 0 or b * b - a * free <= 0 else min(abs((b + s * math.sqrt(b * b - a * free)) / a) for s in (-1, 1))

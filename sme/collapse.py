@@ -25,10 +25,10 @@ from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BALLISTIC
-from sme.report import grid
 from sme.scaling import POWERS, ROUNDING, largest, scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import runs as _runs
+from sme.text import grid
 from sme.turns import entry
 
 TEST = "test loss"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sme import comparison_picture, effort, report, sums
+from sme import comparison_picture, effort, sums
 from sme.backend import compiled_setups
 from sme.block import Block
 from sme.brief import Brief
@@ -28,6 +28,7 @@ from sme.progress import progress
 from sme.provenance import Provenance, harmless, plain
 from sme.specification import Specification
 from sme.tables import labels
+from sme.text import grid
 from sme.turns import Turns
 from sme.version import version
 
@@ -93,7 +94,7 @@ class Comparison(Brief, Turns):
                  "of weak errors, as if they were independent; sharper is how many times smaller the standard error is than that "
                  "of the tables.")
         words += f" Without z, since it has no value on some paths: {self.remark}." if self.remark else ""
-        return "\n\n".join([f"# {title}" if style == "github" else title, report.grid(shown, style), words, str(self.provenance)])
+        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, str(self.provenance)])
 
     def __str__(self) -> str:
         return self.text()

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sme.block import FAR
 from sme.controls import Controls
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
@@ -18,6 +17,11 @@ from sme.simulate.torchsde_adapter import integrate
 
 LEVELS = (1, 2, 4)
 """Substeps of the three levels, in units of the finest."""
+
+DIVERGED = 1e50
+"""a value beyond this, or infinite, is no value: its square would not be a number"""
+FAR = DIVERGED**0.5
+"""a pair with a state beyond this, or not finite, is diverged"""
 
 
 class Ladder:

@@ -22,6 +22,7 @@ from sme.provenance import Provenance
 from sme.regimes import BALLISTIC
 from sme.told import told
 from sme.turns import Turns
+from sme.version import UNKNOWN
 
 LETTERS = 160
 """of a list in a study's `repr`"""
@@ -136,7 +137,11 @@ class Findings(Turns):
     @property
     def provenance(self) -> Provenance:
         """The code and the seeds that made the points."""
-        return Provenance.of(self._reported, self.outline) if self.kept is None else self.kept.provenance
+        if self.kept is not None:
+            return self.kept.provenance
+        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in self._reported]
+        versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
+        return Provenance(self.outline.study, versions, seeds, self.outline.parts)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.

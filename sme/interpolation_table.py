@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sme import interpolation_picture, report
+from sme import interpolation_picture
 from sme.files import write_text
 from sme.interpolation import CURVES, SEED, limits
 from sme.provenance import Provenance
+from sme.text import grid
 from sme.version import version
 
 NAME = "interpolation"
@@ -40,7 +41,7 @@ def text(table: pd.DataFrame, style: str = "simple") -> str:
         rows.append({"gradients": str(curve).partition(", ")[2].partition(" ")[0], "√v/a": f"{ratio:g}",
                      **dict(zip([f"τ = {tau:g}" for tau in group["tau"]], cells, strict=True)), "rate in τ": _slope(group)})
     title = f"# {TITLE}" if style == "github" else TITLE
-    return "\n\n".join([title, FIXED, report.grid(shown, style), FILTER, report.grid(pd.DataFrame(rows), style),
+    return "\n\n".join([title, FIXED, grid(shown, style), FILTER, grid(pd.DataFrame(rows), style),
                         str(provenance())])
 
 

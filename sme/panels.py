@@ -16,6 +16,7 @@ from sme.outline import FILE, opened
 from sme.provenance import COLUMNS, Provenance
 from sme.selection import Settings, following, label, select, settings, telling
 from sme.tables import MAX
+from sme.text import grid
 from sme.trajectory import DISCRETE
 
 EQUATIONS = {"independent": "", "none": ", ODE", "step_memory": ", step memory"}
@@ -50,9 +51,9 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     shown.insert(0, "setting", slopes["setting"])
     place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", errors.to_csv(index=False))
-    write_text(place / f"{name}.md", f"# {name}\n\n{report.grid(shown, 'github')}\n\n{made}\n")
+    write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{made}\n")
     panels_picture.errors(errors, made, place / f"{name}.png")
-    return f"{report.grid(shown, 'simple')}\n\n{made}\n\nin {place}"
+    return f"{grid(shown, 'simple')}\n\n{made}\n\nin {place}"
 
 
 def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = (), source: Path | None = None) -> str:
@@ -86,9 +87,9 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
              "the edges of the bins; chance: its 95 % quantile for two independent samples of one law.")
     place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", made.csv(distances))
-    write_text(place / f"{name}.md", f"# {name}\n\n{report.grid(shown, 'github')}\n\n{words}\n\n{made}\n")
+    write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{words}\n\n{made}\n")
     panels_picture.histograms(table, made, place / f"{name}.png")
-    return f"{report.grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
+    return f"{grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
 
 
 def _checked(source: Path, name: str) -> Path:

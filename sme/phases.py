@@ -27,8 +27,8 @@ from sme.patterns import PATTERNS, ab, classify, predicted
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.processes import spread
-from sme.report import grid
 from sme.runs_file import Curves
+from sme.text import grid
 from sme.turns import entry
 
 HELD = 2**18

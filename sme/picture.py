@@ -15,8 +15,8 @@ from sme import style
 from sme.errors import choose
 from sme.files import replacing
 from sme.provenance import Provenance
-from sme.report import quote
 from sme.tables import MAX
+from sme.text import quote
 
 MOST = 12
 """panels of a picture; beyond that only the last checkpoint and the largest error have theirs"""

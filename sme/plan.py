@@ -18,7 +18,6 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme import pilot, predicted, stability
-from sme.backend import ready
 from sme.block import Block
 from sme.brief import Brief
 from sme.effort import SHARD_PATHS, warn_rounded
@@ -31,6 +30,7 @@ from sme.optimizers.base import Optimizer
 from sme.paired import BLOCKS
 from sme.points import Key, Point
 from sme.problems.base import Problem
+from sme.runner import ready
 from sme.setup import Setup
 from sme.simulate.schemes import scheme
 from sme.study import Study

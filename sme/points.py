@@ -1,29 +1,20 @@
 """Points on disk: the mergeable moments of one shard at one (order, steps, seed)."""
 
 import math
-import platform
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-import torchsde
-
 from sme import seal, trials
 from sme.block import Block
 from sme.errors import SMEError, reason
 from sme.files import half_written, write_text
 from sme.halving import Halving
-from sme.inputs import step_size
 from sme.numerics import BASE, said
 from sme.outline import Outline
-from sme.paired import BLOCKS, run_shard
-from sme.setup import Setup
-from sme.version import version
+from sme.paired import BLOCKS
 
 Numerics = int | dict[str, int]
 """as `sme.numerics.written` has it"""
@@ -67,20 +58,6 @@ class Point:
     """of the equation without noise; None in points from before there was one"""
     variables: tuple[tuple[str, ...], tuple[float, ...]] | None = None
     """the observables and the times of its rows, the times outermost; None in points from before they were named"""
-
-    @classmethod
-    def compute(cls, setup: Setup, key: Key, study: str, numerics: Numerics = BASE) -> "Point":
-        """Run the shard."""
-        began = time.perf_counter()
-        blocks = run_shard(setup, key.seed, key.shard)
-        versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
-                    "torchsde": torchsde.__version__, "numpy": np.__version__}
-        tau, regime = setup.tau, setup.regime
-        physical = {"tau": step_size(setup.horizon, setup.steps),
-                    **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
-        made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
-        variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)
-        return cls(key, study, blocks, physical, made, numerics, setup.halving, variables)
 
     @property
     def paths(self) -> int:

@@ -1,6 +1,6 @@
 """Where the numbers of a table or picture come from, in one line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -8,9 +8,6 @@ from typing import Any
 import pandas as pd
 
 from sme.numerics import NUMERICS, said, written
-from sme.outline import Outline
-from sme.points import Point
-from sme.version import UNKNOWN
 
 DIGITS = "%.6g"
 RUN = ("=", "+", "-", "@", "\t", "\r")
@@ -28,13 +25,6 @@ class Provenance:
     seeds: tuple[int, ...]
     parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code, whose numbers are named"""
-
-    @classmethod
-    def of(cls, points: Iterable[Point], outline: Outline) -> "Provenance":
-        """Every version and seed among the points."""
-        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in points]
-        versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
-        return cls(outline.study, versions, seeds, outline.parts)
 
     @property
     def version(self) -> str:

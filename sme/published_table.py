@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sme import published_picture, report
+from sme import published_picture
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.published import SEEDS
+from sme.text import grid
 from sme.version import version
 
 NAME = "published"
@@ -58,7 +59,7 @@ def text(table: pd.DataFrame, style: str = "simple") -> str:
     measured = pd.DataFrame({"": shown["difference"].map(numbers), "loss": shown["problem"], "observable": shown["observable"],
                              "tau": shown["tau"].map("{:g}".format), **errors, **rates})
     title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, SOURCE, report.grid(terms, style), WORDS, report.grid(measured, style), str(provenance())]
+    parts = [title, SOURCE, grid(terms, style), WORDS, grid(measured, style), str(provenance())]
     return "\n\n".join(parts)
 
 

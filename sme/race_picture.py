@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from scipy import stats
+from scipy.special import stdtrit
 
 from sme import style
 from sme.picture import save
@@ -83,5 +83,5 @@ def _differences(axis: Any, part: pd.DataFrame, colours: dict[str, Any]) -> None
     for order, colour in colours.items():
         gap = (logs[DISCRETE] - logs[order]).groupby("step")
         count = gap.count()
-        half = stats.t.ppf(0.975, count - 1) * gap.std() / np.sqrt(count)
+        half = stdtrit(count - 1, 0.975) * gap.std() / np.sqrt(count)
         axis.errorbar(count.index, gap.mean(), yerr=half, color=colour, lw=1, elinewidth=0.8, capsize=1.5)

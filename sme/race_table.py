@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
-from sme import race_picture, report
+from sme import race_picture
 from sme.files import write_text
 from sme.provenance import Provenance
 from sme.race import OBSERVABLES, SEARCH_SEED, Race
+from sme.text import grid, quote
 from sme.trajectory import DISCRETE
 from sme.version import version
 
@@ -32,7 +33,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and 95 % interval of Student's t."""
     mean, half = float(values.mean()), 0.0
     if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
 
 
@@ -40,7 +41,7 @@ def _quoted(values: np.ndarray, geometric: bool = False) -> str:
     if not values.any() and not geometric:
         return "0"
     found = interval(values)
-    return report.quote(*(np.exp(found) if geometric else found))
+    return quote(*(np.exp(found) if geometric else found))
 
 
 def wide(made: Race) -> pd.DataFrame:
@@ -110,9 +111,9 @@ def text(made: Race, style: str = "simple") -> str:
     """All tables, in one of tabulate's styles."""
     shown = made.chosen.map(lambda cell: "–" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else cell)
     title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), report.grid(shown, style),
-             ENDS.format(steps=made.table["step"].max()), report.grid(ends(made), style),
-             RATIOS.format(base=base(made)), report.grid(ratios(made), style), CLOSE, report.grid(closeness(made), style)]
+    parts = [title, SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), grid(shown, style),
+             ENDS.format(steps=made.table["step"].max()), grid(ends(made), style),
+             RATIOS.format(base=base(made)), grid(ratios(made), style), CLOSE, grid(closeness(made), style)]
     return "\n\n".join([*parts, str(provenance(made))])
 
 

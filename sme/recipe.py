@@ -15,7 +15,6 @@ from typing import Any
 from sme.errors import SMEError, reason
 from sme.identity import PACKAGE, public
 from sme.inputs import short
-from sme.laws.base import GradientLaw
 
 TARGET = "_target_"
 INSTALLED = {"site-packages", "dist-packages"}
@@ -84,12 +83,12 @@ def of(part: Any) -> dict[str, Any] | None:
     return {TARGET: target, **arguments} if target and arguments is not None and _plain(arguments) else None
 
 
-def make(recipe: Any, kind: type) -> Any:
+def make(recipe: Any, kind: type, inner: type | None = None) -> Any:
     """The part again: an Optimizer, or a Problem, which a function of the user's may make.
 
     The recipe is data that may be anybody's. So what it names is resolved first, and called only if it is such a class, or of
     problems a function of a module of the user's own, or one of the package's that says that it returns one. The same is true
-    of recipes in its arguments.
+    of recipes in its arguments, which make an `inner`, such as a law of a Problem, and of none if there is no such.
 
     Raises
     ------
@@ -101,7 +100,8 @@ def make(recipe: Any, kind: type) -> Any:
     given, target = dict(recipe), recipe[TARGET]
     del given[TARGET]
     maker = _maker(target, kind)
-    arguments = {name: tuple(_argument(value)) if isinstance(value, list) else _argument(value) for name, value in given.items()}
+    arguments = {name: tuple(_argument(value, inner)) if isinstance(value, list) else _argument(value, inner)
+                 for name, value in given.items()}
     try:
         made = maker(**arguments)
     except SMEError:
@@ -150,11 +150,13 @@ def _refusal(dotted: str, what: str) -> SMEError:
     return SMEError(f"{dotted} is no {what}, and what a study's folder names is not called otherwise: hand the part over")
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: Any, inner: type | None) -> Any:
     """An argument, made where it is a recipe itself."""
     if isinstance(value, dict):
-        return make(value, GradientLaw) if TARGET in value else {name: _argument(each) for name, each in value.items()}
-    return [_argument(each) for each in value] if isinstance(value, list) else value
+        if inner is not None and TARGET in value:
+            return make(value, inner, inner)
+        return {name: _argument(each, inner) for name, each in value.items()}
+    return [_argument(each, inner) for each in value] if isinstance(value, list) else value
 
 
 def _resolved(dotted: Any) -> Any:

@@ -22,9 +22,9 @@ from sme.optimizers.base import initial
 from sme.optimizers.preconditioner import preconditioner
 from sme.problems.base import Problem
 from sme.regimes import BALLISTIC
-from sme.report import grid
 from sme.setup import Setup
 from sme.stability import Stability, stability
+from sme.text import grid
 from sme.turns import entry
 
 ORDERS = (1, 2)

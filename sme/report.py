@@ -5,16 +5,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate, tabulate_formats
 
 from sme import latex as tex
 from sme import tails
 from sme.equations.models import UNCLAIMED
 from sme.equations.registry import SKEWNESS
-from sme.errors import choose
 from sme.points import Point
 from sme.provenance import Provenance
 from sme.tables import MAX
+from sme.text import grid, quote
 
 ADAPTIVE = " (whose denominator is the updated one, and whose Adam always corrects its bias)"
 TORCH = {
@@ -24,20 +23,6 @@ TORCH = {
     "nesterov": " (whose buffer starts at m/(cτ); that of a new optimizer is m = 0)",
 }
 """rules that torch.optim has, and what to know to repeat a run with it"""
-
-
-def quote(value: float, low: float, high: float) -> str:
-    """`value [low, high]` with two digits of the interval's half-width."""
-    if not math.isfinite(value):
-        return "–"
-    half = (high - low) / 2
-    places = 6 if half == 0 else max(0, 1 - math.floor(math.log10(half)))
-    exponent = math.floor(math.log10(max(abs(low), abs(high)))) if half else 0
-    if places > 4 and exponent:
-        shown = max(0, places + exponent)
-        parts = [f"{x / 10**exponent:.{shown}f}" for x in (value, low, high)]
-        return f"{parts[0]}e{exponent} [{parts[1]}, {parts[2]}]e{exponent}"
-    return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
 
 
 def terms(optimizer: str, physical: pd.DataFrame) -> str:
@@ -86,20 +71,6 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
         "paths": table["paths"], "diverged": [f"{x:.2%}" for x in table["diverged"]],
         "floored": [f"{x:.2%}" for x in table["floored"]],
     })
-
-
-def grid(table: pd.DataFrame, style: str) -> str:
-    """A table in one of tabulate's styles.
-
-    Raises
-    ------
-    SMEError
-        for a style that it has not.
-    """
-    choose("style", style, [*tabulate_formats, "latex"])
-    if style == "github":  # a bar would end the cell
-        table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
-    return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
 
 
 def text(optimizer: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: pd.DataFrame, remark: str,

@@ -1,19 +1,26 @@
 """From setups to points: what is missing is computed, over processes, and kept shard by shard."""
 
 import math
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sme import tables, trials, weight
+import numpy as np
+import torch
+import torchsde
+
+from sme import paired, tables, trials, weight
 from sme.asked import Asked
-from sme.backend import ready
+from sme.backend import compiled_setups
+from sme.inputs import step_size
 from sme.job import Job
 from sme.outline import Outline
 from sme.points import Key, Point
 from sme.processes import spread
 from sme.progress import progress
 from sme.setup import Setup
+from sme.version import version
 
 Wanted = Mapping[tuple[int, int], list[int]]
 """the shards wanted of each (order, steps)"""
@@ -95,9 +102,25 @@ class Runner:
             yield from spread(_computed, now, processes, ordered=False)
 
 
+def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
+    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
+    shared = {which: paired.prepared(setup) for which, setup in setups.items()}
+    paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    return shared if backend == "torchsde" else compiled_setups(shared, must=backend == "compiled", paths=paths)
+
+
 def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:
     """The point, kept at once by the process that computed it: a parent that dies loses nothing."""
-    point = Point.compute(setup, key, outline.study, outline.numerics)
+    began = time.perf_counter()
+    blocks = paired.run_shard(setup, key.seed, key.shard)
+    versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
+                "torchsde": torchsde.__version__, "numpy": np.__version__}
+    tau, regime = setup.tau, setup.regime
+    physical = {"tau": step_size(setup.horizon, setup.steps),
+                **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
+    made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
+    variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)
+    point = Point(key, outline.study, blocks, physical, made, outline.numerics, setup.halving, variables)
     if folder is not None:
         point.save(folder / "points")
     return point

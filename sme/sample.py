@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from sme.block import DIVERGED
 from sme.compiled import ensemble
-from sme.ensemble import Ensemble
+from sme.ensemble import DIVERGED, Ensemble
 from sme.setup import Setup
 
 QUANTILES = (0.05, 0.95)

@@ -9,7 +9,6 @@ import torch
 from sme.errors import SMEError, choose, warn
 from sme.hyperparameters import BETAS, Hyperparameters
 from sme.inputs import number, short, whole
-from sme.laws.svag import amplification, weights
 from sme.turns import entry
 
 POWERS = {"linear": 1.0, "square_root": 0.5}
@@ -107,6 +106,17 @@ def svag(optimizer: Hyperparameters | torch.optim.Optimizer, ell: int, *, batch_
     if given.steps is not None:
         new = replace(new, steps=given.steps * gain)
     return SVAG(new, weights(gain))
+
+
+def amplification(ell: int, kind: str) -> int:
+    """By how much SVAG multiplies the covariance of the noise and divides `τ`: `ℓ²` for RMSProp and Adam, `ℓ` for SGD."""
+    return ell if kind == "sgd" else ell**2
+
+
+def weights(gain: int) -> tuple[float, float]:
+    """`½ (1 ± r)` with `½ (1 + r²) = gain`."""
+    r = math.sqrt(2 * gain - 1)
+    return (1 + r) / 2, (1 - r) / 2
 
 
 def largest(optimizer: Hyperparameters) -> float:

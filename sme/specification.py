@@ -13,6 +13,7 @@ from sme.equations.models import OWN, Model, model
 from sme.equations.registry import chosen, obstruction
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
+from sme.laws.base import GradientLaw
 from sme.observables import Capped, available, is_called
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.outline import Outline
@@ -191,7 +192,7 @@ class Specification:
                            f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
         for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
             if name not in given:
-                parts[name] = recipe.make(parts[name], kind)
+                parts[name] = recipe.make(parts[name], kind, GradientLaw)
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:

@@ -21,7 +21,7 @@ from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.regimes import regime as named
-from sme.report import grid
+from sme.text import grid
 from sme.turns import entry
 
 LATE = 1e9

@@ -11,7 +11,7 @@ import torch
 from scipy.special import erf
 from scipy.stats import t
 
-from sme import report, sign_phases, sign_phases_picture, stationary_picture
+from sme import sign_phases, sign_phases_picture, stationary_picture
 from sme import stationary_formulas as closed
 from sme.files import write_text
 from sme.hyperparameters import Hyperparameters
@@ -32,6 +32,7 @@ from sme.scaling import scale
 from sme.simulate.chain import Chain
 from sme.simulate.runs import averages
 from sme.stationary import Stationary, stationary
+from sme.text import grid
 from sme.version import version
 
 NAME, SEED = "stationary", 0
@@ -185,8 +186,8 @@ def text(table: pd.DataFrame, style: str = "simple") -> str:
     ], columns=["noise", "E sign(ĝ)", "slope"])
     phases = sign_phases.table().map(lambda x: f"{x:.4f}" if isinstance(x, float) else str(x))
     title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, WORDS, report.grid(pd.DataFrame(made), style), RULE, SIGNS, report.grid(slopes, style), PHASES,
-             report.grid(phases, style), str(provenance())]
+    parts = [title, WORDS, grid(pd.DataFrame(made), style), RULE, SIGNS, grid(slopes, style), PHASES,
+             grid(phases, style), str(provenance())]
     return "\n\n".join(parts)
 
 

@@ -14,7 +14,7 @@ from sme.equations.models import MODELS
 from sme.errors import SMEError
 from sme.price import price
 from sme.progress import progress
-from sme.report import grid, quote
+from sme.text import grid, quote
 from sme.turns import entry
 
 SETTING = ["problem", "optimizer", "regime"]

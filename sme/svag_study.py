@@ -25,8 +25,8 @@ from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.renoised import Renoised
 from sme.regimes import BATCH_EQUIVALENT
-from sme.report import grid
 from sme.scaling import svag
+from sme.text import grid
 from sme.turns import entry
 
 NOISES = ("SVAG", "minibatch")

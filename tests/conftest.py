@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from sme import picture, predicted
+from sme import controls, paired, picture, predicted
 
 torch.set_num_threads(1)
 SAVE = Figure.savefig
@@ -36,6 +36,13 @@ def _few_blocks(request, monkeypatch):
     """Constants of obstructions from few blocks, but in the slow tests."""
     if "slow" not in request.keywords:
         monkeypatch.setattr(predicted, "BLOCKS", 2)
+
+
+@pytest.fixture
+def tiny_runs(monkeypatch):
+    """Shards of few pairs, without control variates, which take longer than such runs."""
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    monkeypatch.setattr(controls, "LONGEST", 0)
 
 
 @pytest.fixture

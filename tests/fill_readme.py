@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sme.closer import last
-from sme.report import quote
+from sme.text import quote
 
 ROOT = Path(__file__).parent.parent
 RECORD = "results/published"

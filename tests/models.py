@@ -31,6 +31,14 @@ def gaussian(state_dependent: bool) -> sme.Problem:
     return sme.Problem(bent, 2, sme.GaussianNoise(varying if state_dependent else FACTOR))
 
 
+def line() -> sme.Problem:
+    """One parameter, and noise that depends on it: what two of the others have, in a few operations."""
+    def factor(theta: Tensor) -> Tensor:
+        return (0.5 + 0.2 * torch.sin(theta + 0.4)).reshape(1, 1)
+
+    return sme.Problem(lambda theta: torch.exp(0.9 * theta[0]) + 0.5 * torch.exp(-theta[0]), 1, sme.GaussianNoise(factor))
+
+
 def minibatch(batch_size: int, examples: int = 3, **options: object) -> sme.Problem:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(examples, 2, generator=generator, dtype=torch.float64)

@@ -110,6 +110,7 @@ def test_its_ballistic_equations_have_their_orders(denominator, noise, order):
     assert sme.check_order(noise, filtered, order=order).proved == order
 
 
+@SLOW  # by default as that of other rules, in tests/test_check.py
 def test_step_memory_has_order_two_in_the_batch_equivalent_regime():
     filtered = sme.AdaBayesFilter(c1=0.9, prior=0.4)
     assert sme.check_order(models.gaussian(True), filtered, "batch_equivalent", 2, "step_memory").proved == 2

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -193,13 +194,13 @@ def rest(words: list[str], patch: Patch) -> list[str]:
 
 
 def contest(words: list[str], patch: Patch) -> list[str]:
-    """Two contenders, a few steps."""
-    patch.setattr(race, "CONTENDERS", race.CONTENDERS[3:])
+    """Two contenders at one rate, a few steps."""
+    patch.setattr(race, "CONTENDERS", [replace(each, lrs=each.lrs[:1]) for each in race.CONTENDERS[3:]])
     return [*words, "--steps=2", "--seeds=2", "--examples=12", "--hidden=1", "--processes=1"]
 
 
 def models(words: list[str], patch: Patch) -> list[str]:
-    """One optimizer, two step sizes, a rough field, without control variates."""
+    """One optimizer, two models, two step sizes, a rough field, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
     patch.setattr(averaged, "POINTS", 6)
     patch.setattr(cases, "MANY", 16)
@@ -208,18 +209,21 @@ def models(words: list[str], patch: Patch) -> list[str]:
     digits = ["parts.network.problems.digits.problem." + each for each in ("hidden=[3]", "examples=12", "batch_size=4")]
     left = [f"~parts.{part}.optimizers.adam" for part in ("small", "network", "fixed")]
     left += ["~parts.small.problems.quadratic", "~parts.fixed.problems.polynomial"]
+    left += ["~parts.small.models.ode", "~parts.small.models.compagnoni"]
     return [*words, *few, *digits, *left, "processes=1"]
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
-    """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp."""
+    """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp, and two."""
     named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
     words = [word for word in words if word not in {each.name for each in named[1:]}]
     patch.setattr(catalogue, "OPTIMIZERS", [each for each in catalogue.OPTIMIZERS if each.name == "rmsprop"][:1]
                   if "--models" in words else named[:1])
     patch.setattr(catalogue, "MODELLED", ["rmsprop"])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
-    patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[:1]))
+    patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[: "--models" not in words]))
+    patch.setattr(catalogue, "MODELS", {name: catalogue.MODELS[name] for name in ("malladi", "compagnoni")})
+    patch.setattr(residues, "REGIMES", {"ballistic": residues.REGIMES["ballistic"]})
     for name in ("LAWS", "TAILED"):
         patch.setattr(residues, name, dict(list(getattr(residues, name).items())[:1]))
     patch.setattr(residues, "OPTIMIZERS", residues.OPTIMIZERS[:1])
@@ -353,7 +357,7 @@ def marks(command: str) -> list[pytest.MarkDecorator]:
     table that other tests try, a list of slow tests, and what is documented with more options that do as much or more.
     """
     more = [each for each in COMMANDS if each.startswith(tuple(f"{command} --{name} " for name in ("results", "steps", "paths")))]
-    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers")
+    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers", "check_order.py rmsprop")
     slow = command.count(",") > 6 or more or (any(word in command for word in words) and "experiment=digits" not in command)
     return [pytest.mark.slow] if slow else []
 

@@ -52,13 +52,14 @@ CASES = [
     pytest.param({"regime": "batch_equivalent", "brownian": "step_memory"}, id="step memory, batch-equivalent", marks=slow),
     pytest.param({"order": 1, "brownian": "none"}, id="the ODE"),
     pytest.param({"optimizer": sme.Adam(bias_correction=True, t0=1.0), "times": [0.5, 1.0]}, id="adam from t0 on"),
-    pytest.param({"optimizer": sme.AdamW()}, id="adamw, derived"),
+    pytest.param({"optimizer": sme.AdamW()}, id="adamw", marks=slow),
+    pytest.param({"optimizer": sme.Momentum()}, id="momentum, derived"),
     pytest.param({"optimizer": sme.Nesterov(), "regime": "batch_equivalent"}, id="nesterov, batch-equivalent", marks=slow),
     pytest.param({"optimizer": sme.Signum()}, id="signum", marks=slow),
     pytest.param({"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])}, id="on the floor"),
     pytest.param({"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.SGD()}, id="any loss",
                  marks=slow),
-    pytest.param({"problem": sme.Logistic(features=1, examples=6)}, id="minibatches"),
+    pytest.param({"problem": sme.Logistic(features=1, examples=6), "optimizer": sme.SGD()}, id="minibatches"),
 ]
 
 
@@ -103,7 +104,7 @@ def test_moments_depend_on_neither_chunks_nor_paths_at_a_time(monkeypatch):
 
 
 def run(**changes):
-    return sme.weak_error(sme.Quadratic(), sme.RMSProp(), tau=[1 / 2, 1 / 4], start=START, paths=1, **changes)
+    return sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, paths=1, order=2, **changes)
 
 
 @needs_compiler

@@ -1,30 +1,18 @@
 """What a newcomer meets: a short study, kept files that stay, own equations and rules, help that is true."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import sme
-from sme import catalogue, controls, paired
+from sme import catalogue
 from sme.files import write_text
+from tests.short import START, study
 
 ROOT = Path(__file__).parent.parent
-START = {"theta": torch.tensor([1.0, 0.5])}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
-    monkeypatch.setattr(controls, "LONGEST", 0)
-
-
-def study(**changes):
-    given = {"order": [1, 2], "tau": [1 / 4, 1 / 8], "horizon": 0.5, "start": START, "paths": 1, "processes": 1,
-             "backend": "torchsde"}
-    return sme.weak_error(sme.Quadratic(), sme.SGD(), **{**given, **changes})
+pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
 def kept(folder):
@@ -132,9 +120,13 @@ def test_the_order_test_takes_an_own_rule_by_its_path(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("script", "taken", "not_taken"), [
     ("regime", {"problem"}, {"experiment", "optimizer"}), ("weak_error", {"experiment", "optimizer", "problem"}, set())])
-def test_help_lists_the_groups_that_a_script_takes(script, taken, not_taken):
-    said = subprocess.run([sys.executable, ROOT / "scripts" / f"{script}.py", "--help"], capture_output=True, text=True,
-                          check=True, cwd=ROOT).stdout
+def test_help_lists_the_groups_that_a_script_takes(script, taken, not_taken, monkeypatch, capsys):
+    path = str(ROOT / "scripts" / f"{script}.py")
+    monkeypatch.setattr(sys, "argv", [path, "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(path, run_name="__main__")
+    assert left.value.code == 0
+    said = capsys.readouterr().out
     groups = {line.partition(":")[0] for line in said.partition("== Config ==")[0].splitlines()}
     assert taken <= groups
     assert not not_taken & groups

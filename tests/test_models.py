@@ -23,6 +23,7 @@ from sme.slopes import Interval, Verdict, fit_constant, judge_limit
 from sme.specification import Specification
 from tests import committed, models
 
+SLOW = pytest.mark.slow
 TAU, TIME = 1 / 16, 2.5
 TAUS = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
 START = {"theta": torch.tensor([1.0, 0.5], dtype=torch.float64)}
@@ -143,16 +144,16 @@ def test_the_ode_of_any_rule_is_the_first_order_drift(optimizer):
 
 @pytest.mark.parametrize(("name", "optimizer", "scaling", "noisy", "order"), [
     ("malladi", sme.RMSProp(), SMALL, models.gaussian(True), 0),
-    ("malladi", sme.Adam(), LARGE, models.gaussian(True), 1),
-    pytest.param("malladi", sme.RMSProp(denominator="updated"), LARGE, models.gaussian(True), 1, marks=pytest.mark.slow),
-    ("compagnoni", sme.RMSPropW(), LARGE, models.gaussian(True), 1),
-    ("compagnoni", sme.AdamW(), SMALL, models.minibatch(2), 1),
+    pytest.param("malladi", sme.Adam(), LARGE, models.gaussian(True), 1, marks=SLOW),
+    pytest.param("malladi", sme.RMSProp(denominator="updated"), LARGE, models.gaussian(True), 1, marks=SLOW),
+    pytest.param("compagnoni", sme.RMSPropW(), LARGE, models.gaussian(True), 1, marks=SLOW),
+    pytest.param("compagnoni", sme.AdamW(), SMALL, models.minibatch(2), 1, marks=SLOW),
     ("compagnoni", sme.AdamW(), LARGE, models.gaussian(True), 1),
-    ("compagnoni", sme.SignSGD(), SMALL, models.gaussian(True), 1),
+    pytest.param("compagnoni", sme.SignSGD(), SMALL, models.gaussian(True), 1, marks=SLOW),
     ("compagnoni", sme.SignSGD(), LARGE, DIAGONAL, 1),
     ("compagnoni", sme.SignSGD(), LARGE, models.gaussian(False), 0),
     ("ode", sme.AdaGrad(), SMALL, models.gaussian(True), 1),
-    ("ode", sme.Adam(), LARGE, models.gaussian(True), 0),
+    pytest.param("ode", sme.Adam(), LARGE, models.gaussian(True), 0, marks=SLOW),
 ], ids=lambda each: getattr(each, "name", each))
 def test_a_model_has_the_order_that_it_claims(name, optimizer, scaling, noisy, order):
     state = {part: models.STATES[part] for part in optimizer.fields}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import sme
-from sme import brief, effort, weight
-from sme.backend import ready
+from sme import brief, effort, paired, weight
+from sme.runner import ready
 from sme.specification import Specification
 
 START = {"theta": torch.tensor([0.9, -0.3], dtype=torch.float64)}
@@ -17,7 +17,9 @@ START = {"theta": torch.tensor([0.9, -0.3], dtype=torch.float64)}
 
 @pytest.fixture(scope="module")
 def study():
-    return sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 4, 1 / 8], start=START, order=1, paths=32768)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        return sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 4, 1 / 8], start=START, order=1, paths=32768)
 
 
 def test_a_study_is_a_screen_and_a_page_with_a_table_and_a_picture(study, drawn):
@@ -30,7 +32,7 @@ def test_a_study_is_a_screen_and_a_page_with_a_table_and_a_picture(study, drawn)
     assert "img" not in empty._repr_html_()
 
 
-def test_every_object_is_a_few_lines(study):
+def test_every_object_is_a_few_lines(study, tiny_runs):
     check = sme.check_order(sme.Quadratic(), sme.SGD())
     runs = sme.trajectories(sme.Quadratic(), sme.SGD(), tau=1 / 4, start=START, order=1, paths=16)
     shown = [study.compare(orders=(2, 1), paths=32768), check, runs, sme.stationary(sme.Adam(), sme.Quadratic(), 1 / 32),
@@ -68,7 +70,7 @@ def test_paths_between_two_shards_are_said_to_be_rounded_up():
             effort.warn_rounded(paths)
 
 
-def test_a_warning_points_to_the_caller():
+def test_a_warning_points_to_the_caller(tiny_runs):
     with pytest.warns(UserWarning, match="less than a shard") as seen:
         sme.weak_error(sme.Quadratic(), sme.SGD(), tau=1 / 4, start=START, order=1, paths=3)
     assert seen[0].filename == __file__

@@ -54,6 +54,9 @@ def test_signs_have_order_two_by_their_probability_alone(cdf, dim):
     assert sme.check_order(made, sme.SignSGD(), states=states).proved == 2
     if dim == 1:
         assert sme.check_order(made, sme.SignSGD(), order=1, states=states).proved == 1
+
+
+def test_signs_have_order_two_under_a_named_heavy_law():
     assert sme.check_order(problem(sme.StudentNoise(3, 0.5), 1), sme.SignSGD(), states={"theta": THETA[:1]}).proved == 2
 
 

@@ -1,27 +1,18 @@
 """Step sizes in tables are those that were given, and studies are compared by their steps."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
-import torch
 
 import sme
-from sme import controls, paired
 from sme.inputs import step_size
+from tests import short
+from tests.short import START
 
-START = {"theta": torch.tensor([1.0, 0.5])}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
-    monkeypatch.setattr(controls, "LONGEST", 0)
-
-
-def study(**changes):
-    given = {"order": 1, "tau": [0.1, 0.05], "horizon": 0.6, "start": START, "paths": 1, "processes": 1, "backend": "torchsde"}
-    return sme.weak_error(sme.Quadratic(), sme.SGD(), **{**given, **changes})
+pytestmark = pytest.mark.usefixtures("tiny_runs")
+study = partial(short.study, order=1, tau=[0.1, 0.05], horizon=0.6)
 
 
 @pytest.mark.parametrize(("horizon", "tau"), [(0.7, 0.1), (0.6, 0.2), (1.1, 0.1), (2.3, 0.023), (0.3, 0.003), (1.0, 1 / 3),

@@ -26,10 +26,7 @@ ROOT = Path(__file__).parent.parent
 START = {"theta": torch.tensor([1.0, 0.5])}
 
 
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch, undrawn):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
-    monkeypatch.setattr(controls, "LONGEST", 0)  # no control variates: they take longer than such runs
+pytestmark = pytest.mark.usefixtures("tiny_runs", "undrawn")
 
 
 def begun(results, **changes):

@@ -181,10 +181,12 @@ def test_two_commands_for_the_same_points_at_the_same_time(quick, tmp_path):
     assert tables(results) == tables(quick)
 
 
-def test_a_sweep_killed_at_its_first_point_and_at_its_tables_resumes_to_the_same_bytes(quick, tmp_path, monkeypatch):
-    parallel, serial, results = sweep(BY_SHARD, *JOBLIB), sweep(BY_SHARD, "processes=1"), tmp_path / "results"
-    assert killed(parallel, results, lambda _: any(results.glob("*/points/*.json")))
-    assert killed(serial, results, lambda _: any(results.glob("*/.errors.csv*")) or any(results.glob("*/errors.csv")))
+@pytest.mark.parametrize("launcher", [["processes=1"], pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["one", "joblib"])
+@pytest.mark.parametrize("written", [["*/.errors.csv*", "*/errors.csv"],
+                                     pytest.param(["*/points/*.json"], marks=pytest.mark.slow)], ids=["tables", "point"])
+def test_a_sweep_killed_as_it_writes_resumes_to_the_same_bytes(written, launcher, quick, tmp_path, monkeypatch):
+    serial, results = sweep(BY_SHARD, "processes=1"), tmp_path / "results"
+    assert killed(sweep(BY_SHARD, *launcher), results, lambda _: any(any(results.glob(each)) for each in written))
     before = points(results)
     assert before
     here(monkeypatch, "weak_error.py", *serial, f"results={results}")

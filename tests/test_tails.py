@@ -11,7 +11,7 @@ import torch
 from scipy import special
 
 import sme
-from sme import backend, paired, tails
+from sme import paired, tails
 from sme.estimates import estimates
 from sme.simulate.chain import Chain
 from sme.specification import Specification
@@ -181,7 +181,7 @@ def test_what_is_printed_covers_the_truth(nu):
     given = Specification.of(problem, sme.SGD(), "ballistic", None, 1.0, {"theta": torch.tensor([1.2])}, observables, None)
     doubts = given.outline().doubts
     assert doubts == ({"square": VARIANCE} if nu <= 4 else {})
-    setup = backend.ready({(2, 4): given.setup(2, 4)}, "auto")[2, 4]
+    setup = runner.ready({(2, 4): given.setup(2, 4)}, "auto")[2, 4]
     hits = []
     for seed in range(200):
         found = estimates([[block] for block in paired.run_shard(setup, seed, 0)], 3, 3)

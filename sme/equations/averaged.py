@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.special import ndtri
-from scipy.stats import qmc
 from torch import Tensor
 
 from sme.equations.base import Equation, X, join
@@ -131,6 +130,8 @@ def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
     SMEError
         for memories too long.
     """
+    from scipy.stats import qmc  # takes a second, and few ask for it
+
     longest = max(beta1, beta2)
     steps = late + max(1, math.ceil(0.5 * math.log(CUT / (1 - longest)) / math.log(longest))) if longest > 0 else late + 1
     if steps > LONGEST:

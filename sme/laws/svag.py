@@ -12,19 +12,9 @@ from sme.identity import fingerprint
 from sme.inputs import short, whole
 from sme.laws.base import GradientLaw, Paths, Stream
 from sme.regimes import Regime
+from sme.scaling import amplification, weights
 
 KINDS = ("adaptive", "sgd")
-
-
-def amplification(ell: int, kind: str) -> int:
-    """By how much SVAG multiplies the covariance of the noise and divides `τ`: `ℓ²` for RMSProp and Adam, `ℓ` for SGD."""
-    return ell if kind == "sgd" else ell**2
-
-
-def weights(gain: int) -> tuple[float, float]:
-    """`½ (1 ± r)` with `½ (1 + r²) = gain`."""
-    r = math.sqrt(2 * gain - 1)
-    return (1 + r) / 2, (1 - r) / 2
 
 
 class SVAGNoise(GradientLaw):

@@ -17,7 +17,7 @@ from sme.memory.runs import SKIP
 from sme.problems.polynomial import Polynomial
 from sme.progress import progress
 from sme.provenance import Provenance
-from sme.report import grid
+from sme.text import grid
 from sme.version import version
 
 HORIZON = 10.0

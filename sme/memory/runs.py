@@ -17,7 +17,7 @@ from sme.memory.equation import IDE
 from sme.problems.base import Problem
 from sme.progress import progress
 from sme.provenance import Provenance
-from sme.report import grid
+from sme.text import grid
 from sme.version import version
 
 POINTS = 400

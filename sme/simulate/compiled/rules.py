@@ -1,7 +1,7 @@
 """A function's graph of operations, and a rule for each of them."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,10 +42,10 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
 
 
 @functools.cache
-def _decompositions() -> dict[Any, Callable[..., Any]]:
-    """Of operations into the core ones, once: torch makes this table anew for every trace, which takes as long as the trace."""
-    table: Any = core_aten_decompositions()
-    return dict(table.items())
+def _decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """torch's own, looked up once: that takes longer than most traces."""
+    found: Any = core_aten_decompositions()
+    return dict(found)
 
 
 class Rules(Interpreter):
