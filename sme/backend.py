@@ -62,7 +62,8 @@ def _source(setup: Setup) -> str | SMEError:
     complain()
     try:
         made = source(setup)
-        load(made)
+        if not hasattr(load(made), "run"):
+            raise NoCompilerError("the C compiler makes a library without the function that it was given")
     except (NotLoweredError, NoCompilerError) as fault:
         return fault
     return made

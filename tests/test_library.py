@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sme import info
+from sme import backend, info
 from sme.files import sha
 from sme.simulate import library
 from sme.simulate.library import NoCompilerError
@@ -174,3 +174,22 @@ def test_the_home_folder_is_meant_by_a_tilde(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert library.cache() == tmp_path / "of mine"
     assert not (tmp_path / "~").exists()
+
+
+@needs_compiler
+def test_a_library_without_the_function_is_refused(monkeypatch):
+    empty = types.SimpleNamespace()
+    monkeypatch.setattr(backend, "source", lambda setup: "int other;")
+    monkeypatch.setattr(backend, "load", lambda source: empty)
+    fault = backend._source(None)
+    assert isinstance(fault, NoCompilerError)
+    assert "without the function" in str(fault)
+    empty.run = None
+    assert backend._source(None) == "int other;"
+
+
+def test_a_compiler_is_soon_given_up_where_it_says_not_even_its_version(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "ANSWER", 0.3)
+    fake(tmp_path, monkeypatch, "exec sleep 600")
+    with pytest.raises(NoCompilerError, match=r"gives no answer within 0\.3 s"):
+        answer(36)

@@ -28,6 +28,8 @@ CACHE = "SME_CACHE"
 """the variable that names the folder of libraries"""
 PATIENCE, GIVEN_UP = 300.0, set[str]()
 """seconds after which a compiler is given up, and those that were"""
+ANSWER = 20.0
+"""the same where it is asked for its version alone"""
 FLAGS = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd",
          "-w")
 _NATIVE, _MATHS = ("-march=native", "-mprefer-vector-width=512"), ("-Wl,--no-undefined", "-lmvec")
@@ -132,19 +134,19 @@ def _machine() -> str:
 @functools.cache
 def compiler_version() -> str:
     """What the compiler says of its version."""
-    return _run("--version").stdout
+    return _run("--version", patience=min(PATIENCE, ANSWER)).stdout
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def _run(*arguments: str, patience: float | None = None) -> "subprocess.CompletedProcess[str]":
     """The compiler's answer; with a group of processes of its own, as what it starts may hang too."""
-    command = [*compiler(), *arguments]
+    command, limit = [*compiler(), *arguments], PATIENCE if patience is None else patience
     if command[0] in GIVEN_UP:
         raise NoCompilerError(f"the C compiler {command[0]} was given up")
     try:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               encoding="utf-8", errors="replace", start_new_session=True) as running:
             try:
-                out, said = running.communicate(timeout=PATIENCE)
+                out, said = running.communicate(timeout=limit)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(running.pid, signal.SIGKILL)
@@ -153,7 +155,7 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         raise NoCompilerError(f"the C compiler {command[0]} cannot be run: {fault.strerror}") from fault
     except subprocess.TimeoutExpired as fault:
         GIVEN_UP.add(command[0])
-        raise NoCompilerError(f"the C compiler {command[0]} gives no answer within {PATIENCE:g} s") from fault
+        raise NoCompilerError(f"the C compiler {command[0]} gives no answer within {limit:g} s") from fault
     return subprocess.CompletedProcess(command, running.returncode, out, said)
 
 
