@@ -21,6 +21,7 @@ from sme.optimizers.base import Optimizer
 from sme.order_check import OrderCheck
 from sme.problems.base import Problem
 from sme.regimes import regime as named
+from sme.remembered import remembered
 from sme.residuals import Functions, exponent, residuals, smallest
 from sme.smooth.obstacles import Obstacle, obstacles
 from sme.step_moments import Increments, Terms, terms
@@ -99,6 +100,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
                        f"got {given}")
     if given is not None:
         optimizer.check(given[0])
+    problem = remembered(problem)
     asked = Tested(problem, optimizer, place, order, brownian, kind)
     run = visited(problem, optimizer, place, start, horizon, states)
     points = asked.points(run)

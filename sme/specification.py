@@ -175,7 +175,7 @@ class Specification:
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
                        self.times, tuple(self.observables), "" if lack else way, lack, self.parts,
-                       tails.doubts(chain, self.start, self.observables))
+                       tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime))
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""

@@ -12,7 +12,7 @@ from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
-from sme.smooth.contacts import Contacts, contacts
+from sme.smooth.contacts import MOST, NUMBERS, Contacts, contacts
 from sme.smooth.parts import RULE, MeanStep, Part, States, Times
 from sme.smooth.places import place_of, wander
 from sme.smooth.sides import sides
@@ -103,10 +103,12 @@ def obstacles(problem: Problem, optimizer: Optimizer, regime: Regime, paths: Seq
     except Exception as fault:  # it cannot be differentiated in τ
         why = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         return [*found, Obstacle("the mean step", f"cannot be computed: {why}", "undecided", 1.0, 2.0)]
+    once = max(1, NUMBERS // (MOST * paths[0][1].shape[1]))
+    groups = [searched[i : i + once] for i in range(0, len(searched), once)]
     for part in step.parts:
         if part.name not in ("loss", RULE) and any(each.operation.endswith("in the loss") for each in found):
             continue  # the loss has it by the name that its author knows
-        met = [contacts(part, t, x) for t, x in searched]
+        met = [contacts(part, group) for group in groups]
         for index, name in enumerate(part.graph.names):
             own = _joined([each for each in met if len(each)], index)
             if own is not None:
