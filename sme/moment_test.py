@@ -172,8 +172,8 @@ class Generator:
             return slope
 
         def both(point: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-            values: tuple[Tensor, Tensor] = jvp(lambda w: along(w, u), (point,), (u,))
-            return values
+            slope, bend = jvp(lambda w: along(w, u), (point,), (u,))  # type: ignore[misc]
+            return slope, bend
 
         b = self.drift(t, z)
         if not len(self.motions):
