@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sme import identity, numerics, recipe, tails
 from sme.equations.models import OWN, Model, model
-from sme.equations.registry import chosen, obstruction
+from sme.equations.registry import obstruction, parts_of
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
 from sme.observables import Capped, available, default, is_called, select
@@ -237,8 +237,8 @@ class Specification:
     def parts(self) -> tuple[str, ...]:
         """Of the code, those that its numbers come from, at any order (`sme.numerics`)."""
         kind = self.model.check(self.optimizer, self.regime)
-        kinds = [kind] if kind else [chosen(self.problem, self.optimizer, self.regime, order) for order in self.model.orders]
-        return numerics.used(self.problem, self.problem.noise, *(part for each in kinds for part in each.parts(self.problem)))
+        further = kind.parts(self.problem) if kind else parts_of(self.problem, self.optimizer, self.regime, self.model.orders)
+        return numerics.used(self.problem, self.problem.noise, *further)
 
     @property
     def _other(self) -> dict[str, str]:
