@@ -66,6 +66,10 @@ class Agreement:
         self.tolerance = SAFE * self.error + EQUAL * self.scale + floor
         self.difference = torch.stack([self._spread(each, each.chain - each.equation) for each in found])
 
+    def beside(self, other: "Agreement") -> "Agreement":
+        """Both at once: what is told at one state need not be at another."""
+        return Agreement(self.increments, [*self.points, *other.points], [*self.found, *other.found], self.order)
+
     def _spread(self, each: Terms, values: Tensor) -> Float[Tensor, "products powers"]:
         """In the columns of all powers, 0 where a fit has none."""
         whole = torch.zeros(len(values), len(self.powers), dtype=values.dtype)

@@ -14,6 +14,7 @@ from sme import comparison_picture, effort, sums
 from sme.backend import compiled_setups
 from sme.block import Block
 from sme.brief import Brief
+from sme.closer import factor
 from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
@@ -34,6 +35,7 @@ from sme.version import version
 
 COLUMNS = ["tau", "observable", "at", "time", "difference", "stderr", "integrator_bias", "z", "z_tables", "sharper",
            "paths", "diverged"]
+FACTORS = ["tau", "observable", "at", "error_1", "stderr_1", "error_2", "stderr_2", "factor", "low", "high"]
 VERSION = r"^\d\S*(?: \d\S*)*$"
 """of the code that made a row; a row that is cut off has none"""
 ROUNDING = 1e-12
@@ -71,6 +73,9 @@ class Comparison(Brief, Turns):
     """which observables have no value on some paths"""
     parts: tuple[str, ...] = ()
     """of the code that its numbers come from"""
+    factors: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=FACTORS))
+    """how many times larger the first weak error is than the second, where both studies have one: `tau observable at error_1
+    stderr_1 error_2 stderr_2 factor low high`, the standard errors with the integrator bias in them, the interval of 95 %"""
 
     @property
     def provenance(self) -> Provenance:
@@ -94,7 +99,18 @@ class Comparison(Brief, Turns):
                  "of weak errors, as if they were independent; sharper is how many times smaller the standard error is than that "
                  "of the tables.")
         words += f" Without z, since it has no value on some paths: {self.remark}." if self.remark else ""
-        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, str(self.provenance)])
+        more = []
+        if len(self.factors):
+            ends = zip(*(self.factors[name] for name in ("factor", "low", "high")), strict=True)
+            said = [f"{value:.3g} [{low:.3g}, {high:.3g}]" for value, low, high in ends]
+            beside = self.factors[["observable", "at"]].assign(**{"factor [95 %]": said})
+            beside.insert(0, "tau", [f"{tau:g}" for tau in self.factors["tau"]])
+            more = [f"How many times larger the weak error of {self.names[0]} is than that of {self.names[1]}, from the two "
+                    "tables of errors:", grid(beside, style)]
+        elif not self.table.empty:
+            more = ["No factor between the two errors: the studies have no errors at these step sizes, run weak_error there."]
+        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, *more,
+                            str(self.provenance)])
 
     def __str__(self) -> str:
         return self.text()
@@ -181,10 +197,11 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     doubts = {f"{row.observable} at tau = {row.tau:g} is {row.doubt}" for row in table.itertuples() if row.doubt}
     table = table.drop(columns="doubt")
     errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]
+    factors = _factors(table, errors, spec.horizon)
     for name, values in _by_hand(table, errors, spec.horizon).items():
         table.insert(COLUMNS.index(name), name, values)
     return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)),  # type: ignore[arg-type]
-                      parts=spec.parts)
+                      parts=spec.parts, factors=factors)
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:
@@ -222,8 +239,8 @@ def _rows(spec: Specification, duel: Duel, folds: list[list[Block]]) -> Iterator
         yield duel.tau, name, label, time, mean[i], stderr[i], bias[i], z, found.paths, found.diverged, doubt
 
 
-def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) -> dict[str, pd.Series]:
-    """What two error tables say of their difference, as if they were independent, and how much larger its standard error is."""
+def _beside(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) -> pd.DataFrame:
+    """The rows of a comparison, and beside them those of the two error tables."""
     keys, numbers = ["steps", "observable", "at"], ["error", "stderr", "integrator_bias"]
 
     def counted(frame: pd.DataFrame) -> pd.DataFrame:  # a table that was read has six digits of tau
@@ -232,7 +249,26 @@ def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) ->
             {name: float for name in numbers if name in frame})
 
     both = counted(table)[[*keys, "stderr"]].merge(counted(errors[0]), on=keys, how="left", suffixes=("_here", ""))
-    both = both.merge(counted(errors[1]), on=keys, how="left", suffixes=("", "_other"))
+    return both.merge(counted(errors[1]), on=keys, how="left", suffixes=("", "_other"))
+
+
+def _factors(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) -> pd.DataFrame:
+    """How many times larger the first error is than the second, with Fieller's interval as if the tables were independent.
+
+    An integrator bias widens it as a standard error of its size would.
+    """
+    rows = []
+    both = _beside(table, errors, horizon)
+    wide = [np.hypot(both[f"stderr{which}"], both[f"integrator_bias{which}"]) for which in ("", "_other")]
+    for row, e1, e2, s1, s2 in zip(table.itertuples(), both["error"], both["error_other"], *wide, strict=True):
+        if np.isfinite([e1, e2, s1, s2]).all():
+            rows.append((row.tau, row.observable, row.at, e1, s1, e2, s2, *factor((e1, e2), (s1**2, s2**2, 0.0))))
+    return pd.DataFrame(rows, columns=FACTORS)
+
+
+def _by_hand(table: pd.DataFrame, errors: list[pd.DataFrame], horizon: float) -> dict[str, pd.Series]:
+    """What two error tables say of their difference, as if they were independent, and how much larger its standard error is."""
+    both = _beside(table, errors, horizon)
     noise = np.hypot(both["stderr"], both["stderr_other"])
     bias = np.hypot(both["integrator_bias"], both["integrator_bias_other"])
     seen = table["z"].notna()

@@ -6,7 +6,7 @@ generator `𝓛` of the whole state and, for step memory, of the motion `y` sinc
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,8 @@ REACH = 0.2
 TINY = 1e-300
 LATER = 0.37
 """time after which an equation that depends on the time has changed"""
+SAME = 1e-12
+"""relative difference up to which values at many times and at one are the same"""
 
 
 class UnsettledError(SMEError):
@@ -144,40 +146,43 @@ class Generator:
         """The state, with `y = 0` beside it where the equation remembers."""
         return torch.cat((x, x.new_zeros(self.equation.first))) if self.equation.remembers else x
 
-    def drift(self, t: float, z: X) -> X:
+    def drift(self, t: Any, z: X) -> X:
         """The drift of the whole system at many points."""
         b = self.equation.drift(t, z[:, : self.size])
         return torch.cat((b, torch.zeros_like(z[:, self.size :])), -1)
 
-    def noise(self, t: float, z: X) -> Float[Tensor, "columns points system"]:
+    def noise(self, t: Any, z: X) -> Float[Tensor, "columns points system"]:
         """The columns at many points, of more than the system has numbers as many others with the same covariance."""
         count = len(self.motions)
         x, y = z[:, : self.size].repeat(count, 1), z[:, self.size :].repeat(count, 1)
         dW = self.motions.repeat_interleave(len(z), 0)
+        if isinstance(t, Tensor):
+            t = t.repeat(count, 1)
         g = self.equation.diffuse(t, x, dW)
         if self.equation.remembers:
             g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
         g = g.reshape(count, *z.shape)
         return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
 
-    def once(self, t: float, z: X) -> Float[Tensor, "points functions"]:
+    def once(self, t: Any, z: X) -> Float[Tensor, "points functions"]:
         """`𝓛φ` at many points, by automatic differentiation (`φ` does not depend on `t` or `y`)."""
 
         def along(point: Tensor, u: Tensor) -> Tensor:
             slope: Tensor = jvp(self.phi, (point,), (u,))[1]
             return slope
 
-        def twice(point: Tensor, u: Tensor) -> Tensor:
-            bend: Tensor = jvp(lambda w: along(w, u), (point,), (u,))[1]
-            return bend
+        def both(point: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            slope, bend = jvp(lambda w: along(w, u), (point,), (u,))  # type: ignore[misc]
+            return slope, bend
 
-        total = vmap(along)(z, self.drift(t, z))
-        if len(self.motions):
-            g = self.noise(t, z)
-            total = total + 0.5 * vmap(twice)(z.repeat(len(g), 1), g.flatten(0, 1)).reshape(len(g), *total.shape).sum(0)
-        return total
+        b = self.drift(t, z)
+        if not len(self.motions):
+            return vmap(along)(z, b)
+        g = self.noise(t, z)
+        first, second = vmap(both)(z.repeat(1 + len(g), 1), torch.cat((b, *g)))
+        return first[: len(z)] + 0.5 * second[len(z):].reshape(len(g), len(z), -1).sum(0)
 
-    def around(self, function: Callable[[float, Tensor], Tensor], t: float, z: Float[Tensor, " system"]) -> "Around":
+    def around(self, function: Callable[[Any, Tensor], Tensor], t: float, z: Float[Tensor, " system"]) -> "Around":
         """A function of time and system, with its derivatives along the drift (and the time) and along every column.
 
         The steps are relative to the state, and halved until the differences settle.
@@ -193,10 +198,8 @@ class Generator:
         if still:
             values = function(t, torch.cat((point, points.flatten(0, 2))))
         else:  # along the drift every point has a time of its own
-            first = [function(t + float(after), each.unsqueeze(0))
-                     for after, each in zip(e[0].flatten(), points[0].flatten(0, 1), strict=True)]
             rest = function(t, torch.cat((point, points[1:].flatten(0, 2))))
-            values = torch.cat((rest[:1], *first, rest[1:]))
+            values = torch.cat((rest[:1], _timed(function, t + e[0].flatten(), points[0].flatten(0, 1)), rest[1:]))
         return Around(values[0], derivatives(values[0], values[1:].reshape(*e.shape, -1), sizes), directions)
 
     def _scales(self, z: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
@@ -210,6 +213,18 @@ class Generator:
     def twice(self, t: float, z: Float[Tensor, " system"]) -> tuple[Tensor, Tensor]:
         """`𝓛²φ` at one point, and an estimate of its error."""
         return self.around(self.once, t, z).generator
+
+
+def _timed(function: Callable[[Any, Tensor], Tensor], times: Tensor, points: Tensor) -> Tensor:
+    """A function at many points, each at a time of its own: at once if it takes a column of times, else one by one."""
+    last = function(float(times[-1]), points[-1:])
+    try:
+        every = function(times.unsqueeze(1), points)
+        if every.shape == (len(points), *last.shape[1:]) and torch.allclose(every[-1:], last, SAME, 0.0, equal_nan=True):
+            return every
+    except Exception:  # it reads the time as a number
+        pass
+    return torch.cat([*(function(float(t), x.unsqueeze(0)) for t, x in zip(times[:-1], points[:-1], strict=True)), last])
 
 
 class Around(NamedTuple):

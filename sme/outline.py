@@ -15,7 +15,7 @@ FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
          "distribution": ('"distribution"',), "signs": ('"gaussian"',), "written": ("LayerNorm", "InstanceNorm", "layer_norm")}
 """in the description of a problem that uses a part; the package's own problems have no signs in question"""
-OPTIONAL = ("lack", "doubts")
+OPTIONAL = ("lack", "doubts", "tail")
 """what `spec.json` leaves out where there is none"""
 BESIDE = ("numerics", "specification", "recipe")
 """what it has beside the outline"""
@@ -42,6 +42,8 @@ class Outline:
     """of the code that its numbers come from (`sme.numerics`)"""
     doubts: dict[str, str] = field(default_factory=dict)
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none (`sme.tails`)"""
+    tail: float = math.inf
+    """the order that the tail of the noise leaves in general, whatever the equation"""
 
     @property
     def numerics(self) -> int | dict[str, int]:
@@ -54,7 +56,7 @@ class Outline:
 
     def _said(self) -> dict[str, Any]:
         """The fields, without those that may be left out and are empty."""
-        return {name: value for name, value in asdict(self).items() if value or name not in OPTIONAL}
+        return {name: value for name, value in asdict(self).items() if name not in OPTIONAL or value not in ("", {}, math.inf)}
 
     @classmethod
     def read(cls, folder: Path) -> "Outline":
@@ -70,7 +72,7 @@ class Outline:
         try:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in (*OPTIONAL, "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
-            fields.update(lack=data.get("lack", ""), doubts=dict(data.get("doubts", {})))
+            fields.update(lack=data.get("lack", ""), doubts=dict(data.get("doubts", {})), tail=float(data.get("tail", math.inf)))
             fields["parts"] = tuple(data["parts"]) if "parts" in data else _parts(data)
             found = cls(**fields)
             found._check(data["specification"])
@@ -93,6 +95,8 @@ class Outline:
             raise ValueError(f"its parts are not those of {self.study}")
         wanted = {"horizon": self.horizon, "times": list(self.times), "regime": self.regime}
         lacking = [name for name, value in wanted.items() if specification[name] != value or isinstance(value, bool)]
+        if not self.tail >= 0:
+            raise ValueError(f"an order {self.tail}")
         if lacking or list(specification["observables"]) != list(self.observables) or not math.isfinite(self.horizon):
             raise ValueError(f"{', '.join(lacking) or 'observables'} that are not those of its specification")
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from sme import effort, limits, mean_run, regime_picture
 from sme.dossier import Dossier
 from sme.edge import sharpness, threshold
+from sme.equations.registry import parts_of
 from sme.errors import SMEError
 from sme.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.identity import digest, fingerprint
@@ -174,10 +175,11 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                        "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2, LONG), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    own = digest({"of": fingerprint([problem, given.settings(), theta, compared])}, used(problem, problem.noise))
-    name = f"{given.optimizer}-{problem.name}-{own}"
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
+        parts = used(problem, problem.noise, *parts_of(problem, setup.optimizer, setup.regime))
+        own = digest({"of": fingerprint([problem, given.settings(), theta, compared])}, parts)
+        name = f"{given.optimizer}-{problem.name}-{own}"
         marks = sorted({0, steps, *np.linspace(0, min(compared, steps), CURVE + 1).round().astype(int).tolist()})
         states = mean_run.discrete(setup, marks)
         seen = [limits.measure(problem, k, states[marks.index(k), : problem.dim]) for k in (0, steps)]

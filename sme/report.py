@@ -117,6 +117,9 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
         lines.append("Infinite variance, infinite mean: the tail of the noise leaves the observable of the discrete run without "
                      "one, so that no standard error and no interval is true. A capped observable has both, such as "
                      "'|v|^2 capped at 100'.")
+    if slopes["note"].str.contains(tails.LEFT, regex=False).any():
+        lines.append("The noise has no moments from the ν-th on, and one step leaves a power of τ that no equation matches: the "
+                     "order that the note names holds in general, a higher one for observables that do not see the tail.")
     if slopes["verdict"].eq("undecided").any():
         lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
     return lines

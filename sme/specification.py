@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sme import identity, numerics, recipe, tails
 from sme.equations.models import OWN, Model, model
-from sme.equations.registry import chosen, obstruction
+from sme.equations.registry import obstruction, parts_of
 from sme.errors import SMEError, warn
 from sme.inputs import number, several, short
 from sme.laws.base import GradientLaw
@@ -152,7 +152,7 @@ class Specification:
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
                        self.times, tuple(self.observables), "" if lack else way, lack, self.parts,
-                       tails.doubts(chain, self.start, self.observables))
+                       tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime))
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -214,8 +214,8 @@ class Specification:
     def parts(self) -> tuple[str, ...]:
         """Of the code, those that its numbers come from, at any order (`sme.numerics`)."""
         kind = self.model.check(self.optimizer, self.regime)
-        kinds = [kind] if kind else [chosen(self.problem, self.optimizer, self.regime, order) for order in self.model.orders]
-        return numerics.used(self.problem, self.problem.noise, *(part for each in kinds for part in each.parts(self.problem)))
+        further = kind.parts(self.problem) if kind else parts_of(self.problem, self.optimizer, self.regime, self.model.orders)
+        return numerics.used(self.problem, self.problem.noise, *further)
 
     @property
     def _other(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -181,7 +182,7 @@ class _Coefficients:
         self.place[self.upper[0], self.upper[1]] = torch.arange(n, n + self.upper.shape[1])
         self.place = torch.maximum(self.place, self.place.T)
 
-    def __call__(self, t: float, z: Float[Tensor, "points system"]) -> Float[Tensor, "points coefficients"]:
+    def __call__(self, t: Any, z: Float[Tensor, "points system"]) -> Float[Tensor, "points coefficients"]:
         size = self.weights.shape[1]
         drift = self.generator.drift(t, z)[:, :size] @ self.weights.T
         if not len(self.generator.motions):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sme import effort, svag_picture
 from sme.dossier import Dossier
+from sme.equations.registry import parts_of
 from sme.errors import SMEError
 from sme.hyperparameters import Hyperparameters
 from sme.identity import digest, fingerprint
@@ -117,10 +118,11 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     first = given.uncorrected(BATCH_EQUIVALENT)
     inner = law.changed(scale=law.scale * first.noise)
     start = {"theta": theta, "m": torch.zeros_like(theta), "v": inner.variance(theta[None])[0]}
-    kind, rows = "sgd" if given.optimizer == "sgd" else "adaptive", []
+    kind, rows, parts = "sgd" if given.optimizer == "sgd" else "adaptive", [], set[str]()
     for each in ells:
         made = svag(given, each).hyperparameters
         optimizer = made.uncorrected(BATCH_EQUIVALENT).optimizer
+        parts.update(parts_of(problem, optimizer, BATCH_EQUIVALENT, [1]))
         for noise, driven in zip(NOISES[: 1 + plain], (SVAGNoise(inner, each, kind), inner), strict=False):
             study = weak_error(Renoised(problem, driven), optimizer, regime=BATCH_EQUIVALENT.name, order=1,
                                tau=given.steps * first.tau / made.steps, horizon=given.steps * first.tau,  # type: ignore[operator]
@@ -130,7 +132,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     table = pd.concat(rows, ignore_index=True)[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
-        problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law))
+        problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law, *parts))
     study_made = SVAGStudy(name, given, seed, table, effort.folder(results) / "svag" / name if results is not None else None)
     study_made.save()
     return study_made

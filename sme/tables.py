@@ -15,6 +15,7 @@ from sme.outline import Outline
 from sme.paired import BLOCKS
 from sme.points import Point
 from sme.slopes import Interval, Verdict, fit_constant
+from sme.tails import LEFT
 
 ERRORS = ["order", "tau", "observable", "at", "time", "error", "stderr", "integrator_bias", "paths", "diverged", "floored"]
 SLOPES = ["order", "observable", "at", "slope", "slope_low", "slope_high", "c1", "c1_low", "c1_high", "c1_order1", "c1_ode",
@@ -110,7 +111,8 @@ def _sign(values: pd.Series) -> np.ndarray:
 
 
 def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None,
-           lack: str = "", ode: bool = False, yardsticks: Mapping[tuple[int, str, str], Interval] | None = None) -> pd.DataFrame:
+           lack: str = "", ode: bool = False, yardsticks: Mapping[tuple[int, str, str], Interval] | None = None,
+           tail: float = math.inf) -> pd.DataFrame:
     """One row for each order, observable and time: slope, constants, verdict and the reason for it.
 
     At `max` they are of |error|, elsewhere of the error with its sign. `c1_order1` is that of order 1's equation, `c1_ode`
@@ -119,7 +121,7 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
     `predicted` has the constants that the obstruction leaves, in words, and their standard errors, by `observable at time`,
     for the note: one that is less certain than the yardstick is large is not quoted. `lack` says why no order is claimed:
     then the limit `C₀` of the errors is in the note, and must be 0 for any order. `yardsticks` are taken, by order, observable
-    and time, where the table has not the columns to fit them.
+    and time, where the table has not the columns to fit them. Rows of an order above `tail` say that it is left alone.
     """
     rows, first = [], {}
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
@@ -139,6 +141,8 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
         known = quoted if not uncertain > abs(yardstick.value) else "not resolved"
         reason = obstruction + (f", predicted C1 {known}" if quoted else "")
         notes = [f"obstructed: {reason}"] if obstruction and (order == 2 or obstruction == SKEWNESS) else []
+        if order > tail:
+            notes.append(f"order {tail:g} {LEFT}")
         if lack:
             notes += [lack, f"limit {limits[0].value:.3g} [{limits[0].low:.3g}, {limits[0].high:.3g}]"]
         verdict = _qualified(fits.judge(order, yardstick), group, notes)

@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.equations.expansion.step import Step
+from sme.errors import SMEError
 from sme.observables import observe
-from sme.optimizers.base import State
+from sme.optimizers.base import Optimizer, State
+from sme.problems.base import Problem
+from sme.regimes import BATCH_EQUIVALENT, Regime
 from sme.simulate.chain import Chain
 from sme.simulate.increments import Increments
 
@@ -26,6 +31,8 @@ TIE = 0.02
 """accuracy of a growth: it is mostly a whole number"""
 SEED = 40_503
 MEAN, VARIANCE = "infinite mean", "infinite variance"
+LEFT = "in general under this tail"
+"""of the order that is left, in a note"""
 
 
 def doubts(chain: Chain, start: State, observables: Mapping[str, Callable[[State], Tensor]]) -> dict[str, str]:
@@ -44,6 +51,20 @@ def doubts(chain: Chain, start: State, observables: Mapping[str, Callable[[State
         elif 2 * (power + TIE) >= moments:
             found[name] = VARIANCE
     return found
+
+
+def order(problem: Problem, optimizer: Optimizer, regime: Regime) -> float:
+    """The order that the tail of the noise leaves in general, whatever the equation; ∞ for one with all its moments.
+
+    With moments below the `ν`-th alone, one step `τz` leaves `O(τ^ν)`, and `√τ z` and `τz²` leave `O(τ^(ν/2))`.
+    """
+    moments = problem.noise.moments
+    if math.isinf(moments) or optimizer.signed:
+        return math.inf
+    squares = "v" in optimizer.fields
+    with suppress(SMEError):  # a rule without an expansion
+        squares = Step.of(optimizer, problem.dim).squares
+    return max(0.0, (moments / 2 if squares or regime == BATCH_EQUIVALENT else moments) - 1)
 
 
 def growth(chain: Chain, start: State, observables: Mapping[str, Callable[[State], Tensor]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ import enum
 import functools
 import json
 import logging
+import sys
 import types
 import typing
 import weakref

@@ -48,7 +48,8 @@ class Scheduled(sme.Optimizer):
     fields = ("theta",)
 
     def update(self, state, gradient, tau, t):
-        return {"theta": state["theta"] - gradient.step * torch.exp(torch.as_tensor(-self.rate * (t + 0.5 * tau)))}
+        decay = torch.exp(torch.as_tensor(-self.rate * (t + 0.5 * tau), dtype=torch.float64))
+        return {"theta": state["theta"] - gradient.step * decay}
 
 
 OWN = {**{f"{name} {ahead:g}": Shaped(name, ahead) for name in SHAPES for ahead in (0.4, 1.0)},

@@ -81,6 +81,31 @@ def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     assert changed == {what for what in STUDIES if part == "core" or part in USES[what]}
 
 
+@pytest.mark.parametrize(("optimizer", "renamed"), [("sgd", False), ("momentum", True), ("rmsprop", False), ("adamw", True)])
+def test_a_regime_report_is_named_by_its_equations_too(optimizer, renamed, monkeypatch):
+    given = sme.Hyperparameters(optimizer, 0.05, **{"momentum": {"beta1": 0.8}, "rmsprop": {"beta2": 0.9}, "adamw": {
+        "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.2}}.get(optimizer, {}))
+
+    def name():
+        return sme.regime_report(sme.Quadratic(), given, torch.tensor([0.4, 0.9]), steps=2, compared=0).name
+
+    before = name()
+    monkeypatch.setitem(numerics.NUMERICS, "derived", {2: "before", 3: "for this test"})
+    assert (name() != before) == renamed
+
+
+def test_a_study_of_svag_is_named_by_its_equation_too(monkeypatch):
+    problem = sme.Logistic(features=1, examples=5, batch_size=1)
+
+    def name():
+        return sme.svag_study(problem, sme.Hyperparameters("adamw", 0.1, 0.8, 0.9, 1e-3, 0.2), torch.zeros(2), ell=[1], steps=2,
+                              plain=False, paths=64, processes=1).name
+
+    before = name()
+    monkeypatch.setitem(numerics.NUMERICS, "derived", {2: "before", 3: "for this test"})
+    assert name() != before
+
+
 def test_every_number_has_its_reason():
     for history in numerics.NUMERICS.values():
         assert list(history) == list(range(min(history), max(history) + 1))

@@ -10,7 +10,7 @@ from sme.equations.registry import equation
 from sme.regimes import regime
 from tests.rules_corpus import BUILT_IN, RULES, problem, wrong
 
-SCALES = ((1e-3, 1.0), (1e3, 1.0), (1.0, 1e-3), (1.0, 1e3), (1.0, 1.0))
+SCALES = (*itertools.product((1e-3, 1.0, 1e3), repeat=2), *itertools.product((3e-2, 30.0), repeat=2))
 """curvature and noise"""
 TERMS = ("drift", "correction", "noise")
 ORDER = {"drift": 0, "correction": 1, "noise": 1}
@@ -29,6 +29,13 @@ def decided(names, scales):
 
 def test_a_few_right_equations_are_decided_at_small_and_large_scales():
     assert decided(("momentum", "sgd"), ((1e-3, 1e3), (1e3, 1e-3))) == 1
+
+
+def test_what_rounding_hides_at_large_noise_is_seen_where_the_run_leads_and_near_zero():
+    found = [sme.check_order(problem(2e-3, 700.0), RULES[name]) for name in ("rmsprop-updated", "bell 1")]
+    assert all(each.decided and each.proved == 2 and each.resolution < 0.005 for each in found)
+    kind = wrong(right("bell 1", 2e-3, 700.0), "correction", 0.01)
+    assert sme.check_order(problem(2e-3, 700.0), RULES["bell 1"], kind=kind).proved == 1
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_rules_that_are_affine_in_small_steps_are_expanded(name):
     found = sme.check_order(models.gaussian(True), optimizer, states={field: at[field] for field in optimizer.fields})
     expected = found.moments["expected"]
     assert ((expected - found.moments["found"]).abs() <= 1e-6 * (1 + expected.abs())).all()
-    assert found.proved == (1 if name == "centred" else 2)  # its root ends at v = m², which counts as met where no run is named
+    assert found.proved == (1 if name == "centred" else 2)  # here m and v forget at two rates, so that steps lead past v = m²
 
 
 SETTINGS = [(3e-4, (0.9, 0.95), 0.1), (2e-5, (0.85, 0.98), 0.05), (6e-3, (0.8, 0.9), 0.3)]

@@ -173,6 +173,37 @@ def test_what_cannot_be_traced_is_not_decided():
     assert "cannot be searched" in str(found)
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.7, True), (0.45, False)])
+def test_the_end_of_a_domain_counts_unless_every_step_leads_away_from_it(share, kept):
+    """`v − m²` stays positive where `m` and `v` forget alike, `(g − m)²` being no less than 0, and else need not."""
+    def centred(x, g, tau, t):
+        m, v = x["m"] + share * (g.step - tau * x["m"]), x["v"] + 0.7 * tau * (g.square - x["v"])
+        return {"theta": x["theta"] - g.step / ((v - m * m).sqrt() + 0.3), "m": m, "v": v}
+
+    @dataclass(frozen=True)
+    class Centred(sme.Optimizer):
+        fields = ("theta", "m", "v")
+        defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
+        nonnegative = ("v",)
+
+        def update(self, state, gradient, tau, t):
+            return centred(state, gradient, tau, t)
+
+    assert (obstacles(BOWL, Centred(), BALLISTIC) == []) == kept
+
+
+@pytest.mark.parametrize("loss", [
+    lambda z: (z * z + torch.heaviside(z, torch.tensor(0.3, dtype=z.dtype))).sum(),
+    lambda z: torch.special.zeta(z * z + 2, z * z + 1).sum(), lambda z: z.square().sum() * z[0].item(),
+    lambda z: z * z, lambda z: z.sum() + torch.ones(3, dtype=z.dtype) @ z,
+], ids=["heaviside", "zeta", "item", "no scalar", "shapes"])
+def test_what_torch_cannot_differentiate_is_said_in_one_line(loss):
+    problem = sme.Problem(loss, 2, sme.GaussianNoise(0.2 * torch.eye(2)))
+    for ask in (lambda: sme.check_order(problem, sme.SGD()), lambda: sme.derive(problem, sme.Momentum(c=0.7))):
+        with pytest.raises(sme.SMEError, match=r"^the loss (cannot be evaluated|must return a scalar)[^\n]*$"):
+            ask()
+
+
 def test_an_unknown_operation_is_not_decided():
     loss = sme.Problem(lambda theta: theta.square().sum() + torch.special.bessel_j0(theta).sum().detach(), 3,
                        sme.GaussianNoise(torch.eye(3)))

@@ -68,5 +68,7 @@ def test_two_studies_without_points_can_be_compared(tmp_path):
 
 
 def test_an_order_that_was_not_measured_has_no_number_from_the_tables():
-    found = study(order=1).compare(orders=(2, 1), paths=1, processes=1, backend="torchsde").table
-    assert found["z_tables"].isna().all()
+    made = study(order=1).compare(orders=(2, 1), paths=1, processes=1, backend="torchsde")
+    assert made.table["z_tables"].isna().all()
+    assert made.factors.empty
+    assert "No factor between the two errors" in str(made)

@@ -1,5 +1,6 @@
 """Studies that grow: loaded, extended, compared, interrupted; with parts of the user's own."""
 
+import math
 import os
 import pty
 import re
@@ -172,6 +173,17 @@ def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monke
     assert found.names == ("order 2, independent", "order 1, independent")
     assert (found.table["sharper"] > 8).all()
     assert (found.table["z"] / found.table["z_tables"] > 8).all()  # the same sign, too
+    errors = [each.errors.query("order == @order").set_index("observable") for each, order in ((two, 2), (one, 1))]
+    for row in found.factors.itertuples():
+        pair = [each.loc[row.observable] for each in errors]
+        assert row.factor == pytest.approx(abs(pair[0]["error"] / pair[1]["error"]))
+        assert row.low <= row.factor <= row.high
+        m, v = zip(*((each["error"], each["stderr"] ** 2 + each["integrator_bias"] ** 2) for each in pair), strict=True)
+        for end in (row.low, row.high):  # Fieller: there the difference is as far from 0 as its own error allows
+            away = min((m[0] - k * m[1]) ** 2 / (v[0] + k * k * v[1]) for k in (end, -end))
+            assert end in (0, math.inf) or away == pytest.approx(1.959964**2, rel=1e-5)
+    assert len(found.factors) == len(found.table)
+    assert "How many times larger" in str(found)
     written = {path.name for path in two.folder.glob("compare-*")}
     assert written == {f"compare-order2-independent-order1-independent-seed0.{end}" for end in ("csv", "md", "png")}
     first = pd.read_csv(next(two.folder.glob("compare-*.csv")))

@@ -13,8 +13,10 @@ from scipy import special
 import sme
 from sme import paired, tails
 from sme.estimates import estimates
+from sme.outline import Outline
 from sme.simulate.chain import Chain
 from sme.specification import Specification
+from sme.tables import ERRORS, HIDDEN, slopes
 from sme.tails import MEAN, VARIANCE
 
 START = {"theta": torch.tensor([0.8, -0.4])}
@@ -190,3 +192,25 @@ def test_what_is_printed_covers_the_truth(nu):
     assert covered[0] >= 0.92
     if "square" not in doubts:
         assert covered[1] >= 0.92
+
+
+@pytest.mark.parametrize(("optimizer", "regime", "nu", "left"), [
+    (sme.SGD(), "ballistic", 2.4, 1.4), (sme.Momentum(c=0.8), "ballistic", 2.7, 1.7), (sme.RMSProp(), "ballistic", 5.0, 1.5),
+    (sme.AdaGrad(eps=0.1), "ballistic", 4.4, 1.2), (sme.SGD(), "batch_equivalent", 3.0, 0.5),
+    (sme.SignSGD(), "ballistic", 2.4, 2),
+])
+def test_rows_above_the_order_that_the_tail_leaves_say_so(optimizer, regime, nu, left):
+    outline = spec(optimizer, nu=nu, regime=regime).outline()
+    assert min(outline.tail, 2) == pytest.approx(left)
+    table = pd.DataFrame([(order, tau, "mean theta", "end", 1.0, tau**order / 9, 1e-6, 1e-9, 99, 0.0, 0.0, tau / 5, 1e-6, 1, "")
+                          for order in (1, 2) for tau in (0.25, 0.125, 0.0625)], columns=[*ERRORS, *HIDDEN])
+    notes = slopes(table, "", tail=outline.tail).set_index("order")["note"]
+    assert [f"order {left:g} in general" in notes[order] for order in (1, 2)] == [left < order for order in (1, 2)]
+
+
+def test_a_specification_keeps_the_order_that_the_tail_leaves(tmp_path):
+    heavy, light = spec(sme.SGD(), nu=2.3), spec(sme.SGD(), problem=sme.Problem(loss, 2, sme.GaussianNoise(torch.eye(2))))
+    for given in (heavy, light):
+        given.outline().write(tmp_path, given.describe(), given.recipe())
+        assert Outline.read(tmp_path) == given.outline()
+        assert ("tail" in json.loads((tmp_path / "spec.json").read_text())) == (given is heavy)

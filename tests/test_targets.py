@@ -88,6 +88,20 @@ def test_tokens_are_the_parts_of_an_example(build):
     assert problem.functions()["accuracy"](theta).item() == pytest.approx(right.double().mean().item())
 
 
+def test_torchs_own_loss_has_its_classes_on_axis_1_where_there_are_as_many_tokens():
+    count = int(NEXT.max()) + 1
+    tokens, labels = TOKENS[:, :count].repeat(1, count)[:, :count], NEXT[:, :count].repeat(1, count)[:, :count]
+    problem = Network(Transposed(), (tokens, labels), nn.CrossEntropyLoss(), batch_size=2)
+    theta = problem.start["theta"][None]
+    outputs = problem.model(theta[0], tokens)
+    assert outputs.shape == (len(tokens), count, count)
+    wanted = (outputs.argmax(1) == labels).double().mean().item()
+    assert problem.functions()["accuracy"](theta).item() == pytest.approx(wanted)
+    assert wanted != pytest.approx((outputs.argmax(2) == labels).double().mean().item())
+    with pytest.raises(sme.SMEError, match=r"give loss=nn.CrossEntropyLoss\(\) for axis 1"):
+        Network(Transposed(), (tokens, labels))
+
+
 def test_labels_that_torch_leaves_out_are_left_out_if_each_example_has_as_many():
     labels = NEXT.clone()
     labels[:, 1:3] = -100

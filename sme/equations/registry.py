@@ -1,7 +1,9 @@
 """Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import torch
 
 from sme import untouched
 from sme.equations.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
@@ -91,6 +93,11 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
     return closed if closed and constant else _derived(regime)
 
 
+def parts_of(problem: Problem, optimizer: Optimizer, regime: Regime, orders: Iterable[int] = ORDERS) -> tuple[str, ...]:
+    """The parts of the code that the equations of these orders come from, beside problem and law (`sme.numerics`)."""
+    return tuple(part for order in orders for part in chosen(problem, optimizer, regime, order).parts(problem))
+
+
 @entry
 def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "ballistic", order: int = 2,
            brownian: str = "independent") -> Callable[[float], Equation]:
@@ -148,6 +155,7 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     sound(optimizer)
     check_memory(optimizer)
     untouched.check(problem)
+    problem.evaluated(problem.start.get("theta", torch.full((problem.dim,), 0.5, dtype=torch.float64)))
     problem.agree()
 
 

@@ -160,17 +160,8 @@ class Problem(Turns):
     def check(self, theta: Float[Tensor, " d"]) -> None:
         """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`, and leave it as it is."""
         untouched.check(self)
-        try:
-            value = self._loss(theta)
-            again = self._loss(theta)
-            scalar = isinstance(value, Tensor) and value.shape == ()
-            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
-        except Exception as fault:
-            raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
-                           f"{fault}; its own tensors must be float64, and it must not branch on theta") from fault
-        if not scalar:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
+        value, gradient = self.evaluated(theta)
+        again = self._loss(theta)
         if not torch.equal(value.nan_to_num(), again.nan_to_num()):
             raise SMEError(f"the loss has another value each time at the same θ, {float(value.detach()):.9g} and "
                            f"{float(again.detach()):.9g}: it counts its calls, or is random, so its numbers cannot be reproduced")
@@ -187,6 +178,28 @@ class Problem(Turns):
                     "change the start, the loss or the noise factor"
                 )
         self.agree(theta)
+
+    def evaluated(self, theta: Float[Tensor, " d"]) -> tuple[Tensor, Paths]:
+        """Loss and gradient at one point.
+
+        Raises
+        ------
+        SMEError
+            if torch.func cannot, or the loss is no scalar.
+        """
+        try:
+            value = self._loss(theta)
+            scalar = isinstance(value, Tensor) and value.shape == ()
+            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
+        except Exception as fault:
+            cure = ("write the operation out with others" if "not implemented" in str(fault) else
+                    "its own tensors must be float64, and it must not branch on theta")
+            raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
+                           f"{fault}; {cure}") from fault
+        if not scalar:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
+        return value, gradient
 
     def agree(self, theta: Float[Tensor, " d"] | None = None) -> None:
         """Raise `SMEError` unless the noise's own mean gradient is the loss's, at `theta` and (once) at random points."""

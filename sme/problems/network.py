@@ -110,7 +110,7 @@ class Network(Problem):
                  noise: GradientLaw | None = None, test: Data | None = None, name: str = "network") -> None:
         self.model = FlatModule(module)
         self.losses = _targets.losses(loss) if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
-        self._classes = _targets.classify(loss)
+        self._right = _targets.accuracy(loss) if _targets.classify(loss) else None
         self.inputs, self.targets = self._checked("data", data, loss)
         self.test = None if test is None else self._checked("test", test, loss)
         self._layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets).fit()
@@ -214,8 +214,8 @@ class Network(Problem):
         for place, (x, y) in places.items():
             if place:
                 named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
-            if self._classes:
-                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, _targets.right)  # type: ignore[misc]
+            if self._right is not None:
+                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, self._right)  # type: ignore[misc]
         return {**named, "|gradient|": lambda theta: self.gradient(theta).norm(dim=-1), "sharpness": self.sharpness,
                 "lowest curvature": self.lowest_curvature}
 

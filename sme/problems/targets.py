@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -63,12 +64,20 @@ def entropy(outputs: Tensor, targets: Tensor) -> Float[Tensor, " n"]:
     return each.sum(1) / (targets != IGNORED).flatten(1).sum(1)
 
 
-def right(outputs: Tensor, targets: Tensor) -> Float[Tensor, " n"]:
-    """Whether the largest output is that of the most probable class; the share of an example's tokens."""
+def right(outputs: Tensor, targets: Tensor, axis: int | None = None) -> Float[Tensor, " n"]:
+    """Whether the largest output is that of the most probable class; the share of an example's tokens.
+
+    The classes are on this `axis`, or where the shapes say.
+    """
     if targets.is_floating_point():
         return (outputs.argmax(1) == targets.argmax(1)).to(outputs.dtype)
-    hits = (outputs.argmax(_axis(outputs, targets)) == targets).to(outputs.dtype)
+    hits = (outputs.argmax(_axis(outputs, targets) if axis is None else axis) == targets).to(outputs.dtype)
     return hits if hits.dim() == 1 else hits.flatten(1).sum(1) / (targets != IGNORED).flatten(1).sum(1)
+
+
+def accuracy(loss: object) -> Losses:
+    """`right`, for what this loss takes as classes: one of torch's has them on axis 1 always."""
+    return right if loss == "cross_entropy" else partial(right, axis=1)
 
 
 def prepared(what: str, loss: object, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -117,7 +126,8 @@ def _axis(outputs: Tensor, targets: Tensor) -> int:
                        f"{tuple(outputs.shape)} and targets {tuple(targets.shape)}")
     if len(axes) > 1:
         raise SMEError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}: the classes may be axis 1, as in "
-                       "torch, or the last one: give a loss of your own, such as one on outputs.flatten(0, 1)")
+                       "torch, or the last one: give loss=nn.CrossEntropyLoss() for axis 1, or a loss of your own, such as one "
+                       "on outputs.flatten(0, 1)")
     return axes[0]
 
 

@@ -1,5 +1,6 @@
-"""Where a path of states meets the places at which operations switch."""
+"""Where paths of states meet the places at which operations switch."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from sme.smooth.parts import Part, States, Times
 from sme.smooth.switches import Switch
 
 LEAST, MOST, NUMBERS = 8, 64, 2**13
-"""contacts of one operation with one path that are looked at, evenly spaced; fewer where their states hold more numbers"""
+"""contacts of one operation with one path that are looked at, evenly spaced; fewer where their states hold more numbers, as many
+paths at once as then leave `MOST` contacts each"""
 PARTS, CROSSING, TOUCH = 8, 15, 14
 """into so many parts the way between two states is cut, so often: a crossing is known to rounding, a touch to the root of it"""
 TOUCHED = 1e-9
@@ -40,22 +42,30 @@ class Contacts(NamedTuple):
         return len(self.t)
 
 
-def contacts(part: Part, t: Times, x: States) -> Contacts:
-    """Where the path meets the switches of a part: an entry changes its branch, or its number touches 0."""
-    if len(t) < 2:
-        none = torch.zeros(0, dtype=torch.long)
-        return Contacts(none, none, t[:0], x[:0], t[:0], x[:0])
-    crossed, touched = [torch.zeros((0, 3), dtype=torch.long)], [torch.zeros((0, 3), dtype=torch.long)]
-    switches, many = part.at(t, x), max(LEAST, min(MOST, NUMBERS // x.shape[1]))
-    for index, found in enumerate(switches):
-        for rows, where in ((crossed, _changes(found)), (touched, _minima(found))):
-            few = where[torch.linspace(0, len(where) - 1, min(len(where), many)).long()]
-            rows.append(torch.cat((torch.full((len(few), 1), index), few), 1))
+def contacts(part: Part, paths: Sequence[tuple[Times, States]]) -> Contacts:
+    """Where paths meet the switches of a part: an entry changes its branch, or its number touches 0. Path after path."""
+    paths = [(t, x) for t, x in paths if len(t) > 1]
+    if not paths:
+        none, empty = torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64)
+        return Contacts(none, none, empty, empty[:, None], empty, empty[:, None])
+    crossed, touched = [torch.zeros((0, 4), dtype=torch.long)], [torch.zeros((0, 4), dtype=torch.long)]
+    largest, many, start = [torch.zeros(0, dtype=torch.float64)], max(LEAST, min(MOST, NUMBERS // paths[0][1].shape[1])), 0
+    for number, (t, x) in enumerate(paths):
+        for index, found in enumerate(part.at(t, x)):
+            for rows, where in ((crossed, _changes(found)), (touched, _minima(found))):
+                few = where[torch.linspace(0, len(where) - 1, min(len(where), many)).long()]
+                place = torch.tensor([index, number]).expand(len(few), 2)
+                rows.append(torch.cat((place[:, :1], few + torch.tensor([start, 0]), place[:, 1:]), 1))
+            largest.append(found.value.abs().nan_to_num(0.0).amax(0)[few[:, 1]])
+        start += len(t)
+    t, x = (torch.cat(column) for column in zip(*paths, strict=True))
     one, two = torch.cat(crossed), torch.cat(touched)
     place = _cross(part, t, x, one)
-    middle, kept = _touch(part, t, x, two, switches)
-    every = torch.cat((one, two[kept]))
-    return _at(t, x, every[:, 0], every[:, 2], every[:, 1], torch.cat((place, middle[kept])))
+    middle, kept = _touch(part, t, x, two, torch.cat(largest))
+    every, place = torch.cat((one, two[kept])), torch.cat((place, middle[kept]))
+    order = every[:, 3].argsort(stable=True)
+    every, place = every[order], place[order]
+    return _at(t, x, every[:, 0], every[:, 2], every[:, 1], place)
 
 
 def _at(t: Times, x: States, operation: Tensor, entry: Tensor, segment: Tensor, place: Tensor) -> Contacts:
@@ -115,7 +125,7 @@ def _cross(part: Part, t: Times, x: States, rows: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-def _touch(part: Part, t: Times, x: States, rows: Tensor, switches: list[Switch]) -> tuple[Tensor, Tensor]:
+def _touch(part: Part, t: Times, x: States, rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     """Where the number is least in size between two states, and whether it is 0 there."""
     low, high = torch.zeros(len(rows), dtype=x.dtype), torch.full((len(rows),), 2.0, dtype=x.dtype)
     if not len(rows):
@@ -126,5 +136,4 @@ def _touch(part: Part, t: Times, x: States, rows: Tensor, switches: list[Switch]
         least = value.abs().argmin(1, keepdim=True)
         low, high = ends.gather(1, least).squeeze(1), ends.gather(1, least + 2).squeeze(1)
     middle = (low + high) / 2
-    largest = torch.stack([switches[index].value[:, entry].abs().nan_to_num(0.0).max() for index, _, entry in rows.tolist()])
     return middle, _switches(part, t, x, rows, middle)[1].abs() <= TOUCHED * largest

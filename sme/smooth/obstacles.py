@@ -12,7 +12,7 @@ from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.regimes import BATCH_EQUIVALENT, Regime
-from sme.smooth.contacts import Contacts, contacts
+from sme.smooth.contacts import MOST, NUMBERS, Contacts, contacts
 from sme.smooth.parts import RULE, MeanStep, Part, States, Times
 from sme.smooth.places import place_of, wander
 from sme.smooth.sides import sides
@@ -25,6 +25,11 @@ LEAST, LOOKED = 12, 2**14
 """contacts of one operation whose sides are looked at: at least so many, and on more while that takes fewer numbers than these"""
 DIRECTIONS = 4
 """of the noise, along which a number is followed"""
+
+STEP, DRAWS = 2.0**-12, (-3.1, -1.3, -0.4, 0.5, 1.2, 2.9)
+"""a small step, and noises in standard deviations, that may lead away from the end of a domain"""
+BESIDE = 1e-6
+"""of the way between two states of a path, beside a contact, which is known better"""
 
 Path = tuple[Times, States]
 
@@ -103,10 +108,12 @@ def obstacles(problem: Problem, optimizer: Optimizer, regime: Regime, paths: Seq
     except Exception as fault:  # it cannot be differentiated in τ
         why = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         return [*found, Obstacle("the mean step", f"cannot be computed: {why}", "undecided", 1.0, 2.0)]
+    once = max(1, NUMBERS // (MOST * paths[0][1].shape[1]))
+    groups = [searched[i : i + once] for i in range(0, len(searched), once)]
     for part in step.parts:
         if part.name not in ("loss", RULE) and any(each.operation.endswith("in the loss") for each in found):
             continue  # the loss has it by the name that its author knows
-        met = [contacts(part, t, x) for t, x in searched]
+        met = [contacts(part, group) for group in groups]
         for index, name in enumerate(part.graph.names):
             own = _joined([each for each in met if len(each)], index)
             if own is not None:
@@ -148,8 +155,9 @@ def _judge(step: MeanStep, part: Part, index: int, name: str, own: Contacts, siz
     # beside the drift the noise is one half order smaller: its jump costs what a kink of the drift does
     shaken = _shaken(step, part, index, own) if step.regime == BATCH_EQUIVALENT else torch.zeros_like(drift.jump)
     operation = f"torch.{name} in the {part.name}"
+    open_ = (drift.unclear | (noise.unclear & noise.jump)) & ~_left(step, own)
     cases = ((drift.jump, "jump"), (shaken & noise.jump, "noise"), (shaken & (drift.kink | noise.kink), "shaken"),
-             (drift.unclear | (noise.unclear & noise.jump), "undecided"),
+             (open_, "undecided"),
              (drift.kink | noise.jump, "kink"))
     found = []
     for rows, kind in cases:
@@ -163,6 +171,28 @@ def _judge(step: MeanStep, part: Part, index: int, name: str, own: Contacts, siz
         text = place_of(some, step.optimizer.fields, step.dim)
         found.append(Obstacle(operation, text, *_cost(kind, share, shifted and part.name == RULE), where))
     return found
+
+
+def _left(step: MeanStep, own: Contacts) -> Float[Tensor, " contacts"]:
+    """Whether each contact is the end of the rule's domain, and every step from beside it leads inside, as from `v = m²`.
+
+    A run that is inside then stays there.
+    """
+    if step.optimizer.signed:
+        return torch.zeros(len(own), dtype=torch.bool)
+
+    def defined(t: Times, x: States) -> Tensor:
+        return torch.isfinite(step.moves(t, x)).all(-1)
+
+    sides = [(own.t + e * own.dt, own.x + e * own.dx) for e in (-BESIDE, BESIDE)]
+    behind, ahead = (defined(*side) for side in sides)
+    t, x = torch.where(ahead, sides[1][0], sides[0][0]), torch.where(ahead[:, None], sides[1][1], sides[0][1])
+    g, _, _, deviation = step.seen(x)
+    inside = behind ^ ahead
+    for z in DRAWS:
+        seen = step.regime.seen(STEP ** (step.regime.mean_power / 2) * g + z * deviation, STEP)
+        inside &= defined(t + STEP, step.after(t, x, seen.step, seen.square, STEP))
+    return inside
 
 
 def _cost(kind: str, share: float, shifted: bool) -> tuple[str, float, float]:

@@ -116,6 +116,12 @@ class MeanStep:
         noise = self.kick(t, x, deviation)
         return torch.cat((drift, noise.square()), -1)
 
+    def after(self, t: Times, x: States, s: Tensor, q: Tensor, tau: float) -> States:
+        """The states after one step of this size."""
+        step = torch.tensor(tau, dtype=x.dtype)
+        moved: Tensor = vmap(lambda t, x, s, q: self._update(t, x, s, q, 0 * s, step))(t, x, s, q)
+        return moved
+
     def kick(self, t: Times, x: States, n: Tensor) -> States:
         """What noise `n` of the gradient adds to the state, over `h` batch-equivalent and over `τ` ballistic."""
         zero, one = torch.zeros((), dtype=x.dtype), torch.ones((), dtype=x.dtype)
