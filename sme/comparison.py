@@ -14,12 +14,12 @@ from sme import comparison_picture, effort, sums
 from sme.backend import compiled_setups
 from sme.block import Block
 from sme.brief import Brief
-from sme.closer import factor
 from sme.duel import KINDS, Duel, prepared, run_shard
 from sme.effort import Effort
 from sme.equations.base import Equation
 from sme.errors import SMEError, reason
 from sme.estimates import estimates
+from sme.fieller import factor
 from sme.files import read_table, read_text, write_text
 from sme.halving import halving
 from sme.inputs import step_size

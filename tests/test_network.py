@@ -9,9 +9,9 @@ from torch import nn
 from torch.func import grad, hessian, vmap
 
 import sme
-from sme.closer import factor
 from sme.controls import responses
 from sme.equations.registry import equation
+from sme.fieller import factor
 from sme.laws.examples import LossExamples
 from sme.laws.layered import LayeredExamples
 from sme.laws.linear_examples import LinearExamples
