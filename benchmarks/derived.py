@@ -13,8 +13,8 @@ from page import Section, machine, options
 import sme
 from sme.equations.base import Equation, join
 from sme.equations.registry import equation
-from sme.regimes import REGIMES, regime
-from sme.simulate.schemes import scheme
+from sme.optimizers.regimes import REGIMES, regime
+from sme.simulate.integrators.schemes import scheme
 
 TAU, CALLS = 1 / 16, 5
 OPTIMIZERS = [sme.SGD(), *(kind(denominator=each) for kind in (sme.RMSProp, sme.Adam) for each in ("previous", "updated"))]

@@ -15,12 +15,12 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 import sme
-from sme import crossfit
-from sme.backend import compiled_setups
-from sme.linear import exact
-from sme.paired import BLOCKS, prepared, run_block
-from sme.setup import Setup
-from sme.specification import Specification
+from sme.convergence.estimator import crossfit
+from sme.convergence.estimator.linear import exact
+from sme.convergence.estimator.paired import BLOCKS, prepared, run_block
+from sme.convergence.spec.specification import Specification
+from sme.simulate.backend import compiled_setups
+from sme.simulate.setup import Setup
 
 STEPS, SEEDS, PAIRS = 8, 200, 128
 """`1/τ`; independent runs; pairs in each fold of a run"""

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 import sme
-from sme import controls
 from sme.equations.registry import equation
-from sme.regimes import BALLISTIC
+from sme.optimizers.regimes import BALLISTIC
+from sme.simulate.control_variates import controls
 
 TAU = 1 / 16
 WIDTHS = {27: "2 035", 133: "9 985"}

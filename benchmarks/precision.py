@@ -20,12 +20,14 @@ from rivals.torch_loops import chain, interval
 from throughput import throughput
 from workers import setup
 
-from sme import compiled, crossfit, program
-from sme.compiled import ensemble
-from sme.moments import Moments
-from sme.paired import BLOCKS, run_block
-from sme.setup import Setup
-from sme.simulate.library import load
+from sme.common.library import load
+from sme.convergence.estimator import crossfit
+from sme.convergence.estimator.moments import Moments
+from sme.convergence.estimator.paired import BLOCKS, run_block
+from sme.simulate.codegen import ensemble as compiled
+from sme.simulate.codegen import program
+from sme.simulate.codegen.ensemble import ensemble
+from sme.simulate.setup import Setup
 
 NAMES = ("|theta|^2", "|v|^2")
 KNOWN = {"|theta|^2": (-2.25e-4, 1.2e-6), "|v|^2": (2.65e-3, 5e-5)}

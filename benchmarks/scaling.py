@@ -25,14 +25,14 @@ from rivals.item import HORIZON, OPTIMIZER
 from tqdm import tqdm
 
 import sme
-from sme import program
-from sme.ensemble import LEVELS
-from sme.paired import BLOCK_PAIRS, SHARD_PAIRS, prepared, run_block
-from sme.setup import Setup
-from sme.simulate.compiled.rules import NotLoweredError, trace
-from sme.simulate.library import load
-from sme.simulate.schemes import scheme
-from sme.specification import Specification
+from sme.common.library import load
+from sme.convergence.estimator.paired import BLOCK_PAIRS, SHARD_PAIRS, prepared, run_block
+from sme.convergence.spec.specification import Specification
+from sme.simulate.codegen import program
+from sme.simulate.codegen.interpreter import NotLoweredError, trace
+from sme.simulate.ensemble import LEVELS
+from sme.simulate.integrators.schemes import scheme
+from sme.simulate.setup import Setup
 
 KINDS = ("compiled", "bare", "torchsde")
 """the estimator; without control variates; through torchsde"""

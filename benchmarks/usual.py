@@ -12,10 +12,10 @@ import torch
 from rivals.item import STEPS, TAU
 from rivals.torch_loops import chain, interval
 
-from sme import compiled, program
-from sme.setup import Setup
-from sme.simulate.increments import Increments
-from sme.simulate.schemes import Euler
+from sme.common.random.increments import Increments
+from sme.simulate.codegen import ensemble, program
+from sme.simulate.integrators.schemes import Euler
+from sme.simulate.setup import Setup
 
 SUBSTEPS = round(1 / TAU**2)
 """from 0 to 1"""
@@ -58,7 +58,7 @@ def bias(setup: Setup, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     x = setup.whole(2 * pairs).T.expand(1, levels, -1, -1).contiguous()
     increments = Increments((7,), pairs, each, setup.tau, x.device)
     nothing, floored = torch.zeros(1, dtype=torch.float64), torch.zeros(2 * pairs, dtype=torch.uint8)
-    compiled.call(source, increments, 0, setup.steps, setup.optimizer.t0, (x, nothing, nothing, floored, nothing))
+    ensemble.call(source, increments, 0, setup.steps, setup.optimizer.t0, (x, nothing, nothing, floored, nothing))
     seen = [setup.observe(setup.fields(level.T)) for level in x[0]]
     moved = seen[-1] - Euler().extrapolate(*seen)[0]
     moved = 0.5 * (moved[:pairs] + moved[pairs:])

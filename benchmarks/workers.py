@@ -8,10 +8,10 @@ from joblib import Parallel, delayed, parallel_config
 from page import Section
 from rivals.item import HORIZON, OPTIMIZER, PROBLEM, START, STEPS
 
-from sme.backend import compiled_setups
-from sme.paired import SHARD_PAIRS, prepared, run_shard
-from sme.setup import Setup
-from sme.specification import Specification
+from sme.convergence.estimator.paired import SHARD_PAIRS, prepared, run_shard
+from sme.convergence.spec.specification import Specification
+from sme.simulate.backend import compiled_setups
+from sme.simulate.setup import Setup
 
 WANTED = 1.8
 PATHS, SUBSTEPS = 8192, 128

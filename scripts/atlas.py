@@ -3,7 +3,7 @@
     python scripts/atlas.py
 """
 
-from sme import atlas_config, command
+from sme.cli import atlas_config, command
 
 
 @command.configured("atlas")

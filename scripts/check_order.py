@@ -10,12 +10,14 @@ import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
-from sme import command, effort, orders, residues
-from sme.catalogue import catalogue, modelled
+from sme.cli import command
+from sme.convergence.spec import effort
+from sme.studies.orders import by_law, report
+from sme.studies.orders.run import catalogue, modelled
 
-OWN = SimpleNamespace(make=catalogue, show=orders.show, write=orders.write)
-MODELS = SimpleNamespace(make=modelled, show=orders.show_models, write=orders.write_models)
-LAWS = SimpleNamespace(make=residues.tables, show=residues.show, write=residues.write)
+OWN = SimpleNamespace(make=catalogue, show=report.show, write=report.write)
+MODELS = SimpleNamespace(make=modelled, show=report.show_models, write=report.write_models)
+LAWS = SimpleNamespace(make=by_law.tables, show=by_law.show, write=by_law.write)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@
 import argparse
 from pathlib import Path
 
-from sme import collect, command
+from sme.cli import command
+from sme.convergence import collect
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
     python scripts/ide.py table=lagrangian   # published errors of first and second order in time: results/ide/lagrangian.md
 """
 
-from sme import command, memory_config
+from sme.cli import command, memory_config
 
 
 @command.configured("ide")

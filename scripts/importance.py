@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 import sme
-from sme import command, importance_gain
-from sme.inputs import number
+from sme.cli import command
+from sme.common.inputs import number
+from sme.studies.importance import run
 
 OPTIMIZERS = {"sgd": sme.SGD(), "rmsprop": sme.RMSProp(), "adam": sme.Adam()}
 
@@ -31,7 +32,7 @@ def main() -> None:
     given = parser.parse_args()
     problem = sme.Logistic(batch_size=given.batch, examples=given.examples)
     start = {"theta": torch.full((problem.dim,), given.start, dtype=torch.float64)}
-    print(importance_gain.show(*importance_gain.gain(
+    print(run.show(*run.gain(
         problem, OPTIMIZERS[given.optimizer], tau=number("tau", given.tau), horizon=given.horizon, start=start, paths=given.paths,
         results=given.results, processes=given.processes)))
 

@@ -11,11 +11,14 @@ import pandas as pd
 import torch
 
 import sme
-from sme import command, effort, linear, provenance
-from sme.files import write_text
-from sme.inputs import number, several
-from sme.specification import Specification
-from sme.version import version
+from sme.cli import command
+from sme.common.inputs import number, several
+from sme.common.output import provenance
+from sme.common.storage.files import write_text
+from sme.common.version import version
+from sme.convergence.estimator import linear
+from sme.convergence.spec import effort
+from sme.convergence.spec.specification import Specification
 
 PATHS = 2_500_000
 COLUMNS = ["case", "optimizer", "order", "tau", "observable", "error", "stderr", "integrator_bias", "paths", "exact",

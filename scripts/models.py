@@ -3,7 +3,7 @@
     python scripts/models.py
 """
 
-from sme import command, survey_config
+from sme.cli import command, survey_config
 
 
 @command.configured("models")

@@ -7,8 +7,9 @@
 import argparse
 from pathlib import Path
 
-from sme import command, panels
-from sme.inputs import several
+from sme.cli import command
+from sme.common.inputs import several
+from sme.studies.panels import run
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     if words:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     given["conditions"] += further  # those behind an option
-    print(getattr(panels, given.pop("task"))(**given))
+    print(getattr(run, given.pop("task"))(**given))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     python scripts/regime.py lr=2e-3 beta1=0.98 beta2=0.996 eps=1e-6 problem=digits batch=1 steps=3072 compared=100
 """
 
-from sme import command, physical_config
+from sme.cli import command, physical_config
 
 
 @command.configured("regime")

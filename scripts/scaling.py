@@ -3,7 +3,7 @@
     python scripts/scaling.py
 """
 
-from sme import command, physical_config
+from sme.cli import command, physical_config
 
 
 @command.configured("scaling")

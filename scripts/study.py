@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import sme
-from sme import collect, command
+from sme.cli import command
+from sme.convergence import collect
 
 
 def numbers(text: str) -> list[str]:

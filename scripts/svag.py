@@ -3,7 +3,7 @@
     python scripts/svag.py torch=rmsprop lr=0.25
 """
 
-from sme import command, physical_config
+from sme.cli import command, physical_config
 
 
 @command.configured("svag")

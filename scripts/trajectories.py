@@ -4,7 +4,7 @@
     python scripts/trajectories.py experiment=hard band=quantiles
 """
 
-from sme import command, config
+from sme.cli import command, config
 
 
 @command.configured("trajectories")

@@ -5,8 +5,9 @@
     python scripts/weak_error.py experiment=minibatch plan=true
 """
 
-from sme import collect, command, config
-from sme.plan import Plan
+from sme.cli import command, config
+from sme.convergence import collect
+from sme.convergence.cost.plan import Plan
 
 
 @command.configured("weak_error")

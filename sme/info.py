@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from sme import command
-from sme.numerics import NUMERICS, said, written
-from sme.simulate import library
-from sme.version import version
+from sme.cli import command
+from sme.common import library
+from sme.common.identity.numerics import NUMERICS, said, written
+from sme.common.version import version
 
 PACKAGES = ("torch", "torchsde", "numpy", "scipy", "pandas", "hydra-core", "joblib")
 PROBE = "double probe(double x) { return exp(x); }\n"

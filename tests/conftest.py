@@ -7,7 +7,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from sme import controls, paired, picture, predicted
+from sme.convergence.estimator import paired
+from sme.convergence.fit import predicted
+from sme.convergence.output import picture
+from sme.simulate.control_variates import controls
 
 torch.set_num_threads(1)
 SAVE = Figure.savefig

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from rivals.item import HORIZON, OPTIMIZER, PROBLEM, START, STEPS, TAU, Advance
-from sme import compiled, program
-from sme.setup import Setup
-from sme.simulate.increments import Increments
-from sme.simulate.library import load
-from sme.simulate.schemes import Euler
-from sme.specification import Specification
+from sme.common.library import load
+from sme.common.random.increments import Increments
+from sme.convergence.spec.specification import Specification
+from sme.simulate.codegen import ensemble, program
+from sme.simulate.integrators.schemes import Euler
+from sme.simulate.setup import Setup
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def _advance(discrete: bool, paths: int, substeps: int, seed: int) -> np.ndarray
     x, state = whole[None, None].contiguous(), whole.contiguous()
     increments = Increments((seed,), paths // 2, substeps // STEPS, TAU, x.device)
     nothing, floored = torch.zeros(1, dtype=torch.float64), torch.zeros(paths, dtype=torch.uint8)
-    compiled.call(_source(discrete), increments, 0, STEPS, 0.0, (x, state, nothing, floored, nothing))
+    ensemble.call(_source(discrete), increments, 0, STEPS, 0.0, (x, state, nothing, floored, nothing))
     return (state if discrete else x[0, 0]).T.numpy()
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 import sme
 from sme.equations.base import Equation
 from sme.equations.registry import equation
-from sme.regimes import BALLISTIC
+from sme.optimizers.regimes import BALLISTIC
 
 Advance = Callable[[int, int, int], Float[np.ndarray, "paths 4"]]
 

@@ -8,13 +8,13 @@ from torch import Tensor
 from torchsde import BrownianInterval, sdeint
 
 from rivals.item import HORIZON, OPTIMIZER, PROBLEM, START, STEPS, TAU, Advance, model
+from sme.common.random.increments import Increments, together
+from sme.convergence.estimator.paired import BLOCK_PAIRS
 from sme.equations.base import Equation, join
-from sme.paired import BLOCK_PAIRS
-from sme.regimes import BALLISTIC
-from sme.simulate.chain import Chain
-from sme.simulate.increments import Increments, together
-from sme.simulate.schemes import Euler
-from sme.simulate.torchsde_adapter import integrate
+from sme.equations.chain import Chain
+from sme.optimizers.regimes import BALLISTIC
+from sme.simulate.integrators.schemes import Euler
+from sme.simulate.integrators.torchsde import integrate
 
 START_ROW = torch.tensor(START, dtype=torch.float64)
 

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.common.errors import SMEError
+from sme.common.process.turns import Turns
 from sme.equations.description import Description, describe
-from sme.errors import SMEError
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
-from sme.turns import Turns
 
 X = Float[Tensor, "paths state"]
 
@@ -68,7 +68,7 @@ class Equation(Turns, ABC):
 
     @classmethod
     def parts(cls, problem: Problem) -> tuple[str, ...]:
-        """The parts of the code that it uses for a problem, beside the core (`sme.numerics`)."""
+        """The parts of the code that it uses for a problem, beside the core (see `numerics`)."""
         return cls.numerics
 
     def squares_noise(self) -> bool:

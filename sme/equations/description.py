@@ -11,7 +11,7 @@ from jaxtyping import Float
 from tabulate import tabulate
 from torch import Tensor
 
-from sme.inputs import number
+from sme.common.inputs import number
 from sme.optimizers.base import initial
 
 if TYPE_CHECKING:

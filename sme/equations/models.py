@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from sme.equations import averaged
-from sme.equations.adam import BatchEquivalentAdam
-from sme.equations.backward import Backward, check_start
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, several, short
 from sme.equations.base import Equation
-from sme.equations.compagnoni import (
+from sme.equations.closed.adam import BatchEquivalentAdam
+from sme.equations.closed.rmsprop import BatchEquivalentRMSProp
+from sme.equations.literature import averaged
+from sme.equations.literature.backward import Backward, check_start
+from sme.equations.literature.compagnoni import (
     BallisticCompagnoniAdam,
     BallisticCompagnoniRMSProp,
     BallisticCompagnoniSignSGD,
@@ -20,21 +23,18 @@ from sme.equations.compagnoni import (
     BatchEquivalentCompagnoniRMSProp,
     BatchEquivalentCompagnoniSignSGD,
 )
-from sme.equations.malladi import BallisticMalladiAdam, BallisticMalladiRMSProp
-from sme.equations.ode import BallisticODE, BatchEquivalentODE
+from sme.equations.literature.malladi import BallisticMalladiAdam, BallisticMalladiRMSProp
+from sme.equations.literature.ode import BallisticODE, BatchEquivalentODE
 from sme.equations.registry import BROWNIAN, ORDERS, SKEWNESS, obstruction
-from sme.equations.rmsprop import BatchEquivalentRMSProp
-from sme.errors import SMEError, choose
-from sme.inputs import number, several, short
-from sme.laws.diagonal import DiagonalNoise
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
 from sme.optimizers.signsgd import SignSGD
 from sme.problems.base import Problem
-from sme.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
+from sme.problems.noise.diagonal import DiagonalNoise
 
 OWN = "sme"
 """the model that is derived here"""

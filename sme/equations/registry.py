@@ -5,28 +5,28 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from sme import untouched
-from sme.equations.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, short
+from sme.common.process.turns import entry
 from sme.equations.base import Equation, check_memory
-from sme.equations.expansion.ballistic import DerivedBallistic
-from sme.equations.expansion.batch_equivalent import DerivedBatchEquivalent
-from sme.equations.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
-from sme.equations.sgd import BallisticSGD, BatchEquivalentSGD
-from sme.equations.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
-from sme.errors import SMEError, choose
-from sme.inputs import number, short
+from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
+from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
+from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
+from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
+from sme.equations.derived.ballistic import DerivedBallistic
+from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
+from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
+from sme.optimizers.regimes import regime as named
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
 from sme.optimizers.signsgd import SignSGD
 from sme.optimizers.signum import Signum
 from sme.problems import base as problems
+from sme.problems import untouched
 from sme.problems.base import Problem
-from sme.regimes import BATCH_EQUIVALENT, Regime
-from sme.regimes import regime as named
-from sme.turns import entry
 
 BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
@@ -94,7 +94,7 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
 
 
 def parts_of(problem: Problem, optimizer: Optimizer, regime: Regime, orders: Iterable[int] = ORDERS) -> tuple[str, ...]:
-    """The parts of the code that the equations of these orders come from, beside problem and law (`sme.numerics`)."""
+    """The parts of the code that the equations of these orders come from, beside problem and law (see `numerics`)."""
     return tuple(part for order in orders for part in chosen(problem, optimizer, regime, order).parts(problem))
 
 

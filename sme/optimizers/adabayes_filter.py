@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sme.optimizers.base import Optimizer, State, learning_rate, settle
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

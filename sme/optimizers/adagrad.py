@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sme.optimizers.base import Optimizer, State, adaptive_scale, settle
 from sme.optimizers.preconditioner import preconditioner
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

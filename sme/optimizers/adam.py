@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sme.errors import SMEError
-from sme.inputs import number, short, whole
+from sme.common.errors import SMEError
+from sme.common.inputs import number, short, whole
 from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.bias import NONE, Correction, correction
 from sme.optimizers.preconditioner import places, preconditioner
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.errors import SMEError, choose, reason
-from sme.inputs import dense, number, short, size
+from sme.common.errors import SMEError, choose, reason
+from sme.common.inputs import dense, number, short, size
 from sme.optimizers.preconditioner import EPS_MODES
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 State = dict[str, Float[Tensor, "*paths d"]]
 

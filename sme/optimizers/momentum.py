@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sme.optimizers.base import Optimizer, State, settle
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sme.tracing import traced
+from sme.common.derivatives.tracing import traced
 
 EPS_MODES = ("outside", "inside", "average")
 

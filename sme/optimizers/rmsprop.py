@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.preconditioner import places, preconditioner
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sme.optimizers.base import Optimizer, State, learning_rate
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

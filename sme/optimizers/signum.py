@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sme.optimizers.base import State
 from sme.optimizers.momentum import Momentum
-from sme.regimes import Gradient, Regime
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Losses and the laws of their noisy gradients."""
 
-from sme.problems.network import Network
+from sme.problems.networks.network import Network
 
 __all__ = ["Network"]

@@ -12,13 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, grad_and_value, jvp, vjp, vmap
 
-from sme import guard, untouched
-from sme.errors import SMEError
-from sme.identity import fingerprint
-from sme.inputs import short
-from sme.laws.base import GradientLaw
-from sme.turns import Turns
-from sme.written import Written
+from sme.common.derivatives import guard
+from sme.common.derivatives.written import Written
+from sme.common.errors import SMEError
+from sme.common.identity.hashing import fingerprint
+from sme.common.inputs import short
+from sme.common.process.turns import Turns
+from sme.problems import untouched
+from sme.problems.noise.base import GradientLaw
 
 Paths = Float[Tensor, "paths d"]
 Function = Callable[[Paths], Float[Tensor, " paths"]]
@@ -60,9 +61,9 @@ class Problem(Turns):
     bends: tuple[str, ...] = ()
     """operations at which it has a kink, which costs order 2 only where a run rests on it"""
     numerics: tuple[str, ...] = ()
-    """the parts of the code that it comes from beside the core (`sme.numerics`)"""
+    """the parts of the code that it comes from beside the core (see `numerics`)"""
     recipe: dict[str, Any] | None = None
-    """what it was made from, if that is not its class and these arguments (see `sme.recipe`)"""
+    """what it was made from, if that is not its class and these arguments (see `sme.common.identity.recipe`)"""
     backward = False
     """whether second and third derivatives take reverse passes alone, where torch's forward mode fails"""
     lack: str = ""

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sme.errors import SMEError
+from sme.common.errors import SMEError
 
 
 def _load(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sme.errors import SMEError
-from sme.inputs import number, whole
-from sme.laws.examples import Examples
-from sme.laws.importance import ImportanceNoise
-from sme.laws.linear_examples import LinearExamples
-from sme.laws.minibatch import MinibatchNoise
+from sme.common.errors import SMEError
+from sme.common.inputs import number, whole
 from sme.problems.base import Paths, Problem
 from sme.problems.datasets import breast_cancer
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.minibatch.linear import LinearExamples
+from sme.problems.noise.minibatch.per_example import Examples
+from sme.problems.noise.wrapped.importance import ImportanceNoise
 
 
 def _residual(prediction: Tensor, target: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sme.errors import SMEError
-from sme.inputs import number, short
-from sme.laws.named import named
+from sme.common.errors import SMEError
+from sme.common.inputs import number, short
 from sme.problems.base import Paths, Problem
+from sme.problems.noise.named import named
 
 
 class Powers:
@@ -36,7 +36,7 @@ class Polynomial(Problem):
     Parameters
     ----------
     law, nu, p, growth
-        of the noise (`sme.laws.named`).
+        of the noise (`sme.problems.noise.named`).
 
     Raises
     ------

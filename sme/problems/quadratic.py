@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from sme.errors import SMEError
-from sme.inputs import TORCH_SEEDS, number, room, seed_of, whole
-from sme.laws.named import named
+from sme.common.errors import SMEError
+from sme.common.inputs import TORCH_SEEDS, number, room, seed_of, whole
 from sme.problems.base import Paths, Problem
+from sme.problems.noise.named import named
 
 
 class Quadratic(Problem):
@@ -18,7 +18,7 @@ class Quadratic(Problem):
     Parameters
     ----------
     law, nu, p, growth
-        of the noise (`sme.laws.named`): Student's and affine noise is independent between parameters, of size `noise`.
+        of the noise (`sme.problems.noise.named`): Student's and affine noise is independent between parameters, of size `noise`.
 
     Raises
     ------

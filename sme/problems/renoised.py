@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from sme.identity import fingerprint
-from sme.laws.base import GradientLaw
+from sme.common.identity.hashing import fingerprint
 from sme.problems.base import Function, Paths, Problem
+from sme.problems.noise.base import GradientLaw
 
 
 class Renoised(Problem):

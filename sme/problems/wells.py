@@ -7,12 +7,12 @@ from jaxtyping import Int
 from numpy.polynomial import Polynomial as Expanded
 from torch import Tensor
 
-from sme.errors import SMEError, choose
-from sme.inputs import number, whole
-from sme.laws.examples import Examples, Shares, Weights
-from sme.laws.gaussian import GaussianNoise
-from sme.laws.minibatch import MinibatchNoise
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, whole
 from sme.problems.base import Paths, Problem
+from sme.problems.noise.gaussian import GaussianNoise
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.minibatch.per_example import Examples, Shares, Weights
 from sme.problems.polynomial import Powers
 
 NOISES = ("minibatch", "gaussian")

@@ -1,0 +1,170 @@
+"""How every script runs its task: warnings and bad input as one line each; with `sme.cli.config` all that knows Hydra."""
+
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from tqdm import tqdm
+
+from sme.common.errors import SMEError, choose, one_line, plain_warnings
+from sme.common.process import interrupt, streams
+from sme.convergence.study import Interrupted
+
+CONF = Path(__file__).parents[2] / "conf"
+INTERRUPTED = 130
+"""exit code after Ctrl-C, as of a shell"""
+OWN = ("hydra", "_target_")
+"""what stands in a configuration and is no setting"""
+
+
+Settings = DictConfig
+"""what a configured task gets"""
+
+
+def configured(name: str) -> Callable[[Callable[[Settings], Any]], Any]:
+    """A Hydra application with the settings of `conf/name.yaml`, wherever the script lies that it stands in."""
+    return hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+
+
+def cli(task: Callable[[], Any]) -> None:
+    """Run a script; print a warning as one line `warning: …`, bad input as one line `error: …`, and exit with 2.
+
+    After Ctrl-C the table of what was finished is printed, and the exit code is 130.
+    """
+    interrupt.heard()
+    try:
+        with streams.usable():
+            _run(task)
+    except OSError as fault:
+        _fail(f"cannot write to the standard output: {fault.strerror or fault}")
+
+
+def _run(task: Callable[[], Any]) -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with plain_warnings(), _own_groups(task):
+            task()
+            sys.stdout.flush()
+    except Interrupted as stop:
+        print(f"\n{stop.study}")
+        _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept", INTERRUPTED)
+    except Exception as fault:
+        if (said := _said(task, fault)) is None:
+            raise
+        _fail(said)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _said(task: Callable[[], Any], fault: Exception) -> str | None:
+    """What a user is told of a fault; None of one that is ours, whose traceback is the best that can be said."""
+    match fault:
+        case MissingConfigException():
+            return _unknown_option(fault)
+        case OverrideParseException():
+            return f"cannot read '{fault.override}': {_advice(str(fault.override))}"
+        case SMEError() | HydraException() | OmegaConfBaseException():
+            return _in_words(fault)
+        case OSError():
+            place = "the standard output" if fault.filename is None else fault.filename
+            return f"cannot use {place}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
+        case MemoryError():
+            return f"there is not enough memory ({fault}): give fewer paths or a smaller problem"
+        case RuntimeError() if isinstance(fault, BrokenProcessPool) or type(fault).__module__.startswith("submitit"):
+            return ("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the "
+                    "same command again, where memory ran out with fewer jobs or processes at a time")
+        case RuntimeError() if "allocate memory" in str(fault):  # torch's own
+            return f"there is not enough memory ({str(fault).splitlines()[0]}): give fewer paths or a smaller problem"
+        case ValueError() if str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
+            return f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default"
+    if _inside(task, fault):
+        return None
+    words = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+    return f"Hydra cannot run this command ({words}): see its own flags by --hydra-help, and its settings by --info"
+
+
+def _inside(task: Callable[[], Any], fault: BaseException) -> bool:
+    """Whether the task itself raised it, and not Hydra or a launcher before the task began."""
+    code = getattr(getattr(task, "__wrapped__", None), "__code__", None)
+    remote = type(fault.__cause__).__name__ == "_RemoteTraceback"
+    return code is None or remote or any(frame.f_code is code for frame, _ in traceback.walk_tb(fault.__traceback__))
+
+
+@contextmanager
+def _own_groups(task: Callable[[], Any]) -> Iterator[None]:
+    """Of `--help`, without the groups of configurations that the task does not take: Hydra lists all that it finds."""
+    settings = CONF / f"{Path(sys.argv[0]).stem}.yaml"
+    if not {"--help", "-h"} & set(sys.argv[1:]) or not hasattr(task, "__wrapped__") or not settings.exists():
+        yield
+        return
+    defaults = OmegaConf.to_container(OmegaConf.load(settings))["defaults"]  # type: ignore[index, call-overload]
+    taken = {str(name) for each in defaults if isinstance(each, dict) for name in each}
+    text = io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        groups, mark, rest = text.getvalue().partition("== Config ==")
+        lines = [line for line in groups.splitlines(keepends=True)
+                 if not (named := re.match(r"(\w+): ", line)) or named[1] in taken]
+        print("".join(lines) + mark + rest, end="")
+
+
+def _in_words(fault: BaseException) -> str:
+    """The messages of a fault and its causes; of a setting that is not there, those that are."""
+    parts: list[str] = []
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
+            place = str(cause.full_key or "").rpartition(".")[0]
+            there = [str(name) for name in cause.parent_node if name not in OWN]
+            try:
+                choose(f"setting of {place}" if place else "setting", cause.key, there)
+            except SMEError as better:
+                return str(better)
+        if str(cause) not in " ".join(parts):
+            parts.append(str(cause))
+        cause = None if type(cause.__cause__).__name__ == "_RemoteTraceback" else cause.__cause__
+    if isinstance(fault, ConfigCompositionException) and "merging" in parts[0]:
+        parts.append("give a value of the kind that stands there by default")
+    return ": ".join(parts)
+
+
+def _advice(override: str) -> str:
+    """How to write a setting that Hydra cannot read."""
+    name, equals, value = override.partition("=")
+    if not equals or not name or value[:1] in ("", "[", "{", '"', "'"):
+        return "write name=value, and a list in quotes, 'tau=[1/8,1/16]'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return ("in a value, ( ) [ ] { } : = , and quotes need quotes of their own inside those of the shell: "
+            f"write '{name}=\"{escaped}\"'")
+
+
+def _unknown_option(fault: MissingConfigException) -> str:
+    group, _, name = str(fault.missing_cfg_file or "").rpartition("/")
+    try:
+        choose(group, name, fault.options or [])
+    except SMEError as better:
+        return str(better)
+    return str(fault)
+
+
+def _fail(message: str, code: int = 2) -> None:
+    for bar in list(getattr(tqdm, "_instances", ())):  # lest the message stands behind one
+        bar.close()
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)

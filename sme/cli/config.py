@@ -1,0 +1,233 @@
+"""From a Hydra configuration to a study or to trajectories; with `sme.cli.command` all that knows Hydra."""
+
+import inspect
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from sme.common.errors import SMEError, choose, warn
+from sme.common.identity import recipe
+from sme.common.inputs import flag, number, several, short
+from sme.common.process import processes
+from sme.convergence.api import weak_error
+from sme.convergence.cost.plan import Plan, plan
+from sme.convergence.study import Study
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.simulate.observables import available
+from sme.studies.trajectories.report import Trajectories
+from sme.studies.trajectories.run import trajectories
+
+FIELDS = ("theta", "m", "v")
+"""start values that a problem's configuration may give; an optimizer takes those of its fields"""
+POWER = "power"
+"""the resolver `${power:factor,base,exponent}` is factor · base^exponent, as a noise of √τ needs"""
+
+
+def _power(*given: Any) -> float:
+    """`factor · base^exponent`."""
+    if len(given) != 3:
+        raise SMEError(f"${{{POWER}:…}} has {len(given)} parts: give factor, base and exponent, as ${{{POWER}:1,${{tau}},1/2}}")
+    factor, base, exponent = (number(f"a part of ${{{POWER}:…}}", each) for each in given)
+    return float(factor * base**exponent)
+
+
+OmegaConf.register_new_resolver(POWER, _power, replace=True)
+
+
+def run(config: DictConfig) -> Study | Plan:
+    """The study that a configuration describes, computed and saved; or with `plan: true` what it would cost.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values, began = values_of(config), time.process_time()
+    planned = values.pop("plan", False)
+    if not flag("plan", planned):
+        return weak_error(**_parts(values, weak_error))
+    made = plan(**_parts(values, weak_error))
+    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
+
+
+def draw(config: DictConfig) -> Trajectories:
+    """The trajectories that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    return trajectories(**_parts(values_of(config), trajectories))
+
+
+def values_of(config: DictConfig) -> dict[str, Any]:
+    """All settings as plain data, in a process that does not outlive the one that began it."""
+    processes.follow_joblib()
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
+        chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
+        raise SMEError(f"the file of experiment={chosen or '…'} lacks the line '# @package _global_', without which none of its "
+                       "settings would hold: write it as the first line")
+    return values
+
+
+def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a task."""
+    settings = inspect.signature(task).parameters
+    for name in values:
+        choose("setting", name, settings)
+    for name in ("problem", "optimizer", "start"):
+        group(name, values.get(name))
+    problem = build("problem", values.pop("problem"), Problem)
+    optimizer = build("optimizer", values.pop("optimizer"), Optimizer)
+    given = values.pop("start")
+    for field in given:
+        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    no_use(given, optimizer.fields, f"{optimizer.name} has {', '.join(optimizer.fields)}")
+    start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
+    values["observables"] = _observables(values.get("observables"), available(problem, optimizer))
+    if (share := _share()) is not None:
+        torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
+        if values.get("processes") == "auto":
+            values["processes"] = share
+    for name in ("tau", "results"):
+        if values.get(name) is None:
+            raise SMEError(f"{name} is missing: leave it out of the command for its default")
+    return {"problem": problem, "optimizer": optimizer, "start": start, **values}
+
+
+def only(given: Iterable[str], needed: Iterable[str], allowed: Iterable[str] = (), place: str = "") -> None:
+    """Find a setting that is not one of these, or one that is needed and lacking, of a group if `place` names one.
+
+    Raises
+    ------
+    SMEError
+        naming it.
+    """
+    there, needed = list(given), list(needed)
+    for name in there:
+        choose(f"setting of {place}" if place else "setting", name, [*needed, *allowed])
+    for name in needed:
+        if name not in there:
+            raise SMEError(f"{place + '.' if place else ''}{name} is missing: leave it out of the command for its default")
+
+
+def group(name: str, given: Any) -> dict[str, Any]:
+    """A group of settings.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if not isinstance(given, dict):
+        raise SMEError(f"{name} must be a group of settings, got {short(given)}: leave it out for the default")
+    return given
+
+
+def build(part: str, node: dict[str, Any], kind: type) -> Any:
+    """The part that a group of settings describes."""
+    target = group(part, node).get(recipe.TARGET)
+    if target is None:
+        raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
+                       f"or one of the options of {part}")
+    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
+        sys.path.insert(0, str(Path.cwd()))
+    made_by = recipe.located(target)
+    try:
+        allowed = inspect.signature(made_by).parameters
+    except (TypeError, ValueError):
+        raise SMEError(f"{part}.{recipe.TARGET}={target} is no class or function that says what it takes: give the dotted path "
+                       f"of one that makes an sme.{kind.__name__}") from None
+    for name in node:
+        if name != recipe.TARGET and not any(each.kind is each.VAR_KEYWORD for each in allowed.values()):
+            choose(f"setting of {made_by.__name__}", name, allowed)
+    try:
+        made = instantiate(node, _convert_="all")
+    except HydraException as fault:
+        cause: BaseException = fault
+        while not isinstance(cause, SMEError) and (deeper := cause.__cause__ or cause.__context__) is not None:
+            cause = deeper
+        if isinstance(cause, SMEError):
+            raise cause from None
+        raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or where the option "
+                       f"has none of that name as +{part}.name=value") from None
+    if not isinstance(made, kind):
+        raise SMEError(f"{target} makes a {type(made).__name__}: the {part} must be an sme.{kind.__name__}")
+    if isinstance(made, Problem):
+        made.recipe = node  # a function that makes a problem is no part of it
+    return made
+
+
+def _observables(given: Any, built_in: Iterable[str]) -> Any:
+    """Built-in names as they are; dotted paths as the functions that they name.
+
+    They are called by their last part; by the whole path where a built-in one or another of them has that name.
+    """
+    if given is None:
+        return None
+    paths = {} if isinstance(given, dict) else {str(path): str(path).rpartition(".")[2] for path in several(given)}
+    taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
+    named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
+    return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
+
+
+def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:
+    """Find a field of a start that the command line gives, and no optimizer takes.
+
+    Options and experiments serve several optimizers, and each takes its own fields of theirs; so does each job of a sweep.
+
+    Raises
+    ------
+    SMEError
+        naming it; a warning in a sweep.
+    """
+    if not HydraConfig.initialized():
+        return
+    named: set[str] = set()
+    for each in OverridesParser.create().parse_overrides([str(text) for text in HydraConfig.get().overrides.task]):
+        group_of, _, field = each.key_or_group.partition(".")
+        if group_of == "start":
+            value: Any = each.value()
+            named.update([field] if field else map(str, value) if isinstance(value, dict) else [])
+    for field in sorted(named - set(taken)):
+        if start.get(field) is not None:
+            said = f"start.{field} has no use: {reason}"
+            if not _in_multirun():
+                raise SMEError(f"{said}; leave it out")
+            warn(said)
+
+
+def repeated(field: str, given: Any, dim: int) -> torch.Tensor:
+    """The values of a start, over and over up to the problem's dimension."""
+    values = [number(f"start.{field}", value) for value in several(given)]
+    if not values or len(values) > dim:
+        raise SMEError(f"start.{field} has {len(values)} values, but the problem has dim = {dim}: give 1 to {dim}")
+    return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
+
+
+def _in_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _share() -> int | None:
+    """The processors of a job that a launcher runs beside others, as many as it was told, or one; None for a job by itself."""
+    here = HydraConfig.get() if HydraConfig.initialized() else None
+    if here is None or here.mode is not RunMode.MULTIRUN or "basic" in str(here.launcher["_target_"]):
+        return None
+    return OmegaConf.select(here.launcher, "cpus_per_task") or 1

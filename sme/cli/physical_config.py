@@ -1,0 +1,120 @@
+"""From a configuration in torch's terms to a report of the regime, to SVAG, to scaling rules or to the patterns of Adam."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from sme.cli.config import build, group, no_use, only, repeated, values_of
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import short, whole
+from sme.optimizers.hyperparameters import BETAS, Hyperparameters
+from sme.problems.base import Problem
+from sme.studies.phases.run import Phases, phases
+from sme.studies.regime.run import RegimeReport, regime_report
+from sme.studies.scaling.run import Collapse, collapse
+from sme.studies.svag.run import SVAGStudy, svag_study
+
+
+def examine(config: DictConfig) -> RegimeReport:
+    """The regime report that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problem, hyperparameters, theta, values = _physical(config, regime_report)
+    torch.set_num_threads(1)  # one path: threads only get in each other's way
+    return regime_report(problem, hyperparameters, theta, **values)
+
+
+def approach(config: DictConfig) -> SVAGStudy:
+    """The study of SVAG that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problem, hyperparameters, theta, values = _physical(config, svag_study)
+    return svag_study(problem, hyperparameters, theta, **values)
+
+
+def rescale(config: DictConfig) -> Collapse:
+    """The runs at several batch sizes that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = _settings(config, collapse, ("batch", "torch", "steps"))
+    several_of, steps = values.pop("torch"), values.pop("steps")
+    if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
+        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {short(several_of)}")
+    problem, theta = _with_batch(values)
+    hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
+    return collapse(problem, hyperparameters, theta, **values)
+
+
+def chart(config: DictConfig) -> Phases:
+    """The diagram of patterns that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    values = _settings(config, phases, ())
+    problem, theta = _with_batch(values)
+    torch.set_num_threads(1)  # as a worker process has: any number of processes gives the same digits
+    return phases(problem, theta, **values)
+
+
+def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:
+    """All settings: arguments of a task by keyword, and in place of the others its own ones in torch's terms."""
+    values, own = values_of(config), ("problem", "start", *own)
+    keywords = [name for name, each in inspect.signature(task).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    only(values, own, keywords)
+    for name in ("problem", "start"):
+        group(name, values[name])
+    return values
+
+
+def _physical(config: DictConfig, task: Callable[..., Any]) -> tuple[Problem, Hyperparameters, torch.Tensor, dict[str, Any]]:
+    """Problem, hyperparameters and start, and the other settings, of a configuration in torch's terms."""
+    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    values = _settings(config, task, ("batch", "torch", *names))
+    problem, theta = _with_batch(values)
+    given = {each: values.pop(each) for each in names}
+    given["batch_size"] = getattr(problem.noise, "batch_size", None)
+    return problem, _read(values.pop("torch"), given), theta, values
+
+
+def _with_batch(values: dict[str, Any]) -> tuple[Problem, torch.Tensor]:
+    """The problem, with the batch size if one is given, and where it starts."""
+    batch, sized = values.pop("batch", None), "batch_size" in values["problem"]
+    if batch is not None and sized:
+        values["problem"]["batch_size"] = whole("batch", batch, 1)
+    start, problem = values.pop("start"), build("problem", values.pop("problem"), Problem)
+    no_use(start, ("theta",), "only theta is given here, as averages start where the optimizer has them start")
+    theta = start.get("theta")
+    if batch is not None and not (sized and hasattr(problem.noise, "batch_size")):
+        raise SMEError(f"batch = {batch!r} has no meaning for this problem, whose noise is no minibatch's: leave it out")
+    if theta is None and "theta" not in problem.start:
+        raise SMEError("start.theta is missing: say where the parameters start")
+    return problem, problem.start["theta"] if theta is None else repeated("theta", theta, problem.dim)
+
+
+def _read(name: str, given: dict[str, Any]) -> Hyperparameters:
+    """Hyperparameters, a β that is not given being torch's default."""
+    choose("optimizer of torch", name, BETAS)
+    allowed = inspect.signature(Hyperparameters).parameters
+    for setting in given:
+        choose(f"hyperparameter of {name}", setting, [each for each in allowed if each != "optimizer"])
+    defaults = {"beta1": 0.9, "beta2": 0.99 if name == "rmsprop" else 0.999}
+    betas = {beta: defaults[beta] for beta in BETAS[name] if given.get(beta) is None}
+    return Hyperparameters(name, **{**given, **betas})

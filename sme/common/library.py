@@ -1,0 +1,218 @@
+"""C source to a loaded library, through the machine's own compiler."""
+
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from sme.common.errors import SMEError
+from sme.common.storage.files import read_bytes, sha
+
+VECTORED = {1: ("exp", "log", "sin", "cos", "pow"), 2: ("expm1", "log1p", "tanh", "erf")}
+"""functions of which glibc has a form for vectors, to 4 units in the last place: 2.22 some, 2.35 all"""
+INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n" + "".join(
+    f"#if VECTORED >= {since}\n" + "".join(
+        f"#pragma omp declare simd notinbranch\ndouble {name}({'double, double' if name == 'pow' else 'double'});\n"
+        for name in names) + "#endif\n" for since, names in VECTORED.items())
+CACHE = "SME_CACHE"
+"""the variable that names the folder of libraries"""
+PATIENCE, GIVEN_UP = 300.0, set[str]()
+"""seconds after which a compiler is given up, and those that were"""
+ANSWER = 20.0
+"""the same where it is asked for its version alone"""
+FLAGS = ("-O3", "-fPIC", "-shared", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd",
+         "-w")
+_NATIVE, _MATHS = ("-march=native", "-mprefer-vector-width=512"), ("-Wl,--no-undefined", "-lmvec")
+FAST = ((*_NATIVE, "-DVECTORED=2", *_MATHS), (*_NATIVE, "-DVECTORED=1", *_MATHS), _NATIVE, _NATIVE[:1], ())
+"""tried in this order"""
+
+
+class NoCompilerError(SMEError):
+    """There is none, or it fails."""
+
+
+@functools.cache
+def compiler() -> tuple[str, ...]:
+    """The C compiler's command: `$CC` with its arguments, else `cc`, `gcc` or `clang`.
+
+    Raises
+    ------
+    NoCompilerError
+        if there is none.
+    """
+    given = os.environ.get("CC", "")
+    try:
+        chosen = shlex.split(given)
+    except ValueError as fault:
+        raise NoCompilerError(f"CC={given} is no command ({fault})") from None
+    if chosen:
+        if found := shutil.which(chosen[0]):
+            return found, *chosen[1:]
+        raise NoCompilerError(f"the C compiler CC={' '.join(chosen)} is not there")
+    for name in ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return (found,)
+    raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
+
+
+def _folders() -> Iterator[Path]:
+    if given := os.environ.get(CACHE):
+        yield Path(given)
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(home) / "sme"
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        yield Path.home() / ".cache" / "sme"
+    yield Path(tempfile.gettempdir()) / f"sme-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+
+
+def cache() -> Path:
+    """Where libraries are kept: `$SME_CACHE`, else the user's cache folder, else a temporary one; one that is the user's own.
+
+    Raises
+    ------
+    NoCompilerError
+        if there is none.
+    """
+    for folder in _folders():
+        with contextlib.suppress(OSError, RuntimeError):
+            return _usable(folder)
+    raise NoCompilerError(f"no folder for compiled code can be written: set {CACHE} to one")
+
+
+def complain() -> None:
+    """Warn of a folder that is given for compiled code and cannot be used."""
+    if given := os.environ.get(CACHE):
+        try:
+            _usable(Path(given))
+        except (OSError, RuntimeError) as fault:
+            words = getattr(fault, "strerror", None) or fault
+            warnings.warn(f"{CACHE}={given} cannot be used for compiled code ({words}), which goes elsewhere: give a folder "
+                          "that is your own, and that nobody else can write to (chmod go-w)", stacklevel=2)
+
+
+def _usable(folder: Path) -> Path:
+    """The folder, made if it is not there; `OSError` where it cannot be written to, or others could put code there."""
+    folder = folder.expanduser()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = folder.resolve()
+    _own(folder.stat())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError("it cannot be written to")
+    return folder
+
+
+def _own(found: os.stat_result) -> None:
+    """Raise `PermissionError` where a file or folder belongs to somebody else, or others may write to it."""
+    if hasattr(os, "getuid"):
+        if found.st_uid != os.getuid():
+            raise PermissionError("it belongs to somebody else")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError("others can write to it")
+
+
+@functools.cache
+def _machine() -> str:
+    """What native code depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+        processor = "".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        processor = platform.processor()
+    return f"{platform.machine()} {processor}"
+
+
+@functools.cache
+def compiler_version() -> str:
+    """What the compiler says of its version."""
+    return _run("--version", patience=min(PATIENCE, ANSWER)).stdout
+
+
+def _run(*arguments: str, patience: float | None = None) -> "subprocess.CompletedProcess[str]":
+    """The compiler's answer; with a group of processes of its own, as what it starts may hang too."""
+    command, limit = [*compiler(), *arguments], PATIENCE if patience is None else patience
+    if command[0] in GIVEN_UP:
+        raise NoCompilerError(f"the C compiler {command[0]} was given up")
+    try:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              encoding="utf-8", errors="replace", start_new_session=True) as running:
+            try:
+                out, said = running.communicate(timeout=limit)
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(running.pid, signal.SIGKILL)
+                raise
+    except OSError as fault:
+        raise NoCompilerError(f"the C compiler {command[0]} cannot be run: {fault.strerror}") from fault
+    except subprocess.TimeoutExpired as fault:
+        GIVEN_UP.add(command[0])
+        raise NoCompilerError(f"the C compiler {command[0]} gives no answer within {limit:g} s") from fault
+    return subprocess.CompletedProcess(command, running.returncode, out, said)
+
+
+@functools.lru_cache(maxsize=64)
+def load(source: str) -> ctypes.CDLL:
+    """The library of this source, compiled at most once on a machine, and once more if its file is damaged or not the user's.
+
+    Raises
+    ------
+    NoCompilerError
+        if it cannot be compiled.
+    """
+    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
+    key = sha("\n".join((source, compiler_version(), _machine(), command)).encode())
+    folder = cache()
+    try:
+        for path in filter(_whole, sorted(folder.glob(f"{key}-*.so"))):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError:  # whole, but of another machine's loader
+                path.unlink(missing_ok=True)
+        path = _compile(source, folder, key)
+    except OSError as fault:
+        raise NoCompilerError(f"compiled code cannot be kept in {folder}: {fault}") from fault
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as fault:
+        raise NoCompilerError(f"what {compiler()[0]} makes cannot be loaded from {folder}: {fault}") from fault
+
+
+def _whole(path: Path) -> bool:
+    """Whether a library is the user's own and has the checksum that it is named by; another is removed, if it can be."""
+    try:
+        _own(path.lstat())
+        if not path.is_symlink() and path.stem.endswith(f"-{sha(read_bytes(path))}"):
+            return True
+    except (OSError, ValueError):
+        pass
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return False
+
+
+def _compile(source: str, place: Path, key: str) -> Path:
+    """The path of the new library, named by its key and its checksum."""
+    complaint = ""
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        written, made = Path(folder) / "run.c", Path(folder) / "run.so"
+        written.write_text(source, encoding="utf-8")
+        for fast in FAST:
+            done = _run(*FLAGS, str(written), "-o", str(made), *fast, "-lm")
+            if done.returncode == 0 and not made.exists():
+                raise NoCompilerError(f"{compiler()[0]} makes no library, and says nothing of it")
+            if done.returncode == 0:
+                made.chmod(0o700)
+                with made.open("rb") as file:
+                    os.fsync(file.fileno())
+                return made.replace(place / f"{key}-{sha(made.read_bytes())}.so")  # whole or not there, for any process
+            complaint = complaint or done.stderr.strip()
+    raise NoCompilerError(f"{compiler()[0]} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")

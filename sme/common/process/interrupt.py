@@ -1,0 +1,36 @@
+"""An interrupt while a script of ours imports what it needs ends it at once, and without a word.
+
+This module is imported before all that takes long.
+"""
+
+import itertools
+import signal
+import sys
+import threading
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+
+
+def ours() -> bool:
+    """Whether this program is one of our scripts, or `python -m sme.…`."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":  # while Python looks for the module
+        return any(flag == "-m" and module.startswith("sme.") for flag, module in itertools.pairwise(sys.orig_argv))
+    return Path(name).absolute().parent == SCRIPTS
+
+
+def quiet() -> None:
+    """Leave an interrupt to the system, in a script of ours; not where it is ignored, or handled by somebody else."""
+    if ours() and threading.current_thread() is threading.main_thread() \
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def heard() -> None:
+    """Have an interrupt raise KeyboardInterrupt again."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+quiet()

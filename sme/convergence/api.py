@@ -1,0 +1,157 @@
+"""`weak_error` and `load`: a study begun, and a study taken up again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sme.common.errors import SMEError
+from sme.common.inputs import short
+from sme.common.process.turns import entry
+from sme.convergence.spec import effort
+from sme.convergence.spec.outline import FILE
+from sme.convergence.spec.specification import Specification
+from sme.convergence.spec.tried import Observables
+from sme.convergence.study import Study
+from sme.equations.models import MODELS
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+
+
+@entry
+def weak_error(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    tau: float | str | Sequence[float | str],
+    start: Mapping[str, Tensor] | None = None,
+    regime: str = "ballistic",
+    order: int | Sequence[int] | None = None,
+    brownian: str | None = None,
+    model: str = "sme",
+    horizon: float = 1.0,
+    observables: Observables = None,
+    times: Sequence[float] | None = None,
+    paths: int | None = None,
+    shards: int | Sequence[int] | None = None,
+    tolerance: float | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    processes: int | str = 1,
+    backend: str = "auto",
+    results: str | Path | None = None,
+    kind: object = None,
+) -> Study:
+    """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
+
+    `error = E φ(discrete run) − E φ(equation)` at the horizon (or at `times`), for every
+    observable `φ`, order and `τ`, both on the same Brownian path; then the slope over `τ`.
+
+    Parameters
+    ----------
+    problem, optimizer
+        what is run; the update rule and the gradient law of these.
+    tau
+        step sizes `τ`, as numbers or text such as `"1/16"`.
+    start
+        named fields at the start, tensors `(d,)`; `theta` defaults to the network's own, `m` to 0, `v` to 1.
+    regime
+        `"ballistic"` or `"batch_equivalent"`.
+    order
+        1, 2 or both; default the highest that the model has.
+    brownian
+        `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
+        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE). Default `"independent"`;
+        another model has its own.
+    model
+        `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
+        `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
+        `"backward"`, of order 2; both are of `θ` alone.
+    horizon
+        `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
+    observables
+        functions from named fields `(paths, d)` to `(paths,)`, by name; or names of built-in
+        ones, as `"|v|^2"`, `"theta[0]"`, `"|v|^2 capped at 100"`; default `|field|^2`, means, loss.
+    times
+        checkpoints in `(0, T]`, on every grid; default the end alone.
+    paths
+        at each `τ`, rounded up to whole shards of 32 768; default 65 536, and more below `τ = 1/32`, as `1/τ`.
+    shards
+        the numbers of the shards to compute, to spread a study over jobs; default all that `paths` asks for.
+    tolerance
+        in place of `paths`: as many shards, 64 at most, as bring each standard error below this fraction of its error.
+        How many is decided by trial shards, a fourth as many or fewer, which are in no table.
+    budget_s
+        stop starting new shards after so many seconds; tables then say what is missing.
+    seed
+        of the random stream, a function of (seed, steps, shard).
+    device
+        `"auto"`, `"cpu"`, `"cuda"`, …
+    processes
+        over shards; `"auto"` is one a core. Any number gives the same digits.
+    backend
+        `"compiled"` C code, made from the equation and the update rule; `"torchsde"`; or `"auto"`: the
+        first where it can be had, else the second, with a line that says why. They agree to rounding.
+    results
+        folder for points and tables; points found there are not computed again. None: in memory.
+    kind
+        refused, with a word on where an equation of your own can go.
+
+    Raises
+    ------
+    SMEError
+        for bad input: what was given, what is allowed, what to change.
+    Interrupted
+        on Ctrl-C; its `study` has every shard that was finished.
+    """
+    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
+                        times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
+                        tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
+                        kind=kind)
+    study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
+    return study.extend(**asked)
+
+
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: str, horizon: float,
+          start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
+          results: Any = None, kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
+    """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
+    if kind is not None:
+        raise SMEError(f"sme.weak_error measures equations by name, model={' or '.join(map(repr, MODELS))}, and takes no kind: "
+                       "check a class of equations of your own by sme.check_order(problem, optimizer, kind=…)")
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+    return spec, {**asked, "order": spec.orders(order)}
+
+
+@entry
+def load(folder: str | Path, **parts: Any) -> Study:
+    """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
+
+    Its tables and pictures are there at once. To extend or compare it, its parts are made again from `spec.json`, where
+    problem, optimizer and observables stand by their dotted paths and arguments; those without one are handed over.
+
+    Parameters
+    ----------
+    folder
+        of one study, inside a results folder.
+    parts
+        `problem`, `optimizer`, `observables` or `start` as they were given to `sme.weak_error`.
+
+    Raises
+    ------
+    SMEError
+        if there is no study, it is of other numerics, or the parts are not its own.
+    """
+    if not isinstance(folder, str | Path):
+        raise SMEError(f"folder must be the path of one study's folder, got {short(folder)}: give it as text")
+    place = Path(folder)
+    if not (place / FILE).is_file():
+        near = ", ".join(path.parent.name for path in sorted(place.glob(f"*/{FILE}"))[:3])
+        raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
+                       + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
+    study = Study.load(place)
+    if parts:
+        study.specification(**parts)
+    return study

@@ -1,0 +1,209 @@
+"""What a study would cost, before it is run: a short pilot of every order and step size, in as many processes."""
+
+import heapq
+import inspect
+import json
+import math
+import os
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from sme.common.errors import SMEError
+from sme.common.inputs import short, step_size
+from sme.common.output.brief import Brief
+from sme.common.process.turns import entry
+from sme.convergence.api import parts, weak_error
+from sme.convergence.cost import pilot
+from sme.convergence.cost.weight import point_mib
+from sme.convergence.estimator.block import Block
+from sme.convergence.estimator.paired import BLOCKS
+from sme.convergence.fit import predicted
+from sme.convergence.runner import ready
+from sme.convergence.spec.effort import SHARD_PATHS, warn_rounded
+from sme.convergence.spec.job import Job
+from sme.convergence.store.points import Key, Point
+from sme.convergence.study import Study
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.simulate import stability
+from sme.simulate.ensemble import LEVELS
+from sme.simulate.integrators.schemes import scheme
+from sme.simulate.setup import Setup
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Brief):
+    """What a study would cost.
+
+    Attributes
+    ----------
+    table
+        a row for each order and step size: `order tau paths shards found left_out steps substeps path_substeps seconds
+        memory_mib point_mib`. `found` shards are there already, `left_out` ones would not be started within `budget_s`;
+        `path_substeps` of all levels and `seconds`, its part of the whole run's, are of the rest; `memory_mib` is the peak of one
+        process, `point_mib` what a shard takes in the folder at most, which grows with the square of the number of observables
+        and times.
+    starting
+        seconds for what is no simulation: tracing, starting processes, drawing.
+    predicting
+        seconds for the constants that an obstruction leaves.
+    memory_mib
+        the peak memory of the main process and of its workers together.
+    disk_mib
+        what the points that are not there yet take, each with the covariances of all observables.
+    """
+
+    study: str
+    table: pd.DataFrame
+    starting: float
+    predicting: float
+    memory_mib: float
+    processes: int
+    at_least: bool
+    """whether a tolerance may ask for more shards than the first"""
+    disk_mib: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The whole job's."""
+        return self.starting + self.predicting + float(self.table["seconds"].sum())
+
+    def __str__(self) -> str:
+        table = self.table.assign(tau=[f"{tau:g}" for tau in self.table["tau"]],
+                                  path_substeps=[f"{count:.3g}" for count in self.table["path_substeps"]],
+                                  seconds=[_digits(each) for each in self.table["seconds"]],
+                                  **{name: ["–" if math.isnan(each) else f"{each:{digits}}" for each in self.table[name]]
+                                     for name, digits in (("memory_mib", ".0f"), ("point_mib", ".2g"))})
+        if not self.table["left_out"].any():
+            table = table.drop(columns="left_out")
+        lines = [f"plan of {self.study}", "",
+                 tabulate(table, headers=[name.replace("_", " ") for name in table], showindex=False), "",
+                 f"starting (tracing, processes, tables): {_digits(self.starting)} s"]
+        if self.predicting:
+            lines.append(f"predicting what the obstruction leaves: {_digits(self.predicting)} s")
+        if self.disk_mib >= 1:
+            lines.append(f"points on disk: {self.disk_mib:.0f} MiB")
+        least = "at least " if self.at_least else ""
+        lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
+                     f"process{'es' if self.processes > 1 else ''}"
+                     + (", for one shard each and one to decide by: the tolerance may ask for more" if self.at_least else ""))
+        return "\n".join(lines)
+
+
+@entry
+def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
+    """What `weak_error` would cost with the same arguments; nothing of the study is run or written.
+
+    All that comes before the simulation is done and timed. Then every process runs a few pairs at each order and step size, all
+    processes at once, since they share memory and caches, and the times are scaled to the shards that are not there yet.
+
+    Raises
+    ------
+    SMEError
+        for bad input, as `weak_error`.
+    """
+    given = inspect.signature(weak_error).bind(problem, optimizer, **settings)
+    given.apply_defaults()
+    spec, asked = parts(**given.arguments)
+    job = Job.of(spec, **asked)
+    results = given.arguments["results"]
+    if not isinstance(results, str | Path | None):
+        raise SMEError(f"results must be a folder, got {short(results)}: give its name, or None to look at no points")
+    folder = Path(results) / spec.name if results is not None else None
+    study = Study.begin(spec, folder)
+    there = {point.key for point in study.points}
+    missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
+
+    workers = min(job.effort.processes, max(1, len(missing)))
+    compiled, began = _compiled(), time.perf_counter()
+    warn_rounded(given.arguments["paths"])
+    stability.warn(job.setups.values())
+    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
+    if setups:
+        pilot.everywhere(workers, pilot.begin, setups)
+    beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
+    predicting = _predicting(job, folder)
+    samples = pilot.everywhere(workers, pilot.pilot, setups) if setups else []
+    drawing = _drawing(study, setups, {which: sample.block for which, sample in samples[0].items()} if samples else {})
+
+    costs = {which: sum(each[which].seconds for each in samples) / len(samples) for which in setups}
+    tasks = [costs[key[:2]] for key in missing]
+    running, started = _schedule(tasks, workers, job.effort.budget_s - beginning)
+    seconds: Counter[tuple[int, int]] = Counter()
+    for key, cost in zip(missing[:started], tasks, strict=False):
+        seconds[key[:2]] += running * cost / sum(tasks[:started])  # type: ignore[assignment]
+    memory = {which: max(each[which].memory_mib for each in samples) for which in setups}
+    left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
+    rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which], memory.get(which, math.nan),
+                 point_mib(setups[which]) if which in setups else math.nan)
+            for which, setup in job.setups.items()]
+    peaks = [max(sample.memory_mib for sample in each.values()) for each in samples] if workers > 1 else []
+    sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples[0].items()} if samples else {}
+    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(peaks), workers,
+                job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
+
+
+def _compiled() -> float:
+    """Seconds that the C compiler has taken so far."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float,
+         point_mib: float) -> dict[str, Any]:
+    substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
+    levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
+    return {"order": setup.order, "tau": step_size(setup.horizon, setup.steps), "paths": shards * SHARD_PATHS,
+            "shards": shards, "found": found, "left_out": left_out, "steps": steps, "substeps": substeps,
+            "path_substeps": (shards - found - left_out) * SHARD_PATHS * steps * levels, "seconds": seconds,
+            "memory_mib": memory_mib, "point_mib": point_mib}
+
+
+def _predicting(job: Job, folder: Path | None) -> float:
+    """Seconds for the constants that the obstruction leaves, from a block in every process."""
+    known, setup = predicted.read(folder, job.spec.name), job.obstructed
+    if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
+        return 0.0
+    began = time.perf_counter()
+    workers = min(job.effort.processes, predicted.BLOCKS)
+    predicted.predict(setup, job.spec.times, workers, workers)
+    return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / workers)
+
+
+def _drawing(study: Study, setups: Mapping[tuple[int, int], Setup], blocks: Mapping[tuple[int, int], Block]) -> float:
+    """Seconds for tables and picture, from those of the pilot, which nobody sees."""
+    began = time.perf_counter()
+    physical = {which: {"tau": setup.tau} for which, setup in setups.items()}
+    pretended = [Point(Key(*which, 0, 0), study.name, [block] * BLOCKS, physical[which], {}) for which, block in blocks.items()]
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        replace(study, points=study.points + pretended, folder=Path(scratch), kept=None, read=frozenset()).save()
+    return time.perf_counter() - began
+
+
+def _schedule(tasks: list[float], processes: int, budget_s: float) -> tuple[float, int]:
+    """The seconds until all tasks are done, and how many of them are begun within the budget.
+
+    The next process that is free takes the next task; within a budget, all processes begin a task together.
+    """
+    free = [0.0] * processes
+    for begun, task in enumerate(tasks):
+        if math.isfinite(budget_s) and begun % processes == 0:
+            free = [max(free)] * processes
+            if free[0] > budget_s:
+                return free[0], begun
+        heapq.heappush(free, heapq.heappop(free) + task)
+    return max(free), len(tasks)
+
+
+def _digits(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"

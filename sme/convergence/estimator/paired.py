@@ -1,0 +1,131 @@
+"""The paired run: discrete optimizer and equations on the same increments."""
+
+import dataclasses
+from functools import reduce
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.integrate import solve_ivp
+
+from sme.convergence.estimator.block import Block
+from sme.optimizers.base import State
+from sme.optimizers.regimes import BALLISTIC
+from sme.simulate.codegen.ensemble import ensemble
+from sme.simulate.control_variates.controls import LONGEST, responses
+from sme.simulate.ensemble import Ladder
+from sme.simulate.halving import halving
+from sme.simulate.integrators.schemes import scheme
+from sme.simulate.setup import Setup
+
+BLOCKS = 4
+"""Blocks a shard, each with moments of its own: the folds of the control variates' coefficients."""
+BLOCK_PAIRS = 4096
+SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
+LARGEST, HELD, FEWEST = 2**15, 2**20, 64
+"""numbers of all pairs' states, or increments, at a time by torchsde; by compiled code; and the least number of pairs"""
+
+
+def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
+    """The observables along the order-1 ODE, or None where no ODE is a reference."""
+    if setup.order == 1 or setup.regime != BALLISTIC:
+        return None
+    if setup.marks[-1] > LONGEST:
+        return _solved(setup)
+    substeps = setup.substeps(scheme(setup.reference()))
+    ladder = Ladder(setup.reference(), setup.whole(1))
+    values = []
+    for k in range(setup.marks[-1]):
+        ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
+        if k + 1 in setup.marks:
+            values.append(ladder.values(lambda x: setup.observe(setup.fields(x)))[0])
+    return torch.cat(values).cpu().numpy()
+
+
+def _solved(setup: Setup) -> Float[np.ndarray, "marks observables"]:
+    """The same by a solver with steps of its own, so that a long run costs what its horizon does; NaN where it blows up."""
+    ode, like, begin = setup.reference(), setup.whole(1), setup.optimizer.t0
+
+    def drift(t: float, x: np.ndarray) -> np.ndarray:
+        return ode.drift(t, torch.as_tensor(x, device=like.device)[None])[0].cpu().numpy()
+
+    times = [setup.chain.time(mark) for mark in setup.marks]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = solve_ivp(drift, (begin, times[-1]), like[0].cpu().numpy(), "DOP853", times, rtol=1e-12, atol=1e-14)
+    values = np.full((len(times), len(setup.observables)), np.nan)
+    for row, x in zip(values, np.reshape(found.y, (like.shape[1], -1)).T, strict=False):
+        row[:] = setup.observe(setup.fields(torch.as_tensor(x, device=like.device)[None]))[0].cpu().numpy()
+    return values
+
+
+def run_block(setup: Setup, numbers: tuple[int, ...], pairs: int | None = None) -> Block:
+    """Run `pairs` antithetic pairs of discrete run and equation, some at a time; `numbers = (seed, steps, shard, block)`."""
+    pairs, size = BLOCK_PAIRS if pairs is None else pairs, chunk(setup)
+    return reduce(Block.merge, (_run(setup, numbers, min(size, pairs - offset), offset)
+                                for offset in range(0, pairs, size)))
+
+
+def chunk(setup: Setup) -> int:
+    """So many pairs at a time that they fit: a step's numbers into the processor's cache, compiled runs into memory."""
+    law, size = setup.problem.noise, BLOCK_PAIRS
+    if setup.start["theta"].device.type != "cpu":
+        return size
+    state = setup.problem.dim * len(setup.optimizer.fields)
+    numbers, most = (state, HELD) if setup.source else (max(state, law.motions + law.second_motions), LARGEST)
+    while numbers * size > most and size > FEWEST:
+        size //= 2
+    return size
+
+
+def _run(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
+    run = ensemble(setup, numbers, pairs, offset)
+    rows: list[tuple[np.ndarray, ...]] = []
+    sound = np.ones(2 * pairs, dtype=bool)
+    for mark in setup.marks:
+        run.advance(mark)
+        rows.append(_differences(setup, run.state, run.ladders, len(rows)))
+        sound &= run.sound().cpu().numpy()
+    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.carry.cpu().numpy()], -1)
+    return _block(setup, values, sound, len(rows[0]), int(run.floored.sum()))
+
+
+def _block(setup: Setup, values: Float[np.ndarray, "paths variables"], sound: Bool[np.ndarray, " paths"], kinds: int,
+           floored: int) -> Block:
+    """Of the antithetic pairs."""
+    rows = len(setup.marks) * len(setup.observables)
+    judged = np.ones(kinds * rows, dtype=bool)
+    if setup.ordinary is not None:  # an ODE that blows up is no fault of the pairs
+        judged[2 * rows :] = np.isfinite(setup.ordinary.ravel())
+    return Block.of(halves(values), np.logical_and(*sound.reshape(2, -1)), kinds, rows, judged, floored)
+
+
+def halves(values: Float[np.ndarray, "paths variables"]) -> Float[np.ndarray, "pairs variables"]:
+    """The means of the antithetic pairs."""
+    pairs = len(values) // 2
+    with np.errstate(invalid="ignore", over="ignore"):  # of a diverged pair
+        return 0.5 * (values[:pairs] + values[pairs:])
+
+
+def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:
+    """Errors, biases and (order 2) errors of the reference at one mark, path by path."""
+    discrete = setup.observe(state)
+    best, bias = ladders[0].values(lambda x: setup.observe(setup.fields(x)))
+    parts = [discrete - best, bias.expand_as(discrete)]
+    if len(ladders) > 1:
+        parts.append(discrete - ladders[1].values(lambda x: setup.observe(setup.fields(x)))[0])
+    elif setup.ordinary is not None:
+        parts.append(discrete - torch.from_numpy(setup.ordinary[mark]).to(discrete.device))
+    return tuple(part.cpu().numpy() for part in parts)
+
+
+def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
+    """The blocks of one shard: a function of `(seed, steps, shard)` and the setup (see `prepared`) alone."""
+    with torch.no_grad():
+        return [run_block(setup, (seed, setup.steps, shard, block)) for block in range(BLOCKS)]
+
+
+def prepared(setup: Setup) -> Setup:
+    """The setup with what all its shards share: the ODE's observables, the weights of the control variates, the `Halving`."""
+    with torch.no_grad():
+        weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
+        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights, halving=halving(setup, setup.equation()))

@@ -1,0 +1,229 @@
+"""What the points of a study say: tables, pictures, what is missing."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from sme.common.errors import SMEError
+from sme.common.inputs import short
+from sme.common.output.notebook import page
+from sme.common.output.provenance import Provenance
+from sme.common.process.turns import Turns
+from sme.common.storage import sums
+from sme.common.storage.files import write_text
+from sme.common.storage.told import told
+from sme.common.version import UNKNOWN
+from sme.convergence.fit import predicted, tables
+from sme.convergence.fit.predicted import Predicted, quote
+from sme.convergence.output import picture, report
+from sme.convergence.spec.outline import Outline
+from sme.convergence.store import asked as requests
+from sme.convergence.store import points as files
+from sme.convergence.store.asked import Asked
+from sme.convergence.store.kept import Kept
+from sme.convergence.store.points import Key, Point
+from sme.optimizers.regimes import BALLISTIC
+
+LETTERS = 160
+"""of a list in a study's `repr`"""
+
+
+@dataclass(repr=False)
+class Findings(Turns):
+    """An outline and its points; tables and pictures are derived from all points present.
+
+    Attributes
+    ----------
+    errors
+        `order tau observable at time error stderr integrator_bias paths diverged floored`, with
+        `error = E[discrete] − E[equation]`; `at` is `end`, `t=…`, or `max` over the checkpoints (see `tables.errors`).
+    slopes
+        `order observable at slope slope_low slope_high c1 c1_low c1_high c1_order1 c1_ode c0_low c0_high points verdict note`,
+        see `tables.slopes`.
+    """
+
+    outline: Outline
+    points: list[Point] = field(default_factory=list)
+    folder: Path | None = None
+    predicted: Predicted | None = None
+    """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
+    asked: Asked = field(default_factory=Asked)
+    """the points that runs were asked for"""
+    kept: Kept | None = None
+    """the tables in the folder, of a study whose points are not there"""
+    read: frozenset[str] = frozenset()
+    """the names of the files that `points` and `predicted` are from"""
+
+    @property
+    def name(self) -> str:
+        """`<optimizer>-<regime>-<problem>-<brownian>-<8 hex>`."""
+        return self.outline.study
+
+    def reload(self, strict: bool = True) -> None:
+        """Take the points that are in the folder now, or else its tables; unless `strict`, pass over tables that are damaged."""
+        if self.folder is not None:
+            self.read = _names(self.folder)
+            self.points = list(files.read(self.folder / "points", self.outline))
+            self.asked = requests.read(self.folder, self.name)
+            self.predicted = predicted.read(self.folder, self.name)
+            self.kept = None
+            if not self._reported:
+                try:
+                    self.kept = Kept.read(self.folder, self.outline)
+                except SMEError:
+                    if strict:
+                        raise
+        self.forget()
+
+    def forget(self) -> None:
+        """Have the tables derived anew."""
+        for derived in ("_table", "slopes"):
+            self.__dict__.pop(derived, None)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        if self.kept is not None:
+            return self.kept.errors
+        return tables.errors(self._reported, self.outline)
+
+    @property
+    def _reported(self) -> list[Point]:
+        """The points that stand in the tables."""
+        return [point for point in self.points if not point.key.trial]
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The weak errors."""
+        return self._table[tables.ERRORS].copy()
+
+    @cached_property
+    def slopes(self) -> pd.DataFrame:
+        """The orders of convergence and their verdicts."""
+        constants = self.predicted.constants if self.predicted else {}
+        quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
+        table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack,
+                              ode=self.outline.regime == BALLISTIC.name,
+                              yardsticks=None if self.kept is None else self.kept.yardsticks, tail=self.outline.tail)
+        if self.missing:
+            lacking = table["order"].isin({key.order for key in self.missing})
+            noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]
+            table["note"] = table["note"].where(~lacking, noted)
+        return table
+
+    @property
+    def missing(self) -> list[Key]:
+        """The points that were asked for and are not there."""
+        return self.asked.missing(self._keys)
+
+    @property
+    def _keys(self) -> list[Key]:
+        return [point.key for point in self.points]
+
+    @property
+    def remark(self) -> str:
+        """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
+        parts = []
+        if self.missing:
+            names = requests.named(self.missing, self.outline.horizon)
+            parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
+                         "run the same command again to have them computed.")
+        limit = self.asked.tolerance
+        if limit is not None and not tables.loose(self._table, limit).empty:
+            parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
+        if self.kept is None and len(self.outline.times) > 1 and len({key.shard % 2 for key in self._keys if not key.trial}) < 2:
+            parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
+        return " ".join(parts)
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the seeds that made the points."""
+        if self.kept is not None:
+            return self.kept.provenance
+        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in self._reported]
+        versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
+        return Provenance(self.outline.study, versions, seeds, self.outline.parts)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the errors with their fits to a file, in a format that its ending names.
+
+        Raises
+        ------
+        SMEError
+            if there are no points, or the ending names no format.
+        """
+        if self.errors.empty:
+            raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
+        if not isinstance(path, str | Path):
+            raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
+        return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
+
+    def save(self) -> None:
+        """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.
+
+        The `.csv` end with the columns `seeds` and `version`. Written again, if other jobs have added points or a prediction
+        meanwhile: whoever writes last has seen all of them.
+        """
+        while self.folder is not None and not self.errors.empty:
+            written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
+            if self.kept is None and not self.missing and told(self.folder, written, self.name):
+                return
+            for name, content in written.items():
+                self._write(f"{name}.csv", content)
+            for name, content in report.latex(self.errors, self.slopes, self.provenance).items():
+                if name == "errors" and self.kept is not None:
+                    continue  # it was rounded from more digits than the table has
+                write_text(self.folder / f"{name}.tex", content + "\n")
+            self._write("slopes.md", self.text("github") + "\n")
+            self.plot(self.folder / "errors.png")
+            if _names(self.folder) == self.read:
+                return
+            self.reload()
+
+    def _write(self, name: str, content: str) -> None:
+        """A table that is read again where the points are not there, with its checksum; one without points keeps what it has."""
+        assert self.folder is not None
+        if self.kept is None or (self.folder / sums.FOLDER).is_dir():
+            sums.write(self.folder / name, content, self.name)
+        else:
+            write_text(self.folder / name, content)
+
+    def text(self, style: str = "simple") -> str:
+        """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
+        if self.errors.empty:
+            return f"{self.name}: no points. {self.remark}".strip()
+        if style == "latex":
+            return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
+        physical = report.hyperparameters(self._reported) if self.kept is None else self.kept.physical
+        return report.text(self.outline.optimizer, physical, self.errors, self.slopes, self.remark, self.provenance, style)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        """A screen: the name, what there is, and the verdicts by how many rows have each."""
+        outline, errors = self.outline, self.errors
+        taus = ", ".join(f"{tau:g}" for tau in errors["tau"].unique())
+        seen = f"τ = {shortened(taus)}; {len(errors)} errors" if len(errors) else "no errors"
+        observed = shortened(", ".join(outline.observables))
+        lines = [f"{type(self).__name__} {self.name}", f"horizon {outline.horizon:g}; {observed}", seen]
+        for order, rows in self.slopes.groupby("order"):
+            verdicts = ", ".join(f"{count} {word}" for word, count in rows["verdict"].value_counts().items())
+            lines.append(f"order {order}: slopes {rows['slope'].min():.3g} to {rows['slope'].max():.3g}, {verdicts}")
+        where = f"in {shortened(str(self.folder))}; " if self.folder is not None else ""
+        return "\n".join([*lines, f"{where}print(study) for the tables, study.slopes and study.errors for them as frames"])
+
+    def _repr_html_(self) -> str:
+        """The same with the first rows of the slopes and the picture of the errors, for a notebook."""
+        columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
+        return page(repr(self), self.slopes[columns], self.plot)
+
+
+def shortened(text: str) -> str:
+    """Its beginning, where it is long."""
+    return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for pattern in ("points/*.json", predicted.FILE) for path in folder.glob(pattern))

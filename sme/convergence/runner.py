@@ -1,0 +1,128 @@
+"""From setups to points: what is missing is computed, over processes, and kept shard by shard."""
+
+import math
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchsde
+
+from sme.common.inputs import step_size
+from sme.common.process.processes import spread
+from sme.common.process.progress import progress
+from sme.common.version import version
+from sme.convergence.cost import weight
+from sme.convergence.estimator import paired, trials
+from sme.convergence.fit import tables
+from sme.convergence.spec.job import Job
+from sme.convergence.spec.outline import Outline
+from sme.convergence.store.asked import Asked
+from sme.convergence.store.points import Key, Point
+from sme.simulate.backend import compiled_setups
+from sme.simulate.setup import Setup
+
+Wanted = Mapping[tuple[int, int], list[int]]
+"""the shards wanted of each (order, steps)"""
+
+
+class Runner:
+    """Computes the points that a study lacks.
+
+    Attributes
+    ----------
+    points
+        those that were there, and those computed since.
+    asked
+        the points that this runner was asked for.
+    """
+
+    def __init__(self, job: Job, points: list[Point], folder: Path | None) -> None:
+        self.job, self.folder, self.outline, self.effort = job, folder, job.spec.outline(), job.effort
+        self.points, self.asked = points, Asked()
+        self.deadline = time.monotonic() + job.effort.budget_s
+
+    def run(self) -> None:
+        """Have what the job asks for."""
+        self._shards(self.job.shards)
+        if self.effort.tolerance is not None:
+            self._refine(self.effort.tolerance)
+
+    def _shards(self, wanted: Wanted) -> None:
+        """Have these shards."""
+        keys = [Key(*which, self.effort.seed, shard) for which, numbers in wanted.items() for shard in numbers]
+        there = {point.key for point in self.points}
+        missing = sorted((key for key in keys if key not in there), key=lambda key: -key.steps)
+        fresh = [key for key in keys if key not in self.asked.keys]
+        self._ask(keys)
+        if found := sum(key in there for key in fresh):
+            print(f"{found} of {len(fresh)} points found")
+        setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
+        weight.warn(setups.values())
+        tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
+        bar = progress(total=sum(key.steps for key in missing), unit="step")
+        with bar:
+            for point in self._compute(tasks):
+                self.points.append(point)
+                bar.update(point.key.steps)
+
+    def _refine(self, tolerance: float) -> None:
+        """Have as many shards of each (order, steps) as its own trial shards ask for: any ladder gives the same points."""
+        open_, counts = dict.fromkeys(self.job.setups, 1), dict[tuple[int, int], int]()
+        while open_:
+            self._shards({which: [trials.FIRST + i for i in range(count // 2, count)] for which, count in open_.items()})
+            if time.monotonic() > self.deadline:
+                break
+            found = {which: self._needed(which, count, tolerance) for which, count in open_.items()}
+            counts.update((which, number) for which, number in found.items() if number is not None)
+            open_ = {which: 2 * count for which, count in open_.items() if found[which] is None}
+        self._shards({which: list(range(number)) for which, number in counts.items()})
+
+    def _needed(self, which: tuple[int, int], count: int, tolerance: float) -> int | None:
+        """What the first `count` trial shards ask for."""
+        keys = {Key(*which, self.effort.seed, trials.FIRST + i) for i in range(count)}
+        table = tables.judged(tables.errors([point for point in self.points if point.key in keys], self.outline))
+        return trials.needed(table["error"].to_numpy(float), table["stderr"].to_numpy(float), count, tolerance)
+
+    def _ask(self, keys: list[Key]) -> None:
+        """Note what is asked for beside the points, before any is computed."""
+        asked = Asked(frozenset(keys), self.effort.tolerance)
+        self.asked = self.asked.merge(asked)
+        if self.folder is not None:
+            asked.save(self.folder, self.outline.study)
+
+    def _compute(self, tasks: list[tuple[Setup, Key, Outline, Path | None]]) -> Iterator[Point]:
+        processes = self.effort.processes
+        size = len(tasks) if math.isinf(self.deadline) else processes
+        while tasks:
+            if time.monotonic() > self.deadline:
+                print(f"stopped by budget_s with {len(tasks)} points left out")
+                return
+            now, tasks = tasks[:size], tasks[size:]
+            yield from spread(_computed, now, processes, ordered=False)
+
+
+def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
+    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
+    shared = {which: paired.prepared(setup) for which, setup in setups.items()}
+    paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    return shared if backend == "torchsde" else compiled_setups(shared, must=backend == "compiled", paths=paths)
+
+
+def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:
+    """The point, kept at once by the process that computed it: a parent that dies loses nothing."""
+    began = time.perf_counter()
+    blocks = paired.run_shard(setup, key.seed, key.shard)
+    versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
+                "torchsde": torchsde.__version__, "numpy": np.__version__}
+    tau, regime = setup.tau, setup.regime
+    physical = {"tau": step_size(setup.horizon, setup.steps),
+                **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
+    made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
+    variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)
+    point = Point(key, outline.study, blocks, physical, made, outline.numerics, setup.halving, variables)
+    if folder is not None:
+        point.save(folder / "points")
+    return point

@@ -1,0 +1,257 @@
+"""The deterministic one-step moment test: no Monte Carlo.
+
+The chain's expectation over one step against the equation's `φ + τ 𝓛φ + ½ τ² 𝓛²φ`, with the
+generator `𝓛` of the whole state and, for step memory, of the motion `y` since the step began.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from sme.common.derivatives.differences import SHIFTS, Derivatives, derivatives
+from sme.common.errors import SMEError
+from sme.common.inputs import short
+from sme.equations.base import Equation, X
+from sme.equations.chain import Chain
+from sme.equations.closed.signs import sign_moments
+from sme.optimizers.base import updated
+from sme.optimizers.regimes import Gradient
+from sme.problems.noise.quadrature import exact, rules
+
+Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
+"""from a whole state to a vector of test functions φ"""
+Ends = Float[Tensor, "nodes state"]
+"""states after one step"""
+
+NODES = 2**14
+"""of the quadrature at a time"""
+SETTLED = 1e-13
+"""relative change of the chain's expectation below which its quadrature is taken as exact"""
+REACH = 0.2
+"""share of the state that the first step of the outer differences is"""
+TINY = 1e-300
+LATER = 0.37
+"""time after which an equation that depends on the time has changed"""
+SAME = 1e-12
+"""relative difference up to which values at many times and at one are the same"""
+
+
+class UnsettledError(SMEError):
+    """An expectation over one step that is not finite, or that no quadrature settles."""
+
+
+def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Tensor]]:
+    """The states after one step from `x` at time `t` and their probabilities, on finer and finer rules for the noise."""
+    dim, fields = chain.problem.dim, chain.optimizer.fields
+    if chain.optimizer.signed:
+        yield _by_signs(chain, x, t)
+        return
+    for z, weights in rules(chain.problem.noise):
+        parts = []
+        for nodes in z.split(NODES):
+            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
+            state, _ = chain.step_at(start, nodes, t)
+            parts.append(torch.cat([state[name] for name in fields], -1))
+        ends = torch.cat(parts)
+        lost = ~torch.isfinite(ends).all(0)
+        if bool(lost.any()):
+            field = fields[int(lost.nonzero()[0]) // dim]
+            raise UnsettledError(f"the field {field} is not finite (NaN or ∞) after one step of τ = {chain.tau:g} from the "
+                                 f"state {short(x)} of {', '.join(fields)}: change the state, or name the fields that are "
+                                 "never negative in `nonnegative`")
+        yield ends, weights
+
+
+def settled(chain: Chain, x: Float[Tensor, " state"], t: float,
+            values: Callable[[Ends], Float[Tensor, "nodes functions"]],
+            tolerance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`E values(x')` over the law of one step, on finer rules until it changes by less than a tolerance.
+
+    Raises
+    ------
+    UnsettledError
+        if it does not settle, or is not finite.
+    """
+    last = None
+    for ends, weights in outcomes(chain, x, t):
+        each = values(ends)
+        value = weights @ each
+        if not bool(torch.isfinite(value).all()):
+            raise UnsettledError("the expectation of the test functions over one step is not finite at the state "
+                                 f"{short(x)} of {', '.join(chain.optimizer.fields)}: change the state or the test functions, "
+                                 "or name the fields that are never negative in `nonnegative`")
+        done = last is not None and bool(((value - last).abs() <= tolerance(weights, each)).all())
+        if done or chain.optimizer.signed or exact(chain.problem.noise):
+            return value
+        last = value
+    raise UnsettledError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the "
+                         "noise, or has too many motions for a quadrature")
+
+
+def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
+    """`E φ(x')` over the law of one step from `x` at time `t`, on ever finer rules until it settles.
+
+    Raises
+    ------
+    SMEError
+        if it does not settle.
+    """
+    return settled(chain, x, t, vmap(phi), lambda weights, each: SETTLED * (1 + (weights @ each).abs()))
+
+
+def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
+    """The ends for the signs of at most two coordinates, with the probabilities of their quadrants."""
+    theta = x[: chain.problem.dim].unsqueeze(0)
+    if chain.problem.dim > 2:
+        raise SMEError(f"{chain.optimizer.name} is checked for at most two parameters, got dim = {chain.problem.dim}: the "
+                       "probabilities of more signs have no closed form")
+    mean, covariance = sign_moments(chain.problem, theta, chain.tau ** (chain.regime.mean_power / 2))
+    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=chain.problem.dim)), dtype=torch.float64)
+    chance = 0.5 ** chain.problem.dim * (1 + signs @ mean[0])
+    if chain.problem.dim == 2:
+        chance = chance + 0.25 * signs.prod(-1) * (covariance[0, 0, 1] + mean[0].prod())
+    zero, scale = torch.zeros_like(theta[0]), chain.tau ** (chain.regime.step_power / 2)
+    state = dict(zip(chain.optimizer.fields, x.split(chain.problem.dim), strict=True))
+    ends = [updated(chain.optimizer, state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
+    return torch.stack([torch.cat([end[name] for name in chain.optimizer.fields]) for end in ends]), chance
+
+
+class Generator:
+    """`𝓛 = ∂_t + drift·∇ + ½ Σ_j ∂²[c_j, c_j]` of an equation, `c_j` the columns of its noise.
+
+    With step memory the state is `(x, y)`, drift `(b, 0)` and columns `(G e_j + R[y, e_j], e_j)`.
+    """
+
+    def __init__(self, equation: Equation, phi: Test) -> None:
+        self.equation, self.size = equation, equation.problem.dim * len(equation.optimizer.fields)
+        self.phi: Test = lambda z: phi(z[: self.size])
+        self.motions = self._columns()
+
+    def _columns(self) -> Float[Tensor, "columns motions"]:
+        """Increments whose images under `diffuse` are the columns of a dense factor of the covariance."""
+        equation, n = self.equation, self.equation.first
+        units = torch.eye(equation.motions, dtype=torch.float64)
+        if not equation.law.bilinear or not equation.second:
+            return units
+        # a minibatch's second motion is (S dV)∘(S ζ), bilinear in dV and the signs ζ
+        pairs = [units[n + j] + units[2 * n + k] + units[3 * n] for j in range(n) for k in range(n)]
+        return torch.cat((units[:n], torch.stack(pairs)))
+
+    def start(self, x: Tensor) -> Tensor:
+        """The state, with `y = 0` beside it where the equation remembers."""
+        return torch.cat((x, x.new_zeros(self.equation.first))) if self.equation.remembers else x
+
+    def drift(self, t: Any, z: X) -> X:
+        """The drift of the whole system at many points."""
+        b = self.equation.drift(t, z[:, : self.size])
+        return torch.cat((b, torch.zeros_like(z[:, self.size :])), -1)
+
+    def noise(self, t: Any, z: X) -> Float[Tensor, "columns points system"]:
+        """The columns at many points, of more than the system has numbers as many others with the same covariance."""
+        count = len(self.motions)
+        x, y = z[:, : self.size].repeat(count, 1), z[:, self.size :].repeat(count, 1)
+        dW = self.motions.repeat_interleave(len(z), 0)
+        if isinstance(t, Tensor):
+            t = t.repeat(count, 1)
+        g = self.equation.diffuse(t, x, dW)
+        if self.equation.remembers:
+            g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
+        g = g.reshape(count, *z.shape)
+        return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
+
+    def once(self, t: Any, z: X) -> Float[Tensor, "points functions"]:
+        """`𝓛φ` at many points, by automatic differentiation (`φ` does not depend on `t` or `y`)."""
+
+        def along(point: Tensor, u: Tensor) -> Tensor:
+            slope: Tensor = jvp(self.phi, (point,), (u,))[1]
+            return slope
+
+        def both(point: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+            slope, bend = jvp(lambda w: along(w, u), (point,), (u,))  # type: ignore[misc]
+            return slope, bend
+
+        b = self.drift(t, z)
+        if not len(self.motions):
+            return vmap(along)(z, b)
+        g = self.noise(t, z)
+        first, second = vmap(both)(z.repeat(1 + len(g), 1), torch.cat((b, *g)))
+        return first[: len(z)] + 0.5 * second[len(z):].reshape(len(g), len(z), -1).sum(0)
+
+    def around(self, function: Callable[[Any, Tensor], Tensor], t: float, z: Float[Tensor, " system"]) -> "Around":
+        """A function of time and system, with its derivatives along the drift (and the time) and along every column.
+
+        The steps are relative to the state, and halved until the differences settle.
+        """
+        point = z.unsqueeze(0)
+        directions = torch.cat((self.drift(t, point), self.noise(t, point)[:, 0] if len(self.motions) else point[:0]))
+        sizes = REACH / (directions.abs() / self._scales(z)).amax(1).clamp_min(TINY)
+        still = torch.equal(*(torch.cat((self.drift(at, point), self.noise(at, point)[:, 0])) for at in (t, t + LATER)))
+        if not still:
+            sizes[0] = torch.minimum(sizes[0], torch.tensor(REACH * (min(t, 1.0) if t > 0 else 1.0), dtype=torch.float64))
+        e = sizes[:, None, None] * torch.stack((SHIFTS, -SHIFTS))
+        points = z + e[..., None] * directions[:, None, None]
+        if still:
+            values = function(t, torch.cat((point, points.flatten(0, 2))))
+        else:  # along the drift every point has a time of its own
+            rest = function(t, torch.cat((point, points[1:].flatten(0, 2))))
+            values = torch.cat((rest[:1], _timed(function, t + e[0].flatten(), points[0].flatten(0, 1)), rest[1:]))
+        return Around(values[0], derivatives(values[0], values[1:].reshape(*e.shape, -1), sizes), directions)
+
+    def _scales(self, z: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
+        """How far each number may be moved: relative to itself and to the largest of its field, of what stays ≥ 0 to itself."""
+        parts, fields = [], self.equation.optimizer.fields
+        for name, part in zip(fields, z[: self.size].split(self.equation.problem.dim), strict=True):
+            own = part.abs() if name in self.equation.optimizer.nonnegative else torch.maximum(part.abs(), 0.5 * part.abs().max())
+            parts.append(torch.where(own > 0, own, 1.0))
+        return torch.cat((*parts, torch.ones_like(z[self.size :])))
+
+    def twice(self, t: float, z: Float[Tensor, " system"]) -> tuple[Tensor, Tensor]:
+        """`𝓛²φ` at one point, and an estimate of its error."""
+        return self.around(self.once, t, z).generator
+
+
+def _timed(function: Callable[[Any, Tensor], Tensor], times: Tensor, points: Tensor) -> Tensor:
+    """A function at many points, each at a time of its own: at once if it takes a column of times, else one by one."""
+    last = function(float(times[-1]), points[-1:])
+    try:
+        every = function(times.unsqueeze(1), points)
+        if every.shape == (len(points), *last.shape[1:]) and torch.allclose(every[-1:], last, SAME, 0.0, equal_nan=True):
+            return every
+    except Exception:  # it reads the time as a number
+        pass
+    return torch.cat([*(function(float(t), x.unsqueeze(0)) for t, x in zip(times[:-1], points[:-1], strict=True)), last])
+
+
+class Around(NamedTuple):
+    """Values of functions at a point, their derivatives along the drift and the columns, and these directions."""
+
+    centre: Float[Tensor, " functions"]
+    along: Derivatives
+    directions: Float[Tensor, "directions system"]
+
+    @property
+    def generator(self) -> tuple[Tensor, Tensor]:
+        """`𝓛` of the functions, and an estimate of its error."""
+        along = self.along
+        return (along.first[0] + 0.5 * along.second[1:].sum(0), along.first_error[0] + 0.5 * along.second_error[1:].sum(0))
+
+
+def equation_expectation(equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> tuple[Tensor, Tensor]:
+    """`φ + τ 𝓛φ + ½ τ² 𝓛²φ`, up to `τ 𝓛φ` at order 1, and an estimate of the error of its differences."""
+    generator = Generator(equation, phi)
+    z = generator.start(x)
+    value = phi(x) + equation.tau * generator.once(t, z.unsqueeze(0))[0]
+    if equation.order == 1:
+        return value, torch.zeros_like(value)
+    second, error = generator.twice(t, z)
+    return value + 0.5 * equation.tau**2 * second, 0.5 * equation.tau**2 * error
+
+
+def residual(chain: Chain, equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
+    """Chain minus equation over one step, one number for each test function."""
+    return chain_expectation(chain, x, phi, t) - equation_expectation(equation, x, phi, t)[0]

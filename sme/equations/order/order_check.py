@@ -1,0 +1,66 @@
+"""What the one-step moment test says of one equation."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from tabulate import tabulate
+
+from sme.common.output.brief import Brief
+
+
+@dataclass(frozen=True, repr=False)
+class OrderCheck(Brief):
+    """What the one-step moment test says of one equation.
+
+    Attributes
+    ----------
+    residuals
+        one row for each state, test function and τ: `residual = E φ(x') − (φ + τ𝓛φ + ½τ²𝓛²φ)`, its
+        `ratio` to that at the next smaller τ, `t3 = T₃φ`, and `without_t3 = residual − τ² t3`, with its
+        own ratio; `error`, what rounding and differences may have done to the residual.
+    rate
+        the least exponent `log₂ ratio` over states and test functions at the finest pair of τ, those left out whose
+        residual is within its error or a small share of the state's largest (it changes sign there, and its ratio means
+        nothing); the residual of an equation of order `p` is `O(τ^{p+1})`. NaN if none is left.
+    proved
+        the highest order that the test supports: 2, 3/2, 1, ½ or 0.
+    rate_without_obstruction
+        the same of the residual without `τ² T₃φ`.
+    without_obstruction
+        the order that would follow without `T₃`: 2 where `T₃` is all that stands in the way.
+    sizes
+        norms of the symbols that no Itô equation matches, at the first state.
+    obstacle
+        what keeps it from the next order, in words, or why nothing is decided; None if nothing does.
+    decided
+        whether the order is known not to be higher, up to the resolution; else `proved` is what is certain.
+    resolution
+        the largest relative error in a term that the test would have missed, of terms that make up a twentieth of their
+        coefficient or more; NaN for noise with heavy tails, which has not all the moments.
+    moments
+        the moments of one step: for each state, product of increments (`fields`, of this `degree`) and power of `τ` the
+        coefficient `expected` of the optimizer's step, the one `found` in the equation, and the error of their difference.
+    """
+
+    title: str
+    residuals: pd.DataFrame
+    rate: float
+    rate_without_obstruction: float
+    proved: float
+    without_obstruction: float
+    sizes: Mapping[str, float]
+    obstacle: str | None
+    decided: bool = True
+    resolution: float = math.nan
+    moments: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __str__(self) -> str:
+        table = tabulate(self.residuals, headers="keys", showindex=False, floatfmt=".4g")  # type: ignore[arg-type]
+        rest = f" (residual − τ² T₃φ ~ τ^{self.rate_without_obstruction:.2f})" if self.residuals["t3"].any() else ""
+        seen = "residual: rounding" if math.isnan(self.rate) else f"residual ~ τ^{self.rate:.2f} at least{rest}"
+        said = f"order {self.proved:g} by the one-step test" if self.decided else f"order {self.proved:g} at least, not decided"
+        fine = "" if math.isnan(self.resolution) else f"; a term that is wrong by {self.resolution:.1g} would have been seen"
+        lines = [self.title, table, f"{seen}: {said}{fine}"]
+        return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)

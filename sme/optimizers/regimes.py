@@ -1,0 +1,63 @@
+"""How the gradient scales with the step size τ."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.errors import NotOfferedError, choose
+
+ONE_GRADIENT = ("A rule sees one gradient, at its own θ, as gradient.step (τ ĝ), gradient.square (ĝ∘ĝ) and, if it is signed, "
+                "gradient.sign. What takes more is not offered: a gradient at another point (SAM, extragradient), a second draw, "
+                "the previous gradient (Adan), a Hessian product (Sophia), the raw gradient (a clip of it)")
+
+
+class Gradient(NamedTuple):
+    """What an update rule sees of a noisy gradient `ĝ`."""
+
+    step: Float[Tensor, "*paths d"]
+    """`τ · gradient` in scaled variables, the parameter increment of plain SGD."""
+    square: Float[Tensor, "*paths d"]
+    """`ĝ∘ĝ`, what a second moment averages."""
+    sign: Float[Tensor, "*paths d"] | None = None
+    """`h^step_power sign(ĝ)`, a step of signs; None for an optimizer that is not `signed`."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotOfferedError(f"gradient.{name} is not offered. {ONE_GRADIENT}")
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A scaling of gradient and step, with `h = √τ` (docs/derivation.md, section 1).
+
+    `ĝ = h^mean_power ∇f + S z`, `gradient.step = h^step_power ĝ`, `gradient.square = ĝ∘ĝ`,
+    `gradient.sign = h^step_power sign(ĝ)` if asked for.
+    """
+
+    name: str
+    mean_power: float
+    step_power: float
+
+    def gradient(self, mean: Tensor, noise: Tensor, tau: float, sign: bool = False) -> Gradient:
+        """The scaled gradient from the mean gradient `∇f` and the noise `S z`; with its sign if `sign`."""
+        return self.seen(tau ** (self.mean_power / 2) * mean + noise, tau, sign)
+
+    def seen(self, scaled: Tensor, tau: float, sign: bool = False) -> Gradient:
+        """The scaled gradient `ĝ` as an update rule sees it."""
+        step = tau ** (self.step_power / 2)
+        return Gradient(step * scaled, scaled * scaled, step * scaled.sign() if sign else None)
+
+    def expected(self, mean: Tensor, variance: Tensor, tau: float) -> Gradient:
+        """`E[gradient]`: `step = τ ∇f`, `square = h^(2 mean_power) ∇f∘∇f + diag Σ`."""
+        return Gradient(step=tau * mean, square=tau**self.mean_power * mean * mean + variance)
+
+
+BALLISTIC = Regime("ballistic", mean_power=0, step_power=2)
+BATCH_EQUIVALENT = Regime("batch_equivalent", mean_power=1, step_power=1)
+REGIMES = {regime.name: regime for regime in (BALLISTIC, BATCH_EQUIVALENT)}
+
+
+def regime(name: "str | Regime") -> Regime:
+    """The regime of that name."""
+    return name if isinstance(name, Regime) else REGIMES[choose("regime", name, REGIMES)]

@@ -1,0 +1,169 @@
+"""What every law of the gradient noise can be asked."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import jvp
+
+from sme.common.errors import SMEError
+from sme.common.process.turns import Turns
+from sme.optimizers.regimes import Regime
+
+Paths = Float[Tensor, "paths d"]
+
+
+class Stream(Protocol):
+    """A source of random numbers at one step of a run."""
+
+    @property
+    def number(self) -> int:
+        """of the step"""
+
+    def normal(self, *shape: int) -> Tensor: ...
+
+    def integers(self, high: int, *shape: int) -> Int[Tensor, "..."]: ...
+
+    def before(self, steps: int) -> "Stream":
+        """The source so many steps earlier, as it was at first."""
+
+
+class GradientLaw(Turns, ABC):
+    """The law of the gradient noise `S z`, with `E z = 0`, `Cov z = I` and `Σ = S Sᵀ`.
+
+    A law owns its randomness: how many Brownian motions its equation needs, how the discrete
+    run draws, and all products with `S`. The matrix `Σ` itself is never formed.
+    """
+
+    motions: int
+    """Brownian motions behind `S dW¹`."""
+    second_motions: int
+    """independent Brownian motions behind the noise of `gradient.square`."""
+    constant: bool
+    """whether `S` is the same at every θ."""
+    paired: bool
+    """whether the discrete draw is the equation's increment itself."""
+    coupled = False
+    """whether the discrete draw sees the equation's increment though it is not that."""
+    independent_steps = True
+    """whether the draws of different steps are independent"""
+    skewed = False
+    """whether `E z⊗³` is not 0."""
+    apart = False
+    """whether the noise is independent between parameters, and is not Gaussian."""
+    lack = ""
+    """what is wrong with the derivatives of its own gradients, in words, so that there is no order 2"""
+    moments = math.inf
+    """`E |z|^p` is finite for `p` below this."""
+
+    numerics: tuple[str, ...] = ()
+    """the parts of the code that it comes from beside the core (see `numerics`)"""
+    bilinear = False
+    """whether the second noise is a product of two motions, not linear in one."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(motions={getattr(self, 'motions', None)})"
+
+    @abstractmethod
+    def check(self, dim: int) -> None:
+        """Raise `SMEError` if the law does not fit `dim` parameters."""
+
+    def bound(self, gradient: Callable[[Paths], Paths]) -> "GradientLaw":
+        """The same law as the noise of a problem with this `∇f`."""
+        return self
+
+    def check_mean(self, theta: Paths, gradient: Paths) -> None:
+        """Raise `SMEError` if the law's own mean gradient is not the loss's `gradient` at `theta`."""
+
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        """`∇f(θ)` of the discrete run: `gradient`, or where a law has gradients of its own their mean."""
+        return gradient(theta)
+
+    @abstractmethod
+    def draw(self, increment: Float[Tensor, "paths motions"] | None, tau: float,
+             stream: Stream, paths: int) -> Tensor:
+        """The discrete run's draw `z`, given the equation's increment over the step if paired or coupled."""
+
+    @abstractmethod
+    def sample(self, theta: Paths, z: Tensor) -> Paths:
+        """`S(θ) z`, the gradient noise of one discrete step."""
+
+    def noisy(self, theta: Paths, z: Tensor, mean: Callable[[Paths], Paths], share: float) -> Paths:
+        """`share ∇f(θ) + S(θ) z` with `mean` for `∇f`, where a law has a shorter way to it."""
+        return share * mean(theta) + self.sample(theta, z)
+
+    @abstractmethod
+    def diffuse(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:
+        """`S(θ) dW¹`."""
+
+    def diffuse_square(self, theta: Paths, dW: Float[Tensor, "paths motions"]) -> tuple[Paths, Tensor]:
+        """`S(θ) dW¹` and the part of the noise of `ĝ∘ĝ` that goes with it beside `2 ∇f∘S dW¹`.
+
+        The latter carries the third moments and is 0 for a Gaussian law.
+        """
+        noise = self.diffuse(theta, dW)
+        return noise, torch.zeros_like(noise)
+
+    @abstractmethod
+    def second(self, theta: Paths, dW: Float[Tensor, "paths second_motions"]) -> Paths:
+        """The independent noise of `ĝ∘ĝ`, `√2 (Σ∘Σ)^{1/2} dW²` for a Gaussian law."""
+
+    @abstractmethod
+    def variance(self, theta: Paths) -> Paths:
+        """`diag Σ(θ)`."""
+
+    def spread(self, theta: Paths) -> Paths:
+        """The variance or, where there is none, another squared size of the noise."""
+        return self.variance(theta)
+
+    @abstractmethod
+    def third(self, theta: Paths) -> Paths:
+        """`κ_iii = E (S z)_i³`."""
+
+    @abstractmethod
+    def fourth(self, theta: Paths) -> Paths:
+        """`μ_iiii = E (S z)_i⁴`."""
+
+    def sign_mean(self, theta: Paths, g: Paths) -> Paths:
+        """`E sign(g + S z)`, where the law knows it.
+
+        Raises
+        ------
+        SMEError
+            where it does not.
+        """
+        raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise, or sme.DistributionNoise "
+                       "with its distribution function")
+
+    def square_variance(self, theta: Paths, g: Paths) -> Paths:
+        """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""
+        sigma = self.variance(theta)
+        return 4 * g * (g * sigma + self.third(theta)) + self.fourth(theta) - sigma * sigma
+
+    def variance_slope(self, theta: Paths, u: Paths) -> Paths:
+        """The derivative of `diag Σ` along `u`."""
+        if self.constant:
+            return torch.zeros_like(u)
+        return jvp(self.variance, (theta,), (u,))[1]
+
+    def diffuse_slope(self, theta: Paths, u: Paths, dW: Float[Tensor, "paths motions"]) -> Paths:
+        """The derivative of `S(θ) dW¹` along `u`."""
+        if self.constant:
+            return torch.zeros_like(u)
+        return jvp(lambda point: self.diffuse(point, dW), (theta,), (u,))[1]
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, object]:
+        """What the scaled noise is for torch.optim: the covariance in units of `Σ`."""
+        return {"noise covariance": "Σ" if regime.mean_power == 0 else f"{1 / tau:g} Σ"}
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """What identifies this law, in words."""
+
+    def to(self, device: torch.device) -> "GradientLaw":
+        """The same law with its tensors on `device`."""
+        return self

@@ -1,0 +1,120 @@
+"""Nodes and weights that carry the law of one step's noise exactly, or to any accuracy."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.errors import SMEError
+from sme.problems.noise.base import GradientLaw
+from sme.problems.noise.components import ComponentNoise
+from sme.problems.noise.independent.distribution import DistributionNoise
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.wrapped.importance import ImportanceNoise
+
+MOST_BATCHES = 300_000
+MOST_NODES = 200_000
+LEVELS = 6
+"""of a rule for a component that is never exact"""
+
+Rule = tuple[Tensor, Float[Tensor, " nodes"]]
+"""draws `z`, one a row, and their weights"""
+
+
+def rules(law: GradientLaw) -> Iterator[Rule]:
+    """Finer and finer rules for the draw `z` of one step; one alone, and exact, for a minibatch.
+
+    A minibatch is the sum over all batches, equal up to their order taken once. Gaussian `z` of at most two motions has tensor
+    Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more motions Smolyak's sparse rules, exact for
+    polynomials of total degree 7, 9, 11 … Independent components have the product of the rules of one.
+
+    Raises
+    ------
+    SMEError
+        if there are too many batches to sum over.
+    """
+    if isinstance(law, MinibatchNoise):
+        points, weights = _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
+        if isinstance(law, ImportanceNoise):
+            weights = weights * law.probabilities[points].prod(1)
+            weights = weights / weights.sum()
+        yield points, weights
+        return
+    if isinstance(law, ComponentNoise) and not law.paired:
+        for level in range(1 if law.unit.exact else LEVELS):
+            points, weights = law.unit.rule(level)
+            if len(points) ** law.motions > MOST_NODES:
+                return
+            yield _product([points.numpy()] * law.motions, [weights.numpy()] * law.motions)
+        return
+    if isinstance(law, DistributionNoise) and law.rule(0) is not None:
+        for level in range(LEVELS):
+            points, weights = law.rule(level)  # type: ignore[misc]
+            if len(points) ** law.motions > MOST_NODES:
+                return
+            yield _product([each.numpy() for each in points.unbind(-1)], [each.numpy() for each in weights.unbind(-1)])
+        return
+    if law.motions <= 2:
+        for count in (8, 16, 32, 64):
+            yield _tensor([count] * law.motions)
+        return
+    for level in itertools.count(3):
+        points, weights = sparse(law.motions, level)
+        if len(points) > MOST_NODES:
+            return
+        yield points, weights
+
+
+def exact(law: GradientLaw) -> bool:
+    """Whether its one rule carries the whole law."""
+    return isinstance(law, MinibatchNoise) or (isinstance(law, ComponentNoise) and law.unit.exact)
+
+
+def _batches(count: int, size: int, replacement: bool) -> Rule:
+    """All batches, with the number of orders in which each can be drawn."""
+    many = math.comb(count + size - 1 if replacement else count, size)
+    if many > MOST_BATCHES:
+        raise SMEError(f"{many} batches of {size} of {count} examples are too many to sum over: check the order with fewer "
+                       "examples or a smaller batch, the equation is the same")
+    each = itertools.combinations_with_replacement if replacement else itertools.combinations
+    grid = torch.tensor(list(each(range(count), size)))
+    repeats = torch.nn.functional.one_hot(grid, count).sum(1).to(torch.float64) if replacement else torch.ones(many, 1)
+    weights = torch.exp(-torch.lgamma(repeats.to(torch.float64) + 1).sum(1))
+    return grid, weights / weights.sum()
+
+
+def _tensor(counts: list[int]) -> Rule:
+    """The product of one-dimensional Gauss–Hermite rules for `N(0, 1)`."""
+    rules = [np.polynomial.hermite_e.hermegauss(count) for count in counts]
+    return _product([points for points, _ in rules], [weights / weights.sum() for _, weights in rules])
+
+
+def _product(points: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Rule:
+    grid = np.stack([part.ravel() for part in np.meshgrid(*points, indexing="ij")], -1)
+    total = np.ones(len(grid))
+    for part in np.meshgrid(*weights, indexing="ij"):
+        total = total * part.ravel()
+    return torch.from_numpy(grid), torch.from_numpy(total)
+
+
+def sparse(dim: int, level: int) -> Rule:
+    """Smolyak's rule, exact for polynomials in `N(0, I)` of total degree `2 level + 1`.
+
+    `Σ (−1)^{q−|i|} C(dim − 1, q − |i|) Q_{i₁} ⊗ … ⊗ Q_{i_d}` over `q − dim < |i| ≤ q = dim + level`,
+    `Q_i` the Gauss–Hermite rule of `i` nodes.
+    """
+    q = dim + level
+    merged: dict[tuple[float, ...], float] = {}
+    for total in range(max(dim, q - dim + 1), q + 1):
+        sign = (-1) ** (q - total) * math.comb(dim - 1, q - total)
+        for cuts in itertools.combinations(range(1, total), dim - 1):
+            counts = [b - a for a, b in itertools.pairwise((0, *cuts, total))]
+            points, weights = _tensor(counts)
+            for point, weight in zip(points.round(decimals=13).tolist(), weights.tolist(), strict=True):
+                key = tuple(x + 0.0 for x in point)  # −0.0 is 0.0
+                merged[key] = merged.get(key, 0.0) + sign * weight
+    return torch.tensor(list(merged), dtype=torch.float64), torch.tensor(list(merged.values()), dtype=torch.float64)

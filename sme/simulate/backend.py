@@ -1,0 +1,69 @@
+"""Which of the two paths a run takes: compiled C, or torchsde."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+from sme.common.errors import SMEError
+from sme.common.library import NoCompilerError, complain, load
+from sme.simulate.codegen.ensemble import agrees
+from sme.simulate.codegen.interpreter import NotLoweredError
+from sme.simulate.codegen.program import source
+from sme.simulate.setup import Setup
+
+BACKENDS = ("auto", "compiled", "torchsde")
+LEAST = 2**14
+"""path-steps of a shard below which `auto` does not compile: that would take longer than the run"""
+
+
+def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool,
+                    paths: int = 2**15) -> dict[tuple[int, int], Setup]:
+    """The setups, by (order, steps), with the source of their compiled run where there is one.
+
+    The equation and the update rule of an order are traced once, with `τ` as an argument; each `τ` is
+    then tried against torchsde on a few pairs. Where nothing must be, a shard of `paths` must be worth a compiler's time.
+
+    Raises
+    ------
+    SMEError
+        if there is none although there must be, saying why.
+    """
+    ready, sources = dict(setups), dict[tuple[object, ...], str | SMEError]()
+    faults: dict[str, list[str]] = {}
+    with torch.no_grad():
+        for (order, steps), setup in setups.items():
+            if not must and paths * setup.marks[-1] < LEAST:
+                continue
+            kind = (order, *_shape(setup))
+            if kind not in sources:
+                sources[kind] = _source(setup)
+            found = sources[kind]
+            if isinstance(found, str) and not agrees(setup, found):
+                found = NotLoweredError("compiled and uncompiled steps differ")
+            if isinstance(found, str):
+                ready[order, steps] = dataclasses.replace(setup, source=found)
+            elif must:
+                raise SMEError(f"backend='compiled' cannot be had: {found}. Use backend='auto' or 'torchsde'") from found
+            else:
+                faults.setdefault(str(found), []).append(f"order {order}, tau = {setup.tau:g}")
+    for fault, where in faults.items():
+        print(f"through torchsde, not compiled, since {fault} ({where[0]}{' and others' if len(where) > 1 else ''})")
+    return ready
+
+
+def _shape(setup: Setup) -> tuple[object, ...]:
+    """What a source depends on beside the order: which control variates there are, and how many."""
+    weights = setup.weights
+    return (None,) if weights is None else (weights.linear.shape[1:], weights.curvatures is None)
+
+
+def _source(setup: Setup) -> str | SMEError:
+    complain()
+    try:
+        made = source(setup)
+        if not hasattr(load(made), "run"):
+            raise NoCompilerError("the C compiler makes a library without the function that it was given")
+    except (NotLoweredError, NoCompilerError) as fault:
+        return fault
+    return made

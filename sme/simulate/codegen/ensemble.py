@@ -1,0 +1,119 @@
+"""The pairs of an ensemble by compiled code: all steps up to a checkpoint without leaving the processor's cache."""
+
+import ctypes
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sme.common.library import load
+from sme.common.pointers import pointer
+from sme.common.random.increments import FIRST, SECOND, Increments, coarsen
+from sme.equations.base import join
+from sme.simulate.ensemble import Ensemble, TorchEnsemble, has_floor
+from sme.simulate.setup import Setup
+
+PROBED, ROUNDING = 64, 1e-9
+"""pairs that both take before a run, and how far they may be apart"""
+
+
+class CompiledEnsemble(Ensemble):
+    """All steps up to the next checkpoint in one call of `run` (kernel.c)."""
+
+    def advance(self, to: int) -> None:
+        setup, law = self.setup, self.setup.problem.noise
+        levels = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
+        x = torch.stack(levels).unflatten(0, (len(self.ladders), -1))
+        state, carry = _rows(join(*self.state.values())), _rows(self.carry)
+        floored = self.floored.to(torch.uint8)
+        shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
+        call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared))
+        for ladder, levels in zip(self.ladders, x, strict=True):
+            ladder.levels = [level.T for level in levels]
+        self.floored = floored.to(torch.bool)
+        self.carry = carry.T
+        if law.paired:
+            self.state = setup.fields(state.T)
+        else:
+            for k in range(self.done, to):
+                dW = self.increments.first(k, law.motions) if law.coupled else None
+                self.discrete(k, coarsen(dW, len(dW))[0] if dW is not None else None)
+        self.done = to
+
+
+def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor]) -> None:
+    """Take the arrays from step `begin` to step `end`; time begins at `start`.
+
+    They are changed in place: `x (equations, levels, state, paths)`, `state (state, paths)`, `carry (carried, paths)`,
+    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read.
+    """
+    keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
+    whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
+    load(source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
+                     *_pointers(source, 2 * increments.pairs, end, arrays))
+
+
+def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> Iterator[ctypes.c_void_p]:
+    """Where the arrays of `call` are, if they are those that the source was made for."""
+    size = _sizes(source)
+    x, state, carry, floored, shared = arrays
+    yield pointer("the equations' states", x, (size["EQUATIONS"], size["LEVELS"], size["STATE"], paths))
+    yield pointer("the discrete run's state", state, (size["STATE"], paths))
+    yield pointer("the control variates", carry, (size["CARRY"], paths))
+    yield pointer("the floored paths", floored, (paths,), torch.uint8)
+    yield pointer("their weights", shared, (max(end, len(shared)), size["SHARED"]) if size["SHARED"] else shared.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(source: str) -> dict[str, int]:
+    """The whole numbers that a source defines, by name."""
+    return {name: int(number) for name, number in re.findall(r"^#define (\w+) (\d+)$", source, re.MULTILINE)}
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.T.contiguous()
+
+
+def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> Ensemble:
+    """Compiled where the setup has a source, else step by step."""
+    return (CompiledEnsemble if setup.source else TorchEnsemble)(setup, numbers, pairs, offset)
+
+
+def agrees(setup: Setup, source: str) -> bool:
+    """Whether compiled code and torchsde take a few pairs through the first and the last steps alike, to rounding.
+
+    A quarter of the pairs start below the floor, if there is one.
+    """
+    return all(_agree(setup, source, begin) for begin in {0, max(0, setup.marks[-1] - 2)})
+
+
+def _agree(setup: Setup, source: str, begin: int) -> bool:
+    one, other = (ensemble(dataclasses.replace(setup, source=each), (0, setup.steps, 0, 0), PROBED) for each in (source, ""))
+    for run in (one, other):
+        run.done = begin
+        _lower(run)
+        run.advance(min(begin + 2, setup.marks[-1]))
+    pairs = [(one.carry, other.carry), *((one.state[name], other.state[name]) for name in one.state)]
+    for mine, theirs in zip(one.ladders, other.ladders, strict=True):
+        pairs += [(a, b.expand_as(a)) for a, b in zip(mine.levels, theirs.levels, strict=True)]
+    return torch.equal(one.floored, other.floored) and all(_same(a, b) for a, b in pairs)
+
+
+def _lower(run: Ensemble) -> None:
+    """Put the second moment of a quarter of the pairs below the floor."""
+    if has_floor(run.setup.optimizer):
+        low = torch.arange(run.paths) % 4 == 0
+        run.state["v"] = torch.where(low[:, None], 0.4 * run.setup.optimizer.v_floor, run.state["v"])
+        for ladder in run.ladders:
+            if ladder.equation.motions:
+                ladder.levels = [join(*run.state.values()) for _ in ladder.levels]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """To rounding, column by column; where one is not a number, so must the other be."""
+    size = b.nan_to_num(0, 0, 0).abs().amax(0) if len(b) else 0.0
+    close = ((a - b).abs() <= ROUNDING * size) | (a == b) | (a.isnan() & b.isnan())
+    return bool(close.all())

@@ -1,0 +1,154 @@
+"""A run as a C program: what its equations, its discrete run and its control variates are in C, around the same loops."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sme.common.library import INCLUDES
+from sme.common.random import counter
+from sme.equations.base import Equation
+from sme.simulate.codegen.interpreter import NotLoweredError
+from sme.simulate.codegen.source import Input, kernel, lanes, products
+from sme.simulate.control_variates.controls import Controls
+from sme.simulate.ensemble import LEVELS, has_floor
+from sme.simulate.integrators.schemes import Scheme, scheme
+from sme.simulate.setup import Setup
+
+STACK = 2**20
+"""bytes that a run may keep on its thread's stack"""
+LANES = ((8, 128), (24, 32), (1 << 30, 16))
+"""so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
+SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
+FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
+          "double (*restrict dw)[W], const double *restrict shared")
+FOLLOWED = "double (*restrict y)[W], double (*restrict carry)[W], double (*restrict followed)[W], const double *restrict shared"
+STEP = ("double t, double tau, double (*restrict x)[W], double (*restrict carry)[W], double (*restrict dw)[W], "
+        "const double *restrict shared")
+
+
+def substep(equation: Equation, scheme: Scheme) -> Callable[..., Tensor]:
+    """One substep of the equation as a function of tensors alone, `τ` among them."""
+
+    def apply(t: Tensor, dt: Tensor, tau: Tensor, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
+        there = copy.copy(equation)
+        there.tau = tau  # type: ignore[assignment]
+        rate, noise = scheme.rates(there, t, dt, x, dW, y)  # type: ignore[arg-type]
+        return x + dt * rate + noise
+
+    return apply
+
+
+def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), discrete: bool = True) -> str:
+    """The C source of this run, the same for every `τ`.
+
+    Parameters
+    ----------
+    setup
+        with its control variates' weights, if it shall have any.
+    kind, levels, discrete
+        the scheme in place of the equation's own, the number of levels, and whether the discrete run goes along.
+
+    Raises
+    ------
+    NotLoweredError
+        if it has no such form, saying why.
+    """
+    if setup.start["theta"].device.type != "cpu":
+        raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
+    equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
+    if any(each.shared for each in equations):
+        raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
+    second = max(each.second for each in equations)
+    controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
+    kept = 2 * size * (len(equations) * levels + 2) + 12 * (law.motions + second)
+    variates = controls.carried + controls.followed if controls else 0
+    wide, held = max(size, law.motions + second), 8 * (kept + 2 * variates)
+    width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
+    if width is None:
+        raise NotLoweredError(f"a path has {size} numbers, {law.motions + second} Brownian motions and {variates} numbers of "
+                              "control variates, too many for the stack")
+    parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
+    if chain := law.paired and discrete:
+        parts.append(_discrete(setup, controls))
+    numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
+               "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
+               "STATE": size, "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
+               "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
+               **_floor(setup)}
+    defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
+    return "\n".join((INCLUDES, defined, counter.source(), products(), *parts, kernel()))
+
+
+def _number(name: str, value: float) -> Input:
+    return name, torch.tensor(value, dtype=torch.float64), True
+
+
+def _rows_of(name: str, count: int) -> Input:
+    return f"{name}[{{i}}][p]", torch.zeros(1, count, dtype=torch.float64), False
+
+
+def _shared(controls: Controls | None) -> Input:
+    return "shared[{i}]", torch.zeros(controls.shared.shape[1] if controls else 0, dtype=torch.float64), True
+
+
+def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None) -> list[str]:
+    parts, whole = [], ("x[{i}][p]", setup.whole(1), False)
+    for number, each in enumerate(equations):
+        inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
+                  _rows_of("dw", each.motions), _rows_of("since", each.first)]
+        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"]))
+    return parts
+
+
+def _controls(setup: Setup, equation: Equation, controls: Controls | None) -> list[str]:
+    """The control variates' substep and step of the equation as functions of tensors alone."""
+    if controls is None or not controls.followed:
+        return []
+
+    def apply(tau: Tensor, middle: Tensor, share: Tensor, y: Tensor, followed: Tensor, dW: Tensor, shared: Tensor) -> Tensor:
+        return controls.substep(followed, shared, tau, y, dW, middle, share)  # type: ignore[arg-type]
+
+    y, followed, shared = ("y[{i}][p]", setup.whole(1), False), _rows_of("followed", controls.followed), _shared(controls)
+    inputs = [_number("tau", 2.0**-6), _number("middle", 0.0), _number("share", 0.25), y, followed,
+              _rows_of("dw", equation.motions), shared]
+    end = lanes(f"follow_step({FOLLOWED})", lambda y, carry, followed, shared: controls.step(carry, followed, shared, y),
+                [y, _rows_of("carry", controls.carried), followed, shared], ["carry[{i}][p]"])
+    return [lanes(f"follow_substep({FOLLOW})", apply, inputs, ["followed[{i}][p]"]), end]
+
+
+def _floor(setup: Setup) -> dict[str, Any]:
+    optimizer, dim = setup.optimizer, setup.problem.dim
+    if not has_floor(optimizer):
+        return {"FLOOR_FROM": 0, "FLOOR_COUNT": 0, "FLOOR_LEVEL": 0.0}
+    return {"FLOOR_FROM": optimizer.fields.index("v") * dim, "FLOOR_COUNT": dim, "FLOOR_LEVEL": repr(float(optimizer.v_floor))}
+
+
+def _discrete(setup: Setup, controls: Controls | None) -> str:
+    """One step of the discrete run and of its control variates as a function of tensors alone."""
+    law = setup.problem.noise
+
+    def apply(t: Tensor, tau: Tensor, x: Tensor, carry: Tensor, dW: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+        chain = setup.chain
+        chain.tau = tau  # type: ignore[assignment]
+        state = setup.fields(x)
+        z = law.draw(dW, tau, _Silent(), len(x))  # type: ignore[arg-type]
+        new, noise = chain.step_at(state, z, t)  # type: ignore[arg-type]
+        if controls is not None:
+            carry = controls.chain(carry, shared, x, chain.centred(state["theta"], noise), law.variance(state["theta"]))
+        return torch.cat([new[name] for name in setup.optimizer.fields], -1), carry
+
+    inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("tau", 2.0**-6), ("x[{i}][p]", setup.whole(1), False),
+              _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions), _shared(controls)]
+    return lanes(f"chain_step({STEP})", apply, inputs, ["x[{i}][p]", "carry[{i}][p]"])
+
+
+class _Silent:
+    """A paired law draws nothing of its own."""
+
+    def normal(self, *shape: int) -> Tensor:
+        raise NotLoweredError("the discrete run draws numbers of its own")
+
+    integers: Any = normal

@@ -1,0 +1,143 @@
+"""Antithetic pairs of the discrete run and of its equations, on the same increments."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sme.common.random.increments import Increments, coarsen, together
+from sme.equations.base import Equation, join
+from sme.optimizers.base import Optimizer, State
+from sme.simulate.control_variates.controls import Controls
+from sme.simulate.integrators.schemes import scheme
+from sme.simulate.integrators.torchsde import integrate
+from sme.simulate.setup import Setup
+
+LEVELS = (1, 2, 4)
+"""Substeps of the three levels, in units of the finest."""
+
+DIVERGED = 1e50
+"""a value beyond this, or infinite, is no value: its square would not be a number"""
+FAR = DIVERGED**0.5
+"""a pair with a state beyond this, or not finite, is diverged"""
+
+
+class Ladder:
+    """An equation on three levels of one path, extrapolated pairwise."""
+
+    def __init__(self, equation: Equation, x: Float[Tensor, "paths state"], levels: Sequence[int] = LEVELS) -> None:
+        self.equation, self.scheme, self.factors = equation, scheme(equation), levels
+        self.levels = [x] * len(levels)
+
+    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
+        """Advance every level by one optimizer step."""
+        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
+                       for x, factor in zip(self.levels, self.factors, strict=True)]
+
+    def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The extrapolated observables, and how far halving the substep moved them before its last stage."""
+        return self.scheme.extrapolate(*(observe(x) for x in self.levels))
+
+
+class Ensemble(ABC):
+    """`pairs` paths and their antithetic partners, at one step number.
+
+    Attributes
+    ----------
+    state
+        the discrete run's named fields, `(paths, d)`.
+    ladders
+        the equation under test, then the order-1 reference if it has noise of its own.
+    controls, carry
+        the control variates, if there are any, and what they are so far.
+    floored
+        which paths saw the floor, at the start or the end of a step.
+    """
+
+    state: State
+    floored: Bool[Tensor, " paths"]
+
+    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> None:
+        self.setup, self.paths, self.done = setup, 2 * pairs, 0
+        self.device = setup.start["theta"].device
+        self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
+        self.increments = Increments(numbers, pairs, setup.substeps(self.ladders[0].scheme), setup.tau, self.device, offset)
+        self.state = setup.fields(setup.whole(self.paths))
+        self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
+        self.carry = self._zeros(self.controls.carried if self.controls else 0)
+        self.floored = torch.zeros(self.paths, dtype=torch.bool, device=self.device)
+        self.see(self.state)
+
+    @abstractmethod
+    def advance(self, to: int) -> None:
+        """Go on to step number `to`."""
+
+    def sound(self) -> Bool[Tensor, " paths"]:
+        """Which paths have states within `FAR`, of the discrete run and of the equations, on all levels."""
+        states = [*self.state.values(), *(level for ladder in self.ladders for level in ladder.levels)]
+        each = [(state.abs() < FAR).all(-1).expand(self.paths) for state in states]  # NaN is not
+        return torch.stack(each).all(0)
+
+    def _zeros(self, count: int) -> Float[Tensor, "paths count"]:
+        return torch.zeros(self.paths, count, dtype=torch.float64, device=self.device)
+
+    def see(self, state: State) -> None:
+        """Note the paths whose second moment is below the floor in any coordinate."""
+        if has_floor(self.setup.optimizer):
+            self.floored = self.floored | (state["v"] < self.setup.optimizer.v_floor).any(-1)
+
+    def discrete(self, k: int, dW: Tensor | None) -> None:
+        """Step `k` of the discrete run, on the equation's increment if the law pairs them."""
+        setup = self.setup
+        law, chain, before = setup.problem.noise, setup.chain, self.state
+        z = law.draw(dW, setup.tau, self.increments.draws(k), self.paths)
+        if self.controls is None:
+            self.state = chain.run(before, z, k)
+        else:
+            self.state, noise = chain.step(before, z, k)
+            theta, x = before["theta"], join(*(before[name] for name in setup.optimizer.fields))
+            centred = chain.centred(theta, noise)
+            variance = (law.spread if setup.optimizer.signed else law.variance)(theta)
+            self.carry = self.controls.chain(self.carry, self.controls.shared[k], x, centred, variance)
+        self.see(self.state)
+
+
+class TorchEnsemble(Ensemble):
+    """Step by step through PyTorch and torchsde."""
+
+    def advance(self, to: int) -> None:
+        setup, law = self.setup, self.setup.problem.noise
+        equations = [ladder.equation for ladder in self.ladders]
+        second = max(each.second for each in equations)
+        for k in range(self.done, to):
+            shared = law.paired or law.coupled
+            dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
+            dW2 = self.increments.second(k, second) if second else None
+            self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
+            self.follow(k, self._share(equations[0], dW, dW2))
+            for ladder in self.ladders:
+                ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))
+            self.see(setup.fields(self.ladders[0].levels[0]))
+        self.done = to
+
+    def follow(self, k: int, dW: Tensor) -> None:
+        """The control variates of the equation's step `k`."""
+        controls, y, count, tau = self.controls, self.ladders[0].levels[0], len(dW), self.setup.tau
+        if controls is None or not controls.followed:
+            return
+        followed = self._zeros(controls.followed)
+        for j in range(count):
+            followed = controls.substep(followed, controls.shared[k], tau, y, dW[j], (j + 0.5) / count - 0.5, 1 / count)
+        self.carry = controls.step(self.carry, followed, controls.shared[k], y)
+
+    def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
+        if not each.motions or dW is None:
+            return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
+        return together(dW, dW2) if each.second and dW2 is not None else dW
+
+
+def has_floor(optimizer: Optimizer) -> bool:
+    """Whether there is a floor under a second moment."""
+    return optimizer.v_floor > 0 and "v" in optimizer.fields

@@ -1,0 +1,132 @@
+"""Test functions of the state."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, short
+from sme.optimizers.base import Optimizer, State
+from sme.problems.base import Problem
+
+Observable = Callable[[State], Float[Tensor, " paths"]]
+CAPPED = " capped at "
+"""between an observable's name and the number beyond which it is cut off, as in `|v|^2 capped at 100`"""
+
+
+@dataclass(frozen=True)
+class Capped:
+    """`max(−limit, min(φ, limit))` of a named observable: bounded, so that it has a variance under any noise."""
+
+    of: str
+    inner: Observable
+    limit: float
+
+    def __call__(self, state: State) -> Float[Tensor, " paths"]:
+        return self.inner(state).clamp(-self.limit, self.limit)
+
+    @property
+    def name(self) -> str:
+        """`|v|^2 capped at 100.0`."""
+        return f"{self.of}{CAPPED}{self.limit!r}"
+
+
+def seen(observable: Observable, state: State) -> Float[Tensor, " paths"]:
+    """Its value at a state, of which it gets a copy: what it does to the fields is done to nobody else's."""
+    return observable({name: field.clone() for name, field in state.items()})
+
+
+def observe(observables: Mapping[str, Observable], state: State) -> Float[Tensor, "paths observables"]:
+    """The values of all observables at a state.
+
+    Raises
+    ------
+    SMEError
+        if one does not give a real number for each path.
+    """
+    paths, columns = next(iter(state.values())).shape[:1], []
+    sloped = any(field.requires_grad for field in state.values())  # of an observable's own tensors no slopes are asked for
+    for name, observable in observables.items():
+        value = seen(observable, state)
+        if not isinstance(value, Tensor) or value.shape != paths or value.is_complex():
+            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+            raise SMEError(f"observable '{name}' must map fields (paths, d) to real numbers (paths,), got {got} for "
+                           f"{paths[0]} paths: reduce the last axis, as in s['theta'].square().sum(-1)")
+        columns.append((value if sloped else value.detach()).to(torch.float64))
+    return torch.stack(columns, -1)
+
+
+def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
+    """The observables that have a name: `|field|²` and mean of every field, the loss, and the problem's own."""
+    named: dict[str, Observable] = {}
+    for field in optimizer.fields:
+        named[f"|{field}|^2"] = lambda s, field=field: s[field].square().sum(-1)  # type: ignore[misc]
+    for field in optimizer.fields:
+        named[f"mean {field}"] = lambda s, field=field: s[field].mean(-1)  # type: ignore[misc]
+    named["loss"] = lambda s: problem.loss(s["theta"])
+    for name, function in problem.functions().items():
+        named[name] = lambda s, function=function: function(s["theta"])  # type: ignore[misc]
+    return named
+
+
+def default(problem: Problem, optimizer: Optimizer, described: tuple[str, ...]) -> dict[str, Observable]:
+    """`|θ|²`, `|m|²`, `|v|²`, mean `θ`, mean `v`, loss, as far as the optimizer has the fields and the model describes them."""
+    hidden = [field for field in optimizer.fields if field not in described]
+    left_out = {"mean m", *problem.functions(), *(name for field in hidden for name in (f"|{field}|^2", f"mean {field}"))}
+    return {name: function for name, function in available(problem, optimizer).items() if name not in left_out}
+
+
+def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[str, Observable]:
+    """The observables of these names; `theta[0]` is a coordinate of a field, `|v|^2 capped at 100` is cut off there.
+
+    Raises
+    ------
+    SMEError
+        for an unknown name, a coordinate that is not there, or a cap that is no positive number.
+    """
+    known = available(problem, optimizer)
+    allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
+
+    def one(name: Any) -> Observable:
+        if not isinstance(name, str):
+            raise SMEError(f"an observable is named by a text such as {allowed[0]!r}, got {short(name)}: give names, or "
+                           "functions by their names, {'name': function}")
+        of, capped, limit = name.partition(CAPPED)
+        if not capped:
+            return _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)]
+        value = number(f"the cap of observable '{name}'", limit)
+        if not 0 < value < math.inf:
+            raise SMEError(f"the cap of observable '{name}' must be positive and finite, got {limit}: give such as "
+                           f"{of}{CAPPED}100")
+        return Capped(of.strip(), one(of.strip()), value)
+
+    return {name: one(name) for name in names}
+
+
+def _coordinate(name: str, problem: Problem, optimizer: Optimizer) -> Observable | None:
+    """The observable `field[i]`, or None if the name is not of this form."""
+    match = re.fullmatch(r"(\w+)\[(\d+)\]", str(name))
+    if match is None or match[1] not in optimizer.fields:
+        return None
+    field, index = match.groups()
+    if int(index) >= problem.dim:
+        raise SMEError(f"there is no {name}: the problem has dim = {problem.dim}, so {field}[0] to {field}[{problem.dim - 1}]")
+    return partial(_entry, field, int(index))
+
+
+def _entry(field: str, index: int, state: State) -> Float[Tensor, " paths"]:
+    return state[field][..., index]
+
+
+def is_called(name: str, observable: Observable) -> bool:
+    """Whether `select` makes it from this name, that of a coordinate or a capped one."""
+    if isinstance(observable, Capped):
+        return CAPPED in name
+    return isinstance(observable, partial) and observable.func is _entry

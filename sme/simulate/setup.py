@@ -1,0 +1,94 @@
+"""What a run at one step size needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.equations.base import Equation
+from sme.equations.chain import Chain
+from sme.equations.registry import equation
+from sme.optimizers.base import Optimizer, State
+from sme.optimizers.regimes import BALLISTIC, Regime
+from sme.problems.base import Problem
+from sme.simulate.control_variates.controls import Responses
+from sme.simulate.integrators.schemes import Scheme
+from sme.simulate.observables import observe
+
+if TYPE_CHECKING:
+    from sme.simulate.halving import Halving
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a shard at one `τ` needs, apart from its seed and number."""
+
+    problem: Problem
+    optimizer: Optimizer
+    regime: Regime
+    order: int
+    brownian: str
+    steps: int
+    horizon: float
+    start: State
+    marks: tuple[int, ...]
+    """step numbers at which the observables are taken"""
+    observables: Mapping[str, Callable[[State], Tensor]]
+    device: str = "cpu"
+    weights: Responses | None = None
+    """the weights of the control variates"""
+    source: str = ""
+    """the C source of the run; empty for the path through torchsde"""
+    finest: int | None = None
+    """substeps in one optimizer step, in place of the scheme's own number"""
+    ordinary: Float[np.ndarray, "marks observables"] | None = None
+    """the observables along the order-1 ODE, where that is the reference of order 2"""
+    halving: "Halving | None" = None
+    """how far halving the substep moves the equation without its noise"""
+    kind: type[Equation] | None = None
+    """the class of the equation under test, if it is not the one that the registry has"""
+
+    @property
+    def tau(self) -> float:
+        """`τ = horizon/steps`."""
+        return self.horizon / self.steps
+
+    @property
+    def chain(self) -> Chain:
+        """The discrete run."""
+        return Chain(self.problem, self.optimizer, self.regime, self.tau)
+
+    def equation(self) -> Equation:
+        """The equation under test."""
+        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian, self.kind)
+
+    def reference(self) -> Equation:
+        """The order-1 equation whose error is the yardstick of order 2."""
+        brownian = "none" if self.regime == BALLISTIC else "independent"
+        kind = self.kind if self.optimizer.memory != 1 else None  # of such a memory the registry has no equation
+        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
+
+    def substeps(self, scheme: Scheme) -> int:
+        """Substeps of the finest level in one optimizer step."""
+        return self.finest or scheme.substeps(self.tau)
+
+    def equations(self) -> list[Equation]:
+        """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""
+        alone = self.order == 1 or self.regime == BALLISTIC
+        return [self.equation()] if alone else [self.equation(), self.reference()]
+
+    def observe(self, state: State) -> Float[Tensor, "paths observables"]:
+        """All observables of a state."""
+        return observe(self.observables, state)
+
+    def fields(self, x: Tensor) -> State:
+        """The named fields of a whole state."""
+        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
+
+    def whole(self, paths: int) -> Float[Tensor, "paths state"]:
+        """The start as a whole state, the same for every path."""
+        return torch.cat([self.start[name] for name in self.optimizer.fields]).expand(paths, -1).contiguous()

@@ -1,0 +1,142 @@
+"""Whether a step size is small enough for any equation in powers of τ, and for the discrete run itself."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from torch import Tensor
+from torch.func import jacrev, vjp
+
+from sme.common import errors
+from sme.simulate.control_variates.controls import LONGEST
+from sme.simulate.setup import Setup
+
+LOOKS = 16
+"""at so many steps of the noiseless run, evenly spaced"""
+DENSE = 200
+"""numbers of a state up to which its Jacobian is formed"""
+LARGEST = 6
+"""so many eigenvalues"""
+ACCURACY = 1e-4
+"""of Arnoldi's eigenvalues, and by how much one of the step may exceed 1"""
+Increment = Callable[[Float[Tensor, " state"]], Float[Tensor, " state"]]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The `LARGEST` eigenvalues `λ` of `J`, the Jacobian of the mean step's increment, along the noiseless run."""
+
+    tau: float
+    radius: float
+    """the largest `|λ|`: step size × curvature for SGD, at least `c τ` for a memory of rate `c`"""
+    growth: float
+    """the largest `|1 + λ|` of those with `Re λ < 0`: beyond 1, the discrete run amplifies what its equation damps"""
+    time: float
+    """where `radius` is found"""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the series in `τ` can converge: that of `log(1 + J)` does for a radius below 1."""
+        return self.radius < 1
+
+    @property
+    def stable(self) -> bool:
+        """Whether the discrete run damps what it would with smaller steps."""
+        return self.trusted or self.growth <= 1 + ACCURACY
+
+
+def stability(setup: Setup) -> Stability:
+    """Look at the spectrum of the mean step's Jacobian along the noiseless run.
+
+    `J(x, t) = ∂_x (F(x, t) − x)` with `F` the update rule fed with `E[gradient]`, at no more than `LOOKS` steps among the first
+    `LONGEST`, or as long as the run is finite. Source: docs/derivation.md, section 2.
+    """
+    found = [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
+    if not found:
+        return Stability(setup.tau, math.nan, math.nan, setup.optimizer.t0)
+    radius, _, time = max(found)
+    return Stability(setup.tau, radius, max(growth for _, growth, _ in found), time)
+
+
+def warn(setups: Iterable[Setup]) -> None:
+    """Warn, in one line, of every step size at which no equation in powers of `τ` can be trusted.
+
+    From the largest step size on, up to the first that can be: the radius grows with `τ`.
+    """
+    outside = []
+    for setup in sorted({setup.steps: setup for setup in setups}.values(), key=lambda setup: setup.steps):
+        seen = stability(setup)
+        if seen.trusted or math.isnan(seen.radius):
+            break
+        outside.append(seen)
+    if outside:
+        errors.warn(message(outside))
+
+
+def message(outside: list[Stability]) -> str:
+    """What there is to say of the step sizes outside."""
+    where = ", ".join(f"{each.radius:.3g} at t = {each.time:g}" for each in outside)
+    said = (f"tau = {_taus(outside)}: step size × curvature (the spectral radius of one step) is {where}; an equation in powers "
+            f"of tau can only be trusted below 1: use tau below about {min(each.tau / each.radius for each in outside):.2g}")
+    unstable = [each for each in outside if not each.stable]
+    return said + (f"; at tau = {_taus(unstable)} the discrete run itself is unstable" if unstable else "")
+
+
+def _taus(several: list[Stability]) -> str:
+    return ", ".join(f"{each.tau:g}" for each in several)
+
+
+def _looks(setup: Setup) -> Iterator[tuple[Increment, Float[Tensor, " state"], float]]:
+    """The mean increment as a function of the state, the state and the time, at the steps that are looked at."""
+    chain, x = setup.chain, setup.whole(1)[0]
+    steps = min(setup.marks[-1], LONGEST)
+    at = {int(k) for k in np.linspace(0, steps - 1, min(LOOKS, steps)).round()}
+
+    def increment(x: Float[Tensor, " state"], t: float) -> Float[Tensor, " state"]:
+        new = chain.mean_step(setup.fields(x), t)
+        return torch.cat([new[name] for name in setup.optimizer.fields]) - x
+
+    for k in range(steps):
+        t = chain.time(k)
+        if not bool(torch.isfinite(x).all()):
+            return
+        if k in at:
+            yield partial(increment, t=t), x, t
+        x = x + increment(x, t)
+
+
+def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, float]:
+    """`radius` and `growth`; not a number where the Jacobian is not finite.
+
+    In reverse mode, which the control variates' weights need of a rule as well: `J` and its transpose share their spectrum.
+    """
+    if len(x) <= DENSE:
+        jacobian = jacrev(increment)(x)
+        if not bool(torch.isfinite(jacobian).all()):
+            return math.nan, math.nan
+        return _sizes(torch.linalg.eigvals(jacobian.cpu()).numpy())
+    back = vjp(increment, x)[1]
+
+    def multiply(u: np.ndarray) -> np.ndarray:
+        product: Tensor = back(torch.from_numpy(u.astype(float).ravel()).to(x.device))[0]
+        return product.cpu().numpy()
+
+    operator = LinearOperator((len(x), len(x)), matvec=multiply, dtype=float)
+    begin = np.random.default_rng(0).standard_normal(len(x))
+    if not np.isfinite(multiply(begin)).all():
+        return math.nan, math.nan
+    try:
+        return _sizes(eigs(operator, k=LARGEST, v0=begin, tol=ACCURACY, return_eigenvectors=False))
+    except ArpackNoConvergence as fault:
+        return _sizes(fault.eigenvalues)
+
+
+def _sizes(values: Complex[np.ndarray, " values"]) -> tuple[float, float]:
+    """`max |λ|`, and `max |1 + λ|` of those with a negative real part."""
+    values = values[np.argsort(-abs(values))[:LARGEST]]
+    return float(abs(values).max(initial=0.0)), float(abs(1 + values[values.real < 0]).max(initial=0.0))

@@ -1,0 +1,104 @@
+"""The tables and the picture of the orders by the one-step test."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from sme.common.identity.numerics import NUMERICS, said, written
+from sme.common.output import style
+from sme.common.storage.files import replacing, write_text
+from sme.common.version import version
+from sme.equations.order.check import LEFT_OUT
+from sme.studies.orders.run import EQUATIONS
+
+COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
+CODES = {0.0: 0, 0.5: 1, 1.0: 2, 2.0: 3}
+
+
+def show(table: pd.DataFrame, style: str = "simple") -> str:
+    """The orders as they are printed; what stands in the way in numbered lines below."""
+    shown = table.copy()
+    for name in EQUATIONS:
+        shown[name] = [_order(order) for order in shown[name]]
+    shown["in the way"], reasons = _numbered(shown["in the way"])
+    return _text(shown, reasons, style)
+
+
+def show_models(table: pd.DataFrame, style: str = "simple") -> str:
+    """The orders of the models, a column for each noise law; what stands in the way in numbered lines below."""
+    marks, reasons = _numbered(["" if text == LEFT_OUT else text for text in table["in the way"]])
+    cells = [_order(proved) + ("" if proved == claimed or math.isnan(proved) else f" (claimed {_order(claimed)})")
+             for proved, claimed in zip(table["proved"], table["claimed"], strict=True)]
+    cells = [f"{cell} {mark}".strip() for cell, mark in zip(cells, marks, strict=True)]
+    keys = ["model", "optimizer", "regime"]
+    wide = table[[*keys, "noise"]].assign(cell=cells).pivot(index=keys, columns="noise", values="cell")
+    rows = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    return _text(wide.loc[rows, list(dict.fromkeys(table["noise"]))].reset_index(), reasons, style)
+
+
+def _numbered(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """A mark for each reason, `(1)`, and the reasons in the order of their numbers."""
+    words = [re.sub(r" of size [\d.e+-]+", "", text) for text in words]
+    reasons = list(dict.fromkeys(text for text in words if text))
+    return [f"({reasons.index(text) + 1})" if text else "" for text in words], reasons
+
+
+def _text(shown: pd.DataFrame, reasons: list[str], style: str) -> str:
+    grid = tabulate(shown, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+    return "\n\n".join([grid, "\n".join(f"({i}) {text}" for i, text in enumerate(reasons, 1))])
+
+
+def write_models(table: pd.DataFrame, folder: Path) -> None:
+    """Write `models.csv`, a row for each noise law, and `models.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
+    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{made()}\n")
+
+
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """Write `orders.csv`, `orders.md` and `orders.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "orders.csv", table.assign(version=version()).to_csv(index=False))
+    write_text(folder / "orders.md", f"{show(table, 'github')}\n\n{made()}\n")
+    draw(table, folder / "orders.png")
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """A chart of the orders: a row for each optimizer, a column for each regime, noise and equation."""
+    import seaborn as sns
+
+    names = [name if old in ("–", "previous") else f"{name}, updated v"
+             for name, old in zip(table["optimizer"], table["denominator"], strict=True)]
+    wide = table.assign(rule=names).melt(["rule", "regime", "noise"], list(EQUATIONS), "equation", "order")
+    regimes = list(dict.fromkeys(table["regime"]))
+    rules = list(dict.fromkeys(names))
+    with style.paper("white"):
+        figure = Figure(figsize=(9.5, 0.26 * len(rules) + 1.9), layout="constrained")
+        axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False).ravel()
+        for axis, regime in zip(axes, regimes, strict=True):
+            part = wide[wide["regime"] == regime].pivot(index="rule", columns=["noise", "equation"], values="order")
+            columns = [(noise, name) for noise in dict.fromkeys(table["noise"]) for name in EQUATIONS]
+            part = part.reindex(index=rules, columns=pd.MultiIndex.from_tuples(columns)).dropna(axis=1, how="all")
+            sns.heatmap(part.replace(CODES), ax=axis, cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=3.5, cbar=False,
+                        annot=part.map(_order).to_numpy(), fmt="", linewidths=0.6, linecolor="white")
+            axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
+            axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
+        figure.suptitle("weak order by the one-step moment test (empty: no such equation)", fontsize="small")
+        figure.text(0.998, 0.002, made(), ha="right", va="bottom", fontsize=5, color="0.6")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": made()})
+
+
+def made() -> str:
+    """The code that found them; there are no random numbers in it."""
+    return f"sme {version()}, numerics {said(written(NUMERICS))}"
+
+
+def _order(order: float) -> str:
+    return "–" if math.isnan(order) else {0.5: "½"}.get(order, f"{order:g}")

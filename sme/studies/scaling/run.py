@@ -1,0 +1,241 @@
+"""Runs with `κ` times the batch size, by a scaling rule, against the epochs: whether their losses fall on one curve."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.errors import SMEError, choose
+from sme.common.identity.hashing import digest, fingerprint
+from sme.common.identity.numerics import used
+from sme.common.inputs import number, seed_of, several, whole
+from sme.common.output.dossier import Dossier
+from sme.common.output.text import grid
+from sme.common.process.turns import entry
+from sme.convergence.spec import effort
+from sme.equations.chain import Chain
+from sme.optimizers.base import initial
+from sme.optimizers.hyperparameters import Hyperparameters
+from sme.optimizers.regimes import BALLISTIC
+from sme.optimizers.scaling_rules import POWERS, ROUNDING, largest, scale
+from sme.optimizers.sgd import SGD
+from sme.problems import base as problems
+from sme.problems.base import Problem
+from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
+from sme.problems.renoised import Renoised
+from sme.simulate.discrete import runs as _runs
+from sme.studies.scaling import picture
+
+TEST = "test loss"
+Key = tuple[str, str, float]
+"""optimizer, rule, `κ`"""
+BAND = (0.1, 0.9)
+"""quantiles over runs"""
+
+
+@dataclass(frozen=True, repr=False)
+class Collapse(Dossier):
+    """What `collapse` finds.
+
+    Attributes
+    ----------
+    table
+        `optimizer rule kappa batch_size steps epoch observable mean stderr low high`: mean, standard error and 10 % and 90 %
+        quantiles over runs.
+    distances
+        `optimizer rule kappa share observable distance stderr`: the root mean square over the epochs of the difference of the
+        runs' mean logarithms to those of `κ = 1`, less what their own spread adds to it, with its standard error (jackknife);
+        `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
+    """
+
+    file = "scaling"
+    name: str
+    seed: int
+    runs: int
+    noise: float
+    """`tr Σ/|∇f|²` at the start, for `κ = 1`"""
+    given: tuple[Hyperparameters, ...]
+    table: pd.DataFrame
+    distances: pd.DataFrame
+    folder: Path | None = None
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"scaling": self.table, "distances": self.distances}
+
+    def text(self, style: str = "simple") -> str:
+        """Hyperparameters and distances, in one of tabulate's styles."""
+        part = self.distances.assign(distance=[f"{d:.3f} ± {s:.3f}" if math.isfinite(d) else "not finite" for d, s in zip(
+            self.distances["distance"], self.distances["stderr"], strict=True)], kappa=self.distances["kappa"].map("{:g}".format))
+        wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
+                                sort=False).fillna("–").reset_index()
+        said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
+                "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
+                grid(wide, style)]
+        return "\n\n".join([*said, str(self.provenance)])
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the losses against the epochs, and the distances, to a file, in a format that its ending names."""
+        limits = {each.optimizer: largest(each) for each in self.given}
+        return picture.draw(self.table, self.distances, limits, self.provenance, Path(path))
+
+
+@entry
+def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta: Float[Tensor, " d"], *,
+             kappa: Sequence[float] = (1, 2, 4, 8), rules: Sequence[str] = tuple(POWERS), points: int = 32, runs: int = 32,
+             seed: int = 0, results: str | Path | None = None) -> Collapse:
+    """Run optimizers at `κ` times the batch size for as many epochs, with the hyperparameters of the scaling rules.
+
+    The runs are those of torch: its denominator, and for Adam its bias correction from averages of 0. RMSProp's average starts at
+    `E[gradient∘gradient]`. A `κ` with `κ (1 − β) ≥ 1` is left out.
+
+    Parameters
+    ----------
+    problem
+        with minibatch noise; its `test loss`, if it has one, is followed too.
+    hyperparameters
+        physical ones for `κ = 1`, with their steps; the batch size is the problem's.
+    theta
+        where the runs start.
+    kappa
+        factors of the batch size, 1 among them; each must divide the steps.
+    rules
+        of `"square_root"` and `"linear"`; of SGD only the latter is run.
+    points
+        so many evenly spaced times, at most the steps of the largest `κ`.
+    runs
+        for each curve, at least 4, rounded up to an even number.
+    results
+        folder; tables and a picture go to `scaling/<name>` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
+    problems.checked(problem)
+    law = minibatches("a scaling rule", problem.noise)
+    factors, rules = sorted({number("kappa", each) for each in several(kappa)}), several(rules)
+    if 1.0 not in factors or not all(0 < each < math.inf for each in factors):
+        raise SMEError(f"kappa must be positive and have 1 among its values, got {factors}: the other curves are "
+                       "measured against it")
+    for rule in rules:
+        choose("rule", rule, POWERS)
+    listed = list(hyperparameters) if isinstance(hyperparameters, Iterable) else [hyperparameters]
+    if not all(isinstance(each, Hyperparameters) and each.steps for each in listed):
+        raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
+    given = [replace(each, batch_size=law.batch_size) for each in listed]
+    if not given or len({each.optimizer for each in given}) < len(given):
+        raise SMEError("hyperparameters must be those of one or more optimizers, each once, got "
+                       f"{[each.optimizer for each in given]}")
+    if not rules or (rules == ["square_root"] and all(each.optimizer == "sgd" for each in given)):
+        raise SMEError(f"there is nothing to run by the rules {rules}: of SGD linear is run, of the others square_root too")
+    seed = seed_of(seed)
+    points, runs = whole("points", points, 1), 2 * math.ceil(whole("runs", runs, 4) / 2)
+    for each in given:
+        _check_steps(each, [factor for factor in factors if _allowed(each, factor)], points)
+    theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
+    problem.check(theta)
+    curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
+    for each in given:
+        alone = _follow(problem, law, each, theta, points, runs, seed)
+        for rule in rules:
+            if each.optimizer == "sgd" and rule == "square_root":
+                continue
+            for factor in factors:
+                if _allowed(each, factor):
+                    found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
+                    curves[each.optimizer, rule, factor] = found
+    table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
+                      ignore_index=True)
+    front = ["optimizer", "rule", "kappa"]
+    table = table[[*front, *(name for name in table.columns if name not in front)]]
+    asked = [each.settings() for each in given]
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
+                                                            list(rules), points, runs, seed])}, used(problem, law))
+    at = theta[None]
+    noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
+    limits = {each.optimizer: largest(each) for each in given}
+    values = {key: found for key, (_, found) in curves.items()}
+    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
+                    effort.folder(results) / "scaling" / name if results is not None else None)
+    made.save()
+    return made
+
+
+def _allowed(given: Hyperparameters, kappa: float) -> bool:
+    return kappa < largest(given) * (1 - ROUNDING)
+
+
+def _check_steps(given: Hyperparameters, factors: Sequence[float], points: int) -> None:
+    """Raise `SMEError` unless every `κ` divides the steps into at least as many as there are points."""
+    for kappa in factors:
+        steps = given.steps / kappa  # type: ignore[operator]
+        if abs(steps - round(steps)) > ROUNDING * steps:
+            raise SMEError(f"kappa = {kappa:g} does not divide the {given.steps} steps of {given.optimizer}: change either")
+        if round(steps) < points:
+            raise SMEError(f"with kappa = {kappa:g} {given.optimizer} takes {steps:g} steps, fewer than points = {points}: give "
+                           "more steps or fewer points")
+
+
+def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
+            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """The losses of the runs with these hyperparameters."""
+    assert given.steps is not None
+    assert given.batch_size is not None
+    here = Renoised(problem, law.changed(batch_size=given.batch_size, coupling="independent"))
+    corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
+    options = {"bias_correction": True, "t0": given.lr, "clock": (0, 0)} if corrects else {}
+    optimizer, tau, *_ = given.scaled(BALLISTIC, **options)
+    start = {"theta": theta, "m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
+    if not corrects:
+        start["v"] = (here.gradient(theta[None]).square() + here.noise.variance(theta[None]))[0]
+    measured = {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
+    marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
+    values = _runs(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, marks,
+                   lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given))
+    epochs = np.array(marks) * given.batch_size / law.motions
+    parts = []
+    for i, name in enumerate(measured):
+        some = values[..., i].numpy()
+        low, high = np.quantile(some, BAND, axis=1)
+        parts.append(pd.DataFrame({"batch_size": given.batch_size, "steps": given.steps, "epoch": epochs, "observable": name,
+                                   "mean": some.mean(1), "stderr": some.std(1, ddof=1) / some.shape[1] ** 0.5, "low": low,
+                                   "high": high}))
+    return pd.concat(parts), values.numpy()
+
+
+def _distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]], observables: Sequence[str],
+               limits: Mapping[str, float]) -> pd.DataFrame:
+    rows = []
+    for i, observable in enumerate(observables):
+        for (optimizer, rule, kappa), found in values.items():
+            if kappa != 1:
+                mine, base = (np.log(each[1:, :, i]) for each in (found, values[optimizer, rule, 1.0]))
+                distance, stderr = _jackknifed(mine, base) if np.isfinite(mine).all() else (math.nan, math.nan)
+                rows.append({"optimizer": optimizer, "rule": rule, "kappa": kappa, "share": kappa / limits[optimizer],
+                             "observable": observable, "distance": distance, "stderr": stderr})
+    return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr"])
+
+
+def _square(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
+    """The mean square over marks of the difference of the means over runs, less what chance adds to it."""
+    apart = mine.mean(1) - base.mean(1)
+    chance = sum(each.var(1, ddof=1) / each.shape[1] for each in (mine, base))
+    return float((apart**2 - chance).mean())
+
+
+def _jackknifed(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> tuple[float, float]:
+    """The distance `√q` and its standard error: `s/(2√q)` from that of `q`, and no more than `√s`, which it is at `q ≤ 0`."""
+    count = mine.shape[1]
+    without = [[_square(np.delete(mine, r, 1), base) for r in range(count)],
+               [_square(mine, np.delete(base, r, 1)) for r in range(count)]]
+    error = math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))
+    distance = math.sqrt(max(0.0, _square(mine, base)))
+    return distance, error / max(2 * distance, math.sqrt(error)) if error else 0.0

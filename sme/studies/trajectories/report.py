@@ -1,0 +1,139 @@
+"""What trajectories leave behind: curves and histograms, as tables and as pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from sme.common.output.brief import Brief
+from sme.common.output.provenance import Provenance
+from sme.common.process.turns import Turns
+from sme.common.storage import sums
+from sme.common.version import version
+from sme.studies.trajectories import closer, picture
+from sme.studies.trajectories.sample import Edges, Summary
+
+DISCRETE = "discrete"
+
+
+@dataclass(frozen=True, repr=False)
+class Trajectories(Brief, Turns):
+    """Means, spreads and histograms of the discrete run and of its equations at one step size.
+
+    Attributes
+    ----------
+    table
+        `observable tau time curve mean stderr sd low high difference difference_stderr integrator_bias paths diverged
+        floored`: `mean ± stderr` over antithetic pairs (for an equation extrapolated in the substep); standard deviation
+        and 5 % and 95 % quantiles over paths (of the finest level); `difference = E[discrete] − E[equation]` with the
+        standard error of the paired difference. Paths that diverged anywhere are in no number but `paths` and in
+        the share `diverged`; `floored` is the share where the discrete run or the equation saw the floor under `v`.
+    histograms
+        `variable tau time curve low high count density`: paths in `[low, high)`, the first and last row of each being what
+        lies outside; with the paths that diverged they are all paths.
+    closer
+        of orders 1 and 2 together: `observable tau time error_1 stderr_1 error_2 stderr_2 factor low high`, `factor = |error_1| /
+        |error_2|` with Fieller's interval of 95 % from the pairs in which nothing diverged; None for one order.
+    """
+
+    study: str
+    tau: float
+    seed: int
+    table: pd.DataFrame
+    histograms: pd.DataFrame
+    band: str = "sd"
+    folder: Path | None = None
+    closer: pd.DataFrame | None = None
+    doubts: dict[str, str] = field(default_factory=dict)
+    """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
+    parts: tuple[str, ...] = ()
+    """of the code that its numbers come from"""
+
+    def withhold(self, doubts: Mapping[str, str]) -> None:
+        """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
+        self.doubts.update(doubts)
+        heavy, own = self.table["observable"].isin(list(doubts)), self.table["curve"] == DISCRETE
+        self.table.loc[heavy & own, ["stderr", "sd"]] = np.nan
+        self.table.loc[heavy & (self.table["time"] > 0), "difference_stderr"] = np.nan
+        if self.closer is not None:
+            rows = self.closer["observable"].isin(list(doubts))
+            self.closer.loc[rows, ["stderr_1", "stderr_2", "low", "high"]] = np.nan
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the seed that made the numbers."""
+        return Provenance(self.study, (version(),), (self.seed,), self.parts)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the curves to a file, in a format that its ending names."""
+        return picture.curves(self.table, self.band, self.tau, self.provenance, Path(path))
+
+    def plot_histograms(self, path: str | Path) -> Path:
+        """Draw the histograms to a file, in a format that its ending names."""
+        return picture.histograms(self.histograms, self.tau, self.provenance, Path(path))
+
+    def save(self) -> None:
+        """Write `trajectories.csv`, `histograms.csv` and their pictures to the folder, each atomically."""
+        if self.folder is None:
+            return
+        for name, table in self._tables().items():
+            sums.write(self.folder / f"{name}.csv", self.provenance.csv(table), self.folder.name)
+        self.plot(self.folder / "trajectories.png")
+        self.plot_histograms(self.folder / "histograms.png")
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        further = {} if self.closer is None else {"closer": self.closer}
+        return {"trajectories": self.table, "histograms": self.histograms, **further}
+
+    def __str__(self) -> str:
+        last = self.table[self.table["time"] == self.table["time"].max()]
+        shown = pd.DataFrame({
+            "observable": last["observable"], "curve": last["curve"],
+            "mean": [f"{m:.6g} ± {s:.0e}" for m, s in zip(last["mean"], last["stderr"], strict=True)],
+            "sd": last["sd"].map("{:.4g}".format), "5 %": last["low"].map("{:.4g}".format),
+            "95 %": last["high"].map("{:.4g}".format),
+            "discrete − equation": ["–" if curve == DISCRETE else f"{d:.3e} ± {s:.0e}" for curve, d, s in
+                                    zip(last["curve"], last["difference"], last["difference_stderr"], strict=True)],
+            "paths": last["paths"], "diverged": last["diverged"].map("{:.2%}".format),
+            "floored": last["floored"].map("{:.2%}".format),
+        })
+        grid = tabulate(shown, headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+        both = "" if self.closer is None else "\n\n" + tabulate(
+            closer.last(self.closer), headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
+        said = "".join(f"\n\n{name}: {word}, so no standard error." for name, word in self.doubts.items())
+        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}{said}\n\n{self.provenance}".replace("± nan", "± –")
+
+
+def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
+    """The curves, a row for each observable, curve and time."""
+    parts = []
+    for i, observable in enumerate(names):
+        for curve, each in found.items():
+            low, high = each.quantiles.centre[:, :, i]
+            none = np.full(len(times), np.nan)
+            of_equation = [none, none, none] if curve == DISCRETE else [
+                each.difference.centre[:, i], each.difference.stderr[:, i], each.bias.centre[:, i]]
+            parts.append(pd.DataFrame({
+                "observable": observable, "time": times, "curve": curve, "mean": each.pairs.centre[:, i],
+                "stderr": each.pairs.stderr[:, i], "sd": each.paths.sd[:, i], "low": low, "high": high,
+                **dict(zip(("difference", "difference_stderr", "integrator_bias"), of_equation, strict=True)),
+                "paths": each.total, "diverged": each.diverged / each.total, "floored": each.floored / each.total}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def counted(found: Mapping[str, Summary], bins: Edges, names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
+    """The histograms, a row for each variable, time, curve and bin."""
+    parts = []
+    for b, variable in enumerate(names):
+        for a, time in enumerate(times):
+            limits = np.concatenate(([-np.inf], bins[a, b], [np.inf]))
+            for curve, each in found.items():
+                count = each.counts[a, b]
+                density = count / max(each.paths.size, 1) / np.diff(limits)
+                density[[0, -1]] = np.nan
+                parts.append(pd.DataFrame({"variable": variable, "time": time, "curve": curve, "low": limits[:-1],
+                                           "high": limits[1:], "count": count, "density": density}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,230 @@
+"""`trajectories`: the discrete run and its equations followed through time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, seed_of, several, short, step_size, whole
+from sme.common.process.processes import spread
+from sme.common.process.progress import progress
+from sme.common.process.turns import entry
+from sme.convergence.estimator import paired
+from sme.convergence.spec import effort
+from sme.convergence.spec.specification import Specification
+from sme.convergence.spec.tried import Observables
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.simulate.backend import BACKENDS, compiled_setups
+from sme.simulate.control_variates.controls import responses
+from sme.simulate.ensemble import LEVELS
+from sme.simulate.observables import select
+from sme.simulate.setup import Setup
+from sme.studies.trajectories import closer
+from sme.studies.trajectories.report import DISCRETE, Trajectories, counted, tabled
+from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
+
+BANDS = ("sd", "quantiles", "none")
+DEFAULT_POINTS, MOST_POINTS = 64, 1000
+CHECKPOINTS = (0.25, 0.5, 1.0)
+"""the default times of the histograms, as shares of the horizon"""
+Where = tuple[list[int], list[int]]
+"""the numbers of the histograms' marks and of their observables"""
+SUBSTEPS = 2**16
+"""the most in one step"""
+HELD, FEWEST, LEAST = 2**24, 256, 16
+"""numbers of the curves at a time; the least number of pairs, and where there are few"""
+
+
+@entry
+def trajectories(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    tau: float | str | Sequence[float | str],
+    start: Mapping[str, Tensor] | None = None,
+    regime: str = "ballistic",
+    order: int | Sequence[int] | None = None,
+    brownian: str | None = None,
+    model: str = "sme",
+    horizon: float = 1.0,
+    observables: Observables = None,
+    histogram: Sequence[str] | str = ("theta[0]",),
+    checkpoints: Sequence[float] | None = None,
+    points: int | None = None,
+    band: str = "sd",
+    paths: int = effort.SHARD_PATHS,
+    seed: int = 0,
+    substeps: int | None = None,
+    device: str = "auto",
+    processes: int | str = 1,
+    backend: str = "auto",
+    results: str | Path | None = None,
+) -> Trajectories:
+    """Follow the discrete run and the equations of the orders through time, on the same increments.
+
+    The discrete run is the one that `weak_error` has at this seed, and the same for each order.
+
+    Parameters
+    ----------
+    problem, optimizer, start, regime, brownian, model, horizon, seed, device, processes, backend
+        as for `weak_error`.
+    tau
+        the step size `τ`; of several the coarsest, where the curves are furthest apart.
+    order
+        1, 2 or both; default all that the model has.
+    observables
+        as for `weak_error`; a name may be that of a coordinate, such as `theta[0]`.
+    histogram
+        of which observables or coordinates there are histograms.
+    checkpoints
+        their times, multiples of `τ`; default a quarter, a half and the whole of the horizon, rounded to the grid.
+    points
+        at so many evenly spaced times after 0 (rounded to steps) the curves are taken; default at every step, 64 at most.
+    band
+        what is drawn around the means: `"sd"`, `"quantiles"` (5 % and 95 %), `"none"`.
+    paths
+        rounded up to whole shards of 32 768 or, with fewer than one, to whole pairs.
+    substeps
+        of the finest of three levels in one optimizer step, a multiple of 4; default the scheme's own number. What it
+        costs is seen in the integrator bias.
+    results
+        folder; `spec.json`, tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for bad input: what was given, what is allowed, what to change.
+    """
+    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None, model)
+    steps = _coarsest(spec, tau)
+    last = _checkpoints(spec, steps, checkpoints)
+    marks = _marks(steps, points, last)
+    choose("band", band, BANDS)
+    setups = _setups(spec, spec.orders(order, every=True), steps, effort.device(device), marks, several(histogram), backend)
+    names = list(next(iter(setups.values())).observables)
+    where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
+    if substeps is not None:
+        if whole("substeps", substeps, 1, SUBSTEPS) % LEVELS[-1]:
+            raise SMEError(f"substeps must be a multiple of {LEVELS[-1]}, for three levels, got {substeps}")
+        setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
+    seed, numbers = seed_of(seed), whole("paths", paths, 1)
+    if numbers >= effort.SHARD_PATHS:
+        effort.warn_rounded(numbers)
+        numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
+    found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
+    if place is not None:
+        spec.outline().write(place, spec.describe(), spec.recipe())
+    times = np.array([0, *marks]) * (spec.horizon / steps)
+    made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
+                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts)
+    for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
+        table.insert(1, "tau", made.tau)
+    made.withhold(spec.outline().doubts)
+    made.save()
+    return made
+
+
+def _coarsest(spec: Specification, tau: Any) -> int:
+    given = several(tau)
+    if not given:
+        raise SMEError("tau is empty: give a step size")
+    return min(spec.steps(each) for each in given)
+
+
+def _checkpoints(spec: Specification, steps: int, given: Any) -> list[int]:
+    """The steps of the histograms."""
+    if given is None:
+        return sorted({max(1, round(share * steps)) for share in CHECKPOINTS})
+    times = tuple(sorted({number("a checkpoint", time) for time in several(given)}))
+    if not times or not all(0 < time <= spec.horizon for time in times):
+        raise SMEError(f"checkpoints must lie in (0, horizon] = (0, {spec.horizon:g}], got {short(given)}")
+    replace(spec, times=times).steps(spec.horizon / steps)  # on the grid, or says why not
+    return [round(time * steps / spec.horizon) for time in times]
+
+
+def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
+    """The steps at which the curves are taken."""
+    count = min(steps, DEFAULT_POINTS) if points is None else min(steps, whole("points", points, 1))
+    if count > MOST_POINTS:
+        raise SMEError(f"points = {count} are too many: {MOST_POINTS} at most")
+    return sorted({round(i * steps / count) for i in range(1, count + 1)} | set(checkpoints))
+
+
+def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, marks: Sequence[int],
+            histogram: Sequence[str], backend: str) -> dict[int, Setup]:
+    """A setup for each order, with the histograms' observables behind the others, and for a discrete run with draws of its own
+    the weights of its response to them.
+    """
+    if not histogram:
+        raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
+    setups = {}
+    for order in wanted:
+        setup = spec.setup(order, steps, device)
+        further = select(setup.problem, setup.optimizer, [each for each in histogram if each not in setup.observables])
+        setup = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
+        if not setup.problem.noise.paired:  # a paired run's response is that of its equation, and leaves their difference
+            weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
+            setup = replace(setup, weights=weights)
+        setups[order, steps] = setup
+    if choose("backend", backend, BACKENDS) != "torchsde":
+        setups = compiled_setups(setups, must=backend == "compiled")
+    return {order: setup for (order, _), setup in setups.items()}
+
+
+def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], range]], where: Where,
+         processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
+    steps, alone = next(iter(setups.values())).steps, processes == 1
+    found: dict[str, Summary] = {}
+    bins: Edges | None = None
+    both: Sums | None = None
+    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True) as bar:
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
+        for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
+            bins = edges(list(curves.values()), where) if bins is None else bins
+            for name, curve in curves.items():
+                new = summary(curve, curves[DISCRETE], bins, where)
+                found[name] = found[name].merge(new) if name in found else new
+            if len(curves) > 2:
+                more = closer.sums(*curves.values())
+                both = both.merge(more) if both is not None else more
+            if not alone:
+                bar.update(len(pairs) * len(setups) * steps)
+    assert bins is not None
+    return found, bins, both
+
+
+def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
+            progress: Callable[[int], object] | None) -> dict[str, Paths]:
+    """The discrete run and the equations of some pairs."""
+    curves: dict[str, Paths] = {}
+    with torch.no_grad():
+        for order, setup in setups.items():
+            discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
+            curves.setdefault(DISCRETE, discrete)
+            curves[f"order {order}"] = curve
+    return curves
+
+
+def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tuple[int, ...], range]]:
+    """Which pairs of which block are taken at a time."""
+    setup, size = next(iter(setups.values())), min(paired.BLOCK_PAIRS, *map(paired.chunk, setups.values()))
+    held = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables)
+    while held * size > HELD and size > FEWEST:
+        size //= 2
+    pairs, pieces = (paths + 1) // 2, list[tuple[tuple[int, ...], range]]()
+    if pairs < paired.BLOCKS * paired.BLOCK_PAIRS:  # less than a shard: enough pieces for a few processes
+        size = min(size, max(LEAST, -(-pairs // paired.BLOCKS)))
+    for which in range(-(-pairs // paired.BLOCK_PAIRS)):
+        block = (seed, setup.steps, which // paired.BLOCKS, which % paired.BLOCKS)
+        last = min(pairs - which * paired.BLOCK_PAIRS, paired.BLOCK_PAIRS)
+        pieces += [(block, range(begin, min(begin + size, last))) for begin in range(0, last, size)]
+    return pieces

@@ -1,0 +1,109 @@
+"""Put the tables and pictures of results/published/ into the README: python tests/docs/fill_readme.py
+
+Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md`
+or `slopes.csv`.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from sme.common.output.text import quote
+from sme.studies.trajectories.closer import last
+
+ROOT = Path(__file__).parents[2]
+RECORD = "results/published"
+POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
+PLACES = {
+    "adam": ("adam-ballistic-quadratic-independent-44ed0b05", "2"),
+    "picture adam": ("adam-ballistic-quadratic-independent-44ed0b05", None),
+    "obstruction": (f"{POLYNOMIAL}-independent-421ff9be", ""),
+    "picture obstruction": (f"{POLYNOMIAL}-independent-421ff9be", None),
+    "hard": (f"{POLYNOMIAL}-independent-da262667", "2"),
+    "memory": (f"{POLYNOMIAL}-step_memory", "2"),
+    "minibatch rmsprop": ("rmsprop-ballistic-logistic", "2"),
+    "minibatch adam": ("adam-ballistic-logistic", "2"),
+    "picture minibatch": ("rmsprop-ballistic-logistic", None),
+}
+RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "adabayes_filter", "signsgd", "signum",
+         "rmsprop_inside", "adam_average")
+DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
+MODELS = ("ode", "malladi", "compagnoni", "sme")
+FOLLOWED = ("loss", "accuracy", "test loss")
+SHOWN = ("|theta|^2", "mean theta", "loss")
+
+
+def folder(prefix: str, root: Path) -> Path:
+    (found,) = (root / RECORD).glob(f"{prefix}*")
+    return found
+
+
+def block(prefix: str, order: str | None, root: Path) -> str:
+    """The slope table's rows of that order (all if empty), or the picture."""
+    place = folder(prefix, root)
+    if order is None:
+        name = "-".join(prefix.split("-")[:3])
+        return f"![weak errors over the step size, {name}]({RECORD}/{place.name}/errors.png)"
+    lines = (place / "slopes.md").read_text(encoding="utf-8").splitlines()
+    first = next(i for i, line in enumerate(lines) if "slope [95 %]" in line)
+    table = lines[first : lines.index("", first)]
+    return "\n".join(table[:2] + [line for line in table[2:] if line.startswith(f"| {order}")])
+
+
+def rules(root: Path) -> str:
+    """One row for each rule and order: three slopes, and the verdicts of all observables."""
+    rows = ["| optimizer | order | " + " | ".join(f"slope, {name}".replace("|", "\\|") for name in SHOWN) + " | verdicts |",
+            "|---|---|" + "---|" * (len(SHOWN) + 1)]
+    for rule in RULES:
+        table = pd.read_csv(folder(f"{rule}-ballistic-quadratic", root) / "slopes.csv")
+        for order, group in table.groupby("order"):
+            named = group.set_index("observable")
+            slopes = [quote(*named.loc[name, ["slope", "slope_low", "slope_high"]].astype(float)) for name in SHOWN]
+            verdicts = ", ".join(f"{count} {word}" for word, count in group["verdict"].value_counts().items())
+            rows.append(f"| {rule} | {order} | {' | '.join(slopes)} | {verdicts} |")
+    return "\n".join(rows)
+
+
+def digits(root: Path) -> str:
+    """How many times closer order 2 is than order 1, for both optimizers and step sizes, at the end."""
+    titles = ("optimizer", "τ", "observable", "discrete − order 1", "discrete − order 2", "order 2 is closer by")
+    rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for optimizer, name in DIGITS.items():
+        for tau in (0.125, 0.0625):
+            place = root / RECORD / "trajectories" / f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}"
+            end = last(pd.read_csv(place / "closer.csv")).set_index("observable")
+            rows += [f"| {optimizer} | {tau:g} | {each} | {' | '.join(end.loc[each])} |" for each in FOLLOWED]
+    return "\n".join(rows)
+
+
+def models(root: Path) -> str:
+    """The error of each model in the loss at the finest step size, a row for each problem, regime and optimizer."""
+    table = pd.read_csv(root / RECORD / "models" / "models.csv")
+    table = table[table["model"].isin(MODELS) & ~table["regime"].str.contains("fixed")]
+    table = table[table["tau"] == table.groupby("problem")["tau"].transform("min")]
+    orders = zip(table["model"], table["order"], strict=True)
+    cells = zip(table["error"], table["stderr"], strict=True)
+    shown = table.assign(name=[f"{model}, order {order}" if model == "sme" else model for model, order in orders],
+                         cell=[f"{error:.1e} ± {stderr:.0e}" for error, stderr in cells])
+    setting = ["problem", "regime", "optimizer", "tau"]
+    wide = shown.pivot_table(index=setting, columns="name", values="cell", aggfunc="first", sort=False)
+    rows = ["| problem | regime | optimizer | τ | " + " | ".join(wide.columns) + " |", "|" + "---|" * (4 + len(wide.columns))]
+    rows += [f"| {problem} | {regime.replace('_', '-')} | {optimizer} | 1/{round(1 / tau)} | {' | '.join(cells)} |"
+             for (problem, regime, optimizer, tau), cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return "\n".join(rows)
+
+
+def filled(text: str, root: Path = ROOT) -> str:
+    """The README with every place filled from `results/published/` in `root`."""
+    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root),
+              "models": models(root)}
+    for name, content in blocks.items():
+        pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
+        text = re.sub(pattern, lambda match, content=content: f"{match[1]}\n{content}\n", text)
+    return text
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,186 @@
+"""Gradient laws: exact moments by enumeration, and what an equation may ask of them."""
+
+import itertools
+
+import pytest
+import torch
+from torch.func import grad, vmap
+
+import sme
+from sme.common.random.increments import Draws, Increments
+from tests.support import models
+
+THETA = models.STATES["theta"].unsqueeze(0)
+
+
+def enumerate_noise(problem):
+    """`S z` for every batch, all equally likely."""
+    law = problem.noise
+    every = (itertools.product(range(law.motions), repeat=law.batch_size) if law.sampling.name == "with_replacement"
+             else itertools.combinations(range(law.motions), law.batch_size))
+    batches = torch.tensor(list(every))
+    return law.sample(THETA.expand(len(batches), -1), batches)
+
+
+def images(problem):
+    """The noise of `(ĝ, ĝ∘ĝ)` that goes with each first motion, and its second part, column by column."""
+    law, g = problem.noise, problem.gradient(THETA)
+    units = torch.eye(law.motions, dtype=torch.float64)
+    theta = THETA.expand(law.motions, -1)
+    noise, skew = law.diffuse_square(theta, units)
+    first = torch.cat((noise, 2 * g * noise + skew), -1)
+    second = torch.zeros(1, 4, dtype=torch.float64)
+    if law.second_motions:
+        n = law.motions
+        pairs = torch.zeros(n * n, 2 * n + 1, dtype=torch.float64)
+        for row, (j, k) in enumerate(itertools.product(range(n), repeat=2)):
+            pairs[row, j] = pairs[row, n + k] = pairs[row, 2 * n] = 1
+        square = law.second(THETA.expand(n * n, -1), pairs)
+        second = torch.cat((torch.zeros_like(square), square), -1)
+    return first, second
+
+
+@pytest.mark.parametrize(("sampling", "examples", "batch_size"), [
+    *(("with_replacement", 4, size) for size in (1, 2, 3)), *(("without_replacement", 6, size) for size in (1, 2, 3, 4, 5, 6)),
+    *(("without_replacement", few, size) for few in (1, 2, 3) for size in range(1, few + 1)), ("reshuffled", 5, 2)])
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_minibatch_noise_has_the_exact_covariance_of_gradient_and_square(sampling, examples, batch_size, scale):
+    problem = models.minibatch(batch_size, examples, sampling=sampling, scale=scale)
+    noise, g = enumerate_noise(problem), problem.gradient(THETA)
+    both = torch.cat((noise, (g + noise) ** 2), -1)
+    exact = (both - both.mean(0)).T @ (both - both.mean(0)) / len(both)
+    first, second = images(problem)
+    torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(problem.noise.variance(THETA)[0], noise.square().mean(0), rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(problem.noise.third(THETA)[0], noise.pow(3).mean(0), rtol=1e-11, atol=1e-15)
+    torch.testing.assert_close(problem.noise.fourth(THETA)[0], noise.pow(4).mean(0), rtol=1e-11, atol=1e-15)
+    assert noise.mean(0).abs().max() < 1e-15
+
+
+def test_linear_examples_agree_with_differentiated_losses():
+    problem = sme.Logistic(features=3, batch_size=4, examples=20)
+    x, y = problem.features, problem.targets
+    plain = sme.MinibatchNoise(lambda theta, a, b: torch.nn.functional.softplus(theta @ a) - b * (theta @ a), (x, y), 4)
+    torch.manual_seed(0)
+    theta, u = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    dW, dW2 = torch.randn(6, 20, dtype=torch.float64), torch.randn(6, 41, dtype=torch.float64)
+    z = torch.randint(20, (6, 4))
+    for name, arguments in {"variance": (), "third": (), "sample": (z,), "diffuse": (dW,), "diffuse_square": (dW,),
+                            "second": (dW2,), "variance_slope": (u,)}.items():
+        fast, slow = (getattr(law, name)(theta, *arguments) for law in (problem.noise, plain))
+        torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-13)
+
+
+def test_second_motion_of_a_minibatch_turns_with_an_antithetic_path():
+    law = sme.Logistic(examples=20).noise
+    dW = torch.randn(3, law.second_motions, dtype=torch.float64)
+    theta = torch.zeros(3, 4, dtype=torch.float64)
+    torch.testing.assert_close(law.second(theta, -dW), -law.second(theta, dW))
+
+
+@pytest.mark.parametrize("state_dependent", [False, True])
+def test_gaussian_noise_has_its_covariances(state_dependent):
+    law = models.gaussian(state_dependent).noise
+    s = models.varying(THETA[0]) if state_dependent else models.FACTOR
+    sigma = s @ s.T
+    first = law.diffuse(THETA.expand(law.motions, -1), torch.eye(law.motions, dtype=torch.float64))
+    second = law.second(THETA.expand(law.second_motions, -1), torch.eye(law.second_motions, dtype=torch.float64))
+    torch.testing.assert_close(first.T @ first, sigma, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(second.T @ second, 2 * sigma * sigma, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(law.variance(THETA)[0], sigma.diagonal(), rtol=1e-12, atol=1e-15)
+    u = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
+    step = 1e-6
+    for name, extra in {"variance": (), "diffuse": (torch.ones(1, 2, dtype=torch.float64),)}.items():
+        slope = getattr(law, f"{name}_slope")(THETA, u, *extra)
+        ahead, behind = (getattr(law, name)(THETA + sign * step * u, *extra) for sign in (1, -1))
+        torch.testing.assert_close(slope, (ahead - behind) / (2 * step), rtol=1e-7, atol=1e-9)
+
+
+def test_batches_are_drawn_with_replacement_and_uniformly():
+    law = models.minibatch(2, examples=3).noise
+    z = law.draw(None, 0.1, Draws((0,), 0, 45_000, torch.device("cpu")), 90_000)
+    counts = torch.zeros(3, 3).index_put_((z[:, 0], z[:, 1]), torch.tensor(1.0), accumulate=True)
+    chi_square = ((counts - 10_000) ** 2 / 10_000).sum()
+    assert chi_square < 50  # 8 degrees of freedom: 1e-7
+
+
+def test_per_example_gradients_in_chunks_are_the_same(monkeypatch):
+    law = models.minibatch(2, examples=3).noise
+    theta = torch.randn(11, 2, dtype=torch.float64)
+    whole = law.variance(theta)
+    monkeypatch.setattr("sme.problems.noise.minibatch.per_example.CHUNK", 12)
+    torch.testing.assert_close(law.variance(theta), whole, rtol=1e-14, atol=0)
+
+
+def test_mean_of_per_example_gradients_is_the_gradient_of_the_loss():
+    problem = models.minibatch(2)
+    expected = vmap(grad(problem._loss))(THETA)
+    torch.testing.assert_close(problem.noise.examples.averages(THETA)[0], expected, rtol=1e-12, atol=1e-15)
+
+
+def drawn(law, paths=90_000, steps=1):
+    """Batches, and the increments that they were given, of steps of one run."""
+    increments = Increments((0, 1, 2, 3), paths // 2, 1, 0.25, torch.device("cpu"))
+    given = [increments.first(k, law.motions)[0] for k in range(steps)]
+    return [law.draw(dW, 0.25, increments.draws(k), paths) for k, dW in enumerate(given)], given
+
+
+@pytest.mark.parametrize(("sampling", "coupling"), [("without_replacement", "independent"), ("without_replacement", "ranked"),
+                                                    ("with_replacement", "ranked"), ("reshuffled", "independent")])
+def test_every_set_of_examples_is_drawn_as_often_as_it_should(sampling, coupling):
+    """Also by the paths and their antithetic partners taken apart, and in two steps together."""
+    law = models.minibatch(2, 4, sampling=sampling, coupling=coupling).noise
+    (z, later), _ = drawn(law, steps=2)
+    for batch in (z, z[: len(z) // 2], z[len(z) // 2 :]):
+        counts = torch.nn.functional.one_hot(batch, 4).sum(1)
+        kinds, seen = counts.unique(dim=0, return_counts=True)
+        share = torch.exp(-torch.lgamma(kinds.double() + 1).sum(1))  # as often as its order can be changed
+        expected = len(batch) * share / share.sum()
+        assert len(kinds) == (10 if sampling == "with_replacement" else 6)
+        assert ((seen - expected) ** 2 / expected).sum() < 50  # at most 9 degrees of freedom: 1e-7
+    together = (z.sort(1).values * torch.tensor([4, 1])).sum(1) * 16 + (later.sort(1).values * torch.tensor([4, 1])).sum(1)
+    if sampling == "reshuffled":  # an epoch of two steps: each example once
+        assert (torch.cat((z, later), 1).sort(1).values == torch.arange(4)).all()
+    elif sampling == "without_replacement":
+        seen = together.unique(return_counts=True)[1]
+        assert len(seen) == 36
+        assert ((seen - len(z) / 36) ** 2 / (len(z) / 36)).sum() < 110  # 35 degrees of freedom: 1e-9
+
+
+@pytest.mark.parametrize(("sampling", "batch_size", "expected"), [("without_replacement", 3, 0.65), ("with_replacement", 3, 0.6)])
+def test_ranked_batches_go_with_the_increments(sampling, batch_size, expected):
+    """The correlation of counts and increments; unranked ones have none, and the increments' law is what it was."""
+    for coupling, least, most in (("ranked", expected, 0.9), ("independent", -0.01, 0.01)):
+        law = models.minibatch(batch_size, 12, sampling=sampling, coupling=coupling).noise
+        (z,), (dW,) = drawn(law, 40_000)
+        counts = torch.nn.functional.one_hot(z, 12).sum(1).double()
+        assert least < torch.corrcoef(torch.stack((counts[:, 0], dW[:, 0])))[0, 1] < most
+        assert law.coupled == (coupling == "ranked")
+
+
+def test_epochs_begin_anew_and_leave_out_what_is_left_over():
+    law = models.minibatch(2, 5, sampling="reshuffled").noise
+    batches, _ = drawn(law, 2000, steps=4)
+    for first in (0, 2):
+        assert all(len(set(row)) == 4 for row in torch.cat(batches[first : first + 2], 1).tolist())
+    assert (batches[0] != batches[2]).any()
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"sampling": "reshufled"}, "did you mean 'reshuffled'"), ({"sampling": "without_replacement"}, "at most 3"),
+    ({"coupling": "ranked", "sampling": "reshuffled", "size": 2}, "leave it at 'independent'"),
+    ({"scale": 0}, "scale must be positive"), ({"coupling": "rank"}, "ranked")])
+def test_a_minibatch_that_cannot_be_is_refused(options, words):
+    size = options.pop("size", 4)
+    with pytest.raises(sme.SMEError, match=words):
+        models.minibatch(size, 3, **options)
+
+
+@pytest.mark.parametrize("coupling", ["independent", "ranked"])
+def test_a_short_way_to_the_noisy_gradient_is_the_same(coupling):
+    problem = models.minibatch(2, 5, scale=0.5, coupling=coupling)
+    theta = torch.randn(7, 2, dtype=torch.float64)
+    z = torch.randint(5, (7, 2))
+    for share in (0.5, 1.0):
+        expected = share * problem.gradient(theta) + problem.noise.sample(theta, z)
+        torch.testing.assert_close(problem.noise.noisy(theta, z, problem.gradient, share), expected, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,124 @@
+"""Second-order control variates: mean zero for every rule and law, and a smaller standard error."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sme
+from sme.convergence.estimator import paired
+from sme.convergence.estimator.crossfit import estimate
+from sme.convergence.spec.specification import Specification
+from sme.optimizers.base import Optimizer
+from sme.simulate.control_variates.curvatures import curvatures
+
+START = {"theta": torch.tensor([1.0, 0.5])}
+FOUR = {"theta": torch.full((4,), 0.5), "v": torch.full((4,), 0.2)}
+
+
+def blocks(problem, optimizer, regime="ballistic", brownian="independent", steps=8, start=START, times=None, pairs=512):
+    """Blocks without and with these control variates, and how many variables are not controls."""
+    setup = Specification.of(problem, optimizer, regime, brownian, 1.0, start, None, times).setup(2, steps)
+    with torch.no_grad():
+        setup = paired.prepared(setup)
+        kinds = (dataclasses.replace(setup, weights=weights)
+                 for weights in (dataclasses.replace(setup.weights, curvatures=None), setup.weights))
+        runs = [[paired.run_block(kind, (0, steps, 0, block), pairs).moments for block in range(4)] for kind in kinds]
+    return *runs, 3 * len(setup.observables) * len(setup.marks)
+
+
+def noisy(theta):
+    return torch.diag(0.2 + 0.1 * torch.tanh(theta))
+
+
+@pytest.mark.parametrize(("problem", "optimizer", "changes"), [
+    (sme.Quadratic(), sme.Adam(), {"times": [0.5, 1.0], "pairs": 256}),
+    (sme.Quadratic(), sme.RMSProp(denominator="updated"), {"brownian": "step_memory", "pairs": 256}),
+    (sme.Quadratic(), sme.SGD(), {}),
+    pytest.param(sme.Quadratic(), sme.Signum(), {}, marks=pytest.mark.slow),
+    (sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent", "pairs": 256}),
+    pytest.param(sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(),
+                 {"steps": 4, "pairs": 64}, marks=pytest.mark.slow),
+    (sme.Logistic(examples=12), sme.RMSProp(), {"start": FOUR, "steps": 4, "pairs": 128}),
+], ids=lambda part: getattr(part, "name", None))
+def test_every_control_variate_has_mean_zero(problem, optimizer, changes):
+    plain, curved, first = blocks(problem, optimizer, **changes)
+    assert len(curved[0].mean) > len(plain[0].mean)
+    whole = curved[0].merged(curved)
+    spread = np.sqrt(whole.comoment.diagonal() / (whole.count - 1) / whole.count)
+    assert (abs(whole.mean[first:]) < 5 * spread[first:] + 1e-15).all()
+    np.testing.assert_array_equal(whole.mean[:first], plain[0].merged(plain).mean[:first])
+
+
+@pytest.mark.parametrize(("optimizer", "largest"), [
+    (sme.Adam(), 0.4), pytest.param(sme.RMSProp(), 0.5, marks=pytest.mark.slow)], ids=["adam", "rmsprop"])
+def test_they_shrink_the_standard_error(optimizer, largest):
+    plain, curved, first = blocks(sme.Quadratic(), optimizer, steps=16)
+    (means, before), (others, after) = estimate(plain, first), estimate(curved, first)
+    rows = slice(first // 3)
+    assert (after[rows] < largest * before[rows]).all()
+    assert (abs(means - others)[rows] < 5 * before[rows]).all()
+
+
+def test_they_are_the_mixed_derivatives_of_the_noiseless_run():
+    spec = Specification.of(sme.Polynomial([0, 0, 0.5, 0.1, 0.075], 0.3), sme.Adam(), "ballistic", "independent", 1.0,
+                            {"theta": torch.tensor([0.8])}, ["loss", "|v|^2"], None)
+    setup = spec.setup(2, 4)
+    chain, regime = setup.chain, setup.regime
+    weights = curvatures(chain, setup.start, setup.marks, setup.observables)
+
+    def end(step, from_, noise, entry, u):
+        """The observables with a bump in the state before step `step` and one in its noise."""
+        state = setup.whole(1)
+        for k in range(4):
+            if k == step:
+                state = state + from_
+            fields = setup.fields(state)
+            mean, n, q = setup.problem.gradient(fields["theta"]), noise * (entry == 0) * u, noise * (entry == 1) * u
+            seen = regime.expected(mean, setup.problem.noise.variance(fields["theta"]), setup.tau)
+            if k == step:
+                seen = seen._replace(step=seen.step + setup.tau * n, square=seen.square + 2 * mean * n + q)
+            new = setup.optimizer.update(fields, seen, setup.tau, k * setup.tau)
+            state = torch.cat([new[name] for name in setup.optimizer.fields], -1)
+        return setup.observe(setup.fields(state))[0]
+
+    for step in (0, 3):
+        for i, bump in enumerate(1e-4 * torch.eye(3, dtype=torch.float64)):
+            for entry in range(2):
+                slope = sum(a * b * end(step, a * bump, 1e-4, entry, b) for a in (1, -1) for b in (1, -1)) / 4e-8
+                torch.testing.assert_close(weights.noise[step, 2 * entry : 2 * entry + 2, i], slope, rtol=1e-4, atol=1e-6)
+
+
+class Clocked(Optimizer):
+    """A rule whose time must be a number."""
+
+    fields = ("theta",)
+
+    def update(self, state, gradient, tau, t):
+        return {"theta": state["theta"] - (1 + math.exp(-t)) * gradient.step - 0.1 * gradient.step * state["theta"]}
+
+
+class Tensored(Clocked):
+    def update(self, state, gradient, tau, t):
+        factor = 1 + torch.exp(-torch.as_tensor(t, dtype=torch.float64))
+        return {"theta": state["theta"] - factor * gradient.step - 0.1 * gradient.step * state["theta"]}
+
+
+def made(optimizer, start=START, steps=4, problem=None):
+    spec = Specification.of(problem or sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, start, None, None)
+    setup = spec.setup(1, steps)
+    return curvatures(setup.chain, setup.start, setup.marks, setup.observables)
+
+
+def test_a_rule_that_wants_its_time_as_a_number_is_taken_step_by_step():
+    number, tensor = made(Clocked()), made(Tensored())
+    torch.testing.assert_close(number.noise, tensor.noise)
+    torch.testing.assert_close(number.shift, tensor.shift)
+
+
+def test_signs_and_large_problems_go_without():
+    assert made(sme.SignSGD()) is None
+    assert made(sme.Adam(), {"theta": torch.ones(100)}, problem=sme.Quadratic(100)) is None
+    assert made(sme.Adam(), {"theta": torch.ones(10)}, problem=sme.Quadratic(10)) is not None
