@@ -3,15 +3,7 @@
     python scripts/atlas.py
 """
 
-from sme.cli import atlas_config, command
-
-
-@command.configured("atlas")
-def main(settings: command.Settings) -> None:
-    """Compute, save, print."""
-    made = atlas_config.explore(settings)
-    print(f"{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("atlas")

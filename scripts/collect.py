@@ -1,22 +1,9 @@
 """Rebuild every table from the points on disk.
 
-    python scripts/collect.py results/
+    python scripts/collect.py results=results
 """
 
-import argparse
-from pathlib import Path
-
-from sme.cli import command
-from sme.convergence import collect
-
-
-def main() -> None:
-    """Collect, save, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="the folder that holds the studies")
-    table = collect.rebuild(parser.parse_args().results)
-    print(table.to_string(index=False))
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("collect")

@@ -4,14 +4,7 @@
     python scripts/ide.py table=lagrangian   # published errors of first and second order in time: results/ide/lagrangian.md
 """
 
-from sme.cli import command, memory_config
-
-
-@command.configured("ide")
-def main(settings: command.Settings) -> None:
-    """Solve, save, print."""
-    print(memory_config.run(settings))
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("ide")

@@ -3,15 +3,7 @@
     python scripts/models.py
 """
 
-from sme.cli import command, survey_config
-
-
-@command.configured("models")
-def main(settings: command.Settings) -> None:
-    """Compute, save, print."""
-    made = survey_config.compare_models(settings)
-    print(f"{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("models")

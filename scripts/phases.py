@@ -4,15 +4,7 @@
     python scripts/phases.py problem=polynomial 'problem.coefficients=[0,0,0.5]' problem.noise=0 start.theta=1 low=4 steps=12000 looks=100 large=1e-6 floor=0 'examples=[[8,80],[8,8],[40,4]]'
 """
 
-from sme.cli import command, physical_config
-
-
-@command.configured("phases")
-def main(settings: command.Settings) -> None:
-    """Compute, save, print."""
-    made = physical_config.chart(settings)
-    print(f"{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("phases")

@@ -3,15 +3,7 @@
     python scripts/scaling.py
 """
 
-from sme.cli import command, physical_config
-
-
-@command.configured("scaling")
-def main(settings: command.Settings) -> None:
-    """Compute, save, print."""
-    made = physical_config.rescale(settings)
-    print(f"{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("scaling")

@@ -4,15 +4,7 @@
     python scripts/trajectories.py experiment=hard band=quantiles
 """
 
-from sme.cli import command, config
-
-
-@command.configured("trajectories")
-def main(settings: command.Settings) -> None:
-    """Compute, save, print."""
-    made = config.draw(settings)
-    print(f"{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("trajectories")

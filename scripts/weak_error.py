@@ -5,21 +5,7 @@
     python scripts/weak_error.py experiment=minibatch plan=true
 """
 
-from sme.cli import command, config
-from sme.convergence import collect
-from sme.convergence.cost.plan import Plan
-
-
-@command.configured("weak_error")
-def main(settings: command.Settings) -> None:
-    """Compute what is missing, save, print; or print what that would cost."""
-    made = config.run(settings)
-    if isinstance(made, Plan):
-        print(made)
-        return
-    collect.join(settings.results)
-    print(f"\n{made}\n\nin {made.folder}")
-
+from sme.cli.main import main
 
 if __name__ == "__main__":
-    command.cli(main)
+    main("weak_error")

@@ -1,20 +1,17 @@
 """How every script runs its task: warnings and bad input as one line each; with `sme.cli.config` all that knows Hydra."""
 
-import io
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from tqdm import tqdm
 
@@ -22,7 +19,9 @@ from sme.common.errors import SMEError, choose, one_line, plain_warnings
 from sme.common.process import interrupt, streams
 from sme.convergence.study import Interrupted
 
-CONF = Path(__file__).parents[2] / "conf"
+INSIDE = Path(__file__).parents[1] / "conf"
+CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
+"""of an installed wheel inside the package, of a checkout beside it"""
 INTERRUPTED = 130
 """exit code after Ctrl-C, as of a shell"""
 OWN = ("hydra", "_target_")
@@ -54,7 +53,7 @@ def cli(task: Callable[[], Any]) -> None:
 def _run(task: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with plain_warnings(), _own_groups(task):
+        with plain_warnings():
             task()
             sys.stdout.flush()
     except Interrupted as stop:
@@ -102,26 +101,6 @@ def _inside(task: Callable[[], Any], fault: BaseException) -> bool:
     code = getattr(getattr(task, "__wrapped__", None), "__code__", None)
     remote = type(fault.__cause__).__name__ == "_RemoteTraceback"
     return code is None or remote or any(frame.f_code is code for frame, _ in traceback.walk_tb(fault.__traceback__))
-
-
-@contextmanager
-def _own_groups(task: Callable[[], Any]) -> Iterator[None]:
-    """Of `--help`, without the groups of configurations that the task does not take: Hydra lists all that it finds."""
-    settings = CONF / f"{Path(sys.argv[0]).stem}.yaml"
-    if not {"--help", "-h"} & set(sys.argv[1:]) or not hasattr(task, "__wrapped__") or not settings.exists():
-        yield
-        return
-    defaults = OmegaConf.to_container(OmegaConf.load(settings))["defaults"]  # type: ignore[index, call-overload]
-    taken = {str(name) for each in defaults if isinstance(each, dict) for name in each}
-    text = io.StringIO()
-    try:
-        with redirect_stdout(text):
-            yield
-    finally:
-        groups, mark, rest = text.getvalue().partition("== Config ==")
-        lines = [line for line in groups.splitlines(keepends=True)
-                 if not (named := re.match(r"(\w+): ", line)) or named[1] in taken]
-        print("".join(lines) + mark + rest, end="")
 
 
 def _in_words(fault: BaseException) -> str:

@@ -61,7 +61,7 @@ def run(config: DictConfig) -> Study | Plan:
     if not flag("plan", planned):
         return weak_error(**_parts(values, weak_error))
     made = plan(**_parts(values, weak_error))
-    return made if _in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
+    return made if in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
 
 
 def draw(config: DictConfig) -> Trajectories:
@@ -79,6 +79,7 @@ def values_of(config: DictConfig) -> dict[str, Any]:
     """All settings as plain data, in a process that does not outlive the one that began it."""
     processes.follow_joblib()
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    values.pop("_target_", None)
     if isinstance(values.pop("experiment", None), dict):  # not its name, but what Hydra put below it
         chosen = HydraConfig.get().runtime.choices.get("experiment") if HydraConfig.initialized() else None
         raise SMEError(f"the file of experiment={chosen or '…'} lacks the line '# @package _global_', without which none of its "
@@ -208,7 +209,7 @@ def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:
     for field in sorted(named - set(taken)):
         if start.get(field) is not None:
             said = f"start.{field} has no use: {reason}"
-            if not _in_multirun():
+            if not in_multirun():
                 raise SMEError(f"{said}; leave it out")
             warn(said)
 
@@ -221,7 +222,8 @@ def repeated(field: str, given: Any, dim: int) -> torch.Tensor:
     return torch.tensor(list(islice(cycle(values), dim)), dtype=torch.float64)
 
 
-def _in_multirun() -> bool:
+def in_multirun() -> bool:
+    """Whether this is one job of several."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 

@@ -51,10 +51,10 @@ def rescale(config: DictConfig) -> Collapse:
     SMEError
         for bad input.
     """
-    values = _settings(config, collapse, ("batch", "torch", "steps"))
-    several_of, steps = values.pop("torch"), values.pop("steps")
+    values = _settings(config, collapse, ("batch", "optimizers", "steps", "paths"))
+    several_of, steps, values["runs"] = values.pop("optimizers"), values.pop("steps"), values.pop("paths")
     if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
-        raise SMEError(f"torch must be a group of optimizers with their hyperparameters, got {short(several_of)}")
+        raise SMEError(f"optimizers must be a group of optimizers with their hyperparameters, got {short(several_of)}")
     problem, theta = _with_batch(values)
     hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
     return collapse(problem, hyperparameters, theta, **values)

@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -176,7 +177,7 @@ def test_every_option_composes_and_runs(overrides, tmp_path, monkeypatch, capsys
 def test_a_budget_that_runs_out_says_so(monkeypatch):
     tiny(monkeypatch)
     ticks = itertools.count(0.0, 0.1)  # a clock that no other job on this machine can hurry
-    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=time.perf_counter))
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start={"theta": torch.ones(2)},
                            paths=1_000_000, budget_s=0.35, processes=1, order=1)
     assert "points asked for are missing" in str(study)

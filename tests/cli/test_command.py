@@ -168,7 +168,10 @@ def test_an_interrupt_is_left_to_the_system_while_a_script_of_ours_is_imported(m
 
 def test_every_script_goes_through_the_one_entry():
     for script in SCRIPTS.glob("*.py"):
-        assert "command.cli(main)" in script.read_text(encoding="utf-8"), script.name
+        lines = script.read_text(encoding="utf-8").splitlines()
+        assert lines[-4:] == ["from sme.cli.main import main", "", 'if __name__ == "__main__":', f'    main("{script.stem}")']
+        assert (command.CONF / f"{script.stem}.yaml").is_file()
+        assert (command.CONF / "smoke" / f"{script.stem}.yaml").is_file()
 
 
 def test_what_torch_deprecates_in_its_own_code_is_not_said(monkeypatch):

@@ -140,7 +140,7 @@ def test_a_job_that_fails_stops_no_other_and_its_point_is_named(quick, tmp_path,
     for name in TABLES:
         (study(results) / name).unlink(missing_ok=True)
     with pytest.warns(UserWarning, match=r"1 of the 4 points asked for are missing \(order 1, tau = 0\.25, seed 0: shard 1\)"):
-        here(monkeypatch, "collect.py", results)
+        here(monkeypatch, "collect.py", f"results={results}")
     found = pd.read_csv(study(results) / "errors.csv").groupby("tau")["paths"].unique().explode().to_dict()
     assert found == {0.5: 65536, 0.25: 32768}
     assert set(TABLES) <= {path.name for path in study(results).iterdir()}

@@ -99,7 +99,7 @@ def test_no_function_or_script_runs_it(mine, tmp_path, monkeypatch, capsys):
     for act in acts:
         with pytest.raises(sme.SMEError):
             act()
-    monkeypatch.setattr(sys, "argv", ["study.py", "extend", str(folder), "--order", "1", "--tau", "1/2"])
+    monkeypatch.setattr(sys, "argv", ["study.py", "task=extend", f"study={folder}", "order=1", "tau=1/2"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:

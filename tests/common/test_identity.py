@@ -217,9 +217,9 @@ def test_observables_that_cannot_be_reproduced_are_refused(observable, word):
 def test_observables_of_one_last_name_are_both_there():
     from sme.cli.config import _observables
 
-    found = _observables(["loss", "tests.test_identity.loss", "tests.test_identity.fold"], ["loss", "accuracy"])
-    assert list(found) == ["loss", "tests.test_identity.loss", "fold"]
-    assert found["tests.test_identity.loss"] is loss
+    found = _observables(["loss", "tests.common.test_identity.loss", "tests.common.test_identity.fold"], ["loss", "accuracy"])
+    assert list(found) == ["loss", "tests.common.test_identity.loss", "fold"]
+    assert found["tests.common.test_identity.loss"] is loss
 
 
 def loss(state):

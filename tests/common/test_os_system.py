@@ -22,11 +22,16 @@ START = {"theta": torch.tensor([0.4, -0.9])}
 SYSTEM = {"_target_": "os.system", "command": "true"}
 SMALL = ["optimizer=sgd", "order=1", "tau=1/2", "processes=1", "backend=torchsde", "results={0}"]
 TASKS = [
-    ("weak_error.py", [*SMALL, "paths=32768"]), ("trajectories.py", [*SMALL, "paths=2", "points=1"]), ("collect.py", ["{0}"]),
-    ("study.py", ["show", "{0}/{1}"]), ("study.py", ["show", "{0}/{1}", "--style", "latex"]),
-    ("study.py", ["extend", "{0}/{1}", "--order", "1", "--tau", "1/4"]), ("study.py", ["compare", "{0}/{1}", "--tau", "1/4"]),
-    ("study.py", ["compare", "{0}/{1}", "{0}/{1}", "--orders", "2", "1"]), ("panels.py", ["errors", "all", "--results", "{0}"]),
-    ("panels.py", ["histograms", "all", "--results", "{0}"]),
+    ("weak_error.py", [*SMALL, "paths=32768"]),
+    ("trajectories.py", [*SMALL, "paths=2", "points=1"]),
+    ("collect.py", ["results={0}"]),
+    ("study.py", ["study={0}/{1}"]),
+    ("study.py", ["study={0}/{1}", "style=latex"]),
+    ("study.py", ["task=extend", "study={0}/{1}", "order=1", "tau=1/4"]),
+    ("study.py", ["task=compare", "study={0}/{1}", "tau=1/4"]),
+    ("study.py", ["task=compare", "study={0}/{1}", "other={0}/{1}", "orders=[2,1]"]),
+    ("panels.py", ["task=errors", "name=all", "results={0}"]),
+    ("panels.py", ["task=histograms", "name=all", "results={0}"]),
 ]
 
 
@@ -99,6 +104,6 @@ def test_no_script_calls_it(script, arguments, foreign, made, monkeypatch, capsy
         except SystemExit as stop:
             code = stop.code
     said = capsys.readouterr().err.splitlines()
-    refused = arguments[0] in ("extend", "compare")
+    refused = arguments[0] in ("task=extend", "task=compare")
     assert (code == 2) == refused, said
     assert [line.startswith("error: ") for line in said if not line.startswith("warning: ")] == [True] * refused

@@ -181,7 +181,7 @@ def test_a_third_derivative_that_is_wrong_alone_is_found():
 def test_what_is_written_out_keeps_its_name():
     problem, module = normed(nn.LayerNorm), nn.Sequential(nn.Linear(2, 3), nn.Tanh())
     assert problem.examples.describe()["loss"] == {
-        "losses": "sme.problems.networks.network._squared", "module": fingerprint(problem.model.module)}
+        "losses": "sme.problems.network._squared", "module": fingerprint(problem.model.module)}
     loss = lambda theta: F.layer_norm(theta, (3,)).sin().sum() + theta.square().sum()  # noqa: E731
     assert sme.Problem(loss, 3, sme.GaussianNoise(torch.eye(3))).describe()["loss"] == fingerprint(loss)
     assert not Network(module, (torch.ones(4, 2), torch.ones(4, 3)), "mse").model.written

@@ -124,8 +124,7 @@ def test_check_order_has_a_bar(monkeypatch):
         def update(self):
             told.append("step")
 
-    monkeypatch.setattr("sme.equations.order.check.tqdm", Bar)
-    monkeypatch.setattr("sme.equations.order.residuals.tqdm", Bar)
+    monkeypatch.setattr("sme.common.process.progress.tqdm", Bar)
     sme.check_order(sme.Quadratic(), sme.SGD())
     assert told[0] == ("check of order 2", None, False, 1)
     assert told.count("step") >= 10

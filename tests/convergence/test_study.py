@@ -266,6 +266,6 @@ def test_parts_of_ones_own_by_dotted_path(tmp_path, monkeypatch, capsys):
     assert "spread" in capsys.readouterr().out
     (folder,) = (path.parent for path in (tmp_path / "results").glob("*/spec.json"))
     assert folder.name.startswith("myoptimizer-ballistic-valley-independent-")
-    run("study.py", "extend", folder, "--tau", "1/16", "--processes", "1", "--paths", "1")
+    run("study.py", "task=extend", f"study={folder}", "tau=1/16", "processes=1", "paths=1")
     assert pd.read_csv(folder / "errors.csv")["tau"].nunique() == 3
     monkeypatch.delitem(sys.modules, "mine")

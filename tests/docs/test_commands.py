@@ -141,15 +141,15 @@ def study(words: list[str], patch: Patch) -> list[str]:
         run("scripts/weak_error.py", ["optimizer=adam", "order=[1,2]"], patch)
         BEGUN.append(shutil.copytree("results", Path("begun").absolute()))
     (spec,) = Path().glob("results/*/spec.json")
-    named = [str(spec.parent) if word.startswith("results/") else word for word in words]
-    short = {"1/128": "1/24", "131072": "65536"}  # steps of so short a horizon
-    return [short.get(word, word) for word in named] + (["--processes=1"] if words[0] != "show" else [])
+    named = [f"study={spec.parent}" if word.startswith("study=") else word for word in words]
+    short = {"tau=1/128": "tau=1/24", "paths=131072": "paths=65536"}  # steps of so short a horizon
+    return [*(short.get(word, word) for word in named), "processes=1"]
 
 
 def known_answers(words: list[str], patch: Patch) -> list[str]:
     """One step size, one shard, without control variates."""
     patch.setattr(controls, "LONGEST", 0)
-    return [*words, "--tau=1/4", "--paths=1", "--processes=1"]
+    return [*words, "tau=1/4", "paths=1", "processes=1"]
 
 
 def regime(words: list[str], patch: Patch) -> list[str]:
@@ -166,7 +166,7 @@ def memory(words: list[str], patch: Patch) -> list[str]:
 
 def rescaled(words: list[str], patch: Patch) -> list[str]:
     """Two batch sizes, a few steps, on twelve examples."""
-    return [*words, "problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "runs=4"]
+    return [*words, "problem=logistic", "problem.examples=12", "steps=8", "kappa=[1,2]", "points=2", "paths=4"]
 
 
 def patterns(words: list[str], patch: Patch) -> list[str]:
@@ -191,20 +191,20 @@ def differences(words: list[str], patch: Patch) -> list[str]:
     patch.setattr(controls, "LONGEST", 0)
     patch.setattr(published, "HORIZON", 0.25)
     patch.setattr(published, "DIFFERENCES", published.DIFFERENCES[:1])
-    return [*words, "--tau=1/8,1/16", "--paths=1", "--processes=1"]
+    return [*words, "tau=[1/8,1/16]", "paths=1", "processes=1"]
 
 
 def rest(words: list[str], patch: Patch) -> list[str]:
     """A few steps of a few runs."""
     patch.setattr(stationary_table, "SETTLE", 0.01)
     patch.setattr(stationary_table, "AVERAGE", 0.02)
-    return [*words, "--paths=64", "--processes=1"]
+    return [*words, "paths=64", "processes=1"]
 
 
 def contest(words: list[str], patch: Patch) -> list[str]:
     """Two contenders at one rate, a few steps."""
     patch.setattr(race, "CONTENDERS", [replace(each, lrs=each.lrs[:1]) for each in race.CONTENDERS[3:]])
-    return [*words, "--steps=2", "--seeds=2", "--examples=12", "--hidden=1", "--processes=1"]
+    return [*words, "steps=2", "paths=2", "examples=12", "hidden=1", "processes=1"]
 
 
 def models(words: list[str], patch: Patch) -> list[str]:
@@ -223,20 +223,21 @@ def models(words: list[str], patch: Patch) -> list[str]:
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
     """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp, and two."""
-    named = [each for each in catalogue.OPTIMIZERS if each.name in words] or catalogue.OPTIMIZERS
-    words = [word for word in words if word not in {each.name for each in named[1:]}]
+    asked = next((word for word in words if word.startswith("optimizers=")), "")
+    named = [each for each in catalogue.OPTIMIZERS if re.search(rf"\b{each.name}\b", asked)] or catalogue.OPTIMIZERS
+    words = [f"optimizers=[{named[0].name}]" if word == asked else word for word in words]
     patch.setattr(catalogue, "OPTIMIZERS", [each for each in catalogue.OPTIMIZERS if each.name == "rmsprop"][:1]
-                  if "--models" in words else named[:1])
+                  if "table=models" in words else named[:1])
     patch.setattr(catalogue, "MODELLED", ["rmsprop"])
     patch.setattr(catalogue, "REGIMES", ["ballistic"])
-    patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[: "--models" not in words]))
+    patch.setattr(catalogue, "NOISES", dict(list(catalogue.NOISES.items())[: "table=models" not in words]))
     patch.setattr(catalogue, "MODELS", {name: catalogue.MODELS[name] for name in ("malladi", "compagnoni")})
     patch.setattr(by_law, "REGIMES", {"ballistic": by_law.REGIMES["ballistic"]})
     for name in ("LAWS", "TAILED"):
         patch.setattr(by_law, name, dict(list(getattr(by_law, name).items())[:1]))
     patch.setattr(by_law, "OPTIMIZERS", by_law.OPTIMIZERS[:1])
     patch.setattr(by_law, "TAILS", (1.5,))
-    return [*words, "--processes", "1"]
+    return [*words, "processes=1"]
 
 
 def collect(words: list[str], patch: Patch) -> list[str]:
@@ -250,7 +251,7 @@ def collect(words: list[str], patch: Patch) -> list[str]:
 def panels(words: list[str], patch: Patch) -> list[str]:
     """On the record of this repository, as its pictures are made: where it lies, or as if its commands had been run."""
     record = committed.results(Path())
-    if "--studies" not in words:
+    if not any(word.startswith("studies=") for word in words):
         shutil.copytree(record, "results", dirs_exist_ok=True)
     return words
 
@@ -303,12 +304,12 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
 
 SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/weak_error.py": (weak_error, "verdict|plan of"),
-    "scripts/trajectories.py": (trajectories, "discrete − equation"),
+    "scripts/trajectories.py": (trajectories, r"(?m)discrete − equation|^results/trajectories/"),
     "scripts/study.py": (study, "verdict|z of the tables"),
     "scripts/known_answers.py": (known_answers, "integrator_bias"),
     "scripts/published.py": (differences, "error of theirs"),
     "scripts/autoencoder.py": (contest, "order 2 is closer by"),
-    "scripts/interpolation.py": (lambda words, patch: [*words, "--tau=1/4,1/8", "--paths=16"], "below SGD"),
+    "scripts/interpolation.py": (lambda words, patch: [*words, "tau=[1/4,1/8]", "paths=16"], "below SGD"),
     "sme.info": (lambda words, patch: words, "numerics"),
     "scripts/regime.py": (regime, "step size × curvature"),
     "scripts/ide.py": (memory, "IDE − ODE|published"),
@@ -316,7 +317,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni"),
-    "scripts/importance.py": (lambda words, patch: [*words, "--examples=6", "--paths=2", "--horizon=1", "--processes=1"], "gain"),
+    "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
     "scripts/models.py": (models, "times the least"),
@@ -364,8 +365,8 @@ def marks(command: str) -> list[pytest.MarkDecorator]:
 
     table that other tests try, a list of slow tests, and what is documented with more options that do as much or more.
     """
-    more = [each for each in COMMANDS if each.startswith(tuple(f"{command} --{name} " for name in ("results", "steps", "paths")))]
-    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers", "check_order.py rmsprop")
+    more = [each for each in COMMANDS if each.startswith(tuple(f"{command} {name}=" for name in ("results", "steps", "paths")))]
+    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers", "check_order.py 'optimizers")
     slow = command.count(",") > 6 or more or (any(word in command for word in words) and "experiment=digits" not in command)
     return [pytest.mark.slow] if slow else []
 

@@ -1,24 +1,23 @@
 """The file of known answers: every case in it, and the closed ones right."""
 
-import importlib.util
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 import sme
+from sme.cli import tasks
 from sme.convergence.estimator import paired
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "known_answers.py"
+from sme.studies.known_answers import run
 
 
 @pytest.fixture
 def answers(monkeypatch):
-    spec = importlib.util.spec_from_file_location("known_answers", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
-    return module
+    return run
+
+
+def settings(folder, **changes):
+    return OmegaConf.create({"tau": ["1/4"], "paths": 1, "results": str(folder), "processes": 1, **changes})
 
 
 def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_path, capsys, monkeypatch):
@@ -27,7 +26,7 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
         assert f"| `{name}` |" in text
         assert all(f"| `{rule.name}` |" in text for rule in rules)
     monkeypatch.delitem(answers.CASES, "quadratic")
-    answers.main(["--tau", "1/4", "--paths", "1", "--results", str(tmp_path), "--processes", "1"])
+    assert "integrator_bias" in tasks.known_answers(settings(tmp_path)).text
     table = pd.read_csv(tmp_path / "known_answers.csv")
     assert list(table.columns) == answers.COLUMNS
     found = {tuple(key) for key in table[["case", "optimizer"]].drop_duplicates().to_numpy()}
@@ -37,9 +36,9 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
     closed = table.dropna(subset="exact")
     allowed = 5 * closed["stderr"] + 2 * closed["integrator_bias"].abs() + 1e-3 * closed["exact"].abs()
     assert ((closed["error"] - closed["exact"]).abs() < allowed).all()
-    assert "--paths 1`" in (tmp_path / "known_answers.md").read_text(encoding="utf-8")
+    assert "paths=1`" in (tmp_path / "known_answers.md").read_text(encoding="utf-8")
 
 
 def test_a_number_of_paths_that_is_none_is_refused(answers, tmp_path):
     with pytest.raises(sme.SMEError, match="paths must be a whole number"):
-        answers.main(["--paths", "0", "--results", str(tmp_path)])
+        tasks.known_answers(settings(tmp_path, paths=0))

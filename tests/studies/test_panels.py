@@ -129,11 +129,12 @@ def test_labels_say_what_differs_and_no_more():
 @pytest.mark.parametrize(("arguments", "words"), [
     (["errors", "x", "horizn=1"], "did you mean 'horizon'"), (["errors", "x", "horizon"], "write name=value"),
     (["errors", "x", "horizon=7"], "horizon is 1.0 there"), (["histograms", "x", "tau=3"], "none of the 3 results"),
-    (["histograms", "x", "--over=taw"], "did you mean 'tau'"),
-    (["errors", "x", "--observables=loss,|phi|"], ""), (["errors", "x", "--observables=|phi|"], "none of these studies has"),
+    (["histograms", "x", "over=[taw]"], "did you mean 'tau'"),
+    (["errors", "x", "observables=[loss,|phi|]"], ""), (["errors", "x", "observables=[|phi|]"], "none of these studies has"),
 ])
 def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments[:2], f"--results={results}", *arguments[2:]])
+    task, name, *rest = arguments
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), f"task={task}", f"name={name}", f"results={results}", *rest])
     if not words:
         runpy.run_path(str(SCRIPT), run_name="__main__")
         assert "slope [95 %]" in capsys.readouterr().out

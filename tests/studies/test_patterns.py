@@ -287,7 +287,7 @@ def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, m
     assert {path.name for path in made.folder.iterdir()} == {
         "phases.csv", "examples.csv", "phases.md", "phases.png", "examples.png", "points"}
     assert "small oscillation" in str(made)
-    monkeypatch.setattr(sys.modules["sme.phases"], "follow", lambda *_: pytest.fail("a run"))
+    monkeypatch.setattr(sys.modules["sme.studies.phases.run"], "follow", lambda *_: pytest.fail("a run"))
     monkeypatch.setattr(sme.Phases, "save", lambda _: None)
     again = sme.phases(SQUARE, ONE, **given | {"large": 1e-30}, results=tmp_path)
     assert again.examples["pattern"].tolist() == [LARGE] * 3

@@ -1,19 +1,19 @@
 """Stationary laws: the linearised equation against closed forms, chains known exactly, and simulation."""
 
-import importlib.util
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.linalg
 import torch
+from omegaconf import OmegaConf
 from scipy.special import erf
 from scipy.stats import t as student
 
 import sme
+from sme.cli import tasks
 from sme.equations.chain import Chain
 from sme.optimizers.hyperparameters import Hyperparameters
 from sme.optimizers.regimes import BALLISTIC
@@ -227,20 +227,11 @@ def test_bad_input_is_named(wrong, said):
         wrong()
 
 
-@pytest.fixture
-def script():
-    path = Path(__file__).parents[2] / "scripts" / "stationary.py"
-    spec = importlib.util.spec_from_file_location("stationary_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_command_writes_every_case(script, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_every_case(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "SETTLE", 0.01)
     monkeypatch.setattr(run, "AVERAGE", 0.02)
     monkeypatch.setattr(sign_picture, "draw", lambda provenance, path, paths: path.touch())
-    script.main(["--paths", "64", "--processes", "1", "--results", str(tmp_path)])
+    said = tasks.stationary(OmegaConf.create({"paths": 64, "processes": 1, "results": str(tmp_path)})).text
     table = pd.read_csv(tmp_path / "stationary.csv")
     assert list(dict.fromkeys(table["case"])) == [case.name for case in run.cases()]
     seen = table[table["source"] == "simulated"].set_index("case")
@@ -254,12 +245,12 @@ def test_the_command_writes_every_case(script, tmp_path, capsys, monkeypatch):
     # begun in the predicted law, so few steps do: a wrong start or a wrong chain would show
     assert ((seen["variance"] / linear - 1).abs() < 6 * seen["stderr"] / linear + 0.02).all()
     assert {path.name for path in tmp_path.iterdir()} == {"stationary.csv", "stationary.md", "stationary.png", "sign_phases.png"}
-    assert "0.73511" in capsys.readouterr().out
+    assert "0.73511" in said
 
 
-def test_a_number_of_paths_that_is_none_is_refused(script, tmp_path):
+def test_a_number_of_paths_that_is_none_is_refused(tmp_path):
     with pytest.raises(sme.SMEError, match="paths must be a whole number"):
-        script.main(["--paths", "0", "--results", str(tmp_path)])
+        tasks.stationary(OmegaConf.create({"paths": 0, "processes": 1, "results": str(tmp_path)}))
 
 
 def chain_at_rest(slope, tau, noise=1.0, width=6.0, cells=500):

@@ -199,7 +199,7 @@ def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch, dr
     (first,), (second,) = (list((tmp_path / folder / "trajectories").iterdir()) for folder in ("one", "two"))
     assert first.name == second.name
     names = {"spec.json", "trajectories.csv", "histograms.csv", "closer.csv", "trajectories.png", "histograms.png"}
-    assert {path.name for path in first.iterdir()} == names
+    assert {path.name for path in first.iterdir()} == {*names, "sums"}
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
     written = pd.read_csv(first / "trajectories.csv")
     assert list(written.columns[-2:]) == ["seeds", "version"]

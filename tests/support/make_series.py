@@ -31,4 +31,5 @@ if __name__ == "__main__":
                 row["stderr"][str(order)] = stderr.tolist()
             rows.append(row)
         series[path.parent.name.rsplit("-", 1)[0]] = rows
-    (Path(__file__).parents[1] / "convergence" / "series.json").write_text(json.dumps(series, indent=1, ensure_ascii=False) + "\n")
+    place = Path(__file__).parents[1] / "convergence" / "series.json"
+    place.write_text(json.dumps(series, indent=1, ensure_ascii=False) + "\n")

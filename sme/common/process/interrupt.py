@@ -13,11 +13,11 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
 def ours() -> bool:
-    """Whether this program is one of our scripts, or `python -m sme.…`."""
+    """Whether this program is one of our scripts, `sme`, or `python -m sme.…`."""
     name = sys.argv[0] if sys.argv else ""
     if name == "-m":  # while Python looks for the module
         return any(flag == "-m" and module.startswith("sme.") for flag, module in itertools.pairwise(sys.orig_argv))
-    return Path(name).absolute().parent == SCRIPTS
+    return Path(name).name == "sme" or Path(name).absolute().parent == SCRIPTS
 
 
 def quiet() -> None:

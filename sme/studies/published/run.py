@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from sme.common.inputs import whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.convergence.api import weak_error
@@ -144,8 +145,17 @@ def rows(case: Difference, tau: Sequence[float], paths: int) -> pd.DataFrame:
         bias_published=table["integrator_bias"].abs() + table["cost_bias"].abs())[COLUMNS]
 
 
-def measure(tau: Sequence[float] = TAU, paths: int = PATHS, processes: int = 1) -> pd.DataFrame:
-    """The rows of every difference, in order."""
-    work = [(case, tau, paths) for case in DIFFERENCES]
+def measure(tau: Sequence[float] = TAU, paths: int = PATHS, processes: int = 1,
+            which: Sequence[int] | None = None) -> pd.DataFrame:
+    """The rows of every difference, in order, or of those with the numbers `which`.
+
+    Raises
+    ------
+    SMEError
+        for a number that none has.
+    """
+    last = len(DIFFERENCES)
+    chosen = range(1, last + 1) if which is None else [whole("a difference", each, 1, last) for each in which]
+    work = [(DIFFERENCES[number - 1], tau, paths) for number in chosen]
     done = progress(spread(rows, work, processes), total=len(work), unit="difference")
     return pd.concat(list(done), ignore_index=True)

@@ -1,0 +1,63 @@
+"""One table at the end of a multirun, whatever launcher ran its jobs."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from sme.common.output.text import grid
+from sme.common.storage.files import read_table
+
+NAME = "SME_MULTIRUN"
+"""what the multirun is called, in the environment of its jobs"""
+SHOWN = ["optimizer", "regime", "problem", "order", "observable", "at", "slope", "slope_low", "slope_high", "verdict"]
+
+
+class Joined(Callback):
+    """Collects what the jobs note of their studies, and prints the slopes of them all."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Name the multirun."""
+        os.environ[NAME] = uuid.uuid4().hex[:12]
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
+        notes = _notes(Path(str(OmegaConf.select(config, "hydra.sweep.dir"))))
+        folders = sorted({Path(each.read_text(encoding="utf-8")) for each in notes.glob("*")}) if notes.is_dir() else []
+        for each in notes.glob("*"):
+            each.unlink()
+        if notes.is_dir():
+            notes.rmdir()
+        tables = [read_table(place.parent / "slopes.csv") for place in sorted({folder.parent / "x" for folder in folders})
+                  if (place.parent / "slopes.csv").is_file()]
+        names = {folder.name for folder in folders}
+        if not tables:
+            return
+        table = pd.concat(tables)
+        table = table[table["study"].isin(names)]
+        if not table.empty:
+            print(f"\n{shown(table)}")
+
+
+def note(folder: Path) -> None:
+    """Have the study in this folder stand in the table at the end of its multirun."""
+    if NAME not in os.environ or not HydraConfig.initialized():
+        return
+    notes = _notes(Path(HydraConfig.get().sweep.dir))
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / folder.name).write_text(str(folder.resolve()), encoding="utf-8")
+
+
+def shown(table: pd.DataFrame) -> str:
+    """The slopes as text."""
+    numbers = {name: table[name].map("{:.3f}".format, na_action="ignore").fillna("–") for name in SHOWN[6:9]}
+    return grid(table.assign(**numbers)[SHOWN].fillna("").astype(str), "simple")
+
+
+def _notes(sweep: Path) -> Path:
+    return sweep / os.environ.get(NAME, "none")

@@ -1,0 +1,243 @@
+"""What each script does with its settings; `_target_` in `conf/` names one of these."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from sme.cli import atlas_config, config, memory_config, physical_config, survey_config, sweeps
+from sme.cli.command import Settings
+from sme.cli.config import FIELDS, build, group, only, repeated, values_of
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import number, several, whole
+from sme.convergence import collect as tables
+from sme.convergence.api import load
+from sme.convergence.cost.plan import Plan
+from sme.convergence.spec import effort
+from sme.optimizers.base import Optimizer
+from sme.problems.base import Problem
+from sme.studies.autoencoder import report as autoencoder_report
+from sme.studies.autoencoder import run as autoencoder_run
+from sme.studies.importance import run as importance_run
+from sme.studies.interpolation import report as interpolation_report
+from sme.studies.interpolation import run as interpolation_run
+from sme.studies.known_answers import run as known_answers_run
+from sme.studies.orders import by_law, report
+from sme.studies.orders.run import catalogue, modelled
+from sme.studies.panels import run as panels_run
+from sme.studies.published import report as published_report
+from sme.studies.published import run as published_run
+from sme.studies.stationary import run as stationary_run
+
+ORDERS = {"orders": SimpleNamespace(make=catalogue, show=report.show, write=report.write),
+          "models": SimpleNamespace(make=modelled, show=report.show_models, write=report.write_models),
+          "laws": SimpleNamespace(make=by_law.tables, show=by_law.show, write=by_law.write)}
+GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
+"""settings of a study that is extended"""
+COMPARING = ("tau", "paths", "seed", "processes")
+
+
+class Answer(NamedTuple):
+    """What a task says: all of it, and in one line for a job of a multirun."""
+
+    text: str
+    line: str
+
+
+def weak_error(settings: Settings) -> Answer:
+    """`sme.weak_error`, or with `plan=true` what it would cost."""
+    made = config.run(settings)
+    if isinstance(made, Plan):
+        return _plain(str(made))
+    tables.join(settings.results)
+    if made.folder is not None:
+        sweeps.note(made.folder)
+    verdicts = made.slopes["verdict"].value_counts()
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return Answer(f"\n{made}\n\nin {made.folder}", f"{made.folder}: {counts or 'no slopes, as one step size has none'}")
+
+
+def trajectories(settings: Settings) -> Answer:
+    """`sme.trajectories`."""
+    return _kept(config.draw(settings))
+
+
+def models(settings: Settings) -> Answer:
+    """Every model of the literature on the same problems."""
+    return _kept(survey_config.compare_models(settings))
+
+
+def atlas(settings: Settings) -> Answer:
+    """The limits for every size of the noise and kind of memory."""
+    return _kept(atlas_config.explore(settings))
+
+
+def phases(settings: Settings) -> Answer:
+    """`sme.phases`."""
+    return _kept(physical_config.chart(settings))
+
+
+def regime(settings: Settings) -> Answer:
+    """`sme.regime_report`."""
+    return _kept(physical_config.examine(settings))
+
+
+def scaling(settings: Settings) -> Answer:
+    """`sme.collapse`."""
+    return _kept(physical_config.rescale(settings))
+
+
+def svag(settings: Settings) -> Answer:
+    """`sme.svag_study`."""
+    return _kept(physical_config.approach(settings))
+
+
+def ide(settings: Settings) -> Answer:
+    """Optimizers beside their equations with memory."""
+    return _plain(memory_config.run(settings))
+
+
+def check_order(settings: Settings) -> Answer:
+    """Orders by the one-step test, of all equations, models or laws of the noise."""
+    values = _values(settings, ("table", "optimizers", "results", "processes"))
+    task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
+    folder = _folder(values["results"])
+    given = [] if names is None else [str(each) for each in several(names)]
+    table = task.make(given, effort.processes(values["processes"], "cpu"))
+    if folder is not None:
+        task.write(table, folder)
+    return _plain(task.show(table))
+
+
+def importance(settings: Settings) -> Answer:
+    """The gain of examples drawn by the size of their gradients."""
+    values = _values(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
+    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
+    for field in group("start", values["start"]):
+        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
+             if value is not None and field in optimizer.fields}
+    found = importance_run.gain(
+        problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
+        paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"])
+    return _plain(importance_run.show(*found))
+
+
+def autoencoder(settings: Settings) -> Answer:
+    """Adam, RMSProp and Nesterov's momentum on an autoencoder."""
+    values = _values(settings, ("steps", "paths", "examples", "hidden", "results", "processes"))
+    sizes = {name: whole(name, values[name], 1) for name in ("steps", "paths", "examples", "hidden")}
+    folder = effort.folder(values["results"])
+    made = autoencoder_run.race({"examples": sizes["examples"], "hidden": sizes["hidden"]}, sizes["steps"], sizes["paths"],
+                                processes=effort.processes(values["processes"], "cpu"))
+    autoencoder_report.write(made, folder)
+    return _plain(autoencoder_report.text(made))
+
+
+def interpolation(settings: Settings) -> Answer:
+    """AdaBayes between SGD and Adam."""
+    values = _values(settings, ("tau", "paths", "results"))
+    folder = effort.folder(values["results"])
+    table = interpolation_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1))
+    interpolation_report.write(table, folder)
+    return _plain(interpolation_report.text(table))
+
+
+def published(settings: Settings) -> Answer:
+    """What the differences between the published second-order equations and ours cost."""
+    values = _values(settings, ("tau", "paths", "differences", "results", "processes"))
+    folder = effort.folder(values["results"])
+    which = None if values["differences"] is None else several(values["differences"])
+    table = published_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
+                                  effort.processes(values["processes"], "cpu"), which)
+    published_report.write(table, folder)
+    return _plain(published_report.text(table))
+
+
+def stationary(settings: Settings) -> Answer:
+    """Stationary variances of every rule."""
+    values = _values(settings, ("paths", "results", "processes"))
+    paths, folder = whole("paths", values["paths"], 2, 2**24), effort.folder(values["results"])
+    table = stationary_run.measure(paths, effort.processes(values["processes"], "cpu"))
+    stationary_run.write(table, folder, paths)
+    return _plain(stationary_run.text(table))
+
+
+def known_answers(settings: Settings) -> Answer:
+    """Weak errors to test other programs by."""
+    values = _values(settings, ("tau", "paths", "results", "processes"))
+    folder = effort.folder(values["results"])
+    table = known_answers_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
+                                      effort.processes(values["processes"], "cpu"))
+    known_answers_run.write(table, folder, values["paths"])
+    return _plain(table.to_string(index=False))
+
+
+def panels(settings: Settings) -> Answer:
+    """Studies or trajectories side by side."""
+    values = _values(settings, ("task", "name", "conditions", "results", "studies", "observables", "over"))
+    task, name = values["task"], values["name"]
+    if task is None or name is None:
+        raise SMEError("task and name are missing: give task=errors or task=histograms, and name=… for the table and the picture")
+    own: dict[str, Callable[..., str]] = {"errors": panels_run.errors, "histograms": panels_run.histograms}
+    begin, rest = own[choose("task", task, own)], {"errors": "observables", "histograms": "over"}
+    if (other := values[rest["histograms" if task == "errors" else "errors"]]) is not None:
+        raise SMEError(f"{other!r} is a setting of the other task: task={task} takes {rest[task]}")
+    given: Sequence[Any] = () if values[rest[task]] is None else tuple(map(str, several(values[rest[task]])))
+    studies = None if values["studies"] is None else Path(values["studies"])
+    return _plain(begin(Path(values["results"]), str(name), [str(each) for each in values["conditions"] or []], given, studies))
+
+
+def study(settings: Settings) -> Answer:
+    """A study that is there: shown, extended, or compared with another."""
+    values = _values(settings, ("task", "study", "other", "style", "orders", *GROWING))
+    task = choose("task", values["task"], ("show", "extend", "compare"))
+    if values["study"] is None:
+        raise SMEError("study is missing: give the folder of one, such as "
+                       "study=results/adam-ballistic-quadratic-independent-44ed0b05")
+    given = {name: values[name] for name in GROWING if values[name] is not None}
+    takes: Sequence[str] = {"show": (), "extend": GROWING, "compare": COMPARING}[task]
+    for name in given:
+        if name not in takes and not (name == "processes" and task == "show"):
+            raise SMEError(f"{name} is no setting of task={task}: it takes {', '.join(takes) or 'style'}")
+    found, place = load(values["study"]), Path(values["study"])
+    if task == "show":
+        return _plain(found.text(values["style"]))
+    if task == "extend":
+        made = found.extend(**given)
+        tables.join(place.resolve().parent)
+        return _plain(str(made))
+    other = None if values["other"] is None else load(values["other"])
+    orders = None if values["orders"] is None else [whole("an order", each, 1, 2) for each in several(values["orders"])]
+    if orders is not None and len(orders) != 2:
+        raise SMEError(f"orders must be two, of the first study's equation and of the other's, got {values['orders']!r}: "
+                       "give orders=[1,2]")
+    return _plain(str(found.compare(other, orders=orders, **given)))
+
+
+def collect(settings: Settings) -> Answer:
+    """Every table again from what is on disk."""
+    values = _values(settings, ("results",))
+    return _plain(tables.rebuild(Path(values["results"])).to_string(index=False))
+
+
+def _values(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    values = values_of(settings)
+    only(values, names)
+    return values
+
+
+def _folder(given: Any) -> Path | None:
+    return None if given is None else effort.folder(given)
+
+
+def _ladder(given: Any) -> list[float]:
+    return [number("tau", each) for each in several(given)]
+
+
+def _kept(made: Any) -> Answer:
+    return Answer(f"{made}\n\nin {made.folder}", str(made.folder))
+
+
+def _plain(text: str) -> Answer:
+    return Answer(text, next((line for line in text.splitlines() if line.strip()), ""))

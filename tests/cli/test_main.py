@@ -1,0 +1,86 @@
+"""The one way in: quick tries, help, the console entry, and one table at the end of a multirun."""
+
+import sys
+
+import pandas as pd
+import pytest
+
+import sme
+from sme.cli import main, pages, sweeps
+from sme.common.errors import SMEError
+
+pytestmark = pytest.mark.usefixtures("tiny_runs")
+
+
+def test_a_quick_try_gives_way_to_what_is_given():
+    words = main._smoke("weak_error", ["smoke=true", "tau=1/16"])
+    assert words[-1] == "tau=1/16"
+    assert "shards=0" in words
+    assert words.index("tau=[1/4,1/8]") < words.index("tau=1/16")
+    assert main._smoke("weak_error", ["smoke=false", "seed=1"]) == ["seed=1"]
+    with pytest.raises(SMEError, match="smoke must be true or false, got 'maybe'"):
+        main._smoke("weak_error", ["smoke=maybe"])
+
+
+def test_hydra_is_told_nothing_that_the_user_tells_it():
+    assert "hydra.run.dir=." in main._plumbing("weak_error", ["tau=1/4"])
+    assert not [word for word in main._plumbing("weak_error", ["hydra.run.dir=there"]) if "run.dir" in word]
+
+
+@pytest.mark.parametrize("name", main.scripts())
+def test_every_page_has_its_words_an_example_and_the_quick_try(name):
+    said = pages.of(name)
+    assert said[0].isupper()
+    assert f"scripts/{name}.py" in said
+    assert "smoke=true" in said
+    assert "_target_" not in said
+    assert "hydra." not in said.partition("Also:")[0]
+
+
+def test_the_models_are_named():
+    assert all(name in pages.of("models") for name in ("malladi", "compagnoni", "ode", "averaged", "backward"))
+
+
+def test_the_console_entry_runs_a_script_by_its_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["optimizer=sgd", "order=1", "smoke=true", "backend=torchsde", "processes=1"]
+    monkeypatch.setattr(sys, "argv", ["sme", "weak_error", *words])
+    main.console()
+    assert "verdict" in capsys.readouterr().out
+    assert list((tmp_path / "results" / "smoke").glob("sgd-*/slopes.csv"))
+    monkeypatch.setattr(sys, "argv", ["sme", "weak_eror"])
+    with pytest.raises(SystemExit) as stop:
+        main.console()
+    assert stop.value.code == 2
+    assert "did you mean 'weak_error'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["sme"])
+    main.console()
+    assert "Weak errors of an optimizer" in capsys.readouterr().out
+
+
+def test_a_multirun_prints_a_line_a_job_and_one_table(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["weak_error.py", "-m", "optimizer=sgd", "order=1,2", "smoke=true", "backend=torchsde",
+                                      "processes=1"])
+    main.main("weak_error")
+    out = capfd.readouterr().out
+    jobs = [line for line in out.splitlines() if line.startswith("results/smoke/sgd-ballistic-quadratic-independent-")]
+    assert len(jobs) == 2
+    assert out.count("verdict") == 1
+    table = out[out.index("verdict"):]
+    assert {line.split()[3] for line in table.splitlines()[2:] if line.strip()} == {"1", "2"}
+    assert not list((tmp_path / "results").rglob(".hydra/*/*")), "its notes are gone"
+
+
+def test_only_the_studies_of_the_multirun_stand_in_its_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(sweeps.NAME, "one")
+    rows = {name: 1.0 for name in sweeps.SHOWN if name.startswith("slope")}
+    names = ["sgd-a", "sgd-b"]
+    pd.DataFrame([{**dict.fromkeys(sweeps.SHOWN, "x"), **rows, "study": name, "optimizer": name} for name in names]).to_csv(
+        tmp_path / "slopes.csv", index=False)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "sgd-b").write_text(str(tmp_path / "sgd-b"))
+    sweeps.Joined().on_multirun_end(sme.cli.config.OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    said = capsys.readouterr().out
+    assert "sgd-b" in said
+    assert "sgd-a" not in said
