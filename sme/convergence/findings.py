@@ -55,6 +55,8 @@ class Findings(Turns):
     """the tables in the folder, of a study whose points are not there"""
     read: frozenset[str] = frozenset()
     """the names of the files that `points` and `predicted` are from"""
+    home: Path = field(default_factory=lambda: Path().absolute(), repr=False)
+    """where the program was as it began; a relative `folder` is meant from there"""
 
     @property
     def name(self) -> str:
@@ -63,6 +65,7 @@ class Findings(Turns):
 
     def reload(self, strict: bool = True) -> None:
         """Take the points that are in the folder now, or else its tables; unless `strict`, pass over tables that are damaged."""
+        self.stay()
         if self.folder is not None:
             self.read = _names(self.folder)
             self.points = list(files.read(self.folder / "points", self.outline))
@@ -76,6 +79,11 @@ class Findings(Turns):
                     if strict:
                         raise
         self.forget()
+
+    def stay(self) -> None:
+        """Have a relative folder be the one that it was, in a program that has changed its working directory since."""
+        if self.folder is not None and not self.folder.is_absolute() and self.home != Path().absolute():
+            self.folder = self.home / self.folder
 
     def forget(self) -> None:
         """Have the tables derived anew."""
@@ -165,6 +173,7 @@ class Findings(Turns):
         The `.csv` end with the columns `seeds` and `version`. Written again, if other jobs have added points or a prediction
         meanwhile: whoever writes last has seen all of them.
         """
+        self.stay()
         while self.folder is not None and not self.errors.empty:
             written = {name: self.provenance.csv(getattr(self, name)) for name in ("errors", "slopes")}
             if self.kept is None and not self.missing and told(self.folder, written, self.name):

@@ -82,6 +82,7 @@ class Study(Findings):
             if a part is needed, or is not the study's.
         """
         if self.known is None:
+            self.stay()
             data = Outline.recipe(self.folder) if self.folder is not None else None
             if data is None:
                 raise SMEError(f"{self.name} does not say what it was made from: run its own command or script again")
@@ -191,6 +192,7 @@ class Study(Findings):
         chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
         grid = self._steps & there._steps if tau is None else {one.steps(each) for each in several(tau)}
         how = Effort.of(seed, device, processes, backend, paths, None, None)
+        self.stay()
         found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))
         if self.folder is not None:
             found.save(self.folder)

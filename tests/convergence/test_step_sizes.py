@@ -72,3 +72,14 @@ def test_an_order_that_was_not_measured_has_no_number_from_the_tables():
     assert made.table["z_tables"].isna().all()
     assert made.factors.empty
     assert "No factor between the two errors" in str(made)
+
+
+def test_a_study_stays_where_it_began_whatever_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    made = short.study(results="there")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made.extend(tau=1 / 16, paths=1)
+    assert made.errors["tau"].nunique() == 3
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert sme.load(tmp_path / "there" / made.name).errors["tau"].nunique() == 3
