@@ -9,7 +9,6 @@ import sme
 from sme.common.random.increments import Draws
 from sme.optimizers.regimes import REGIMES
 from sme.problems.noise.independent.unit import Normal, Student, TwoPoint
-from sme.problems.noise.quadrature import rules
 from sme.studies.orders import by_law
 from tests.support import models
 
@@ -79,7 +78,7 @@ def scale(theta):
 def test_laws_have_the_exact_covariance_of_gradient_and_square(law):
     problem = two(law)
     law, g = problem.noise, problem.gradient(THETA)
-    *_, (z, weights) = rules(law)
+    *_, (z, weights) = law.quadrature()
     noise = law.sample(THETA.expand(len(z), -1), z)
     both = torch.cat((noise, (g + noise) ** 2), -1)
     both = both - weights @ both

@@ -1,7 +1,7 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short, whole
 from sme.optimizers.regimes import Regime
 from sme.optimizers.scaling_rules import amplification, weights
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 
 KINDS = ("adaptive", "sgd")
@@ -57,7 +58,7 @@ class SVAGNoise(GradientLaw):
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
         self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
-        self.numerics, self.moments = law.numerics, law.moments
+        self.numerics, self.moments, self.exact = law.numerics, law.moments, law.exact
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
@@ -81,6 +82,10 @@ class SVAGNoise(GradientLaw):
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         seen = increment if self.coupled else None  # by the first batch alone: the two are independent
         return torch.stack([self.law.draw(each, tau, stream, paths) for each in (seen, None)], 1)
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """Of the two draws together."""
+        return rules.twice(self.law.quadrature())
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         one, two = (weight * self.law.sample(theta, z[:, i]) for i, weight in enumerate(self._weights))
