@@ -1,5 +1,6 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 
@@ -57,7 +58,8 @@ class SVAGNoise(GradientLaw):
         a = amplification(self.ell, kind)
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
-        self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
+        self.constant, self.skewed, self.coupled = law.constant, law.skewed, law.coupled
+        self.motions = getattr(law, "motions", 0)  # which some laws know when they are given to a problem
         self.numerics, self.moments, self.exact = law.numerics, law.moments, law.exact
 
     @property
@@ -68,6 +70,11 @@ class SVAGNoise(GradientLaw):
     def check(self, dim: int) -> None:
         self.law.check(dim)
         self.motions = self.law.motions
+
+    def bound(self, gradient: Callable[[Paths], Paths]) -> "SVAGNoise":
+        made = copy.copy(self)
+        made.law = self.law.bound(gradient)
+        return made
 
     @property
     def lack(self) -> str:  # type: ignore[override]
