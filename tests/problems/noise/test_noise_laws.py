@@ -1,13 +1,17 @@
 """Laws that are not Gaussian: exact moments and signs, draws, and what order is left."""
 
+import json
+
 import pytest
 import torch
 from scipy import stats
 from torch.func import jvp, vmap
 
 import sme
+from sme.common.identity import recipe
 from sme.common.random.increments import Draws
 from sme.optimizers.regimes import REGIMES
+from sme.problems.noise.base import NAMED, Named
 from sme.problems.noise.independent.unit import Normal, Student, TwoPoint
 from sme.studies.orders import by_law
 from tests.support import models
@@ -177,6 +181,18 @@ def test_a_setting_of_another_law_is_refused(given, said):
     for problem in (sme.Quadratic, sme.Polynomial):
         with pytest.raises(sme.SMEError, match=said):
             problem(**given)
+
+
+def test_a_setting_that_no_problem_names_goes_to_its_law_and_into_the_recipe(monkeypatch):
+    monkeypatch.setitem(NAMED, "wide", Named(lambda factor, noise, width: sme.GaussianNoise(width * factor), "width", 2.0))
+    for problem in (sme.Quadratic, sme.Polynomial):
+        made = problem(law="wide", width=3)
+        again = recipe.make(json.loads(json.dumps(recipe.of(made))), sme.Problem)
+        assert made.describe() == again.describe() == {**problem().describe(), "law": "wide", "width": 3.0}
+        point = torch.zeros(1, made.dim, dtype=torch.float64)
+        torch.testing.assert_close(again.noise.variance(point), 9 * problem().noise.variance(point))
+    with pytest.raises(sme.SMEError, match=r"unknown setting of the noise 'widht'.*did you mean 'width'"):
+        sme.Quadratic(law="wide", widht=3)
 
 
 def test_a_named_law_has_its_default():
