@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 import sme
-from sme.cli import main, pages, sweeps
+from sme.cli import main, pages, sweeps, tasks
 from sme.common.errors import SMEError
 from sme.equations.models import MODELS
 from sme.problems.noise.base import NAMED
@@ -51,6 +53,17 @@ def test_the_choices_are_filled_in_from_what_is_there(name):
     assert f"# {' | '.join(MODELS)}" in said
     assert f"problem.law=gaussian            # {' | '.join(NAMED)}" in said or name != "weak_error"
     assert "see --help" not in said
+
+
+def test_a_studys_own_function_takes_the_settings_by_name():
+    def study(steps, seed=0, results=None):
+        return SimpleNamespace(folder=f"{results}/{steps}-{seed}")
+
+    assert tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"})).line == "there/3-0"
+    with pytest.raises(SMEError, match="steps is missing"):
+        tasks.direct(study, OmegaConf.create({"results": "there"}))
+    with pytest.raises(SMEError, match="unknown setting 'sed'.*did you mean 'seed'"):
+        tasks.direct(study, OmegaConf.create({"steps": 3, "sed": 1}))
 
 
 def test_the_readme_names_every_law_and_model():
