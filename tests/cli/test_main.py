@@ -62,7 +62,7 @@ def test_a_studys_own_function_takes_the_settings_by_name():
     assert tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"})).line == "there/3-0"
     with pytest.raises(SMEError, match="steps is missing"):
         tasks.direct(study, OmegaConf.create({"results": "there"}))
-    with pytest.raises(SMEError, match="unknown setting 'sed'.*did you mean 'seed'"):
+    with pytest.raises(SMEError, match=r"unknown setting 'sed'.*did you mean 'seed'"):
         tasks.direct(study, OmegaConf.create({"steps": 3, "sed": 1}))
 
 
