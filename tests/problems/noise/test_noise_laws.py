@@ -104,6 +104,12 @@ def test_affine_noise_has_no_order_two_with_independent_motions():
         sme.check_order(one(sme.AffineNoise(0.2, 0.3)), sme.SGD(), "batch_equivalent", 2)
 
 
+@pytest.mark.parametrize("law", [lambda: models.minibatch(1, 3).noise, lambda: sme.TwoPointNoise(models.FACTOR, 0.3)])
+def test_noise_of_two_draws_has_its_order(law):
+    problem = sme.Problem(models.minibatch(1, 3)._loss, 2, sme.SVAGNoise(law(), 3, "sgd"))
+    assert sme.check_order(problem, sme.SGD()).proved == 2
+
+
 def test_the_sign_of_two_points_jumps():
     with pytest.raises(sme.SMEError, match="jumps"):
         sme.check_order(two(sme.TwoPointNoise(models.FACTOR)), sme.SignSGD())
