@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from sme.cli import command, config, pages, spellings
+from sme.cli import command, config, pages, spellings, tasks
 from sme.common.errors import SMEError, choose, one_line
 
 PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null", "hydra.run.dir=.",
@@ -59,7 +59,7 @@ def task(settings: command.Settings) -> None:
     target = str(settings.get("_target_"))
     if not target.startswith("sme."):
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
-    answer = get_method(target)(settings)
+    answer = get_method(target)(settings) if target.startswith(tasks.__name__) else tasks.direct(get_method(target), settings)
     print(one_line(answer.line) if config.in_multirun() else answer.text)
 
 

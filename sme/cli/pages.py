@@ -2,15 +2,20 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from sme.cli import command, spellings
+from sme.equations.models import MODELS
+from sme.problems.noise.base import NAMED
 
 FLAGS = """Also: smoke=true (a try of some seconds), -m (a multirun over values with commas), --cfg job (the settings as they
 would be), --hydra-help (Hydra's own flags, launchers and sweepers)."""
+
+CHOICES: dict[str, Iterable[str]] = {"model": MODELS, "law": NAMED}
+"""settings whose choices stand with what they name: here they are filled in where a configuration says `see --help`"""
 
 
 def of(name: str) -> str:
@@ -85,4 +90,10 @@ def _members(group: str, lines: Sequence[str]) -> list[str]:
 
 
 def _indented(lines: Sequence[str], by: int = 2) -> str:
-    return "\n".join(" " * by + line for line in lines)
+    return "\n".join(" " * by + _filled(line) for line in lines)
+
+
+def _filled(line: str) -> str:
+    """With the choices of a setting that has many."""
+    found = re.match(r"[\w. ]*?(\w+)[:=]", line)
+    return line.replace("see --help", " | ".join(CHOICES[found[1]])) if found and found[1] in CHOICES else line

@@ -1,5 +1,6 @@
 """What each script does with its settings; `_target_` in `conf/` names one of these."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +220,19 @@ def collect(settings: Settings) -> Answer:
     """Every table again from what is on disk."""
     values = _values(settings, ("results",))
     return _plain(tables.rebuild(Path(values["results"])).to_string(index=False))
+
+
+def direct(study: Callable[..., Any], settings: Settings) -> Answer:
+    """A study's own function: its arguments are the settings, and what it returns is its report.
+
+    Raises
+    ------
+    SMEError
+        for a setting that is missing or unknown.
+    """
+    values, takes = values_of(settings), inspect.signature(study).parameters
+    only(values, [name for name, each in takes.items() if each.default is each.empty], takes)
+    return _kept(study(**values))
 
 
 def _values(settings: Settings, names: Sequence[str]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Polynomial(Problem):
 
     Parameters
     ----------
-    law, nu, p, growth
+    law, nu, p, growth, settings
         of the noise (`sme.problems.noise.named`).
 
     Raises
@@ -45,12 +45,12 @@ class Polynomial(Problem):
     """
 
     def __init__(self, coefficients: Sequence[float] = (0.0, 0.0, 0.5, 0.0, 0.075), noise: float = 0.3, law: str = "gaussian",
-                 nu: float | None = None, p: float | None = None, growth: float | None = None) -> None:
+                 nu: float | None = None, p: float | None = None, growth: float | None = None, **settings: float | None) -> None:
         noise = number("noise", noise)
         if isinstance(coefficients, str) or not isinstance(coefficients, Sequence) or not len(coefficients) or not noise >= 0:
             raise SMEError(f"a polynomial needs a list of coefficients and noise ≥ 0, got {short(coefficients)}, noise = {noise}")
         self._value = Powers([number("a coefficient", a) for a in coefficients])
-        random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth)
+        random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
         super().__init__(lambda theta: self._value(theta[0]), 1, random, "polynomial")
 

@@ -17,7 +17,7 @@ class Quadratic(Problem):
 
     Parameters
     ----------
-    law, nu, p, growth
+    law, nu, p, growth, settings
         of the noise (`sme.problems.noise.named`): Student's and affine noise is independent between parameters, of size `noise`.
 
     Raises
@@ -27,7 +27,7 @@ class Quadratic(Problem):
     """
 
     def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float | None = None,
-                 p: float | None = None, growth: float | None = None) -> None:
+                 p: float | None = None, growth: float | None = None, **settings: float | None) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         room(f"a matrix of {dim} × {dim} numbers", dim, dim)
         if not noise >= 0:
@@ -35,7 +35,7 @@ class Quadratic(Problem):
         if dim != 2 or seed is not None:
             seed = seed_of(seed or 0, TORCH_SEEDS)
         self.a = self._matrix(dim, seed)
-        random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth)
+        random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}
         super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, random, "quadratic")
 

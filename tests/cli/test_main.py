@@ -1,14 +1,20 @@
 """The one way in: quick tries, help, the console entry, and one table at the end of a multirun."""
 
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 import sme
-from sme.cli import main, pages, sweeps
+from sme.cli import main, pages, sweeps, tasks
 from sme.common.errors import SMEError
+from sme.equations.models import MODELS
+from sme.problems.noise.base import NAMED
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
@@ -39,6 +45,31 @@ def test_every_page_has_its_words_an_example_and_the_quick_try(name):
 
 def test_the_models_are_named():
     assert all(name in pages.of("models") for name in ("malladi", "compagnoni", "ode", "averaged", "backward"))
+
+
+@pytest.mark.parametrize("name", ["weak_error", "trajectories"])
+def test_the_choices_are_filled_in_from_what_is_there(name):
+    said = pages.of(name)
+    assert f"# {' | '.join(MODELS)}" in said
+    assert f"problem.law=gaussian            # {' | '.join(NAMED)}" in said or name != "weak_error"
+    assert "see --help" not in said
+
+
+def test_a_studys_own_function_takes_the_settings_by_name():
+    def study(steps, seed=0, results=None):
+        return SimpleNamespace(folder=f"{results}/{steps}-{seed}")
+
+    assert tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"})).line == "there/3-0"
+    with pytest.raises(SMEError, match="steps is missing"):
+        tasks.direct(study, OmegaConf.create({"results": "there"}))
+    with pytest.raises(SMEError, match=r"unknown setting 'sed'.*did you mean 'seed'"):
+        tasks.direct(study, OmegaConf.create({"steps": 3, "sed": 1}))
+
+
+def test_the_readme_names_every_law_and_model():
+    rows = {line.split("|")[1].strip(" `"): line for line in README.splitlines() if line.startswith("| ")}
+    assert not [law for law in NAMED if f"`{law}`" not in rows["noise"] and f"law={law}`" not in rows["noise"]]
+    assert not [name for name in MODELS if f"`{name}`" not in rows["model"]]
 
 
 def test_the_console_entry_runs_a_script_by_its_name(tmp_path, monkeypatch, capsys):

@@ -34,7 +34,7 @@ from sme.studies.stationary import run as stationary_table
 from tests.support import committed
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "extend").glob("*.md"))]
 FILES = [*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "conf").rglob("*.yaml"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RIVALS = [re.split(r"\W", requirement)[0] for requirement in EXTRAS["rivals"]]
@@ -333,12 +333,19 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
 """how a script is made tiny: options and patches beside the command's own, in an empty folder; and what it must print"""
 
 
+def tiny(script: str) -> tuple[Tiny, str]:
+    """How a script is made tiny and what it must print: by its own quick try where nothing else is said."""
+    if script in SCRIPTS:
+        return SCRIPTS[script]
+    if not (ROOT / "conf" / "smoke" / f"{Path(script).stem}.yaml").exists():
+        pytest.fail(f"no test runs {script}: say in SCRIPTS of tests/docs/test_commands.py how it is made tiny")
+    return lambda words, patch: ["smoke=true", *words], r"in results/smoke/|\d"
+
+
 def run(script: str, words: list[str], patch: Patch) -> list[str]:
     """The script as it is, tiny, in this process; the words that it was given."""
-    if script not in SCRIPTS:
-        pytest.fail(f"no test runs {script}: say in SCRIPTS of tests/docs/test_commands.py how it is made tiny")
     patch.setattr(paired, "BLOCK_PAIRS", 32)
-    given = SCRIPTS[script][0](words, patch)
+    given = tiny(script)[0](words, patch)
     patch.setattr(sys, "argv", [str(ROOT / script), *given])
     if script.endswith(".py"):
         runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -386,7 +393,7 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
     else:
         script, *options = words[1:] if words[0] == "-m" else words
         given = run(script, options, monkeypatch)
-        assert re.search(SCRIPTS[script][1], capsys.readouterr().out) or LAUNCHED in command  # whose jobs print elsewhere
+        assert re.search(tiny(script)[1], capsys.readouterr().out) or LAUNCHED in command  # whose jobs print elsewhere
         assert LAUNCHED not in command or list(Path().glob("results/*/slopes.csv"))
         for table in tmp_path.glob("results/*/errors.csv"):
             assert pd.read_csv(table)["error"].notna().all()

@@ -32,7 +32,7 @@ def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.chdir(tmp_path)
     in_readme = re.findall(r"```python\n(.*?)```", README, re.S)[1]
-    (in_docs,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "new_optimizer.md").read_text(encoding="utf-8"), re.S)
+    (in_docs,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extend" / "optimizer.md").read_text(encoding="utf-8"), re.S)
     assert strip(in_docs) == strip(in_readme)
     short = in_readme.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.25")
     exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})

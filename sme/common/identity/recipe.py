@@ -196,12 +196,14 @@ def _given(part: Any) -> dict[str, Any] | None:
         return None
     initialise: Callable[..., None] = type(part).__init__
     signature = inspect.signature(initialise)
-    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in signature.parameters.values()):
+    if any(each.kind == each.VAR_POSITIONAL for each in signature.parameters.values()):
         return None
     bound = signature.bind(part, *made_with[0], **made_with[1])
+    further = next((name for name, each in signature.parameters.items() if each.kind == each.VAR_KEYWORD), "")
+    others = bound.arguments.pop(further, {})
     defaults = {name: each.default for name, each in signature.parameters.items() if each.default is not each.empty}
     whole = {**{name: value for name, value in defaults.items() if _plain(value)}, **bound.arguments}
-    return {name: whole[name] for name in list(signature.parameters)[1:] if name in whole}
+    return {name: whole[name] for name in list(signature.parameters)[1:] if name in whole} | others
 
 
 def _plain(value: Any) -> bool:

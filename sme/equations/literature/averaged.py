@@ -3,6 +3,7 @@
 import functools
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.equations.base import Equation, X, join
+from sme.equations.literature import ode
+from sme.equations.model import Kind, Model
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
 from sme.optimizers.decay import DecoupledDecay
 from sme.optimizers.preconditioner import above, floor, places
+from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.rmspropw import RMSPropW
 from sme.problems.base import Problem
@@ -148,3 +152,12 @@ def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
         left -= count
     a, b, c = torch.from_numpy(np.concatenate(parts, 1))
     return torch.stack([torch.cat((a, -a)), torch.cat((b, -b)), torch.cat((c, c))])
+
+
+def fixed(equation: type[Equation]) -> Callable[[Optimizer, Regime], Kind]:
+    """Of the rules whose memory is slaved when their decays are fixed, in the ballistic regime."""
+    return lambda optimizer, regime: equation if type(optimizer) in RULES and regime == BALLISTIC else None
+
+
+MODEL = Model("averaged", fixed(Averaged), "RMSProp, Adam and their W, ballistic with memory=0", ode.claim, brownian=("none",),
+              fields=("theta",), memory=0.0)

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.equations.literature.averaged import SlavedMemory
+from sme.equations.literature.averaged import SlavedMemory, fixed
+from sme.equations.model import Claim, Model
+from sme.equations.registry import ORDERS
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.preconditioner import preconditioner
@@ -82,3 +84,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _list(a: Tensor) -> str:
     return "[" + ", ".join(f"{each!r}" for each in a.tolist()[:4]) + (", …]" if len(a) > 4 else "]")
+
+
+MODEL = Model("backward", fixed(Backward), "RMSProp, Adam and their W, ballistic with memory=0 and without noise",
+              lambda *_: Claim(2), ORDERS, ("none",), ("theta",), 0.0, check_start)

@@ -14,8 +14,14 @@ from torch import Tensor
 from sme.equations.base import Equation, X, join
 from sme.equations.closed.adam import BallisticAdam, BatchEquivalentAdam
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
+from sme.equations.model import Claim, Model, skewed, table
 from sme.optimizers.adam import Adam
+from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
+from sme.optimizers.rmsprop import RMSProp
+from sme.optimizers.rmspropw import RMSPropW
+from sme.optimizers.signsgd import SignSGD
 from sme.problems.base import Problem
 
 
@@ -183,3 +189,24 @@ class BatchEquivalentCompagnoniSignSGD(BallisticCompagnoniSignSGD):
         "leading drift, theta": r"-\bar\rho/\sqrt\tau",
         "noise of the first motion, theta": r"-\sqrt{1 - \bar\rho^2}\circ S\,dW^1/\sqrt\sigma",
     }
+
+
+def _claim(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
+    if optimizer.signed and regime == BATCH_EQUIVALENT and _correlated(problem):
+        return Claim(0, "the signs are taken to be as correlated as their noise, which is not small in this regime")
+    return skewed(problem, regime)
+
+
+def _correlated(problem: Problem) -> bool:
+    points = torch.sin(torch.arange(1.0, 3 * problem.dim + 1, dtype=torch.float64)).reshape(3, problem.dim)
+    return problem.noise.correlated(points)
+
+
+MODEL = Model("compagnoni", table({
+    (SignSGD, BALLISTIC): BallisticCompagnoniSignSGD,
+    (SignSGD, BATCH_EQUIVALENT): BatchEquivalentCompagnoniSignSGD,
+    **{(rule, BALLISTIC): BallisticCompagnoniRMSProp for rule in (RMSProp, RMSPropW)},
+    **{(rule, BATCH_EQUIVALENT): BatchEquivalentCompagnoniRMSProp for rule in (RMSProp, RMSPropW)},
+    **{(rule, BALLISTIC): BallisticCompagnoniAdam for rule in (Adam, AdamW)},
+    **{(rule, BATCH_EQUIVALENT): BatchEquivalentCompagnoniAdam for rule in (Adam, AdamW)},
+}), "RMSProp, RMSPropW, Adam and AdamW, with ε outside the root, and SignSGD", _claim)

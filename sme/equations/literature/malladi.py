@@ -10,6 +10,12 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.closed.adam import BatchEquivalentAdam
 from sme.equations.closed.rmsprop import BatchEquivalentRMSProp
+from sme.equations.model import Claim, Model, skewed, table
+from sme.optimizers.adam import Adam
+from sme.optimizers.base import Optimizer
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
+from sme.optimizers.rmsprop import RMSProp
+from sme.problems.base import Problem
 
 
 class _Small(Equation):
@@ -55,3 +61,17 @@ class BallisticMalladiAdam(_Small, BatchEquivalentAdam):
         "leading drift, v": r"c_2\,(\sigma - v)",
         "noise of the first motion, m": r"\sqrt\tau\,c_1\,S\,dW^1",
     }
+
+
+def _claim(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
+    if regime == BALLISTIC:
+        return Claim(0, "v lacks the gradient's square, which is not small in this regime")
+    return skewed(problem, regime)
+
+
+MODEL = Model("malladi", table({
+    (RMSProp, BALLISTIC): BallisticMalladiRMSProp,
+    (RMSProp, BATCH_EQUIVALENT): BatchEquivalentRMSProp,
+    (Adam, BALLISTIC): BallisticMalladiAdam,
+    (Adam, BATCH_EQUIVALENT): BatchEquivalentAdam,
+}), "RMSProp and Adam, with ε outside the root", _claim)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import Equation, X
+from sme.equations.model import Claim, Model
 from sme.equations.registry import assemble, check_known
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
@@ -39,3 +40,14 @@ class BatchEquivalentODE(BallisticODE):
     """Batch-equivalent: `dx = b dt`. The noise that it leaves out is of size 1 there, so it is of no order."""
 
     regime = BATCH_EQUIVALENT
+
+
+def claim(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
+    """Order 1 where the noise is small."""
+    if regime == BATCH_EQUIVALENT:
+        return Claim(0, "the ODE lacks the noise, which is not small in this regime")
+    return Claim(1)
+
+
+MODEL = Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", claim,
+              brownian=("none",))

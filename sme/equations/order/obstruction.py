@@ -15,8 +15,6 @@ from sme.equations.order.one_step import Test
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
-from sme.problems.noise.components import ComponentNoise
-from sme.problems.noise.quadrature import rules
 
 
 class Obstruction:
@@ -73,15 +71,15 @@ class Obstruction:
         if self.equation is None:
             return {"skewness": 0.0, "T₃": 0.0, "T₄": 0.0}
         law = self.problem.noise
-        if law.paired or isinstance(law, ComponentNoise):
-            skewness, excess = law.unit.cumulants if isinstance(law, ComponentNoise) else (0.0, 0.0)
+        if law.cumulants is not None:
+            skewness, excess = law.cumulants
             u, memory = self.directions(t, x)
             third = torch.einsum("jki,ja,kb->iab", memory, u, u)
             third = third + 0.5 * excess * torch.einsum("ji,ja,jb->iab", self._squares(t, x), u, u)
             cube, fourth = torch.einsum("ji,ja,jb->iab", u, u, u), torch.einsum("ji,ja,jb,jc->iabc", u, u, u, u)
             return {"skewness": abs(skewness) * float(cube.norm()) / 6, "T₃": float(symmetric(third).norm()) / 2,
                     "T₄": abs(excess) * float(fourth.norm()) / 24}
-        z, weights = next(rules(law))
+        z, weights = next(law.quadrature())
         wide = x.repeat(len(z), 1)
         kick = self.equation.expansion.kick(t, wide, law.sample(wide[:, : self.problem.dim], z))
         skew = torch.einsum("n,ni,nj,nk->ijk", weights, kick, kick, kick)

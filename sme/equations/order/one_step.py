@@ -21,7 +21,6 @@ from sme.equations.chain import Chain
 from sme.equations.closed.signs import sign_moments
 from sme.optimizers.base import updated
 from sme.optimizers.regimes import Gradient
-from sme.problems.noise.quadrature import exact, rules
 
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
@@ -51,7 +50,7 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
     if chain.optimizer.signed:
         yield _by_signs(chain, x, t)
         return
-    for z, weights in rules(chain.problem.noise):
+    for z, weights in chain.problem.noise.quadrature():
         parts = []
         for nodes in z.split(NODES):
             start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
@@ -86,7 +85,7 @@ def settled(chain: Chain, x: Float[Tensor, " state"], t: float,
                                  f"{short(x)} of {', '.join(chain.optimizer.fields)}: change the state or the test functions, "
                                  "or name the fields that are never negative in `nonnegative`")
         done = last is not None and bool(((value - last).abs() <= tolerance(weights, each)).all())
-        if done or chain.optimizer.signed or exact(chain.problem.noise):
+        if done or chain.optimizer.signed or chain.problem.noise.exact:
             return value
         last = value
     raise UnsettledError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the "

@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number
-from sme.problems.noise.base import Paths, Stream
+from sme.problems.noise.base import Named, Paths, Stream
 from sme.problems.noise.components import ScaledNoise
 from sme.problems.noise.independent.unit import Normal, Student, TwoPoint, Unit
 
@@ -39,6 +40,7 @@ class AffineNoise(ScaledNoise):
     """
 
     constant = False
+    names: ClassVar = {"affine": Named(lambda factor, noise, growth: AffineNoise(noise**2, growth), "growth", 1.0)}
 
     def __init__(self, d0: float, d1: float, law: str = "gaussian", nu: float = 5.0, p: float = 0.2) -> None:
         self.d0, self.d1, self.law = number("d0", d0), number("d1", d1), choose("law", law, LAWS)

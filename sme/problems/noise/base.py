@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.func import jvp
 
 from sme.common.errors import SMEError
+from sme.common.identity.hashing import PACKAGE
 from sme.common.process.turns import Turns
 from sme.optimizers.regimes import Regime
+from sme.problems.noise import quadrature as rules
 
 Paths = Float[Tensor, "paths d"]
 
@@ -30,6 +32,22 @@ class Stream(Protocol):
 
     def before(self, steps: int) -> "Stream":
         """The source so many steps earlier, as it was at first."""
+
+
+class Named(NamedTuple):
+    """How a law is made by a name, for the model problems."""
+
+    make: Callable[[Tensor, float, float], "GradientLaw"]
+    """from the problem's factor, the size of its noise, and the value of the setting"""
+    setting: str = ""
+    """of its own; empty: it has none"""
+    default: float = math.nan
+
+
+NAMED: dict[str, Named] = {}
+"""the package's laws by name: each stands with its class, under `names`"""
+ORTHOGONAL = 1e-12
+"""a correlation of the noise below which it is rounding"""
 
 
 class GradientLaw(Turns, ABC):
@@ -64,6 +82,15 @@ class GradientLaw(Turns, ABC):
     """the parts of the code that it comes from beside the core (see `numerics`)"""
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
+    exact = False
+    """whether its one rule carries the whole law"""
+    names: ClassVar[Mapping[str, Named]] = {}
+    """what the model problems call it (`law=`): once for each way to make it"""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.partition(".")[0] == PACKAGE:
+            NAMED.update(vars(cls).get("names", {}))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(motions={getattr(self, 'motions', None)})"
@@ -138,6 +165,24 @@ class GradientLaw(Turns, ABC):
         """
         raise SMEError("the sign of this noise has no moments in closed form: use sme.GaussianNoise, or sme.DistributionNoise "
                        "with its distribution function")
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """Finer and finer rules for the draw `z` of one step, one alone if it is `exact`; by default those of `N(0, I)`."""
+        return rules.gaussian(self.motions)
+
+    @property
+    def cumulants(self) -> tuple[float, float] | None:
+        """Skewness and excess kurtosis of the independent components; None where there are none."""
+        return (0.0, 0.0) if self.paired else None
+
+    def correlated(self, points: Paths) -> bool:
+        """Whether the Gaussian noise of one parameter goes with that of another, at some of these points."""
+        if not self.paired:
+            return False
+        units = torch.eye(self.motions, dtype=torch.float64)
+        columns = torch.stack([self.diffuse(points, unit.expand(len(points), -1)) for unit in units], -1)
+        covariance = columns @ columns.mT
+        return bool((covariance - torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))).abs().max() > ORTHOGONAL)
 
     def square_variance(self, theta: Paths, g: Paths) -> Paths:
         """`Var ĝ_i² = 4 g² σ + 4 g κ + μ − σ²` of the scaled gradient `ĝ = g + S z`."""

@@ -2,10 +2,12 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.independent.unit import Unit
 
@@ -23,6 +25,25 @@ class ComponentNoise(GradientLaw):
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.skewed, self.moments = unit.third != 0, unit.moments
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return self.unit.exact
+
+    @property
+    def cumulants(self) -> tuple[float, float]:
+        return self.unit.cumulants
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """The product of the unit's rules; of a Gaussian law those of all."""
+        if self.paired:
+            return super().quadrature()
+
+        def columns(level: int) -> rules.Marginals:
+            points, weights = self.unit.rule(level)
+            return points.unsqueeze(-1).expand(-1, self.motions), weights.unsqueeze(-1).expand(-1, self.motions)
+
+        return rules.independent(columns, 1 if self.unit.exact else rules.LEVELS)
 
     @abstractmethod
     def powers(self, theta: Paths, power: int, w: Tensor) -> Paths:

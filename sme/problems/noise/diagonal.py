@@ -58,6 +58,9 @@ class DiagonalNoise(GaussianNoise):
     def variance(self, theta: Paths) -> Paths:
         return self.scale.square().expand_as(theta)
 
+    def correlated(self, points: Paths) -> bool:
+        return False
+
     def describe(self) -> dict[str, Any]:
         return {"law": "gaussian, independent", "scale": fingerprint(self.scale)}
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from torch.func import vmap
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import dense, short
-from sme.problems.noise.base import GradientLaw, Paths, Stream
+from sme.problems.noise.base import GradientLaw, Named, Paths, Stream
 
 Factor = Float[Tensor, "d m"]
 Given = Factor | Callable[[Tensor], Factor]
@@ -34,6 +35,7 @@ class GaussianNoise(GradientLaw):
     """
 
     paired = True
+    names: ClassVar = {"gaussian": Named(lambda factor, noise, _: GaussianNoise(factor))}
 
     def __init__(self, factor: Given, motions: int | None = None) -> None:
         if not isinstance(factor, Tensor) and not callable(factor):

@@ -1,20 +1,10 @@
 """Laws by name, for the model problems."""
 
-import math
-
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number
-from sme.problems.noise.affine import AffineNoise
-from sme.problems.noise.base import GradientLaw
-from sme.problems.noise.gaussian import GaussianNoise
-from sme.problems.noise.independent.student import StudentNoise
-from sme.problems.noise.independent.two_point import TwoPointNoise
-
-LAWS = ("gaussian", "rademacher", "skewed", "student", "affine")
-OWN = {"student": ("nu", 5.0), "skewed": ("p", 0.2), "affine": ("growth", 1.0)}
-"""the setting that a law has of its own, and its default"""
+from sme.problems.noise.base import NAMED, GradientLaw
 
 
 def named(law: str, factor: Tensor, noise: float, **given: float | None) -> tuple[GradientLaw, dict[str, object]]:
@@ -23,28 +13,24 @@ def named(law: str, factor: Tensor, noise: float, **given: float | None) -> tupl
     Parameters
     ----------
     law
-        `"gaussian"`, `"rademacher"` or `"skewed"` (two values, the upper one of probability `p`), each with this factor;
-        `"student"`, `noise` times t variates of `nu` degrees of freedom; `"affine"`, Gaussian of variance
-        `noise² + growth (∂_i f)²`.
+        one of `NAMED`, which the classes of the laws fill.
+    factor, noise
+        of the problem; a law takes either.
     given
-        `nu`, `p` and `growth`, of which a law takes its own; None for the default, 5, 0.2 and 1.
+        settings of the laws' own, of which each takes its own; None for the default.
 
     Raises
     ------
     SMEError
-        for another name, numbers that the law does not take, or a setting of another law.
+        for another name, numbers that the law does not take, or a setting of another law or of none.
     """
-    own, default = OWN.get(choose("law", law, LAWS), ("", math.nan))
+    make, own, default = NAMED[choose("law", law, NAMED)]
     for name, value in given.items():
+        of = {each.setting: kind for kind, each in NAMED.items() if each.setting}
+        choose("setting of the noise", name, of)
         if value is not None and name != own:
-            of = next(each for each, (setting, _) in OWN.items() if setting == name)
-            raise SMEError(f"{name} = {value!r} is a setting of law='{of}', and the law is '{law}': give that law, or leave "
-                           f"{name} out")
-    if law == "gaussian":
-        return GaussianNoise(factor), {}
-    if law == "rademacher":
-        return TwoPointNoise(factor), {"law": law}
+            raise SMEError(f"{name} = {value!r} is a setting of law='{of[name]}', and the law is '{law}': give that law, or "
+                           f"leave {name} out")
     value = default if given.get(own) is None else number(own, given[own])
-    made = {"student": lambda: StudentNoise(value, noise), "affine": lambda: AffineNoise(noise**2, value),
-            "skewed": lambda: TwoPointNoise(factor, value)}[law]()
-    return made, {"law": law, own: value}
+    described = {} if law == "gaussian" else {"law": law, **({own: value} if own else {})}
+    return make(factor, noise, value), described

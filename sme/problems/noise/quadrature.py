@@ -1,8 +1,8 @@
-"""Nodes and weights that carry the law of one step's noise exactly, or to any accuracy."""
+"""Nodes and weights of one step's noise, from which each law makes its `quadrature`: exact, or finer and finer."""
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,11 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.problems.noise.base import GradientLaw
-from sme.problems.noise.components import ComponentNoise
-from sme.problems.noise.independent.distribution import DistributionNoise
-from sme.problems.noise.minibatch.law import MinibatchNoise
-from sme.problems.noise.wrapped.importance import ImportanceNoise
 
 MOST_BATCHES = 300_000
 MOST_NODES = 200_000
@@ -23,59 +18,51 @@ LEVELS = 6
 
 Rule = tuple[Tensor, Float[Tensor, " nodes"]]
 """draws `z`, one a row, and their weights"""
+Marginals = tuple[Float[Tensor, "nodes d"], Float[Tensor, "nodes d"]]
+"""nodes and weights of each component"""
 
 
-def rules(law: GradientLaw) -> Iterator[Rule]:
-    """Finer and finer rules for the draw `z` of one step; one alone, and exact, for a minibatch.
-
-    A minibatch is the sum over all batches, equal up to their order taken once. Gaussian `z` of at most two motions has tensor
-    Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more motions Smolyak's sparse rules, exact for
-    polynomials of total degree 7, 9, 11 … Independent components have the product of the rules of one.
-
-    Raises
-    ------
-    SMEError
-        if there are too many batches to sum over.
+def gaussian(motions: int) -> Iterator[Rule]:
+    """Of `N(0, I)`: of at most two motions tensor Gauss–Hermite rules of 8, 16, 32 and 64 nodes a motion, of more Smolyak's
+    sparse rules, exact for polynomials of total degree 7, 9, 11 …
     """
-    if isinstance(law, MinibatchNoise):
-        points, weights = _batches(law.motions, law.batch_size, law.sampling.name == "with_replacement")
-        if isinstance(law, ImportanceNoise):
-            weights = weights * law.probabilities[points].prod(1)
-            weights = weights / weights.sum()
-        yield points, weights
-        return
-    if isinstance(law, ComponentNoise) and not law.paired:
-        for level in range(1 if law.unit.exact else LEVELS):
-            points, weights = law.unit.rule(level)
-            if len(points) ** law.motions > MOST_NODES:
-                return
-            yield _product([points.numpy()] * law.motions, [weights.numpy()] * law.motions)
-        return
-    if isinstance(law, DistributionNoise) and law.rule(0) is not None:
-        for level in range(LEVELS):
-            points, weights = law.rule(level)  # type: ignore[misc]
-            if len(points) ** law.motions > MOST_NODES:
-                return
-            yield _product([each.numpy() for each in points.unbind(-1)], [each.numpy() for each in weights.unbind(-1)])
-        return
-    if law.motions <= 2:
+    if motions <= 2:
         for count in (8, 16, 32, 64):
-            yield _tensor([count] * law.motions)
+            yield _tensor([count] * motions)
         return
     for level in itertools.count(3):
-        points, weights = sparse(law.motions, level)
+        points, weights = sparse(motions, level)
         if len(points) > MOST_NODES:
             return
         yield points, weights
 
 
-def exact(law: GradientLaw) -> bool:
-    """Whether its one rule carries the whole law."""
-    return isinstance(law, MinibatchNoise) or (isinstance(law, ComponentNoise) and law.unit.exact)
+def independent(rule: Callable[[int], Marginals], levels: int = LEVELS) -> Iterator[Rule]:
+    """Of independent components: the product of the rules of each, one a column, as long as there are not too many nodes."""
+    for level in range(levels):
+        points, weights = rule(level)
+        if len(points) ** points.shape[-1] > MOST_NODES:
+            return
+        yield _product([each.numpy() for each in points.unbind(-1)], [each.numpy() for each in weights.unbind(-1)])
 
 
-def _batches(count: int, size: int, replacement: bool) -> Rule:
-    """All batches, with the number of orders in which each can be drawn."""
+def twice(rules: Iterator[Rule]) -> Iterator[Rule]:
+    """Of two independent draws of one law, stacked along a second axis."""
+    for z, weights in rules:
+        if len(z) ** 2 > MOST_NODES:
+            return
+        one, other = torch.cartesian_prod(torch.arange(len(z)), torch.arange(len(z))).unbind(-1)
+        yield torch.stack((z[one], z[other]), 1), weights[one] * weights[other]
+
+
+def batches(count: int, size: int, replacement: bool) -> Rule:
+    """All batches, equal up to their order taken once, with the number of orders in which each can be drawn.
+
+    Raises
+    ------
+    SMEError
+        if there are too many to sum over.
+    """
     many = math.comb(count + size - 1 if replacement else count, size)
     if many > MOST_BATCHES:
         raise SMEError(f"{many} batches of {size} of {count} examples are too many to sum over: check the order with fewer "

@@ -7,7 +7,7 @@ import sme
 from sme.equations.order.obstruction import Obstruction
 from sme.equations.registry import equation
 from sme.optimizers.regimes import regime
-from sme.problems.noise.quadrature import rules, sparse
+from sme.problems.noise.quadrature import sparse
 from tests.support import models
 from tests.support.third_moments import obstruction
 
@@ -206,4 +206,4 @@ def test_sparse_rules_are_exact_for_their_degree():
 
 def test_many_batches_are_refused():
     with pytest.raises(sme.SMEError, match="too many"):
-        next(rules(models.minibatch(10, 30).noise))
+        next(models.minibatch(10, 30).noise.quadrature())

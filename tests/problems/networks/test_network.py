@@ -17,7 +17,6 @@ from sme.problems.networks.network import Single
 from sme.problems.noise.minibatch.layers import LayeredExamples
 from sme.problems.noise.minibatch.linear import LinearExamples
 from sme.problems.noise.minibatch.per_example import LossExamples
-from sme.problems.noise.quadrature import rules
 from sme.simulate.control_variates.controls import responses
 
 
@@ -136,7 +135,7 @@ def test_the_noise_has_every_entry_of_the_exact_covariance(optimizer, sampling, 
     law = sme.MinibatchNoise(batch_size=batch_size, examples=examples, sampling=sampling)
     problem = sme.Problem(lambda theta: (torch.log(torch.cosh(x @ theta)) - y * (x @ theta)).mean(), 6, law)
     state = {name: torch.linspace(0.2, 0.8, 6, dtype=torch.float64) for name in optimizer.fields}
-    tau, ((z, chance),) = 1e-4, rules(law)
+    tau, ((z, chance),) = 1e-4, law.quadrature()
     moves = []
     for part in z.split(2**16):
         begin = {name: field.expand(len(part), -1) for name, field in state.items()}

@@ -12,7 +12,6 @@ import sme
 from sme.common.random.increments import Draws
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
-from sme.problems.noise.quadrature import rules
 
 SCALES = (1e-4, 0.03, 1.0, 37.0, 1e4)
 AT = torch.zeros(1, 1, dtype=torch.float64)
@@ -164,11 +163,11 @@ def test_a_mean_is_refused_in_units_of_the_law(scale):
 
 def test_a_rule_of_nodes_carries_the_law():
     law = sme.DistributionNoise(lambda z: mixture(z / 0.01), 2)
-    for z, weights in itertools.islice(rules(law), 1, 3):
+    for z, weights in itertools.islice(law.quadrature(), 1, 3):
         x = law.sample(z, z) / 0.01
         for power, value in enumerate((1, 0, *exact("mixture"))):
             assert (weights @ x**power).tolist() == pytest.approx([value] * 2, abs=1e-10)
-    (one,) = (weights @ (x[:, 0] * x[:, 1]).square() for z, weights in itertools.islice(rules(law), 1, 2)
+    (one,) = (weights @ (x[:, 0] * x[:, 1]).square() for z, weights in itertools.islice(law.quadrature(), 1, 2)
               for x in [law.sample(z, z) / 0.01])
     assert float(one) == pytest.approx(exact("mixture")[0] ** 2, rel=1e-10)
 

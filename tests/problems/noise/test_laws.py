@@ -71,31 +71,6 @@ def test_linear_examples_agree_with_differentiated_losses():
         torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-13)
 
 
-def test_second_motion_of_a_minibatch_turns_with_an_antithetic_path():
-    law = sme.Logistic(examples=20).noise
-    dW = torch.randn(3, law.second_motions, dtype=torch.float64)
-    theta = torch.zeros(3, 4, dtype=torch.float64)
-    torch.testing.assert_close(law.second(theta, -dW), -law.second(theta, dW))
-
-
-@pytest.mark.parametrize("state_dependent", [False, True])
-def test_gaussian_noise_has_its_covariances(state_dependent):
-    law = models.gaussian(state_dependent).noise
-    s = models.varying(THETA[0]) if state_dependent else models.FACTOR
-    sigma = s @ s.T
-    first = law.diffuse(THETA.expand(law.motions, -1), torch.eye(law.motions, dtype=torch.float64))
-    second = law.second(THETA.expand(law.second_motions, -1), torch.eye(law.second_motions, dtype=torch.float64))
-    torch.testing.assert_close(first.T @ first, sigma, rtol=1e-12, atol=1e-15)
-    torch.testing.assert_close(second.T @ second, 2 * sigma * sigma, rtol=1e-12, atol=1e-15)
-    torch.testing.assert_close(law.variance(THETA)[0], sigma.diagonal(), rtol=1e-12, atol=1e-15)
-    u = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
-    step = 1e-6
-    for name, extra in {"variance": (), "diffuse": (torch.ones(1, 2, dtype=torch.float64),)}.items():
-        slope = getattr(law, f"{name}_slope")(THETA, u, *extra)
-        ahead, behind = (getattr(law, name)(THETA + sign * step * u, *extra) for sign in (1, -1))
-        torch.testing.assert_close(slope, (ahead - behind) / (2 * step), rtol=1e-7, atol=1e-9)
-
-
 def test_batches_are_drawn_with_replacement_and_uniformly():
     law = models.minibatch(2, examples=3).noise
     z = law.draw(None, 0.1, Draws((0,), 0, 45_000, torch.device("cpu")), 90_000)
@@ -174,13 +149,3 @@ def test_a_minibatch_that_cannot_be_is_refused(options, words):
     size = options.pop("size", 4)
     with pytest.raises(sme.SMEError, match=words):
         models.minibatch(size, 3, **options)
-
-
-@pytest.mark.parametrize("coupling", ["independent", "ranked"])
-def test_a_short_way_to_the_noisy_gradient_is_the_same(coupling):
-    problem = models.minibatch(2, 5, scale=0.5, coupling=coupling)
-    theta = torch.randn(7, 2, dtype=torch.float64)
-    z = torch.randint(5, (7, 2))
-    for share in (0.5, 1.0):
-        expected = share * problem.gradient(theta) + problem.noise.sample(theta, z)
-        torch.testing.assert_close(problem.noise.noisy(theta, z, problem.gradient, share), expected, rtol=1e-12, atol=1e-14)

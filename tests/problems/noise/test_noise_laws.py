@@ -1,15 +1,18 @@
 """Laws that are not Gaussian: exact moments and signs, draws, and what order is left."""
 
+import json
+
 import pytest
 import torch
 from scipy import stats
 from torch.func import jvp, vmap
 
 import sme
+from sme.common.identity import recipe
 from sme.common.random.increments import Draws
 from sme.optimizers.regimes import REGIMES
+from sme.problems.noise.base import NAMED, Named
 from sme.problems.noise.independent.unit import Normal, Student, TwoPoint
-from sme.problems.noise.quadrature import rules
 from sme.studies.orders import by_law
 from tests.support import models
 
@@ -71,33 +74,6 @@ def scale(theta):
     return 0.4 + 0.1 * torch.sin(theta)
 
 
-@pytest.mark.parametrize("law", [
-    sme.StudentNoise(9.0, 0.3), sme.StudentNoise(11, torch.tensor([0.3, 0.5])), sme.StudentNoise(9.0, scale),
-    sme.TwoPointNoise(models.FACTOR), sme.TwoPointNoise(models.FACTOR, 0.2), sme.TwoPointNoise(models.varying, 0.7),
-    *(sme.AffineNoise(0.2, 0.3, kind, nu=9) for kind in ("gaussian", "rademacher", "skewed", "student"))],
-    ids=lambda law: " ".join(map(str, law.describe().values()))[:30])
-def test_laws_have_the_exact_covariance_of_gradient_and_square(law):
-    problem = two(law)
-    law, g = problem.noise, problem.gradient(THETA)
-    *_, (z, weights) = rules(law)
-    noise = law.sample(THETA.expand(len(z), -1), z)
-    both = torch.cat((noise, (g + noise) ** 2), -1)
-    both = both - weights @ both
-    first, second = torch.eye(law.motions, dtype=torch.float64), torch.eye(law.second_motions, dtype=torch.float64)
-    linear, skew = law.diffuse_square(THETA.expand(len(first), -1), first)
-    square = law.second(THETA.expand(len(second), -1), second)
-    rows = torch.cat((torch.cat((linear, 2 * g * linear + skew), -1), torch.cat((torch.zeros_like(square), square), -1)))
-    close = {"rtol": 1e-9, "atol": 1e-11}
-    torch.testing.assert_close(rows.T @ rows, torch.einsum("n,ni,nj->ij", weights, both, both), **close)
-    for moment, power in ((law.variance, 2), (law.third, 3), (law.fourth, 4)):
-        torch.testing.assert_close(moment(THETA)[0], weights @ noise**power, **close)
-    assert law.skewed == bool((law.third(THETA).abs() > 1e-9).any())
-    u = torch.tensor([[0.3, -0.8]], dtype=torch.float64)
-    near = (law.variance(THETA + 1e-6 * u) - law.variance(THETA - 1e-6 * u)) / 2e-6
-    torch.testing.assert_close(law.variance_slope(THETA, u), near, rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(problem.to(CPU).noise.variance(THETA), law.variance(THETA), rtol=0, atol=0)
-
-
 def test_affine_noise_has_the_variance_that_it_says_and_is_paired_if_gaussian():
     problem = two(sme.AffineNoise(0.2, 0.3))
     torch.testing.assert_close(problem.noise.variance(THETA), 0.2 + 0.3 * problem.gradient(THETA) ** 2, rtol=1e-14, atol=0)
@@ -126,6 +102,12 @@ def test_affine_noise_has_order_two_with_step_memory():
 def test_affine_noise_has_no_order_two_with_independent_motions():
     with pytest.raises(sme.SMEError, match="leading noise depends"):
         sme.check_order(one(sme.AffineNoise(0.2, 0.3)), sme.SGD(), "batch_equivalent", 2)
+
+
+@pytest.mark.parametrize("law", [lambda: models.minibatch(1, 3).noise, lambda: sme.TwoPointNoise(models.FACTOR, 0.3)])
+def test_noise_of_two_draws_has_its_order(law):
+    problem = sme.Problem(models.minibatch(1, 3)._loss, 2, sme.SVAGNoise(law(), 3, "sgd"))
+    assert sme.check_order(problem, sme.SGD()).proved == 2
 
 
 def test_the_sign_of_two_points_jumps():
@@ -205,6 +187,18 @@ def test_a_setting_of_another_law_is_refused(given, said):
     for problem in (sme.Quadratic, sme.Polynomial):
         with pytest.raises(sme.SMEError, match=said):
             problem(**given)
+
+
+def test_a_setting_that_no_problem_names_goes_to_its_law_and_into_the_recipe(monkeypatch):
+    monkeypatch.setitem(NAMED, "wide", Named(lambda factor, noise, width: sme.GaussianNoise(width * factor), "width", 2.0))
+    for problem in (sme.Quadratic, sme.Polynomial):
+        made = problem(law="wide", width=3)
+        again = recipe.make(json.loads(json.dumps(recipe.of(made))), sme.Problem)
+        assert made.describe() == again.describe() == {**problem().describe(), "law": "wide", "width": 3.0}
+        point = torch.zeros(1, made.dim, dtype=torch.float64)
+        torch.testing.assert_close(again.noise.variance(point), 9 * problem().noise.variance(point))
+    with pytest.raises(sme.SMEError, match=r"unknown setting of the noise 'widht'.*did you mean 'width'"):
+        sme.Quadratic(law="wide", widht=3)
 
 
 def test_a_named_law_has_its_default():

@@ -1,6 +1,7 @@
 """Gradient noise by its distribution function."""
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short, whole
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.independent.quantiles import LARGEST, ROUNDING, Distribution, quantile, scale
 from sme.problems.noise.independent.tail import MOST, Side, density, nodes, side, side_by_chances
@@ -126,12 +128,14 @@ class DistributionNoise(GradientLaw):
         """`F⁻¹(Φ(z))`."""
         return quantile(self._chance, self._scale, torch.special.ndtr(z))
 
-    def rule(self, level: int) -> tuple[Float[Tensor, "nodes d"], Float[Tensor, "nodes d"]] | None:
-        """Draws `z` of each parameter and their weights, finer with each level; None without a density."""
-        if self._ends is None:
-            return None
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """By the density; without one those of the normal draws."""
+        return super().quadrature() if self._ends is None else rules.independent(self._rule)
+
+    def _rule(self, level: int) -> rules.Marginals:
+        """Draws `z` of each parameter and their weights, finer with each level."""
         parts = []
-        for sign, end in zip((1, -1), self._ends, strict=True):
+        for sign, end in zip((1, -1), self._ends or (), strict=True):
             u, shares = nodes(2 ** (level + 2), end)
             x = sign * self._scale * torch.sinh(u)
             weight = self._scale * torch.cosh(u) * density(self._chance, x) * shares

@@ -1,6 +1,7 @@
 """Gradient noise with heavy tails."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch.func import vmap
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short
-from sme.problems.noise.base import Paths
+from sme.problems.noise.base import Named, Paths
 from sme.problems.noise.components import ScaledNoise
 from sme.problems.noise.independent.unit import Student
 
@@ -36,6 +37,8 @@ class StudentNoise(ScaledNoise):
     SMEError
         for `ν ≤ 0`, or a scale that is not finite and > 0 or does not fit `d`.
     """
+
+    names: ClassVar = {"student": Named(lambda factor, noise, nu: StudentNoise(nu, noise), "nu", 5.0)}
 
     def __init__(self, nu: float, scale: Scale) -> None:
         super().__init__(Student(nu))

@@ -1,10 +1,12 @@
 """Gradient noise of random signs, even or skewed."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from sme.common.identity.hashing import fingerprint
-from sme.problems.noise.base import Paths
+from sme.problems.noise.base import Named, Paths
 from sme.problems.noise.components import ComponentNoise
 from sme.problems.noise.gaussian import GaussianNoise, Given
 from sme.problems.noise.independent.unit import TwoPoint
@@ -28,6 +30,9 @@ class TwoPointNoise(ComponentNoise):
     SMEError
         unless `0 < p < 1`; for a factor as `sme.GaussianNoise` does.
     """
+
+    names: ClassVar = {"rademacher": Named(lambda factor, noise, _: TwoPointNoise(factor)),
+                       "skewed": Named(lambda factor, noise, p: TwoPointNoise(factor, p), "p", 0.2)}
 
     def __init__(self, factor: Given, p: float = 0.5, motions: int | None = None) -> None:
         super().__init__(TwoPoint(p))

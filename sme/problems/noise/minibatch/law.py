@@ -1,7 +1,7 @@
 """The noise of a minibatch drawn from a finite data set."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import number, short, whole
 from sme.optimizers.regimes import Regime
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.minibatch.per_example import Examples, LossExamples
 from sme.problems.noise.minibatch.sampling import COUPLINGS, order
@@ -61,6 +62,7 @@ class MinibatchNoise(GradientLaw):
     paired = False
     constant = False
     bilinear = True
+    exact = True
     numerics = ("minibatch",)
 
     def __init__(self, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
@@ -109,6 +111,10 @@ class MinibatchNoise(GradientLaw):
         if self.coupled and increment is not None:
             return self.sampling.ranked(order(increment), stream)
         return self.sampling.draw(stream, paths)
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """The sum over all batches."""
+        yield rules.batches(self.motions, self.batch_size, self.sampling.name == "with_replacement")
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         return self.scale * (self.examples.batch(theta, z) - self.examples.gradient(theta))

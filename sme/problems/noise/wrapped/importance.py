@@ -1,7 +1,7 @@
 """The noise of a minibatch whose examples are drawn with unequal probabilities."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import Paths, Stream
 from sme.problems.noise.independent.unit import BITS
 from sme.problems.noise.minibatch.law import MinibatchNoise
@@ -59,6 +60,11 @@ class ImportanceNoise(MinibatchNoise):
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         uniform = (stream.integers(BITS, paths, self.batch_size).to(torch.float64) + 0.5) / BITS
         return torch.searchsorted(self._above, uniform.contiguous()).clamp(max=self.motions - 1)
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        for points, weights in super().quadrature():
+            drawn = weights * self.probabilities[points].prod(1)
+            yield points, drawn / drawn.sum()
 
     def _mean(self, theta: Paths, z: Tensor) -> Paths:
         """The mean of `g_i/(n p_i)` over each path's batch."""

@@ -1,7 +1,8 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short, whole
 from sme.optimizers.regimes import Regime
 from sme.optimizers.scaling_rules import amplification, weights
+from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 
 KINDS = ("adaptive", "sgd")
@@ -56,8 +58,9 @@ class SVAGNoise(GradientLaw):
         a = amplification(self.ell, kind)
         self._weights = tuple(weight / math.sqrt(a) for weight in weights(a))
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
-        self.constant, self.skewed, self.coupled, self.motions = law.constant, law.skewed, law.coupled, law.motions
-        self.numerics, self.moments = law.numerics, law.moments
+        self.constant, self.skewed, self.coupled = law.constant, law.skewed, law.coupled
+        self.motions = getattr(law, "motions", 0)  # which some laws know when they are given to a problem
+        self.numerics, self.moments, self.exact = law.numerics, law.moments, law.exact
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
@@ -67,6 +70,11 @@ class SVAGNoise(GradientLaw):
     def check(self, dim: int) -> None:
         self.law.check(dim)
         self.motions = self.law.motions
+
+    def bound(self, gradient: Callable[[Paths], Paths]) -> "SVAGNoise":
+        made = copy.copy(self)
+        made.law = self.law.bound(gradient)
+        return made
 
     @property
     def lack(self) -> str:  # type: ignore[override]
@@ -81,6 +89,10 @@ class SVAGNoise(GradientLaw):
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         seen = increment if self.coupled else None  # by the first batch alone: the two are independent
         return torch.stack([self.law.draw(each, tau, stream, paths) for each in (seen, None)], 1)
+
+    def quadrature(self) -> Iterator[rules.Rule]:
+        """Of the two draws together."""
+        return rules.twice(self.law.quadrature())
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         one, two = (weight * self.law.sample(theta, z[:, i]) for i, weight in enumerate(self._weights))
