@@ -89,7 +89,7 @@ def read(name: str, given: Sequence[str]) -> list[str]:
     _warn_of_lost(flags, new)
     if further:
         new.append(f"{OPEN[name]}=[{','.join(map(_quoted, further))}]")
-    options = [each for each in GROUPS[:2] if any(each in default for default in settings.get("defaults", ()))]
+    options = [each for each in GROUPS[:2] if any(each in default for default in OmegaConf.select(settings, "defaults") or ())]
     return [*flags, *(each for word in new for each in _own(_inside(name, word), options))]
 
 
