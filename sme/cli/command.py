@@ -135,6 +135,8 @@ def _advice(override: str) -> str:
 
 def _unknown_option(fault: MissingConfigException) -> str:
     group, _, name = str(fault.missing_cfg_file or "").rpartition("/")
+    if not group:  # the settings themselves, by --config-path or --config-name
+        return str(fault)
     try:
         choose(group, name, fault.options or [])
     except SMEError as better:

@@ -57,7 +57,7 @@ def main(name: str) -> None:
 def task(settings: command.Settings) -> None:
     """Do what the configuration names, print what came out: in a multirun one line."""
     target = str(settings.get("_target_"))
-    if not target.startswith("sme."):
+    if target not in [f"sme.cli.tasks.{name}" for name in scripts()]:
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
     answer = get_method(target)(settings) if target.startswith(tasks.__name__) else tasks.direct(get_method(target), settings)
     print(one_line(answer.line) if config.in_multirun() else answer.text)

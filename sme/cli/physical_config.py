@@ -52,7 +52,7 @@ def rescale(config: DictConfig) -> Collapse:
         for bad input.
     """
     values = _settings(config, collapse, ("batch", "optimizers", "steps", "paths"))
-    several_of, steps, values["runs"] = values.pop("optimizers"), values.pop("steps"), values.pop("paths")
+    several_of, steps, values["runs"] = values.pop("optimizers"), values.pop("steps"), whole("paths", values.pop("paths"), 4)
     if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
         raise SMEError(f"optimizers must be a group of optimizers with their hyperparameters, got {short(several_of)}")
     problem, theta = _with_batch(values)

@@ -55,8 +55,9 @@ def note(folder: Path) -> None:
 
 def shown(table: pd.DataFrame) -> str:
     """The slopes as text."""
-    numbers = {name: table[name].map("{:.3f}".format, na_action="ignore").fillna("–") for name in SHOWN[6:9]}
-    return grid(table.assign(**numbers)[SHOWN].fillna("").astype(str), "simple")
+    numbers = {name: ["–" if pd.isna(each) else f"{each:.3f}" for each in table[name]] for name in SHOWN[6:9]}
+    words = table.assign(**numbers)[SHOWN].astype(object)
+    return grid(words.where(words.notna(), "").astype(str), "simple")
 
 
 def _notes(sweep: Path) -> Path:

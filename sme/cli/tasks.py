@@ -10,7 +10,7 @@ from sme.cli import atlas_config, config, memory_config, physical_config, survey
 from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, several, whole
+from sme.common.inputs import number, several, short, whole
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
@@ -104,6 +104,8 @@ def check_order(settings: Settings) -> Answer:
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     folder = _folder(values["results"])
     given = [] if names is None else [str(each) for each in several(names)]
+    if names is not None and not any(given):
+        raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
     table = task.make(given, effort.processes(values["processes"], "cpu"))
     if folder is not None:
         task.write(table, folder)
@@ -185,8 +187,10 @@ def panels(settings: Settings) -> Answer:
     if (other := values[rest["histograms" if task == "errors" else "errors"]]) is not None:
         raise SMEError(f"{other!r} is a setting of the other task: task={task} takes {rest[task]}")
     given: Sequence[Any] = () if values[rest[task]] is None else tuple(map(str, several(values[rest[task]])))
-    studies = None if values["studies"] is None else Path(values["studies"])
-    return _plain(begin(Path(values["results"]), str(name), [str(each) for each in values["conditions"] or []], given, studies))
+    studies = None if values["studies"] is None else _place("studies", values["studies"])
+    given_conditions = values["conditions"] or ()
+    conditions = [given_conditions] if isinstance(given_conditions, str) else list(map(str, several(given_conditions)))
+    return _plain(begin(_place("results", values["results"]), str(name), conditions, given, studies))
 
 
 def study(settings: Settings) -> Answer:
@@ -219,7 +223,7 @@ def study(settings: Settings) -> Answer:
 def collect(settings: Settings) -> Answer:
     """Every table again from what is on disk."""
     values = _values(settings, ("results",))
-    return _plain(tables.rebuild(Path(values["results"])).to_string(index=False))
+    return _plain(tables.rebuild(_place("results", values["results"])).to_string(index=False))
 
 
 def direct(study: Callable[..., Any], settings: Settings) -> Answer:
@@ -243,6 +247,14 @@ def _values(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
 
 def _folder(given: Any) -> Path | None:
     return None if given is None else effort.folder(given)
+
+
+def _place(name: str, given: Any) -> Path:
+    """A folder that is read."""
+    if not isinstance(given, str):
+        raise SMEError(f"{name} must be the path of a folder, got {short(given)}: give it as text, and one that looks like a "
+                       f"number in quotes of its own, {name}=\"'2024'\"")
+    return Path(given)
 
 
 def _ladder(given: Any) -> list[float]:

@@ -1,5 +1,6 @@
 """The one way in: quick tries, help, the console entry, and one table at the end of a multirun."""
 
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,3 +116,10 @@ def test_only_the_studies_of_the_multirun_stand_in_its_table(tmp_path, monkeypat
     said = capsys.readouterr().out
     assert "sgd-b" in said
     assert "sgd-a" not in said
+
+
+def test_a_study_without_slopes_has_a_line_in_it_and_no_warning(recwarn):
+    row = {**dict.fromkeys(sweeps.SHOWN, math.nan), "optimizer": "sgd", "verdict": "undecided"}
+    said = sweeps.shown(pd.DataFrame([row]))
+    assert said.splitlines()[-1].split() == ["sgd", "–", "–", "–", "undecided"]
+    assert not recwarn.list

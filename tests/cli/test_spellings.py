@@ -4,6 +4,8 @@ import sys
 import warnings
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 
 import sme
 from sme.cli import spellings
@@ -24,22 +26,45 @@ OLD = [  # script, as it was written, as Hydra gets it
     ("scaling", ["torch.adam.lr=0.1", "~torch.sgd", "runs=8"], ["optimizers.adam.lr=0.1", "~optimizers.sgd", "paths=8"]),
     ("regime", ["torch=rmsprop", "lr=0.1"], ["torch=rmsprop", "lr=0.1"]),
     ("weak_error", ["--budget-s=60", "order=1"], ["budget_s=60", "order=1"]),
+    ("collect", ["1999"], ["results='1999'"]),
+    ("collect", ["--res", "true"], ["results='true'"]),
+    ("study", ["show", "/some/lr=0.1/one"], ["task=show", "study='/some/lr=0.1/one'"]),
+    ("study", ["show", "été\\it's"], ["task=show", "study='été\\it\\'s'"]),
+    ("regime", ["++torch=adam", "--steps", "7"], ["++torch=adam", "steps=7"]),
 ]
 NEW = [
     ("weak_error", ["optimizer=adam", "order=[1,2]", "-m", "tau=1/4,1/8", "~experiment", "+foo=1", "--cfg", "job"],
      ["-m", "--cfg", "job", "optimizer=adam", "order=[1,2]", "tau=1/4,1/8", "~experiment", "+foo=1"]),
-    ("weak_error", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.c=0.5"],
-     ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.c=0.5"]),
+    ("weak_error", ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.c=0.5"],
+     ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer.c=0.5"]),
     ("svag", ["optimizer=adamw"], ["torch=adamw"]),
+    ("svag", ["problem=mine.valley", "optimizer=adam"], ["problem=own", "problem._target_=mine.valley", "torch=adam"]),
+    ("weak_error", ["optimizer=mine.My.Own", "+optimizer.c=1"],
+     ["optimizer=own", "optimizer._target_=mine.My.Own", "+optimizer.c=1"]),
+    ("weak_error", ["--info", "order=1"], ["--info", "all", "order=1"]),
+    ("weak_error", ["-i", "defaults-tree", "-c", "job"], ["-i", "defaults-tree", "-c", "job"]),
     ("models", ["~parts.network", "parts.small.tau=[1/4]"], ["~parts.network", "parts.small.tau=[1/4]"]),
     ("panels", ["task=errors", "name=x", "horizon=10", "optimizer.name=sgd,adam", "observables=[loss]", "smoke=true"],
      ["task=errors", "name=x", "observables=[loss]", "smoke=true", "conditions=['horizon=10','optimizer.name=sgd,adam']"]),
 ]
 WRONG = [
     ("weak_error", ["adam"], "'adam' is no setting of weak_error: write name=value"),
-    ("weak_error", ["--orde", "2"], "--orde is no flag of weak_error"),
+    ("weak_error", ["--ordre", "2"], "--ordre is no flag of weak_error"),
     ("study", ["show", "a", "b", "c"], "'c' is no setting of study"),
     ("known_answers", ["--paths"], "--paths has no value: write paths=value"),
+    ("known_answers", ["--paths", "--tau", "1/4"], "--paths has no value: write paths=value"),
+    ("weak_error", ["--plan", "optimizer=adam"], "--plan has no value: write plan=value"),
+    ("check_order", ["--laws=false"], "--laws=false takes no value: write table=laws"),
+    ("check_order", ["optimizers=[adam]", "sgd"], "'sgd' is no setting of check_order"),
+    ("weak_error", ["-q"], "'-q' is no setting of weak_error"),
+    ("weak_error", ["--cfg", "all", "-c"], "-c has no value: write -c job"),
+    ("weak_error", ["--cfg=jobs"], "unknown value of --cfg 'jobs': allowed are job, hydra, all"),
+    ("weak_error", ["-i", "nothing"], "unknown value of -i 'nothing'"),
+]
+LOST = [
+    ("weak_error", ["seed=1", "++seed=2"], "seed is given 2 times, and the last one counts: [+][+]seed=2"),
+    ("check_order", ["--models", "--laws"], "table is given 2 times, and the last one counts: table=laws"),
+    ("weak_error", ["hydra/launcher=joblib", "order=1"], "hydra/launcher=joblib has no effect on a single run: add -m"),
 ]
 
 
@@ -65,3 +90,20 @@ def test_what_is_written_now_passes_without_a_word(script, given, read):
 def test_what_never_was_is_refused(script, given, said):
     with pytest.raises(sme.SMEError, match=said):
         spellings.read(script, given)
+
+
+@pytest.mark.parametrize(("script", "given", "said"), LOST)
+def test_nothing_is_passed_over_in_silence(script, given, said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [f"scripts/{script}.py"])
+    with pytest.warns(UserWarning, match=said):
+        spellings.read(script, given)
+
+
+FOLDERS = ["x", "2024", "1e5", ".5", "-inf", "NULL", ".", "a\\b", "b\\", "\\'", "it's", "é", "(x)", "a=b, c", 'q"q']
+
+
+@pytest.mark.parametrize("text", FOLDERS)
+def test_a_folder_of_any_name_comes_back_from_hydra_as_it_was(text):
+    read = OverridesParser.create().parse_overrides([f"results={spellings._text(text)}"])[0].value()
+    assert getattr(read, "text", read) == text
+    assert isinstance(read, str | QuotedString)

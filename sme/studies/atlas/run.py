@@ -111,6 +111,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     horizon = number("horizon", horizon)
     steps = _steps(problem, optimizers, tau, horizon)
     pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
+    root = None if results is None else effort.folder(results)
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
@@ -131,8 +132,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
             work.update()
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
-    place = effort.folder(results) / "atlas" if results is not None else None
-    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, place)
+    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, None if root is None else root / "atlas")
     made.save()
     return made
 

@@ -126,6 +126,7 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
         raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer and model at least")
     for case in cases:
         case.check()
+    root = None if results is None else effort.folder(results)
     errors, slopes, refused = [], [], []
     work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
     for case, model, orders in progress(work, desc="models", leave=True):
@@ -153,6 +154,6 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
     fits = pd.concat(slopes, ignore_index=True)[[*front, "order", "observable", "slope", "slope_low", "slope_high", "verdict",
                                                  "price"]]
     made = Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]),
-                  effort.folder(results) / "models" if results is not None else None)
+                  None if root is None else root / "models")
     made.save()
     return made

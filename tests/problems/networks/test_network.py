@@ -203,6 +203,11 @@ def test_what_does_not_fit_is_refused(build, words):
         build()
 
 
+class Attention(nn.Module):
+    def forward(self, inputs):
+        return nn.functional.scaled_dot_product_attention(*[inputs[..., None]] * 3).flatten(-2)
+
+
 def test_a_network_with_kinks_has_order_one_alone():
     problem = sme.Network(perceptron(nn.ReLU), data(), batch_size=2)
     assert problem.kinks == ("relu",)
@@ -210,6 +215,7 @@ def test_a_network_with_kinks_has_order_one_alone():
     with pytest.raises(sme.SMEError, match=r"kinks \(relu\).*tanh"):
         equation(problem, sme.RMSProp(), BALLISTIC, 0.1, 2)
     assert sme.Network(perceptron(nn.SiLU), data()).kinks == ()
+    assert sme.Network(perceptron(Attention), data()).kinks == (), "torch's own softmax of it is smooth where nothing is masked"
     assert sme.Network(perceptron(lambda: nn.ReLU(inplace=True)), data()).kinks == ("relu",)
     far = lambda out, y: nn.functional.huber_loss(out, torch.zeros_like(out), reduction="none").mean(1)  # noqa: E731
     bent = sme.Network(perceptron(), data(), far)
