@@ -4,7 +4,7 @@ import inspect
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -62,6 +62,19 @@ def run(config: DictConfig) -> Study | Plan:
         return weak_error(**_parts(values, weak_error))
     made = plan(**_parts(values, weak_error))
     return made if in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
+
+
+def checked(config: DictConfig, names: Sequence[str]) -> dict[str, Any]:
+    """All settings as plain data, which are just these.
+
+    Raises
+    ------
+    SMEError
+        naming one that is unknown or missing.
+    """
+    values = values_of(config)
+    only(values, names)
+    return values
 
 
 def draw(config: DictConfig) -> Trajectories:

@@ -56,10 +56,11 @@ def main(name: str) -> None:
 
 def task(settings: command.Settings) -> None:
     """Do what the configuration names, print what came out: in a multirun one line."""
-    target = str(settings.get("_target_"))
-    if target not in [f"sme.cli.tasks.{name}" for name in scripts()]:
+    target = settings.get("_target_")
+    if target not in [OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_") for name in scripts()]:
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
-    answer = get_method(target)(settings) if target.startswith(tasks.__name__) else tasks.direct(get_method(target), settings)
+    study = get_method(target)
+    answer = study(settings) if study.__module__ == tasks.__name__ else tasks.direct(study, settings)
     print(one_line(answer.line) if config.in_multirun() else answer.text)
 
 

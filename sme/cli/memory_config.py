@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sme.cli.config import only, values_of
+from sme.cli.config import checked, only
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short
 from sme.convergence.spec import effort
@@ -28,8 +28,7 @@ def run(config: DictConfig) -> str:
     SMEError
         for bad input.
     """
-    values = values_of(config)
-    only(values, SETTINGS)
+    values = checked(config, SETTINGS)
     folder = effort.folder(values["results"]) / "ide"
     torch.set_num_threads(1)  # a few points at a time: threads only get in each other's way
     if choose("table", values["table"], TABLES) == "lagrangian":

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sme.cli.config import FIELDS, build, group, only, repeated, values_of
+from sme.cli.config import FIELDS, build, checked, group, only, repeated
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import flag, number, several, short
 from sme.optimizers.base import Optimizer
@@ -26,8 +26,7 @@ def compare_models(config: DictConfig) -> Survey:
     SMEError
         for bad input.
     """
-    values = values_of(config)
-    only(values, SETTINGS)
+    values = checked(config, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
         raise SMEError(f"parts must be a group of groups of settings, got {short(values['parts'])}: leave it out for the default")
     cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]

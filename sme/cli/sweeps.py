@@ -1,6 +1,7 @@
 """One table at the end of a multirun, whatever launcher ran its jobs."""
 
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,16 @@ class Joined(Callback):
         os.environ[NAME] = uuid.uuid4().hex[:12]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table."""
-        notes = _notes(Path(str(OmegaConf.select(config, "hydra.sweep.dir"))))
-        folders = sorted({Path(each.read_text(encoding="utf-8")) for each in notes.glob("*")}) if notes.is_dir() else []
-        for each in notes.glob("*"):
-            each.unlink()
-        if notes.is_dir():
-            notes.rmdir()
-        tables = [read_table(place.parent / "slopes.csv") for place in sorted({folder.parent / "x" for folder in folders})
-                  if (place.parent / "slopes.csv").is_file()]
-        names = {folder.name for folder in folders}
-        if not tables:
-            return
-        table = pd.concat(tables)
-        table = table[table["study"].isin(names)]
+        """Print the table, and leave nothing of the notes, nor a name that a later run would take for its own."""
+        notes = Path(str(OmegaConf.select(config, "hydra.sweep.dir"))) / os.environ.pop(NAME)
+        noted = sorted(notes.glob("*"))
+        folders = [Path(each.read_text(encoding="utf-8")) for each in noted]
+        if noted:
+            shutil.rmtree(notes)
+        joined = sorted({folder.parent / "slopes.csv" for folder in folders})
+        tables = [read_table(path) for path in joined if path.is_file()]
+        table = pd.concat(tables) if tables else pd.DataFrame(columns=["study"])
+        table = table[table["study"].isin([folder.name for folder in folders])]
         if not table.empty:
             print(f"\n{shown(table)}")
 
@@ -48,7 +45,7 @@ def note(folder: Path) -> None:
     """Have the study in this folder stand in the table at the end of its multirun."""
     if NAME not in os.environ or not HydraConfig.initialized():
         return
-    notes = _notes(Path(HydraConfig.get().sweep.dir))
+    notes = Path(HydraConfig.get().sweep.dir) / os.environ[NAME]
     notes.mkdir(parents=True, exist_ok=True)
     (notes / folder.name).write_text(str(folder.resolve()), encoding="utf-8")
 
@@ -58,7 +55,3 @@ def shown(table: pd.DataFrame) -> str:
     numbers = {name: ["–" if pd.isna(each) else f"{each:.3f}" for each in table[name]] for name in SHOWN[6:9]}
     words = table.assign(**numbers)[SHOWN].astype(object)
     return grid(words.where(words.notna(), "").astype(str), "simple")
-
-
-def _notes(sweep: Path) -> Path:
-    return sweep / os.environ.get(NAME, "none")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sme.cli import atlas_config, config, memory_config, physical_config, survey_config, sweeps
 from sme.cli.command import Settings
-from sme.cli.config import FIELDS, build, group, only, repeated, values_of
+from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short, whole
 from sme.convergence import collect as tables
@@ -100,7 +100,7 @@ def ide(settings: Settings) -> Answer:
 
 def check_order(settings: Settings) -> Answer:
     """Orders by the one-step test, of all equations, models or laws of the noise."""
-    values = _values(settings, ("table", "optimizers", "results", "processes"))
+    values = checked(settings, ("table", "optimizers", "results", "processes"))
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     folder = _folder(values["results"])
     given = [] if names is None else [str(each) for each in several(names)]
@@ -114,7 +114,7 @@ def check_order(settings: Settings) -> Answer:
 
 def importance(settings: Settings) -> Answer:
     """The gain of examples drawn by the size of their gradients."""
-    values = _values(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
+    values = checked(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
     problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
     for field in group("start", values["start"]):
         choose("field in start", field, (*FIELDS, *optimizer.fields))
@@ -128,7 +128,7 @@ def importance(settings: Settings) -> Answer:
 
 def autoencoder(settings: Settings) -> Answer:
     """Adam, RMSProp and Nesterov's momentum on an autoencoder."""
-    values = _values(settings, ("steps", "paths", "examples", "hidden", "results", "processes"))
+    values = checked(settings, ("steps", "paths", "examples", "hidden", "results", "processes"))
     sizes = {name: whole(name, values[name], 1) for name in ("steps", "paths", "examples", "hidden")}
     folder = effort.folder(values["results"])
     made = autoencoder_run.race({"examples": sizes["examples"], "hidden": sizes["hidden"]}, sizes["steps"], sizes["paths"],
@@ -139,7 +139,7 @@ def autoencoder(settings: Settings) -> Answer:
 
 def interpolation(settings: Settings) -> Answer:
     """AdaBayes between SGD and Adam."""
-    values = _values(settings, ("tau", "paths", "results"))
+    values = checked(settings, ("tau", "paths", "results"))
     folder = effort.folder(values["results"])
     table = interpolation_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1))
     interpolation_report.write(table, folder)
@@ -148,7 +148,7 @@ def interpolation(settings: Settings) -> Answer:
 
 def published(settings: Settings) -> Answer:
     """What the differences between the published second-order equations and ours cost."""
-    values = _values(settings, ("tau", "paths", "differences", "results", "processes"))
+    values = checked(settings, ("tau", "paths", "differences", "results", "processes"))
     folder = effort.folder(values["results"])
     which = None if values["differences"] is None else several(values["differences"])
     table = published_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
@@ -159,7 +159,7 @@ def published(settings: Settings) -> Answer:
 
 def stationary(settings: Settings) -> Answer:
     """Stationary variances of every rule."""
-    values = _values(settings, ("paths", "results", "processes"))
+    values = checked(settings, ("paths", "results", "processes"))
     paths, folder = whole("paths", values["paths"], 2, 2**24), effort.folder(values["results"])
     table = stationary_run.measure(paths, effort.processes(values["processes"], "cpu"))
     stationary_run.write(table, folder, paths)
@@ -168,7 +168,7 @@ def stationary(settings: Settings) -> Answer:
 
 def known_answers(settings: Settings) -> Answer:
     """Weak errors to test other programs by."""
-    values = _values(settings, ("tau", "paths", "results", "processes"))
+    values = checked(settings, ("tau", "paths", "results", "processes"))
     folder = effort.folder(values["results"])
     table = known_answers_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
                                       effort.processes(values["processes"], "cpu"))
@@ -178,7 +178,7 @@ def known_answers(settings: Settings) -> Answer:
 
 def panels(settings: Settings) -> Answer:
     """Studies or trajectories side by side."""
-    values = _values(settings, ("task", "name", "conditions", "results", "studies", "observables", "over"))
+    values = checked(settings, ("task", "name", "conditions", "results", "studies", "observables", "over"))
     task, name = values["task"], values["name"]
     if task is None or name is None:
         raise SMEError("task and name are missing: give task=errors or task=histograms, and name=… for the table and the picture")
@@ -195,7 +195,7 @@ def panels(settings: Settings) -> Answer:
 
 def study(settings: Settings) -> Answer:
     """A study that is there: shown, extended, or compared with another."""
-    values = _values(settings, ("task", "study", "other", "style", "orders", *GROWING))
+    values = checked(settings, ("task", "study", "other", "style", "orders", *GROWING))
     task = choose("task", values["task"], ("show", "extend", "compare"))
     if values["study"] is None:
         raise SMEError("study is missing: give the folder of one, such as "
@@ -222,7 +222,7 @@ def study(settings: Settings) -> Answer:
 
 def collect(settings: Settings) -> Answer:
     """Every table again from what is on disk."""
-    values = _values(settings, ("results",))
+    values = checked(settings, ("results",))
     return _plain(tables.rebuild(_place("results", values["results"])).to_string(index=False))
 
 
@@ -237,12 +237,6 @@ def direct(study: Callable[..., Any], settings: Settings) -> Answer:
     values, takes = values_of(settings), inspect.signature(study).parameters
     only(values, [name for name, each in takes.items() if each.default is each.empty], takes)
     return _kept(study(**values))
-
-
-def _values(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
-    values = values_of(settings)
-    only(values, names)
-    return values
 
 
 def _folder(given: Any) -> Path | None:

@@ -67,6 +67,24 @@ def test_a_studys_own_function_takes_the_settings_by_name():
         tasks.direct(study, OmegaConf.create({"steps": 3, "sed": 1}))
 
 
+def counted(steps, results=None):
+    """A study's own function, for the test below."""
+    return SimpleNamespace(folder=f"{results}/{steps}")
+
+
+def test_a_script_whose_target_is_a_studys_own_function_runs_and_no_other_target_does(tmp_path, monkeypatch, capsys):
+    (tmp_path / "counting.yaml").write_text(f"_target_: {__name__}.counted\nsteps: 3\nresults: there\n", encoding="utf-8")
+    monkeypatch.setattr(main.command, "CONF", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["counting.py", "steps=5"])
+    main.main("counting")
+    assert capsys.readouterr().out.splitlines()[-1] == "in there/5"
+    monkeypatch.setattr(sys, "argv", ["counting.py", "_target_=sme.cli.tasks.collect"])
+    with pytest.raises(SystemExit):
+        main.main("counting")
+    assert "is no task of this package" in capsys.readouterr().err
+
+
 def test_the_readme_names_every_law_and_model():
     rows = {line.split("|")[1].strip(" `"): line for line in README.splitlines() if line.startswith("| ")}
     assert not [law for law in NAMED if f"`{law}`" not in rows["noise"] and f"law={law}`" not in rows["noise"]]
