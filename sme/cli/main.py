@@ -13,7 +13,7 @@ PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_
             "hydra.sweep.subdir=.")
 """no log files and no folders by the date: what a run leaves is in its results"""
 SMOKE = "smoke"
-"""`smoke=true`: the sizes of `conf/smoke/`, for a try of some seconds"""
+"""`smoke=true`: the sizes of `conf/smoke/`, for a try of less than a minute"""
 
 
 def console() -> None:
@@ -84,6 +84,6 @@ def _smoke(name: str, words: Sequence[str]) -> list[str]:
     if not asked:
         return rest
     if (value := asked[-1].partition("=")[2].lower()) not in ("true", "false"):
-        raise SMEError(f"smoke must be true or false, got {value!r}: smoke=true is a try of some seconds")
+        raise SMEError(f"smoke must be true or false, got {value!r}: smoke=true is a try of less than a minute")
     quick: list[str] = list(OmegaConf.load(command.CONF / SMOKE / f"{name}.yaml"))  # type: ignore[arg-type]
     return [*quick, *rest] if value == "true" else rest

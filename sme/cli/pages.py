@@ -11,8 +11,8 @@ from sme.cli import command, spellings
 from sme.equations.models import MODELS
 from sme.problems.noise.base import NAMED
 
-FLAGS = """Also: smoke=true (a try of some seconds), -m (a multirun over values with commas), --cfg job (the settings as they
-would be), --hydra-help (Hydra's own flags, launchers and sweepers)."""
+FLAGS = """Also: smoke=true (a try of less than a minute), -m (a multirun over values with commas), --cfg job (the settings as
+they would be), --hydra-help (Hydra's own flags, launchers and sweepers)."""
 
 CHOICES: dict[str, Iterable[str]] = {"model": MODELS, "law": NAMED}
 """settings whose choices stand with what they name: here they are filled in where a configuration says `see --help`"""
