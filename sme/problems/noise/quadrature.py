@@ -1,5 +1,6 @@
 """Nodes and weights of one step's noise, from which each law makes its `quadrature`: exact, or finer and finer."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -76,8 +77,12 @@ def batches(count: int, size: int, replacement: bool) -> Rule:
 
 def _tensor(counts: list[int]) -> Rule:
     """The product of one-dimensional Gauss–Hermite rules for `N(0, 1)`."""
-    rules = [np.polynomial.hermite_e.hermegauss(count) for count in counts]
+    rules = [_hermite(count) for count in counts]
     return _product([points for points, _ in rules], [weights / weights.sum() for _, weights in rules])
+
+
+_hermite = functools.cache(np.polynomial.hermite_e.hermegauss)
+"""nodes and weights for `exp(−z²/2)`, of so many nodes: a sparse rule asks for each a thousand times"""
 
 
 def _product(points: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Rule:
@@ -88,6 +93,7 @@ def _product(points: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Rul
     return torch.from_numpy(grid), torch.from_numpy(total)
 
 
+@functools.lru_cache(maxsize=16)
 def sparse(dim: int, level: int) -> Rule:
     """Smolyak's rule, exact for polynomials in `N(0, I)` of total degree `2 level + 1`.
 
