@@ -16,8 +16,8 @@ from sme.equations.base import Equation, check_kind
 from sme.equations.models import OWN
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
+from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.one_step import Test, UnsettledError
 from sme.equations.order.order_check import OrderCheck
 from sme.equations.order.remembered import remembered
 from sme.equations.order.residuals import Functions, exponent, residuals, smallest

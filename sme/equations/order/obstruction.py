@@ -11,7 +11,7 @@ from torch.func import jvp
 
 from sme.common.errors import SMEError
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
-from sme.equations.order.one_step import Test
+from sme.equations.order.expectation import Test
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem

@@ -4,8 +4,7 @@ The chain's expectation over one step against the equation's `φ + τ 𝓛φ + �
 generator `𝓛` of the whole state and, for step memory, of the motion `y` since the step began.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,23 +13,10 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from sme.common.derivatives.differences import SHIFTS, Derivatives, derivatives
-from sme.common.errors import SMEError
-from sme.common.inputs import short
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
-from sme.equations.closed.signs import sign_moments
-from sme.optimizers.base import updated
-from sme.optimizers.regimes import Gradient
+from sme.equations.order.expectation import Test, chain_expectation
 
-Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
-"""from a whole state to a vector of test functions φ"""
-Ends = Float[Tensor, "nodes state"]
-"""states after one step"""
-
-NODES = 2**14
-"""of the quadrature at a time"""
-SETTLED = 1e-13
-"""relative change of the chain's expectation below which its quadrature is taken as exact"""
 REACH = 0.2
 """share of the state that the first step of the outer differences is"""
 TINY = 1e-300
@@ -38,86 +24,6 @@ LATER = 0.37
 """time after which an equation that depends on the time has changed"""
 SAME = 1e-12
 """relative difference up to which values at many times and at one are the same"""
-
-
-class UnsettledError(SMEError):
-    """An expectation over one step that is not finite, or that no quadrature settles."""
-
-
-def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Tensor]]:
-    """The states after one step from `x` at time `t` and their probabilities, on finer and finer rules for the noise."""
-    dim, fields = chain.problem.dim, chain.optimizer.fields
-    if chain.optimizer.signed:
-        yield _by_signs(chain, x, t)
-        return
-    for z, weights in chain.problem.noise.quadrature():
-        parts = []
-        for nodes in z.split(NODES):
-            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
-            state, _ = chain.step_at(start, nodes, t)
-            parts.append(torch.cat([state[name] for name in fields], -1))
-        ends = torch.cat(parts)
-        lost = ~torch.isfinite(ends).all(0)
-        if bool(lost.any()):
-            field = fields[int(lost.nonzero()[0]) // dim]
-            raise UnsettledError(f"the field {field} is not finite (NaN or ∞) after one step of τ = {chain.tau:g} from the "
-                                 f"state {short(x)} of {', '.join(fields)}: change the state, or name the fields that are "
-                                 "never negative in `nonnegative`")
-        yield ends, weights
-
-
-def settled(chain: Chain, x: Float[Tensor, " state"], t: float,
-            values: Callable[[Ends], Float[Tensor, "nodes functions"]],
-            tolerance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`E values(x')` over the law of one step, on finer rules until it changes by less than a tolerance.
-
-    Raises
-    ------
-    UnsettledError
-        if it does not settle, or is not finite.
-    """
-    last = None
-    for ends, weights in outcomes(chain, x, t):
-        each = values(ends)
-        value = weights @ each
-        if not bool(torch.isfinite(value).all()):
-            raise UnsettledError("the expectation of the test functions over one step is not finite at the state "
-                                 f"{short(x)} of {', '.join(chain.optimizer.fields)}: change the state or the test functions, "
-                                 "or name the fields that are never negative in `nonnegative`")
-        done = last is not None and bool(((value - last).abs() <= tolerance(weights, each)).all())
-        if done or chain.optimizer.signed or chain.problem.noise.exact:
-            return value
-        last = value
-    raise UnsettledError("the expectation over one step of the optimizer does not settle: the update rule is not smooth in the "
-                         "noise, or has too many motions for a quadrature")
-
-
-def chain_expectation(chain: Chain, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
-    """`E φ(x')` over the law of one step from `x` at time `t`, on ever finer rules until it settles.
-
-    Raises
-    ------
-    SMEError
-        if it does not settle.
-    """
-    return settled(chain, x, t, vmap(phi), lambda weights, each: SETTLED * (1 + (weights @ each).abs()))
-
-
-def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
-    """The ends for the signs of at most two coordinates, with the probabilities of their quadrants."""
-    theta = x[: chain.problem.dim].unsqueeze(0)
-    if chain.problem.dim > 2:
-        raise SMEError(f"{chain.optimizer.name} is checked for at most two parameters, got dim = {chain.problem.dim}: the "
-                       "probabilities of more signs have no closed form")
-    mean, covariance = sign_moments(chain.problem, theta, chain.tau ** (chain.regime.mean_power / 2))
-    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=chain.problem.dim)), dtype=torch.float64)
-    chance = 0.5 ** chain.problem.dim * (1 + signs @ mean[0])
-    if chain.problem.dim == 2:
-        chance = chance + 0.25 * signs.prod(-1) * (covariance[0, 0, 1] + mean[0].prod())
-    zero, scale = torch.zeros_like(theta[0]), chain.tau ** (chain.regime.step_power / 2)
-    state = dict(zip(chain.optimizer.fields, x.split(chain.problem.dim), strict=True))
-    ends = [updated(chain.optimizer, state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
-    return torch.stack([torch.cat([end[name] for name in chain.optimizer.fields]) for end in ends]), chance
 
 
 class Generator:

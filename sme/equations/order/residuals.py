@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.process.progress import progress
+from sme.equations.order.expectation import Test, UnsettledError, chain_expectation
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.one_step import Generator, Test, UnsettledError, chain_expectation, equation_expectation
+from sme.equations.order.one_step import Generator, equation_expectation
 from sme.equations.order.tested import Point, Tested
 
 ROUNDING = 1e-14

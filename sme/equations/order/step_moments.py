@@ -17,7 +17,8 @@ from torch import Tensor
 from sme.common.derivatives.differences import EPSILON
 from sme.equations.base import Equation
 from sme.equations.chain import Chain
-from sme.equations.order.one_step import SETTLED, Generator, UnsettledError, settled
+from sme.equations.order.expectation import SETTLED, UnsettledError, settled
+from sme.equations.order.one_step import Generator
 
 DEGREE = 4
 """of the products of increments"""
@@ -150,25 +151,31 @@ def _one(chain: Chain, equation: Equation, increments: Increments, x: Tensor, t:
 
 
 def _chain(chain: Chain, increments: Increments, products: list[Name], x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-    columns = {degree: torch.tensor([each for each in products if len(each) == degree]).T for degree in range(1, DEGREE + 1)}
+    n, pairs = len(increments.names), [each for each in products if len(each) == 2]
+    one, other = torch.tensor(pairs).T
+    place: dict[Name, int] = {each: n + k for k, each in enumerate(pairs)} | {(i,): i for i in range(n)} | {(): n + len(pairs)}
+    rows, columns = torch.tensor([(place[each[2:]], place[each[:2]]) for each in products]).T
 
-    def values(ends: Tensor) -> Tensor:
-        moved = (ends - x) @ increments.weights.T
-        return torch.cat([moved[:, column].prod(1) for column in columns.values()], -1)
+    def moments(moved: Float[Tensor, "increments nodes"], weights: Tensor) -> Float[Tensor, " products"]:
+        parts = torch.cat((moved, moved[one] * moved[other], torch.ones_like(moved[:1])))
+        return ((weights * parts) @ parts.T)[rows, columns]  # a product of two parts that are there
 
     def rounding(sizes: Tensor) -> Tensor:
-        single = sizes[: len(noise)].clamp_min(TINY)
+        single = sizes[:n].clamp_min(TINY)
         return sizes * (counts @ (noise / single))
 
-    def tolerance(weights: Tensor, each: Tensor) -> Tensor:
-        sizes = weights.abs() @ each[:, len(products):]
-        return torch.cat((SETTLED * sizes + rounding(sizes), torch.full_like(sizes, math.inf)))  # the sizes need not settle
+    def expected(ends: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        moved = increments.weights @ (ends - x).T
+        sizes = moments(moved.abs(), weights.abs())
+        last[:] = moved, weights
+        return moments(moved, weights), SETTLED * sizes + weights.abs().sum() * rounding(sizes), sizes
 
-    counts = torch.tensor([[each.count(i) for i in range(len(increments.names))] for each in products], dtype=x.dtype)
+    last: list[Tensor] = []
+    counts = torch.tensor([[each.count(i) for i in range(n)] for each in products], dtype=x.dtype)
     noise = ROUNDED * EPSILON * (increments.weights.abs() @ x.abs())
-    value = settled(chain, x, t, lambda ends: torch.cat((values(ends), values(ends).abs()), -1), tolerance)
-    moments, sizes = value.split(len(products))
-    return moments, rounding(sizes.abs())
+    value, change = settled(chain, x, t, expected)
+    sizes = moments(last[0].abs(), last[1]).abs()
+    return value, torch.maximum(rounding(sizes), change)
 
 
 class _Coefficients:

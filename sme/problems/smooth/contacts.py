@@ -16,6 +16,8 @@ PARTS, CROSSING, TOUCH = 8, 15, 14
 """into so many parts the way between two states is cut, so often: a crossing is known to rounding, a touch to the root of it"""
 TOUCHED = 1e-9
 """share of its largest size on the path at which a number counts as 0"""
+LAST, SHRINKS = 4, 1 / 16
+"""of the last cuts, and to which share at most they shrink a number that touches 0: `z² + ε` stays at `ε`"""
 
 
 class Contacts(NamedTuple):
@@ -130,10 +132,14 @@ def _touch(part: Part, t: Times, x: States, rows: Tensor, largest: Tensor) -> tu
     low, high = torch.zeros(len(rows), dtype=x.dtype), torch.full((len(rows),), 2.0, dtype=x.dtype)
     if not len(rows):
         return low, torch.zeros(0, dtype=torch.bool)
-    for _ in range(TOUCH):
+    earlier = torch.zeros_like(low)
+    for cut in range(TOUCH):
         place, _, value = _grid(part, t, x, rows, low, high)
+        if cut == TOUCH - LAST:
+            earlier = value.abs().amin(1)
         ends = torch.cat((low.unsqueeze(1), place, high.unsqueeze(1)), 1)
         least = value.abs().argmin(1, keepdim=True)
         low, high = ends.gather(1, least).squeeze(1), ends.gather(1, least + 2).squeeze(1)
     middle = (low + high) / 2
-    return middle, _switches(part, t, x, rows, middle)[1].abs() <= TOUCHED * largest
+    value = _switches(part, t, x, rows, middle)[1].abs()
+    return middle, (value <= TOUCHED * largest) & (value <= SHRINKS * earlier)

@@ -19,8 +19,9 @@ from sme.common.storage.files import write_text
 from sme.common.version import version
 from sme.equations.chain import Chain
 from sme.equations.order.check import check_order
+from sme.equations.order.expectation import chain_expectation
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.one_step import Generator, chain_expectation
+from sme.equations.order.one_step import Generator
 from sme.equations.registry import equation
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer

@@ -1,5 +1,7 @@
 """`check_order` proves what holds, sees what does not, and finds the obstruction."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -145,6 +147,35 @@ class Misled(type(equation(sme.Polynomial(), sme.SGD(), regime("ballistic"), 0.1
 
     def drift(self, t, x):
         return super().drift(t, x) + torch.relu(x - 1.2) ** 6
+
+
+@dataclass(frozen=True)
+class Turned(sme.Optimizer):
+    """A step of an average that is made nearly a unit vector by a polynomial, again and again, after `shift` cost it digits."""
+
+    c: float = 1.2
+    times: int = 1
+    shift: float = 0.0
+    fields = ("theta", "m")
+    defaults = {"m": 0.1}  # noqa: RUF012
+
+    def update(self, state, gradient, tau, t):
+        m = state["m"] + self.c * (gradient.step - tau * state["m"])
+        step = (m + self.shift) - self.shift
+        step = step / (step.square().sum() + 1e-6).sqrt()
+        for _ in range(self.times):
+            step = 3.1 * step - 3.9 * step**3 + 1.7 * step**5
+        return {"theta": state["theta"] - tau * step, "m": m}
+
+
+@pytest.mark.parametrize(("dim", "times", "shift"), [(3, 1, 3000.0), pytest.param(4, 4, 0.0, marks=SLOW)])
+def test_rounding_that_a_rule_amplifies_is_told_from_a_quadrature_that_does_not_settle(dim, times, shift):
+    """Of three motions and more the rules for the noise have weights of both signs."""
+    line = torch.linspace(0, 1, dim, dtype=torch.float64)
+    states = {"theta": 0.9 - 0.5 * line, "m": 1.5 * line - 0.7}
+    found = sme.check_order(sme.Quadratic(dim=dim), Turned(times=times, shift=shift), states=states)
+    assert (found.proved, found.decided) == (2, True)
+    assert found.resolution < 0.005
 
 
 def test_the_run_is_followed():

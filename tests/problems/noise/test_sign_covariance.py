@@ -14,7 +14,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
 from sme.equations.closed.signs import NEAR, _covariance
-from sme.equations.order.one_step import chain_expectation
+from sme.equations.order.expectation import chain_expectation
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
 from sme.simulate.control_variates import controls

@@ -100,6 +100,14 @@ def test_what_has_one_continuous_derivative_is_no_obstacle(name):
     assert obstacles(BOWL, rule(SMOOTH[name]), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33])) == []
 
 
+@pytest.mark.parametrize("run", [True, False])
+@pytest.mark.parametrize(("more", "kinds"), [(0.0, {"jump"}), (4e-7, set())])
+def test_a_root_whose_number_stays_above_zero_by_a_little_is_smooth(more, kinds, run):
+    turned = rule(lambda m: m / (m.square().sum() + more).sqrt())
+    found = obstacles(BOWL, turned, BALLISTIC, line([0.4, 0.4], [-0.2, -0.2]) if run else None)
+    assert {each.kind for each in found} == kinds
+
+
 LOSSES = {
     "abs": (lambda z: 3 * z + z.abs(), "jump"), "relu": (lambda z: 0.2 * z * z + torch.relu(z), "jump"),
     "clamp": (lambda z: z.clamp(-0.2, 0.1) + z, "jump"), "hinge": (lambda z: torch.relu(0.2 - z), "jump"),
