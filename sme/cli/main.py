@@ -60,7 +60,8 @@ def task(settings: command.Settings) -> None:
     if target not in [OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_") for name in scripts()]:
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
     study = get_method(target)
-    answer = study(settings) if study.__module__ == tasks.__name__ else tasks.direct(study, settings)
+    own = study.__module__.startswith("sme.cli.")
+    answer = tasks.answer(study(settings) if own else tasks.direct(study, settings))
     print(one_line(answer.line) if config.in_multirun() else answer.text)
 
 

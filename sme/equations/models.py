@@ -25,12 +25,16 @@ def model(name: str) -> Model:
     return MODELS[choose("model", name, MODELS)]
 
 
+def _registered(optimizer: Optimizer, regime: Regime) -> None:
+    """The class that the registry has."""
+
+
 def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     way = obstruction(problem, optimizer, regime, brownian)
     return Claim(0.5 if way == SKEWNESS else 1 if way or brownian == "none" else 2)
 
 
 MODELS = {each.name: each for each in (
-    Model(OWN, lambda optimizer, regime: None, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
+    Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
     malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL,
 )}

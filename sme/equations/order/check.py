@@ -26,6 +26,7 @@ from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import Visited, visited
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
 from sme.problems.smooth.obstacles import Obstacle, obstacles
@@ -195,7 +196,7 @@ def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
     """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
     found, dim = [], asked.problem.dim
     for _, x in points:
-        run = visited(asked.problem, asked.optimizer, asked.regime, dict(zip(asked.optimizer.fields, x.split(dim), strict=True)))
+        run = visited(asked.problem, asked.optimizer, asked.regime, Layout(asked.optimizer.fields, dim).named(x))
         last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
         found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
     return found

@@ -128,8 +128,7 @@ def trajectories(
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _coarsest(spec: Specification, tau: Any) -> int:
