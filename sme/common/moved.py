@@ -22,7 +22,7 @@ MODULES = {
     "common": "errors inputs simulate.library:library simulate.pointers:pointers version",
     "common.derivatives": "differences guard inferred recurrent torch_forward tracing written",
     "common.identity": "identity:hashing layers members numerics outside owned reach recipe syntax teller trail values",
-    "common.output": "brief dossier latex notebook provenance style text",
+    "common.output": "brief dossier:report latex notebook provenance style text",
     "common.process": "interrupt processes progress streams turns",
     "common.random": "simulate.counter:counter simulate.increments:increments",
     "common.storage": "files seal sums told",
