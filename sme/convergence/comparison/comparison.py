@@ -31,7 +31,7 @@ from sme.convergence.fit.tables import labels
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Effort
 from sme.convergence.spec.specification import Specification
-from sme.equations.base import Equation
+from sme.equations.base import Kind
 from sme.simulate.backend import compiled_setups
 from sme.simulate.halving import halving
 
@@ -158,7 +158,7 @@ class Comparison(Brief, Turns):
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
-            tables: tuple[pd.DataFrame, pd.DataFrame], kind: type[Equation] | None = None) -> Comparison:
+            tables: tuple[pd.DataFrame, pd.DataFrame], kind: Kind | None = None) -> Comparison:
     """Run two equations on common noise at every number of steps in `grid`; the first of this `kind`, if given.
 
     Raises
@@ -211,7 +211,7 @@ def _check(one: Side, other: Side, changed: bool) -> None:
     if apart := [name for name in mine if mine[name] != theirs[name]]:
         raise SMEError(f"{one[0].name} and {other[0].name} differ in {', '.join(apart)}, so they do not model the same "
                        "discrete run: compare two orders, two choices of brownian or two models of otherwise equal studies")
-    if (one[0].equation, one[1]) == (other[0].equation, other[1]) and not changed:
+    if (one[0].name, one[1]) == (other[0].name, other[1]) and not changed:
         raise SMEError(f"both are the same equation, order {one[1]}, {one[0].equation}: give the orders to compare, such as "
                        "orders=(2, 1), or another study")
 

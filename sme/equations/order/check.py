@@ -12,8 +12,8 @@ from sme.common.errors import SMEError
 from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, check_kind
-from sme.equations.models import OWN
+from sme.equations.base import Kind, check_kind
+from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
 from sme.equations.order.expectation import Test, UnsettledError
@@ -51,7 +51,7 @@ ROOM = 8
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
                 brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None, kind: type[Equation] | None = None, model: str = OWN,
+                tau: Sequence[float] | None = None, kind: Kind | None = None, model: Given = OWN,
                 start: Mapping[str, Tensor] | None = None, horizon: float | None = None) -> OrderCheck:
     """The order of an equation by the one-step moment test: no Monte Carlo, seconds for two parameters.
 
@@ -87,13 +87,13 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     """
     place, chosen = named(regime), by_name(model)
     if chosen.memory != 1:
-        raise SMEError(f"one step says nothing of model='{model}', whose memory follows θ over many: sme.weak_error measures its "
-                       "order")
+        raise SMEError(f"one step says nothing of model='{chosen.name}', whose memory follows θ over many: sme.weak_error "
+                       "measures its order")
     check_parts(problem, optimizer)
     if kind is not None:
         check_kind(kind)
-    if kind is not None and model != OWN:
-        raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
+    if kind is not None and chosen.name != OWN:
+        raise SMEError(f"kind and model='{chosen.name}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
     kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
     given = None if tau is None else [number("tau", each) for each in several(tau)]

@@ -18,6 +18,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
+from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.simulate.backend import BACKENDS, compiled_setups
@@ -51,7 +52,7 @@ def trajectories(
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
-    model: str = "sme",
+    model: Given = OWN,
     horizon: float = 1.0,
     observables: Observables = None,
     histogram: Sequence[str] | str = ("theta[0]",),
