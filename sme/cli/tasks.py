@@ -15,6 +15,7 @@ from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
 from sme.convergence.spec import effort
+from sme.equations.order import check as one_step
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.studies.autoencoder import report as autoencoder_report
@@ -33,6 +34,9 @@ from sme.studies.stationary import run as stationary_run
 ORDERS = {"orders": SimpleNamespace(make=catalogue, show=report.show, write=report.write),
           "models": SimpleNamespace(make=modelled, show=report.show_models, write=report.write_models),
           "laws": SimpleNamespace(make=by_law.tables, show=by_law.show, write=by_law.write)}
+TABLES = ("table", "optimizers", "processes")
+ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", "horizon")
+"""settings of `check_order` for its tables, and for one equation"""
 GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
 """settings of a study that is extended"""
 COMPARING = ("tau", "paths", "seed", "processes")
@@ -99,8 +103,13 @@ def ide(settings: Settings) -> Answer:
 
 
 def check_order(settings: Settings) -> Answer:
-    """Orders by the one-step test, of all equations, models or laws of the noise."""
-    values = checked(settings, ("table", "optimizers", "results", "processes"))
+    """Orders by the one-step test, of all equations, models or laws of the noise; or of one equation, what is wrong with it."""
+    values = checked(settings, (*TABLES, *ONE, "results"))
+    for name in config.named() & {*(TABLES if values["model"] is not None else ONE)}:
+        raise SMEError(f"{name} has no use {'beside' if values['model'] is not None else 'without'} model: a table has "
+                       f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
+    if values["model"] is not None:
+        return _one_order(values)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     folder = _folder(values["results"])
     given = [] if names is None else [str(each) for each in several(names)]
@@ -110,6 +119,23 @@ def check_order(settings: Settings) -> Answer:
     if folder is not None:
         task.write(table, folder)
     return _plain(task.show(table))
+
+
+def _one_order(values: dict[str, Any]) -> Answer:
+    """What the one-step test says of one equation, as one would quote it."""
+    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
+    run = {}
+    if values["horizon"] is None:
+        config.no_use(values["start"], (), "without a horizon the states are two that stand for any")
+    else:
+        run = {"horizon": values["horizon"], "start": {field: repeated(field, value, problem.dim) for field, value
+                                                       in group("start", values["start"]).items()
+                                                       if value is not None and field in optimizer.fields}}
+    found = one_step.check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
+                                 **run)
+    if (folder := _folder(values["results"])) is not None:
+        report.write_one(found, folder)
+    return Answer(found.report, found.report.partition("\n")[0])
 
 
 def importance(settings: Settings) -> Answer:

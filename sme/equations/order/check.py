@@ -67,7 +67,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     problem, optimizer
         what is modelled; a user's own subclass of `sme.Optimizer` too.
     regime, order, brownian, model
-        as in `sme.weak_error`, an equation of your own for `model` too; skewed noise in the batch-equivalent regime may be checked at order 1.
+        as in `sme.weak_error`, an equation of your own for `model` too; skewed noise in the batch-equivalent regime may be
+        checked at order 1.
     states
         named fields, tensors `(d,)`, or several such; default those of the run, or two states off every axis.
     functions
@@ -162,8 +163,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     elif math.isnan(rate) and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(), off,
-                      chosen.origin)
+    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(),
+                      off, chosen.origin)
 
 
 def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Callable[[], object]) -> Agreement:

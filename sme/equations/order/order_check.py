@@ -73,7 +73,7 @@ class OrderCheck(Brief):
         said = f"order {self.proved:g} by the one-step test" if self.decided else f"order {self.proved:g} at least, not decided"
         fine = "" if math.isnan(self.resolution) else f"; a term that is wrong by {self.resolution:.1g} would have been seen"
         lines = [self.title, table, f"{seen}: {said}{fine}", *([self.report] if self.origin else [])]
-        return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)
+        return "\n\n".join([*lines, self.obstacle] if self.obstacle and not self.origin else lines)
 
     @property
     def report(self) -> str:
@@ -81,4 +81,4 @@ class OrderCheck(Brief):
         said = f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
         lines = [f"{self.title}: {said} by the moments of one step."]
         lines += [f"- {each}" for each in quoted(self.differences)] or ["- no moment is off"] * self.decided
-        return "\n".join([*lines, *([self.origin] if self.origin else [])])
+        return "\n".join([*lines, *(each for each in (self.obstacle, self.origin) if each)])

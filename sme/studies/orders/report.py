@@ -15,6 +15,7 @@ from sme.common.output import style
 from sme.common.storage.files import replacing, write_text
 from sme.common.version import version
 from sme.equations.order.check import LEFT_OUT
+from sme.equations.order.order_check import OrderCheck
 from sme.studies.orders.run import EQUATIONS
 
 COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
@@ -59,6 +60,13 @@ def write_models(table: pd.DataFrame, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
     write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{made()}\n")
+
+
+def write_one(found: OrderCheck, folder: Path) -> None:
+    """Write `equation.md`, what is quoted of one equation, and `equation.csv`, a row for each cumulant that is off."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "equation.csv", found.differences.assign(version=version()).to_csv(index=False))
+    write_text(folder / "equation.md", f"{found.report}\n\n{made()}\n")
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
