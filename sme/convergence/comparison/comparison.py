@@ -75,6 +75,8 @@ class Comparison(Brief, Turns):
     """which observables have no value on some paths"""
     parts: tuple[str, ...] = ()
     """of the code that its numbers come from"""
+    origins: tuple[str, ...] = ()
+    """whose the equations are, in a sentence each, where they are the caller's"""
     factors: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=FACTORS))
     """how many times larger the first weak error is than the second, where both studies have one: `tau observable at error_1
     stderr_1 error_2 stderr_2 factor low high`, the standard errors with the integrator bias in them, the interval of 95 %"""
@@ -111,7 +113,7 @@ class Comparison(Brief, Turns):
                     "tables of errors:", grid(beside, style)]
         elif not self.table.empty:
             more = ["No factor between the two errors: the studies have no errors at these step sizes, run weak_error there."]
-        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, *more,
+        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, *more, *self.origins,
                             str(self.provenance)])
 
     def __str__(self) -> str:
@@ -203,7 +205,8 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     for name, values in _by_hand(table, errors, spec.horizon).items():
         table.insert(COLUMNS.index(name), name, values)
     return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)),  # type: ignore[arg-type]
-                      parts=spec.parts, factors=factors)
+                      parts=spec.parts, factors=factors,
+                      origins=tuple(dict.fromkeys(each.model.origin for each in (spec, rival) if each.model.origin)))
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:

@@ -34,9 +34,9 @@ def tried(equation: ProposedEquation, start: Mapping[str, Tensor], t: float) -> 
     u, w = (torch.randn(len(points), equation.motions, generator=generator, dtype=torch.float64).to(x) for _ in range(2))
     _finite(equation, "diffusion", points[:1], equation.diffuse(t, points[:1], u[:1]))
     _alike("diffusion", lambda some: equation.diffuse(t, points[some], u[some]))
-    parts = [equation.diffuse(t, points[:1], each[:1]) for each in (u, w, 2 * u - w)]
-    if not _same(2 * parts[0] - parts[1], parts[2]):
-        raise SMEError("diffusion is not linear in dW: diffusion(2 u − w) is not 2 diffusion(u) − diffusion(w). It is the "
+    parts = [equation.diffuse(t, points[:1], each[:1]) for each in (u, w, 2 * u - 3 * w)]
+    if not _same(2 * parts[0] - 3 * parts[1], parts[2]):
+        raise SMEError("diffusion is not linear in dW: diffusion(2 u − 3 w) is not 2 diffusion(u) − 3 diffusion(w). It is the "
                        "product of the noise factor with the increments, such as -tau**0.5 * noise.diffuse(theta, dW)")
 
 

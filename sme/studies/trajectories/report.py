@@ -51,6 +51,8 @@ class Trajectories(Brief, Turns):
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
     parts: tuple[str, ...] = ()
     """of the code that its numbers come from"""
+    origin: str = ""
+    """whose the equation is, in a sentence, where it is the caller's"""
 
     def withhold(self, doubts: Mapping[str, str]) -> None:
         """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
@@ -104,6 +106,7 @@ class Trajectories(Brief, Turns):
         both = "" if self.closer is None else "\n\n" + tabulate(
             closer.last(self.closer), headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
         said = "".join(f"\n\n{name}: {word}, so no standard error." for name, word in self.doubts.items())
+        said += f"\n\n{self.origin}" if self.origin else ""
         return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}{said}\n\n{self.provenance}".replace("± nan", "± –")
 
 

@@ -125,7 +125,8 @@ def trajectories(
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
-                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts)
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
+                        origin=spec.model.origin)
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
