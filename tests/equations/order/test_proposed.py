@@ -1,5 +1,9 @@
 """A reviewer's table: the twelve published differences are found from drift and diffusion alone, and none in right equations."""
 
+import re
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -81,3 +85,11 @@ def test_nothing_is_wrong_with_a_right_equation(name):
     assert set(found.differences["note"]) == ({"T₃"} if batch_equivalent else set())
     assert (found.proved, found.without_obstruction, found.obstacle) == (1 if batch_equivalent else 2, 2, None)
     assert ("off by T₃" in found.report) == batch_equivalent
+
+
+def test_the_page_quotes_the_report_of_the_template():
+    docs = Path(__file__).parents[3] / "docs"
+    paper = runpy.run_path(str(docs / "mine.py"))["paper"]
+    report = sme.check_order(sme.Quadratic(), sme.RMSProp(c=0.5, eps=0.1), "batch_equivalent", model=paper).report
+    (quoted,) = re.findall(r"`(Cov\(.*?), …\): (order 1)`", (docs / "extend" / "equation.md").read_text(encoding="utf-8"))
+    assert any(line.startswith(f"- {quoted[0]}") and line.endswith(quoted[1]) for line in report.splitlines())
