@@ -13,6 +13,7 @@ from sme.convergence.study import Interrupted, Study
 from sme.equations.base import Equation
 from sme.equations.order.check import check_order
 from sme.equations.order.order_check import OrderCheck
+from sme.equations.proposed.equation import Proposed, equation
 from sme.equations.registry import derive
 from sme.equations.stationary import Stationary, stationary
 from sme.optimizers.adabayes import AdaBayes
@@ -94,6 +95,7 @@ __all__ = [
     "Plan",
     "Polynomial",
     "Problem",
+    "Proposed",
     "Quadratic",
     "RMSProp",
     "RMSPropW",
@@ -113,6 +115,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "equation",
     "importance",
     "load",
     "phases",

@@ -193,6 +193,14 @@ def _observables(given: Any, built_in: Iterable[str]) -> Any:
     return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
 
 
+def named() -> set[str]:
+    """The settings that the command line gives, by the first part of their names."""
+    if not HydraConfig.initialized():
+        return set()
+    words = OverridesParser.create().parse_overrides([str(text) for text in HydraConfig.get().overrides.task])
+    return {each.key_or_group.partition(".")[0] for each in words}
+
+
 def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:
     """Find a field of a start that the command line gives, and no optimizer takes.
 

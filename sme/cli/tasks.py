@@ -15,6 +15,7 @@ from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
 from sme.convergence.spec import effort
+from sme.equations.order import check as one_step
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.studies.autoencoder import run as autoencoder_run
@@ -24,7 +25,7 @@ from sme.studies.interpolation import run as interpolation_run
 from sme.studies.interpolation.report import Interpolation
 from sme.studies.known_answers import run as known_answers_run
 from sme.studies.orders import by_law
-from sme.studies.orders.report import ModelOrders, Orders
+from sme.studies.orders.report import ModelOrders, OneOrder, Orders
 from sme.studies.orders.run import catalogue, modelled
 from sme.studies.panels import run as panels_run
 from sme.studies.published import run as published_run
@@ -36,6 +37,9 @@ ORDERS: dict[str, Callable[[list[str], int, Path | None], Report]] = {
     "orders": lambda names, processes, folder: Orders(catalogue(names, processes), folder),
     "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder),
     "laws": by_law.tables}
+TABLES = ("table", "optimizers", "processes")
+ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", "horizon")
+"""settings of `check_order` for its tables, and for one equation"""
 GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
 """settings of a study that is extended"""
 COMPARING = ("tau", "paths", "seed", "processes")
@@ -62,14 +66,35 @@ def weak_error(settings: Settings) -> Answer:
 
 
 def check_order(settings: Settings) -> Answer:
-    """Orders by the one-step test, of all equations, models or laws of the noise."""
-    values = checked(settings, ("table", "optimizers", "results", "processes"))
+    """Orders by the one-step test, of all equations, models or laws of the noise; or of one equation, what is wrong with it."""
+    values = checked(settings, (*TABLES, *ONE, "results"))
+    for name in config.named() & {*(TABLES if values["model"] is not None else ONE)}:
+        raise SMEError(f"{name} has no use {'beside' if values['model'] is not None else 'without'} model: a table has "
+                       f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
+    if values["model"] is not None:
+        return _one_order(values)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     folder = _folder(values["results"])
     given = [] if names is None else [str(each) for each in several(names)]
     if names is not None and not any(given):
         raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
     return answer(task(given, effort.processes(values["processes"], "cpu"), folder).saved())
+
+
+def _one_order(values: dict[str, Any]) -> Answer:
+    """What the one-step test says of one equation, as one would quote it."""
+    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
+    run = {}
+    if values["horizon"] is None:
+        config.no_use(values["start"], (), "without a horizon the states are two that stand for any")
+    else:
+        run = {"horizon": values["horizon"], "start": {field: repeated(field, value, problem.dim) for field, value
+                                                       in group("start", values["start"]).items()
+                                                       if value is not None and field in optimizer.fields}}
+    found = one_step.check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
+                                 **run)
+    made = OneOrder(found, _folder(values["results"])).saved()
+    return Answer(found.report, made.title)
 
 
 def importance(settings: Settings) -> Answer:

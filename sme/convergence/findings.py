@@ -132,7 +132,7 @@ class Findings(Turns):
     @property
     def remark(self) -> str:
         """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
-        parts = []
+        parts = [self.outline.origin] if self.outline.origin else []
         if self.missing:
             names = requests.named(self.missing, self.outline.horizon)
             parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "

@@ -85,6 +85,11 @@ class Equation(Turns, ABC):
         return "T₃" if self.brownian == "independent" and self.third_moments() else ""
 
     @property
+    def bilinear(self) -> bool:
+        """Whether the second noise is a product of two motions, not linear in one."""
+        return self.law.bilinear and self.second > 0
+
+    @property
     def motions(self) -> int:
         """`first + second`."""
         return self.first + self.second
@@ -144,13 +149,32 @@ class Equation(Turns, ABC):
         return describe(self, state, t)
 
 
+class Maker(ABC):
+    """What makes an equation of what it models, as a class of equations does."""
+
+    __name__: str
+    exponent: float = 1.0
+
+    @abstractmethod
+    def parts(self, problem: Problem) -> tuple[str, ...]:
+        """The parts of the code that it uses for a problem, beside the core (see `numerics`)."""
+
+    @abstractmethod
+    def __call__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> Equation:
+        """The equation at a step size."""
+
+
+Kind = type[Equation] | Maker
+
+
 def check_kind(kind: object) -> None:
     """Raise `SMEError` for what is no class of equations."""
     if not (isinstance(kind, type) and issubclass(kind, Equation)):
         given = f"an instance of {type(kind).__name__}" if isinstance(kind, Equation) else repr(kind)
         raise SMEError(f"kind must be a class of equations, got {given[:80]}: give the class itself, a subclass of "
                        "sme.Equation that sets small_noise and defines drift(t, x) and diffuse(t, x, dW); it is made from "
-                       "(problem, optimizer, tau, order, brownian)")
+                       "(problem, optimizer, tau, order, brownian). Two functions make an equation by "
+                       "model=sme.equation(drift=…, diffusion=…)")
 
 
 def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:

@@ -42,7 +42,7 @@ class Generator:
         """Increments whose images under `diffuse` are the columns of a dense factor of the covariance."""
         equation, n = self.equation, self.equation.first
         units = torch.eye(equation.motions, dtype=torch.float64)
-        if not equation.law.bilinear or not equation.second:
+        if not equation.bilinear:
             return units
         # a minibatch's second motion is (S dV)∘(S ζ), bilinear in dV and the signs ζ
         pairs = [units[n + j] + units[2 * n + k] + units[3 * n] for j in range(n) for k in range(n)]

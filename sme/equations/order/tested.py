@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sme.equations.base import Equation
+from sme.equations.base import Equation, Kind
 from sme.equations.chain import Chain
 from sme.equations.order.one_step import Generator
 from sme.equations.order.visited import Visited
@@ -35,7 +35,7 @@ class Tested:
     regime: Regime
     order: int
     brownian: str
-    kind: type[Equation] | None
+    kind: Kind | None
 
     @property
     def skewed(self) -> bool:

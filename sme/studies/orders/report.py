@@ -16,6 +16,7 @@ from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.storage.files import replacing
 from sme.equations.order.check import LEFT_OUT
+from sme.equations.order.order_check import OrderCheck
 from sme.studies.orders.run import EQUATIONS
 
 COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
@@ -68,6 +69,26 @@ class ModelOrders(Exact):
         wide = table[[*keys, "noise"]].assign(cell=cells).pivot(index=keys, columns="noise", values="cell")
         rows = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
         return [grid(wide.loc[rows, list(dict.fromkeys(table["noise"]))].reset_index(), style), reasons]
+
+
+@dataclass(frozen=True, repr=False)
+class OneOrder(Exact):
+    """What is quoted of one equation, and a row for each cumulant that is off."""
+
+    file = name = "equation"
+    found: OrderCheck
+    folder: Path | None = None
+
+    @property
+    def title(self) -> str:
+        return self.found.report.partition("\n")[0]
+
+    @property
+    def table(self) -> pd.DataFrame:  # type: ignore[override]
+        return self.found.differences
+
+    def body(self, style: str) -> list[str]:
+        return [self.found.report.partition("\n")[2].strip()]
 
 
 def _numbered(words: Iterable[str]) -> tuple[list[str], str]:

@@ -50,6 +50,8 @@ class Trajectories(Report):
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
     parts: tuple[str, ...] = ()
     """of the code that its numbers come from"""
+    origin: str = ""
+    """whose the equation is, in a sentence, where it is the caller's"""
 
     def withhold(self, doubts: Mapping[str, str]) -> None:
         """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
@@ -109,6 +111,7 @@ class Trajectories(Report):
         })
         both = [] if self.closer is None else [grid(closer.last(self.closer), style)]
         said = [f"{name}: {word}, so no standard error." for name, word in self.doubts.items()]
+        said += [self.origin] if self.origin else []
         return [each.replace("± nan", "± –") for each in (grid(shown, style), *both, *said)]
 
 

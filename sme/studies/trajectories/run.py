@@ -18,6 +18,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
+from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.simulate.backend import BACKENDS, compiled_setups
@@ -51,7 +52,7 @@ def trajectories(
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
-    model: str = "sme",
+    model: Given = OWN,
     horizon: float = 1.0,
     observables: Observables = None,
     histogram: Sequence[str] | str = ("theta[0]",),
@@ -124,7 +125,8 @@ def trajectories(
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
-                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts)
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
+                        origin=spec.model.origin)
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
