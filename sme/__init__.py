@@ -11,6 +11,7 @@ from sme.convergence.comparison.comparison import Comparison
 from sme.convergence.cost.plan import Plan, plan
 from sme.convergence.study import Interrupted, Study
 from sme.equations.base import Equation
+from sme.equations.formula.formula import Formula, formula
 from sme.equations.order.check import check_order
 from sme.equations.order.order_check import OrderCheck
 from sme.equations.registry import derive
@@ -78,6 +79,7 @@ __all__ = [
     "Digits",
     "DistributionNoise",
     "Equation",
+    "Formula",
     "GaussianNoise",
     "Hyperparameters",
     "Importance",
@@ -113,6 +115,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "formula",
     "importance",
     "load",
     "phases",

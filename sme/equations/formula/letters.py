@@ -1,0 +1,138 @@
+"""Letters for what a rule divides by and takes roots of, and the shortest way to write a term with them."""
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import sympy
+
+
+class Letter(NamedTuple):
+    """`symbol = base^power`."""
+
+    symbol: Any
+    base: Any
+    power: Any
+
+
+class Letters:
+    """`P` for `1/(√v + ε)` and its like, `r` for roots of sums: every power of a sum in which one of `moving` stands.
+
+    Attributes
+    ----------
+    slopes
+        `P' = dP/dv` by its symbol, where it is one product and `P` depends on one of the `fields` alone: letter and product.
+    """
+
+    def __init__(self, fields: Collection[Any], others: Collection[Any] = ()) -> None:
+        self.fields, self.moving, self.found = set(fields), {*fields, *others}, list[Letter]()
+        self.slopes: dict[Any, tuple[Any, Any]] = {}
+
+    def write(self, expression: Any) -> Any:
+        """The expression with its letters, sums multiplied out."""
+        powers = [each for each in expression.atoms(sympy.Pow) if self._stands(each)]
+        for base in sorted({each.base for each in powers}, key=lambda base: (sympy.count_ops(base), str(base))):
+            known = base
+            for letter in self.found:
+                known = _replaced(known, letter)
+            if not any(letter.base == known for letter in self.found):
+                self._add(known, {each.exp for each in powers if each.base == base})
+        for letter in self.found:
+            expression = _replaced(expression, letter)
+        return sympy.expand(expression)
+
+    def _stands(self, power: Any) -> bool:
+        return bool(power.base.is_Add and power.exp.is_Rational and not (power.exp.is_Integer and power.exp > 0)
+                    and power.base.free_symbols & self.moving)
+
+    def _add(self, base: Any, exponents: set[Any]) -> None:
+        if all(each.is_Integer for each in exponents):
+            power = sympy.Integer(-1)
+        elif all((2 * each).is_Integer for each in exponents):
+            power = sympy.Rational(-1 if all(each < 0 for each in exponents) else 1, 2)
+        else:
+            return
+        name, taken = "P" if power < 0 else "r", [letter.symbol.name[0] for letter in self.found]
+        count = taken.count(name)
+        symbol = sympy.Symbol(name if not count else f"{name}{count + 1}", positive=True)
+        self.found.append(Letter(symbol, base, power))
+        self.moving.add(symbol)
+        self._note_slope(symbol)
+
+    def _note_slope(self, symbol: Any) -> None:
+        fields = self.expanded(symbol).free_symbols & self.fields
+        if len(fields) != 1:
+            return
+        (field,) = fields
+        slope = sympy.expand(self.slope(symbol, {field: sympy.S.One}))
+        if not slope.is_Add:
+            self.slopes[sympy.Symbol(f"{symbol.name}'", real=True)] = symbol, slope
+
+    def slope(self, expression: Any, way: Mapping[Any, Any]) -> Any:
+        """The change of an expression when each symbol changes as `way` says: letters as what they stand for does."""
+        total = sympy.S.Zero
+        for symbol in sorted(expression.free_symbols, key=str):
+            change = way.get(symbol)
+            if change is None:
+                letter = next((each for each in self.found if each.symbol == symbol), None)
+                if letter is None:
+                    continue
+                p = letter.power
+                change = p * symbol ** ((p - 1) / p) * self.slope(letter.base, way)
+            if change != 0:
+                total += sympy.diff(expression, symbol) * change
+        return total
+
+    def expanded(self, expression: Any) -> Any:
+        """Without letters."""
+        expression = expression.subs({name: slope for name, (_, slope) in self.slopes.items()})
+        for letter in reversed(self.found):
+            expression = expression.subs(letter.symbol, letter.base**letter.power)
+        return expression
+
+    def primed(self, expression: Any) -> Any:
+        """With `P'` for the product that it is."""
+        return sympy.Add(*(self._primed(term) for term in sympy.Add.make_args(sympy.expand(expression))))
+
+    def _primed(self, term: Any) -> Any:
+        for name, (letter, slope) in self.slopes.items():
+            own, held = (each.as_coeff_Mul()[1].as_powers_dict() for each in (term, slope))
+            if all(_holds(sympy.sympify(own[symbol]), power, symbol == letter) for symbol, power in held.items()):
+                return term / slope * name
+        return term
+
+
+def _holds(own: Any, power: Any, letter: bool) -> bool:
+    """Whether a power can be taken out of another, of what is no letter up to a whole positive power."""
+    rest = own - power
+    return bool(rest.is_Integer and (rest >= 0 or (not letter and power < 0 and own < 0)))
+
+
+def _replaced(expression: Any, letter: Letter) -> Any:
+    def fits(part: Any) -> bool:
+        return bool(part.is_Pow and part.base == letter.base and (part.exp / letter.power).is_Integer)
+
+    return expression.replace(fits, lambda part: letter.symbol ** (part.exp / letter.power))
+
+
+def terms(expression: Any) -> int:
+    """How many products an expression is the sum of."""
+    return 0 if expression == 0 else len(sympy.Add.make_args(expression))
+
+
+def shortest(candidates: Iterable[Any]) -> Any:
+    """The one of the fewest terms, then operations."""
+    return min(candidates, key=lambda each: (terms(each), sympy.count_ops(each)))
+
+
+def ways_out(expression: Any, relations: Iterable[tuple[Any, Any]]) -> list[Any]:
+    """The expression, and what it is when one or two of the relations `(symbol, expression)` are put in."""
+    known = list(relations)
+    chosen = [(), *((each,) for each in known), *itertools.permutations(known, 2)]
+    found = []
+    for some in chosen:
+        made = expression
+        for symbol, value in some:
+            made = sympy.expand(made.subs(symbol, value))
+        found.append(made)
+    return found
