@@ -19,14 +19,14 @@ class TanhLion(sme.Optimizer):
     defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
-        seen = state["m"].add(gradient.step - tau * state["m"], alpha=self.ahead)
+        seen = state["m"] + self.ahead * (gradient.step - tau * state["m"])
         m = state["m"] + self.c * (gradient.step - tau * state["m"])
         return {"theta": state["theta"] - tau * (torch.tanh(self.sharp * seen) + self.decay * state["theta"]), "m": m}
 
 
 @dataclass(frozen=True)
 class NAdam(sme.Optimizer):
-    """NAdam: a momentum that grows with the time, `μ = (1 − c₁τ)(1 − ½·0.96^{ψ t})`, and `v` corrected by `γ = 1 − e^{−c₂t}`."""
+    """NAdam: a momentum that grows with the time, `μ = (1 − c₁τ)(1 − ½ e^{−ψt})`, and `v` corrected by `1 − e^{−c₂t}`."""
 
     c1: float = 0.9
     c2: float = 0.6
@@ -38,20 +38,20 @@ class NAdam(sme.Optimizer):
     nonnegative = ("v",)
 
     def grown(self, t, tau):
-        power = torch.as_tensor(self.psi * t, dtype=torch.float64)
-        return (1 - self.c1 * tau) * (1 - 0.5 * 0.96**power)
+        return (1 - self.c1 * tau) * (1 - 0.5 * torch.exp(-self.psi * t))
 
     def update(self, state, gradient, tau, t):
         m = state["m"] + self.c1 * (gradient.step - tau * state["m"])
-        v = torch.lerp(state["v"], gradient.square, tau * self.c2)
-        gamma = -torch.expm1(torch.as_tensor(-self.c2 * (t + tau), dtype=torch.float64))
-        ahead = (1 - self.grown(t + tau, tau)) * gradient.step + tau * self.grown(t + 2 * tau, tau) * m
+        v = state["v"] + tau * self.c2 * (gradient.square - state["v"])
+        clock = t + 0 * v
+        gamma = 1 - torch.exp(-self.c2 * (clock + tau))
+        ahead = (1 - self.grown(clock + tau, tau)) * gradient.step + tau * self.grown(clock + 2 * tau, tau) * m
         return {"theta": state["theta"] - ahead / ((v / gamma).sqrt() + self.eps), "m": m, "v": v}
 
 
 @dataclass(frozen=True)
 class AdaBelief(sme.Optimizer):
-    """AdaBelief: `v` averages `(ĝ − m')² = (1 − c₁τ)² (ĝ − m)²`; `shares` is what `m` is beside `ĝ`, 1 ballistic and `√τ` else."""
+    """AdaBelief: `v` averages `(ĝ − m')² = (1 − c₁τ)² (ĝ − m)²`; batch-equivalent `small`, `m` being `√τ` beside `ĝ`."""
 
     c1: float = 0.9
     c2: float = 0.6

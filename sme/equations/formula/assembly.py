@@ -44,8 +44,8 @@ def assemble(optimizer: Optimizer, regime: Regime, asked: Asked) -> Parts:
     constant = regime != BALLISTIC and rule.kick["theta"] != 0 and not (asked.memory and asked.line)
     calculus = (Line if asked.line else Entries)(rule, constant)
     made = (ballistic if regime == BALLISTIC else batch_equivalent)(rule, calculus, asked, name)
-    terms = {f"{term}, {field}" if field else term: made[term, field] for term in ORDER for field in (*rule.fields, "")
-             if made.get((term, field), 0) != 0}
+    terms = {f"{term}, {field}" if field else term: calculus.letters.primed(made[term, field]) for term in ORDER
+             for field in (*rule.fields, "") if made.get((term, field), 0) != 0}
     where, ground = _letters(rule, calculus, made, terms)
     return Parts(terms, where, ground, _vectors(calculus), not asked.line, constant, regime == BALLISTIC)
 

@@ -146,8 +146,8 @@ def formula_of(equation: "Equation", elementwise: bool) -> Formula:
     """`Equation.formula`."""
     kind, optimizer, law = type(equation), equation.optimizer, equation.law
     if not kind.__module__.startswith(OURS) or kind.__module__ == SIGNS:
-        raise SMEError(f"{kind.__name__} is not derived from the Taylor coefficients of {type(optimizer).__name__}, so formula() has "
-                       "nothing to say of it: the formulas of a closed form are in describe(state).latex")
+        raise SMEError(f"{kind.__name__} does not follow from the Taylor terms of {type(optimizer).__name__}, so formula() "
+                       "has nothing to say of it: the formulas of a closed form are in describe(state).latex")
     place = BALLISTIC if equation.small_noise else BATCH_EQUIVALENT
     brownian = equation.brownian if equation.brownian in BROWNIAN else "independent"
     made = formula(optimizer, place, brownian, equation.order, elementwise, law.paired or place != BALLISTIC)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import sympy
+from sympy.core.function import AppliedUndef
 
 
 class Letter(NamedTuple):
@@ -16,16 +17,20 @@ class Letter(NamedTuple):
 
 
 class Letters:
-    """`P` for `1/(√v + ε)` and its like, `r` for roots of sums: every power of a sum in which one of `moving` stands.
+    """`P` for `1/(√v + ε)` and its like, `r` for roots of sums, `u` for those of the time alone.
 
     Attributes
     ----------
+    moving
+        what changes along a run: fields, others such as the time, letters.
+    vectors
+        of these, what has an entry for each parameter.
     slopes
         `P' = dP/dv` by its symbol, where it is one product and `P` depends on one of the `fields` alone: letter and product.
     """
 
     def __init__(self, fields: Collection[Any], others: Collection[Any] = ()) -> None:
-        self.fields, self.moving, self.found = set(fields), {*fields, *others}, list[Letter]()
+        self.fields, self.vectors, self.moving, self.found = set(fields), set(fields), {*fields, *others}, list[Letter]()
         self.slopes: dict[Any, tuple[Any, Any]] = {}
 
     def write(self, expression: Any) -> Any:
@@ -52,12 +57,15 @@ class Letters:
             power = sympy.Rational(-1 if all(each < 0 for each in exponents) else 1, 2)
         else:
             return
-        name, taken = "P" if power < 0 else "r", [letter.symbol.name[0] for letter in self.found]
-        count = taken.count(name)
+        timed = not self.fields & self.expanded(base).free_symbols
+        name = "u" if timed else "P" if power < 0 else "r"
+        count = [letter.symbol.name[0] for letter in self.found].count(name)
         symbol = sympy.Symbol(name if not count else f"{name}{count + 1}", positive=True)
         self.found.append(Letter(symbol, base, power))
         self.moving.add(symbol)
-        self._note_slope(symbol)
+        if not timed:
+            self.vectors.add(symbol)
+            self._note_slope(symbol)
 
     def _note_slope(self, symbol: Any) -> None:
         fields = self.expanded(symbol).free_symbols & self.fields
@@ -91,8 +99,29 @@ class Letters:
         return expression
 
     def primed(self, expression: Any) -> Any:
-        """With `P'` for the product that it is."""
-        return sympy.Add(*(self._primed(term) for term in sympy.Add.make_args(sympy.expand(expression))))
+        """With `P'` for the product that it is, and one product for all whose functions of the time are all that differs."""
+        whole: dict[Any, list[Any]] = {}
+        for each in sympy.Add.make_args(sympy.expand(expression)):
+            term = self._primed(each)
+            timed = sympy.Mul(*(factor for factor in sympy.Mul.make_args(term) if self._timed(factor)))
+            number, bare = (term / timed).as_coeff_Mul()
+            whole.setdefault(bare, []).append(number * timed)
+        return sympy.Add(*(bare * self._clocked(timed) for bare, timed in whole.items()))
+
+    def _clocked(self, timed: list[Any]) -> Any:
+        """A sum of functions of the time, as a product where it is one."""
+        total = sympy.Add(*timed)
+        if not total.is_Add:
+            return total
+        made = sympy.factor(total.subs({letter.symbol: letter.base**letter.power for letter in self.found}))
+        for letter in self.found:
+            made = _replaced(made, letter)
+        return shortest((total, made))
+
+    def _timed(self, factor: Any) -> bool:
+        """Whether a factor is a function of the time alone."""
+        symbols = factor.free_symbols
+        return bool(symbols & self.moving) and not symbols & self.vectors and not factor.has(AppliedUndef)
 
     def _primed(self, term: Any) -> Any:
         for name, (letter, slope) in self.slopes.items():
@@ -128,7 +157,7 @@ def shortest(candidates: Iterable[Any]) -> Any:
 def ways_out(expression: Any, relations: Iterable[tuple[Any, Any]]) -> list[Any]:
     """The expression, and what it is when one or two of the relations `(symbol, expression)` are put in."""
     known = list(relations)
-    chosen = [(), *((each,) for each in known), *itertools.permutations(known, 2)]
+    chosen = [(), *((each,) for each in known), *(two for two in itertools.permutations(known, 2) if two[0][0] != two[1][0])]
     found = []
     for some in chosen:
         made = expression
