@@ -40,7 +40,7 @@ ONE: dict[str, Callable[..., Any]] = {
 }
 """what mixes the coordinates, as it is of a single one"""
 ARGUMENTS = {"dot": 2, "inner": 2}
-DROPPED = frozenset({"dtype", "device", "requires_grad", "memory_format", "layout", "copy", "non_blocking"})
+DROPPED = frozenset({"dtype", "device", "requires_grad", "memory_format", "layout", "copy", "non_blocking", "inplace"})
 
 
 def _add(run: Any, a: Any, b: Any, alpha: Any = 1) -> Any:

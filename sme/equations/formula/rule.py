@@ -94,9 +94,7 @@ def _expanded(name: str, fields: Mapping[str, Any], ends: Mapping[str, Any], clo
     parts: dict[str, dict[str, Any]] = {each: {} for each in ("kick", "square", "still", "cross", "second", "twice", "bent")}
     for field, end in ends.items():
         start = _at(end)
-        if start.has(sympy.nan, sympy.zoo, sympy.oo):
-            raise SMEError(f"the update rule of {name} is not a number at τ = 0, so it has no formula: let nothing be divided by "
-                           "τ")
+        _check_finite(name, start)
         if not zero(start - fields[field]):
             raise SMEError(f"{field} moves although τ is 0 in the update rule of {name}, so it has no formula: every change must "
                            "carry a factor gradient.step or tau")
@@ -107,10 +105,16 @@ def _expanded(name: str, fields: Mapping[str, Any], ends: Mapping[str, Any], clo
         parts["kick"][field], parts["square"][field], parts["still"][field] = kick, square, rate.subs(Q, 0)
         parts["cross"][field], parts["second"][field] = _at(both), _at(sympy.diff(flow, TAU))
         parts["twice"][field], parts["bent"][field] = _at(sympy.diff(both, S)), (bent := _at(sympy.diff(slope, S)))
+        _check_finite(name, *(part[field] for part in parts.values()))
         if not zero(sympy.diff(square, Q)) or kick.has(Q) or bent.has(Q):
             raise SMEError(f"{field} of {name} is not affine in gradient.step and gradient.square at first order in τ, as in a "
                            "clip or a sign of the raw gradient, so it has no formula")
     return Rule(fields, clock=clock, mixes=mixes, **parts)
+
+
+def _check_finite(name: str, *expressions: Any) -> None:
+    if any(each.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo) for each in expressions):
+        raise SMEError(f"the update rule of {name} is not a number at τ = 0, so it has no formula: let nothing be divided by τ")
 
 
 def _at(expression: Any) -> Any:

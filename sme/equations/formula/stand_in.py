@@ -30,8 +30,11 @@ class Run:
 
     def decided(self, relation: Any) -> bool | None:
         """Whether a relation holds at the rule's own settings for all small `τ`; None if that depends on the state."""
-        if isinstance(relation, bool) or relation in (sympy.true, sympy.false):
+        if relation in (sympy.true, sympy.false):
             return bool(relation)
+        if not isinstance(relation, sympy.core.relational.Relational):  # as in `if self.decay:`
+            number = relation.subs(self.numbers)
+            return bool(number) if number.is_number else None
         gap = (relation.lhs - relation.rhs).subs(self.numbers)
         here = gap.subs(self.tau, 0)
         if not here.is_number or (here == 0 and gap != 0):
@@ -59,7 +62,7 @@ class StandIn:
         return lambda *args, **kwargs: call(name, (self, *args), kwargs)
 
     def __bool__(self) -> bool:
-        known = self.run.decided(self.value) if isinstance(self.value, sympy.logic.boolalg.Boolean) else None
+        known = self.run.decided(self.value)
         if known is None:
             raise NoFormError("if, a branch on data")
         return known
