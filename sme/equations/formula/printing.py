@@ -1,5 +1,6 @@
 """Formulas as LaTeX and as text."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,10 +21,14 @@ TEXT = {
 LABELS = {"b": ("b", "b", ""), "b1": ("b_1", "b₁", ""), "G0": ("G_0", "G₀", r"\,dW"), "G1": ("G_1", "G₁", r"\,dW"),
           "F": ("F", "F", r"\,dW^2"), "R": ("R", "R", "[y, dW]"), "T3": ("T_3", "T₃", "")}
 """each term in LaTeX and in text, and the increments that stand in it where entries are many"""
+INDEXED = 3
+"""the place of entries with an index in a product, after vectors"""
+WORD = re.compile(r"^([A-Za-z]{2,})")
+"""a name that is no letter"""
 LAST = ("S_y", "S_dW", "K_dW", "root_dW")
 """what ends a product"""
 APPLIED = {"H": r"H\,{}", "dsigma": r"\partial\sigma\,{}", "dS": r"\partial S\,{}\,dW",
-           "rowH": r"\mathrm{{diag}}(H({}\circ\Sigma))", "third": r"\textstyle\sum_j\nabla^3f[{0}S_j, {0}S_j]"}
+           "rowH": r"\mathrm{{diag}}(H({}\circ\Sigma))", "third": r"{{\textstyle\sum_j}}\nabla^3f[{0}S_j, {0}S_j]"}
 SPOKEN = {"H": "(H {})", "dsigma": "(∂σ {})", "dS": "(∂S {} dW)", "rowH": "diag(H({}∘Σ))", "third": "(Σ_j ∇³f[{0}S_j, {0}S_j])"}
 
 
@@ -36,40 +41,52 @@ def _parts(name: str) -> tuple[str, str]:
 class Latex(LatexPrinter):
     """Settings first, then letters, fields and what is applied; with `∘` between vectors where `many`."""
 
-    def __init__(self, vectors: Collection[Any], many: bool = False) -> None:
-        super().__init__()
+    def __init__(self, vectors: Collection[Any], many: bool = False, order: str | None = None) -> None:
+        super().__init__({"order": order})
         self.vectors, self.many = list(vectors), many
 
     def _print_Symbol(self, symbol: Any, style: str = "plain") -> str:
         bare, primes = _parts(symbol.name)
         if bare.startswith("d_"):
             return rf"\partial_{{{self._print_Symbol(sympy.Symbol(bare[2:]))}}}"
-        return (LATEX.get(bare) or super()._print_Symbol(sympy.Symbol(bare), style)) + primes
+        made = LATEX.get(bare) or WORD.sub(r"\\mathrm{\1}", super()._print_Symbol(sympy.Symbol(bare), style))
+        return made + primes
 
     def _print_Mul(self, product: Any) -> str:
         factors = sympy.Mul.make_args(product)
         vectors = [each for each in factors if self._place(each)]
-        scalar = sympy.Mul(*(each for each in factors if not self._place(each)))
         if not vectors:
             return str(super()._print_Mul(product))
+        scalar = sympy.Mul(*(each for each in factors if not self._place(each)))
+        sign, scalar = ("- ", -scalar) if scalar.could_extract_minus_sign() else ("", scalar)
+        over = [each for each in vectors if not each.as_base_exp()[1].is_negative]
         under = [1 / each for each in vectors if each.as_base_exp()[1].is_negative]
-        above = self._joined([each for each in vectors if not each.as_base_exp()[1].is_negative]) or "1"
-        made = rf"\frac{{{above}}}{{{self._joined(under)}}}" if under else above
-        if scalar in (1, -1):
-            return made if scalar == 1 else f"- {made}"
-        return rf"{self._factor(scalar)}\,{made}"
+        top, bottom = scalar.as_numer_denom()
+        if under or not bottom.is_number:
+            above, below = (self._beside(*each) for each in ((top, over), (bottom, under)))
+            return rf"{sign}\frac{{{above}}}{{{below}}}"
+        return sign + self._beside(scalar, over)
 
-    def _joined(self, factors: list[Any]) -> str:
-        return (r"\circ " if self.many else r"\,").join(self._factor(each) for each in sorted(factors, key=self._place))
-
-    def _factor(self, factor: Any) -> str:
-        return rf"\left({self._print(factor)}\right)" if factor.is_Add else str(self._print(factor))
+    def _beside(self, scalar: Any, vectors: list[Any]) -> str:
+        """A product, without a factor 1; parentheses only where there are two factors."""
+        factors = [*([scalar] if scalar != 1 or not vectors else []), *sorted(vectors, key=self._place)]
+        if len(factors) == 1:
+            return str(self._print(factors[0]))
+        made = ""
+        for before, each in zip([None, *factors], factors, strict=False):
+            circ = self.many and before is not None and before is not scalar and self._place(each)[0] < INDEXED
+            shown = rf"\left({self._print(each)}\right)" if each.is_Add else str(self._print(each))
+            made += ("" if before is None else r"\circ " if circ else r"\,") + shown
+        return made
 
     def _place(self, factor: Any) -> tuple[int, ...]:
         """Where a vector stands in a product; empty for a number."""
         places = [self.vectors.index(each) for each in factor.free_symbols if each in self.vectors]
-        if any(each.name.startswith("d_") for each in factor.free_symbols):
-            return 3, 0
+        names = [each.name for each in factor.free_symbols]
+        if any(name.startswith("d_") for name in names):
+            return INDEXED + 1, 0
+        if any(name.endswith(("_i", "_j", "_k", "_ik", "_jk")) for name in names):
+            return INDEXED, 0
         if str(factor) in LAST:
             return 2, 0
         return (1, 0) if factor.has(AppliedUndef) else (0, min(places)) if places else ()
@@ -112,10 +129,10 @@ def label(key: str, many: bool) -> str:
 
 def rows(terms: Mapping[str, Any], where: Mapping[Any, Any], vectors: Collection[Any], many: bool) -> list[tuple[str, str]]:
     """The two sides of every line in LaTeX: the terms, then what their letters stand for."""
-    latex = Latex(vectors, many)
+    latex, reverse = Latex(vectors, many), Latex(vectors, many, "rev-lex")
     shown = [(label(key, many), latex.doprint(value)) for key, value in terms.items()]
-    shown = [(left, rf"\textstyle\sum_{{ijk}}({right})" if many and left == "T_{3}" else right) for left, right in shown]
-    return shown + [(latex.doprint(symbol), latex.doprint(value)) for symbol, value in where.items()]
+    shown = [(left, rf"{{\textstyle\sum_{{ijk}}}}({right})" if many and left == "T_{3}" else right) for left, right in shown]
+    return shown + [(latex.doprint(symbol), reverse.doprint(value)) for symbol, value in where.items()]
 
 
 def lines(terms: Mapping[str, Any], where: Mapping[Any, Any], many: bool) -> list[str]:

@@ -8,7 +8,7 @@ import sympy
 
 from sme.common.errors import SMEError
 from sme.equations.formula.calculus import Calculus, Vector
-from sme.equations.formula.letters import shortest, ways_out
+from sme.equations.formula.letters import shortest, smoothed, ways_out
 from sme.equations.formula.rule import Q, Rule, zero
 
 KAPPA, MU = sympy.Symbol("kappa", real=True), sympy.Symbol("mu", real=True)
@@ -147,8 +147,8 @@ def _relations(rule: Rule, c: Calculus, made: Terms, mean: Any) -> list[tuple[An
 def _chosen(c: Calculus, mean: Any, rest: Any, relations: list[tuple[Any, Any]]) -> Any:
     """The shortest of what a mean may be written as, with the rest added."""
     rest = c.tidy(rest)
-    made = [c.letters.primed(c.tidy(each) + rest) for each in ways_out(mean, relations)]
-    return shortest(made)
+    whole = [c.tidy(each) + rest for each in ways_out(mean, relations)]
+    return shortest(c.letters.primed(each) for each in (*whole, *(smoothed(each) for each in whole if each.has(sympy.tanh))))
 
 
 def _obstruction(c: Calculus, push: Vector, kick: Vector, asked: Asked) -> Any:
