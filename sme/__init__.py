@@ -11,6 +11,7 @@ from sme.convergence.comparison.comparison import Comparison
 from sme.convergence.cost.plan import Plan, plan
 from sme.convergence.study import Interrupted, Study
 from sme.equations.base import Equation
+from sme.equations.formula.formula import Formula, formula
 from sme.equations.order.check import check_order
 from sme.equations.order.order_check import OrderCheck
 from sme.equations.proposed.equation import Proposed, equation
@@ -79,6 +80,7 @@ __all__ = [
     "Digits",
     "DistributionNoise",
     "Equation",
+    "Formula",
     "GaussianNoise",
     "Hyperparameters",
     "Importance",
@@ -116,6 +118,7 @@ __all__ = [
     "collapse",
     "derive",
     "equation",
+    "formula",
     "importance",
     "load",
     "phases",
