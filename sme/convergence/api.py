@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
+from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
@@ -121,7 +122,8 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by name, model={' or '.join(map(repr, MODELS))}, and takes no kind: "
                        "check a class of equations of your own by sme.check_order(problem, optimizer, kind=…)")
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+    with phase("check of problem and optimizer"):
+        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
     return spec, {**asked, "order": spec.orders(order)}
 
 
