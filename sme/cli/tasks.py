@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from sme.cli import atlas_config, config, memory_config, physical_config, survey_config, sweeps
+from sme.cli import again, atlas_config, config, memory_config, physical_config, survey_config, sweeps
 from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
@@ -14,6 +14,7 @@ from sme.common.inputs import number, several, short, whole
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
+from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -35,6 +36,8 @@ ORDERS = {"orders": SimpleNamespace(make=catalogue, show=report.show, write=repo
           "laws": SimpleNamespace(make=by_law.tables, show=by_law.show, write=by_law.write)}
 GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
 """settings of a study that is extended"""
+PAGE = "report.html"
+"""of a folder of results, in it"""
 COMPARING = ("tau", "paths", "seed", "processes")
 
 
@@ -224,6 +227,15 @@ def collect(settings: Settings) -> Answer:
     """Every table again from what is on disk."""
     values = checked(settings, ("results",))
     return _plain(tables.rebuild(_place("results", values["results"])).to_string(index=False))
+
+
+def page(settings: Settings) -> Answer:
+    """One page of HTML of all studies of a folder."""
+    values = checked(settings, ("results", "file"))
+    results = _place("results", values["results"])
+    path = results / PAGE if values["file"] is None else _place("file", values["file"])
+    made = pages.write(tables.found(results), path, f"Studies in {values['results']}", again.words)
+    return _plain(f"in {made}")
 
 
 def direct(study: Callable[..., Any], settings: Settings) -> Answer:
