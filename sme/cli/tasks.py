@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sme.cli import config, sweeps
+from sme.cli import again, config, sweeps
 from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
@@ -14,6 +14,7 @@ from sme.common.output.report import Report
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
+from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
 from sme.equations.order import check as one_step
 from sme.optimizers.base import Optimizer
@@ -42,6 +43,8 @@ ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", 
 """settings of `check_order` for its tables, and for one equation"""
 GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
 """settings of a study that is extended"""
+PAGE = "report.html"
+"""of a folder of results, in it"""
 COMPARING = ("tau", "paths", "seed", "processes")
 
 
@@ -205,6 +208,15 @@ def collect(settings: Settings) -> Answer:
     """Every table again from what is on disk."""
     values = checked(settings, ("results",))
     return _plain(tables.rebuild(_place("results", values["results"])).to_string(index=False))
+
+
+def page(settings: Settings) -> Answer:
+    """One page of HTML of all studies of a folder."""
+    values = checked(settings, ("results", "file"))
+    results = _place("results", values["results"])
+    path = results / PAGE if values["file"] is None else _place("file", values["file"])
+    made = pages.write(tables.found(results), path, f"Studies in {values['results']}", again.words)
+    return _plain(f"in {made}")
 
 
 def direct(study: Callable[..., Any], settings: Settings) -> Any:

@@ -118,7 +118,7 @@ class Moved(MetaPathFinder, Loader):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: types.ModuleType | None = None) -> ModuleSpec | None:
         """Of old names alone; not of those that are a public function of the package by now."""
-        if fullname not in NEW or callable(getattr(sys.modules.get(PACKAGE), fullname.partition(".")[2], None)):
+        if fullname not in NEW or fullname.partition(".")[2] in getattr(sys.modules.get(PACKAGE), "__all__", ()):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 

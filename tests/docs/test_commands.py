@@ -250,6 +250,12 @@ def collect(words: list[str], patch: Patch) -> list[str]:
     return words
 
 
+def report(words: list[str], patch: Patch) -> list[str]:
+    """One study's page."""
+    run("scripts/weak_error.py", ["optimizer=sgd", "order=1", *(word for word in words if word.startswith("results="))], patch)
+    return words
+
+
 def panels(words: list[str], patch: Patch) -> list[str]:
     """On the record of this repository, as its pictures are made: where it lies, or as if its commands had been run."""
     record = committed.results(Path())
@@ -322,6 +328,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
