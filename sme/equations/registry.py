@@ -104,7 +104,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     """The modified equation of any update rule, from `optimizer.update` alone.
 
     The increments of one step are expanded in `h = √τ` by forward differentiation, and their moments
-    taken exactly: they are polynomials in the noise (docs/derivation.md, section 9).
+    taken exactly: they are polynomials in the noise (docs/theory/derivation.md, section 9).
     `sme.weak_error` does this for every optimizer without a closed form.
 
     Parameters

@@ -43,7 +43,8 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
 
     The square-root rule is known from arXiv:2205.10287, the linear one of SGD from arXiv:2102.12470; the weight decay follows
     from `lr · wd = τλ`. A penalty that is part of the loss does not change. The square-root rule keeps the stationary law of
-    AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was, it would not (docs/derivation.md, section 12).
+    AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was it would not
+    (docs/theory/rules.md, section 12).
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from sme.studies.stationary import run as stationary_table
 from tests.support import committed
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "extend").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = [*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "conf").rglob("*.yaml"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RIVALS = [re.split(r"\W", requirement)[0] for requirement in EXTRAS["rivals"]]
