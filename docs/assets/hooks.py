@@ -43,7 +43,8 @@ def page(path: Path) -> str:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:
-                parts.append(f"<div>{''.join(data['text/html'])}</div>")
+                shown = "".join(data["text/html"]).replace("<pre>", '<pre class="said">').replace(' class="dataframe"', "")
+                parts.append(f"<div>{shown}</div>")
             else:
                 said = "".join(output.get("text", data.get("text/plain", "")))
                 parts.append(f"```text\n{said.rstrip()}\n```")

@@ -110,13 +110,14 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
 def filled(text: str, named: dict[str, str], up: str = "", root: Path = ROOT) -> str:
     """A page with every place filled from `results/published/` in `root`; `up` leads from its folder to the top one."""
     def put(match: re.Match[str]) -> str:
-        asked = re.fullmatch(r"table (\d+) of (\S+)", match[1])
-        if not asked and match[1] not in named:
+        name = match[1] or match[2]
+        asked = re.fullmatch(r"table (\d+) of (\S+)", name)
+        if not asked and name not in named:
             return match[0]
-        content = table(int(asked[1]), asked[2], root) if asked else named[match[1]]
-        return f"<!-- {match[1]} -->\n\n{content.replace(f']({RECORD}/', f']({up}{RECORD}/')}\n"
+        content = table(int(asked[1]), asked[2], root) if asked else named[name]
+        return f"<!-- {name} -->\n\n{content.replace(f']({RECORD}/', f']({up}{RECORD}/')}\n"
 
-    return re.sub(r"<!-- (.+?) -->\n(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?", put, text)
+    return re.sub(r"<!-- (picture .+?) -->\n(?:\n!\[.*\n)?|<!-- (.+?) -->\n(?:\n\|.*(?:\n\|.*)*\n)?", put, text)
 
 
 def up(page: Path) -> str:

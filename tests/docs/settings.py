@@ -35,8 +35,9 @@ def rows(lines: list[str], outside: dict[str, str]) -> Iterator[str]:
 def row(name: str, default: str, said: str) -> str:
     """One line of a table."""
     said = pages._filled(f"{name}= # {said}").partition("# ")[2]
-    cells = (f"`{name}`", f"`{default}`" if default != "…" else default, said)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    code = f"<code>{default.replace('|', '&#124;')}</code>" if "|" in default else f"`{default}`"  # which \\| in `` is not
+    cells = (f"`{name}`", code if default != "…" else default, re.sub(r"([|*])", r"\\\1", said))
+    return f"| {' | '.join(cells)} |"
 
 
 TITLES = "| setting | default | choices, meaning |\n|---|---|---|"

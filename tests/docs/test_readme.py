@@ -57,8 +57,12 @@ def test_a_place_is_filled_again():
     filled = fill_readme.filled(page, named)
     assert filled == "<!-- one -->\n\n| a |\n|---|\n| \\d |\n\nafter <!-- two -->\n"
     assert fill_readme.filled(filled, named) == filled
-    assert fill_readme.filled("<!-- one -->\n\nafter", {"one": "![p](results/published/p.png)"}, "../") == (
-        "<!-- one -->\n\n![p](../results/published/p.png)\n\nafter")
+    picture = "<!-- picture one -->\n\n![p](../results/published/p.png)\n"
+    for before in ("", "\n![old](../results/published/old.png)\n"):
+        page = f"<!-- picture one -->\n{before}\nafter"
+        assert fill_readme.filled(page, {"picture one": "![p](results/published/p.png)"}, "../") == f"{picture}\nafter"
+    beside = "<!-- one -->\n\n![of its own](p.png)\n"
+    assert fill_readme.filled(beside, named) == f"<!-- one -->\n\n{named['one']}\n\n![of its own](p.png)\n"
 
 
 def test_every_study_of_the_record_has_its_tables_and_none_its_points():
