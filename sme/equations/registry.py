@@ -121,7 +121,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
     Returns
     -------
-    A function from the step size `τ` to an `Equation` with `drift(t, x)` and `diffuse(t, x, dW)`.
+    Callable
+        from the step size `τ` to an `Equation` with `drift(t, x)` and `diffuse(t, x, dW)`.
 
     Raises
     ------
