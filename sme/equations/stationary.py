@@ -93,7 +93,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     `dy = B y dt + G dW`, and its covariance solves Lyapunov's equation. In the ballistic regime `C` is of size `τ` and
     right to `O(τ²)` (the equation of order 2 is no better: what noise and curvature do together is `O(τ²)` there), and the
     mean is `x*`, off by `O(τ)` where drift or noise bend (so `v` always, and `θ` unless the loss is quadratic); in the
-    batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/derivation.md, section 12.
+    batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/theory/rules.md, section 12.
 
     Parameters
     ----------

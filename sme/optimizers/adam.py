@@ -17,10 +17,13 @@ from sme.optimizers.regimes import Gradient, Regime
 class Adam(Optimizer):
     r"""Adam, $1 - \beta_i = c_i\tau^q$, $q = 1$ unless `memory` says otherwise.
 
-    .. math::
-        m' &= m + (1 - \beta_1)(s/\tau - m) \\
-        v' &= v + (1 - \beta_2)(\hat g\circ\hat g - v) \\
-        \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
+    ```math
+    \begin{aligned}
+    m' &= m + (1 - \beta_1)(s/\tau - m) \\
+    v' &= v + (1 - \beta_2)(\hat g\circ\hat g - v) \\
+    \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `ĝ∘ĝ = gradient.square`, `v̂` and the floor `w` as in `RMSProp`.
     Without bias correction (the default here; **`torch.optim.Adam` always corrects**)

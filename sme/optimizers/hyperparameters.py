@@ -162,7 +162,7 @@ class Hyperparameters:
         return cls(name, **given, batch_size=batch_size, steps=steps)  # type: ignore[arg-type]
 
     def scaled(self, regime: str | Regime = BALLISTIC, **options: Any) -> Scaled:
-        """The same optimizer in scaled variables, with `1 − β = c τ^q`, `q = memory` or 1 (docs/derivation.md, section 1).
+        """The same optimizer in scaled variables, with `1 − β = c τ^q`, `q = memory` or 1 (docs/theory/scaling.md, section 1).
 
         Ballistic `τ = lr`; batch-equivalent `τ = lr²`, `ε` times `lr`, `v` times `lr²`, noise times `lr` (of SGD `τ = lr` and
         noise times `√lr`). With a momentum `τ = lr (1 − dampening)/(1 − β)`, of Nesterov `lr/(1 − β)`; AdaGrad has `τ = lr²`,

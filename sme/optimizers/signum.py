@@ -11,9 +11,12 @@ from sme.optimizers.regimes import Gradient, Regime
 class Signum(Momentum):
     r"""Signum, $1 - \beta = c\tau$.
 
-    .. math::
-        m' &= m + c\,(s - \tau m) \\
-        \theta' &= \theta - \tau\, \mathrm{sign}(m')
+    ```math
+    \begin{aligned}
+    m' &= m + c\,(s - \tau m) \\
+    \theta' &= \theta - \tau\, \mathrm{sign}(m')
+    \end{aligned}
+    ```
 
     with `s = gradient.step`. The learning rate is `τ` in both regimes. Its equation of order 2 has this order while `m` crosses
     0; where `m` comes to rest there, the order is 1.

@@ -42,6 +42,8 @@ class Problem(Turns):
     name
         what tables and folders call it.
 
+    Notes
+    -----
     A subclass may override `gradient`, `hessian` and `third` by closed forms; the defaults
     differentiate `loss`.
 

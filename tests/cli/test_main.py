@@ -16,7 +16,7 @@ from sme.common.errors import SMEError
 from sme.equations.models import MODELS
 from sme.problems.noise.base import NAMED
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+COMMANDS = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
@@ -86,8 +86,8 @@ def test_a_script_whose_target_is_a_studys_own_function_runs_and_no_other_target
     assert "is no task of this package" in capsys.readouterr().err
 
 
-def test_the_readme_names_every_law_and_model():
-    rows = {line.split("|")[1].strip(" `"): line for line in README.splitlines() if line.startswith("| ")}
+def test_the_page_of_the_command_line_names_every_law_and_model():
+    rows = {line.split("|")[1].strip(" `"): line for line in COMMANDS.splitlines() if line.startswith("| ")}
     assert not [law for law in NAMED if f"`{law}`" not in rows["noise"] and f"law={law}`" not in rows["noise"]]
     assert not [name for name in MODELS if f"`{name}`" not in rows["model"]]
 

@@ -1,4 +1,4 @@
-"""Intervals cover as often as they say, on series drawn from the prior that docs/derivation.md states, and from wider ones."""
+"""Intervals cover as often as they say, on series drawn from the prior of docs/theory/measurement.md, and from wider ones."""
 
 import numpy as np
 import pytest

@@ -34,7 +34,7 @@ from sme.studies.stationary import run as stationary_table
 from tests.support import committed
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "extend").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = [*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "conf").rglob("*.yaml"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RIVALS = [re.split(r"\W", requirement)[0] for requirement in EXTRAS["rivals"]]
@@ -364,6 +364,12 @@ def run(script: str, words: list[str], patch: Patch) -> list[str]:
     return given
 
 
+def parse(words: list[str], patch: Patch) -> None:
+    """The settings of a quick try, composed and not run: the command without it is run, or its pieces are."""
+    patch.setattr(sys, "argv", [str(ROOT / words[0]), *words[1:], "--cfg", "job"])
+    runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
 def install(words: list[str]) -> None:
     """What pip would read is there: the constraints, and the extra (.ci/run does install)."""
     assert words[:3] == ["install", "-c", "constraints.txt"]
@@ -395,6 +401,11 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         assert command == "python -m venv .venv"  # .ci/run runs the two lines that begin so, see below
     elif program == "pip":
         install(words)
+    elif words[:1] == ["-m"] and words[1].startswith("tests."):
+        assert find_spec(words[1])  # tests hold what it would write against what is there
+    elif words[-1] == "smoke=true":
+        parse(words, monkeypatch)
+        assert "_target_" in capsys.readouterr().out
     elif words[:2] == ["-m", "pytest"]:
         monkeypatch.chdir(ROOT)
         code = pytest.main([*words[2:], "--collect-only", "-n", "0", "-p", "no:cacheprovider"])

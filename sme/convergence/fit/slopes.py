@@ -74,7 +74,7 @@ def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: 
 
     The signed errors are Gaussian with covariance `diag(stderr² + bias²)`; `p` is uniform between `orders`, and the terms,
     their amplitude and the ratio of each to the one before have `PRIOR`, ratios times `scale`, and are integrated out.
-    No slope with fewer than three resolved points. Source: docs/derivation.md, section 7.
+    No slope with fewer than three resolved points. Source: docs/theory/measurement.md, section 7.
     """
     return fit_slopes(tau, errors, stderr, bias, scale, orders, (level,))[0]
 
@@ -94,7 +94,7 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
 
     As `fit_slope`, with `C₁` uniform and the dropped terms of `CAUTIOUS`. With `power` 0 the limit `C₀` of
     `err = C₀ + C₁ τ (1 + Σ_k c_k u^k)`; `step` ½ stands for a series in `√τ`. None with fewer than three points, or where
-    one is not finite. Source: docs/derivation.md, section 7.
+    one is not finite. Source: docs/theory/measurement.md, section 7.
     """
     return fit_constants(tau, errors, stderr, bias, scale, power, step, (level,))[0]
 

@@ -54,7 +54,7 @@ With `ĝ = ∇f(θ) + noise`, all on the right the values before the step, and `
 | `rmsprop` | `θ ← θ − τ P ĝ`, `v ← v + 0.5 τ (ĝ∘ĝ − v)` |
 | `adam` | `θ ← θ − τ P (m + τ (ĝ − m))`, `m ← m + τ (ĝ − m)`, `v ← v + 0.5 τ (ĝ∘ĝ − v)` |
 
-`√v` has a smooth floor at `v = 0.01`, which these paths all but never see. The equations are those of docs/derivation.md, with
+`√v` has a smooth floor at `v = 0.01`, which these paths all but never see. The equations are those of docs/theory, with
 independent Brownian motions; the error of order 2 depends on which terms of order τ² they keep, so compare the equations first.
 `loss` is `f(θ)`, `mean` the mean over coordinates, `|·|²` the sum of squares.
 

@@ -15,7 +15,7 @@ SOURCE = """Read off the public scripts that go with arXiv 2509.21614 (commit 20
 paper's theorems was not seen, and their reading may differ; other versions of the scripts have some of these terms as ours
 (2, 5 and 12, at least). Each row changes one term of our order-2 equation into the published one, all else as ours. In the
 batch-equivalent regime both sides carry step memory: with independent motions neither is of order 2, whatever its terms
-(docs/derivation.md, section 5), and to leading order a term costs the same.
+(docs/theory/equations.md, section 5), and to leading order a term costs the same.
 
 "quadratic" is what a difference changes in the published quadratic experiment: A = [[1, ½], [½, 1]], noise ¼ A, c = ½
 (Adam: 1 and ½), ε = 10⁻⁶, bias correction. Ratio: the residual of the one-step moment test at one step size over that at half of
