@@ -15,7 +15,6 @@ from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import write_text
 from sme.common.storage.told import told
-from sme.common.version import UNKNOWN
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import Predicted, quote
 from sme.convergence.output import page, picture, report
@@ -29,6 +28,8 @@ from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
 
+FIRST = "0.2.0"
+"""version whose points have no `Halving`"""
 LETTERS = 160
 """of a list in a study's `repr`"""
 
@@ -140,6 +141,9 @@ class Findings(Turns):
             names = requests.named(self.missing, self.outline.horizon)
             parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
                          "run the same command again to have them computed.")
+        if any(point.halving is None and point.version.startswith(FIRST) for point in self._reported):
+            parts.append(f"Points of sme {FIRST} state the integrator bias of that version, which is no upper estimate: their "
+                         "intervals may be too narrow.")
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
             parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
@@ -152,7 +156,7 @@ class Findings(Turns):
         """The code and the seeds that made the points."""
         if self.kept is not None:
             return self.kept.provenance
-        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in self._reported]
+        made = [(point.version, point.key.seed) for point in self._reported]
         versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
         return Provenance(self.outline.study, versions, seeds, self.outline.parts)
 
