@@ -1,6 +1,7 @@
 """A template: copy this file to the folder where you work, and edit it.
 
     python scripts/weak_error.py optimizer=own optimizer._target_=mine.MyOptimizer +optimizer.c=0.5
+    python scripts/check_order.py model=mine.paper regime=batch_equivalent
 """
 
 from dataclasses import dataclass
@@ -40,3 +41,23 @@ def my_problem(noise: float = 0.2) -> sme.Problem:
 def spread(state):
     """An observable: named fields (paths, d) -> (paths,)."""
     return (state["theta"][:, 0] - state["theta"][:, 1]).square()
+
+
+def drift(state, tau, t, problem, eta, rho, eps, sigma):
+    """A paper's equation of RMSProp, in its own variables: named fields (paths, d) -> named fields."""
+    theta, v = state["theta"], state["v"]
+    return {"theta": -eta * problem.gradient(theta) / (v.sqrt() + eps),
+            "v": rho * (sigma**2 * problem.noise.variance(theta) - v)}
+
+
+def diffusion(state, dW, tau, t, problem, eta, eps, sigma):
+    """Its noise: the product with the increments dW (paths, motions)."""
+    return {"theta": -eta * sigma * problem.noise.diffuse(state["theta"], dW) / (state["v"].sqrt() + eps)}
+
+
+paper = sme.equation(
+    drift, diffusion, order=2, name="paper",
+    units={"v": -1, "time": -1},   # the paper's v is that here over τ, and its time counts steps
+    symbols={"eta": lambda tau: tau**0.5, "rho": lambda tau: 0.5 * tau, "eps": lambda tau: 0.1 * tau**-0.5,
+             "sigma": lambda tau: tau**-0.5},
+)

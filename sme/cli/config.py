@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sme.common.errors import SMEError, choose, warn
 from sme.common.identity import recipe
-from sme.common.inputs import flag, number, several, short
+from sme.common.inputs import flag, instance, number, several
 from sme.common.process import processes
 from sme.convergence.api import weak_error
 from sme.convergence.cost.plan import Plan, plan
@@ -142,16 +142,8 @@ def only(given: Iterable[str], needed: Iterable[str], allowed: Iterable[str] = (
 
 
 def group(name: str, given: Any) -> dict[str, Any]:
-    """A group of settings.
-
-    Raises
-    ------
-    SMEError
-        for anything else.
-    """
-    if not isinstance(given, dict):
-        raise SMEError(f"{name} must be a group of settings, got {short(given)}: leave it out for the default")
-    return given
+    """A group of settings."""
+    return instance(name, given, dict, "a group of settings", "leave it out for the default")
 
 
 def build(part: str, node: dict[str, Any], kind: type) -> Any:
@@ -199,6 +191,14 @@ def _observables(given: Any, built_in: Iterable[str]) -> Any:
     taken = Counter(paths.values()) + Counter(name for name in built_in if name not in paths)
     named = given if isinstance(given, dict) else {path if taken[last] > 1 else last: path for path, last in paths.items()}
     return {name: recipe.located(value) if isinstance(value, str) and "." in value else value for name, value in named.items()}
+
+
+def named() -> set[str]:
+    """The settings that the command line gives, by the first part of their names."""
+    if not HydraConfig.initialized():
+        return set()
+    words = OverridesParser.create().parse_overrides([str(text) for text in HydraConfig.get().overrides.task])
+    return {each.key_or_group.partition(".")[0] for each in words}
 
 
 def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:

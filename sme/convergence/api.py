@@ -8,13 +8,14 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
+from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
 from sme.convergence.study import Study
-from sme.equations.models import MODELS
+from sme.equations.models import MODELS, OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 
@@ -29,7 +30,7 @@ def weak_error(
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
-    model: str = "sme",
+    model: Given = OWN,
     horizon: float = 1.0,
     observables: Observables = None,
     times: Sequence[float] | None = None,
@@ -68,7 +69,8 @@ def weak_error(
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
         `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
-        `"backward"`, of order 2; both are of `θ` alone.
+        `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass of
+        `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
@@ -97,7 +99,7 @@ def weak_error(
     results
         folder for points and tables; points found there are not computed again. None: in memory.
     kind
-        refused, with a word on where an equation of your own can go.
+        refused, with a word on where an equation of your own goes: to `model`.
 
     Raises
     ------
@@ -114,14 +116,16 @@ def weak_error(
     return study.extend(**asked)
 
 
-def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: str, horizon: float,
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: Given, horizon: float,
           start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
           results: Any = None, kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
-        raise SMEError(f"sme.weak_error measures equations by name, model={' or '.join(map(repr, MODELS))}, and takes no kind: "
-                       "check a class of equations of your own by sme.check_order(problem, optimizer, kind=…)")
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+        raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
+                       "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
+                       "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
+    with phase("check of problem and optimizer"):
+        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
     return spec, {**asked, "order": spec.orders(order)}
 
 
@@ -137,7 +141,7 @@ def load(folder: str | Path, **parts: Any) -> Study:
     folder
         of one study, inside a results folder.
     parts
-        `problem`, `optimizer`, `observables` or `start` as they were given to `sme.weak_error`.
+        `problem`, `optimizer`, `observables`, `start` or `model` as they were given to `sme.weak_error`.
 
     Raises
     ------

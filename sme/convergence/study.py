@@ -17,9 +17,10 @@ from sme.convergence.spec.effort import Effort, warn_rounded
 from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import Outline
 from sme.convergence.spec.specification import Specification
+from sme.equations.models import Given
 from sme.simulate import stability
 
-PARTS = ("problem", "optimizer", "start", "observables")
+PARTS = ("problem", "optimizer", "start", "observables", "model")
 """what may be handed over to a loaded study"""
 
 
@@ -157,8 +158,8 @@ class Study(Findings):
         return self
 
     @entry
-    def compare(self, other: "Study | None" = None, *, orders: Sequence[int] | None = None, tau: Any = None,
-                paths: int | None = None, seed: int = 0, device: str = "auto", processes: int | str = 1,
+    def compare(self, other: "Study | None" = None, *, model: Given | None = None, orders: Sequence[int] | None = None,
+                tau: Any = None, paths: int | None = None, seed: int = 0, device: str = "auto", processes: int | str = 1,
                 backend: str = "auto") -> Comparison:
         """How far two equations' expectations are apart, on common noise; see `sme.convergence.comparison.comparison.Comparison`.
 
@@ -166,6 +167,8 @@ class Study(Findings):
         ----------
         other
             a study of the same optimizer on the same problem; default this one.
+        model
+            another equation in place of another study: one of these names, or one of your own, as in `sme.weak_error`.
         orders
             of this study's equation and of the other's. Default: of one study 2 and 1; of two the highest of this one, and the
             other's lowest, or its highest if its Brownian motions are others.
@@ -181,7 +184,9 @@ class Study(Findings):
         SMEError
             for bad input, or if the studies differ in more than their equations.
         """
-        there = self if other is None else other
+        if model is not None and other is not None:
+            raise SMEError("another study and model both name the second equation: give one of them")
+        there = self.beside(model) if model is not None else self if other is None else other
         if not isinstance(there, Study):
             raise SMEError(f"a study is compared with another one, got {short(there)}: give one that sme.weak_error or "
                            "sme.load returned, or leave it out")
@@ -190,9 +195,10 @@ class Study(Findings):
         one, two = self.specification(), there.specification()
         lowest = min if one.equation == two.equation else max
         mine, theirs = (study.orders or spec.orders(None, every=True) for study, spec in ((self, one), (there, two)))
-        pair = orders or ((2, 1) if other is None else (max(mine), lowest(theirs)))
+        pair = orders or ((2, 1) if there is self else (max(mine), lowest(theirs)))
         chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
-        grid = self._steps & there._steps if tau is None else {one.steps(each) for each in several(tau)}
+        shared = self._steps if model is not None else self._steps & there._steps
+        grid = shared if tau is None else {one.steps(each) for each in several(tau)}
         how = Effort.of(seed, device, processes, backend, paths, None, None)
         self.stay()
         found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))
@@ -201,6 +207,19 @@ class Study(Findings):
         if not found.complete:
             raise KeyboardInterrupt
         return found
+
+    def beside(self, model: Given) -> "Study":
+        """The study of another equation of the same discrete run, without points.
+
+        Raises
+        ------
+        SMEError
+            if there is no such equation.
+        """
+        one = self.specification()
+        two = Specification.of(one.problem, one.optimizer, one.regime.name, None, one.horizon, one.start, one.observables,
+                               one.times, model)
+        return Study.begin(two, None)
 
     @property
     def _steps(self) -> set[int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.process.turns import Turns
 from sme.equations.description import Description, describe
+from sme.equations.formula.formula import Formula, formula_of
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
@@ -85,6 +86,11 @@ class Equation(Turns, ABC):
         return "T₃" if self.brownian == "independent" and self.third_moments() else ""
 
     @property
+    def bilinear(self) -> bool:
+        """Whether the second noise is a product of two motions, not linear in one."""
+        return self.law.bilinear and self.second > 0
+
+    @property
     def motions(self) -> int:
         """`first + second`."""
         return self.first + self.second
@@ -143,6 +149,34 @@ class Equation(Turns, ABC):
         """
         return describe(self, state, t)
 
+    def formula(self, elementwise: bool | None = None) -> Formula:
+        """This equation in the letters of its update rule (`sme.formula`), entry by entry unless the problem has one parameter.
+
+        Raises
+        ------
+        SMEError
+            for an equation that is not derived here, and as `sme.formula`.
+        """
+        return formula_of(self, self.problem.dim > 1 if elementwise is None else elementwise)
+
+
+class Maker(ABC):
+    """What makes an equation of what it models, as a class of equations does."""
+
+    __name__: str
+    exponent: float = 1.0
+
+    @abstractmethod
+    def parts(self, problem: Problem) -> tuple[str, ...]:
+        """The parts of the code that it uses for a problem, beside the core (see `numerics`)."""
+
+    @abstractmethod
+    def __call__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> Equation:
+        """The equation at a step size."""
+
+
+Kind = type[Equation] | Maker
+
 
 def check_kind(kind: object) -> None:
     """Raise `SMEError` for what is no class of equations."""
@@ -150,7 +184,8 @@ def check_kind(kind: object) -> None:
         given = f"an instance of {type(kind).__name__}" if isinstance(kind, Equation) else repr(kind)
         raise SMEError(f"kind must be a class of equations, got {given[:80]}: give the class itself, a subclass of "
                        "sme.Equation that sets small_noise and defines drift(t, x) and diffuse(t, x, dW); it is made from "
-                       "(problem, optimizer, tau, order, brownian)")
+                       "(problem, optimizer, tau, order, brownian). Two functions make an equation by "
+                       "model=sme.equation(drift=…, diffusion=…)")
 
 
 def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:

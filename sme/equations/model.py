@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short
 from sme.equations.base import Equation
+from sme.equations.base import Kind as Made
 from sme.equations.registry import BROWNIAN
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
@@ -14,7 +16,7 @@ from sme.problems.base import Problem
 OWN = "sme"
 """the model that is derived here"""
 UNCLAIMED = "no order claimed"
-Kind = type[Equation] | None
+Kind = Made | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Model:
         the memory exponent of the optimizers that it is for: at 0, their memory is slaved, and no one-step test applies.
     start
         raises `SMEError` for a start from which it is not of order 2; None: there is no such.
+    proposed
+        the caller's own equation or class of them, of which nothing is claimed here; None for a model of the package's.
+    path
+        the dotted path of that one; empty where it has none.
     """
 
     name: str
@@ -56,6 +62,8 @@ class Model:
     fields: tuple[str, ...] | None = None
     memory: float = 1.0
     start: Callable[[Problem, Optimizer, State], None] | None = None
+    proposed: object = None
+    path: str = ""
 
     def check(self, optimizer: Optimizer, regime: Regime) -> Kind:
         """The class of the equation; None for that of the registry.
@@ -73,6 +81,15 @@ class Model:
                            f"{self.covers}"
                            f"{f'. Use model={OWN!r}, which has one of every smooth rule' if self.memory == 1 else ''}")
         return found
+
+    @property
+    def origin(self) -> str:
+        """Whose the equation is, where it is not of this package; empty if it is."""
+        if self.proposed is None:
+            return ""
+        given = " or ".join(map(str, self.orders))
+        return (f"The equation {self.path or repr(self.name)} is the caller's: it is held against order {given}, with which it "
+                "was given, and nothing is claimed of it here.")
 
     def lack(self, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
         """That no order is claimed, and why; empty if one is."""
@@ -124,12 +141,12 @@ class Model:
 
 def table(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]]) -> Callable[[Optimizer, Regime], Kind]:
     """Of these optimizers alone, `ε` outside the root."""
+    return partial(_listed, kinds)
 
-    def kind(optimizer: Optimizer, regime: Regime) -> Kind:
-        outside = getattr(optimizer, "eps_mode", "outside") == "outside"
-        return kinds.get((type(optimizer), regime)) if outside else None
 
-    return kind
+def _listed(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]], optimizer: Optimizer, regime: Regime) -> Kind:
+    outside = getattr(optimizer, "eps_mode", "outside") == "outside"
+    return kinds.get((type(optimizer), regime)) if outside else None
 
 
 def skewed(problem: Problem, regime: Regime) -> Claim:

@@ -1,28 +1,67 @@
-"""Continuous models by name: the own one, and those of the literature, each of which stands at the end of its file.
+"""Continuous models by name: the own one, those of the literature, each of which stands at the end of its file, and the caller's.
 
 Every claim is tested by the one-step moment test (`scripts/check_order.py table=models`).
 """
 
-from sme.common.errors import choose
+from typing import Any
+
+from sme.common.errors import SMEError, choose
+from sme.common.identity import recipe
+from sme.common.inputs import short
+from sme.equations.base import Equation
 from sme.equations.literature import averaged, backward, compagnoni, malladi, ode
 from sme.equations.model import OWN, UNCLAIMED, Claim, Model
+from sme.equations.proposed.equation import Bound, Proposed
 from sme.equations.registry import ORDERS, SKEWNESS, obstruction
 from sme.optimizers.base import Optimizer
-from sme.optimizers.regimes import Regime
+from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
 
-__all__ = ["MODELS", "OWN", "UNCLAIMED", "Claim", "Model", "model"]
+__all__ = ["MODELS", "OWN", "UNCLAIMED", "Claim", "Given", "Model", "model"]
+
+Given = str | Proposed | type[Equation]
+"""what `model=` takes: a name, what `sme.equation` made, a class of equations, or the dotted path of one of the two"""
 
 
-def model(name: str) -> Model:
-    """The model of that name.
+def model(given: Given) -> Model:
+    """The model of that name, or of the caller's own equation.
 
     Raises
     ------
     SMEError
         if there is none.
     """
-    return MODELS[choose("model", name, MODELS)]
+    if isinstance(given, str) and "." in given:
+        return proposed(recipe.located(given), given)
+    if isinstance(given, str):
+        return MODELS[choose("model", given, MODELS)]
+    return proposed(given)
+
+
+def proposed(given: Any, path: str = "") -> Model:
+    """The model of the caller's own equation, or class of equations, which stands at this path if it has one.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    if isinstance(given, Proposed):
+        place = path or recipe.held(given, given.drift) or ""
+        return Model(given.name, lambda _, regime: Bound(given, regime == BALLISTIC), "every rule with its fields",
+                     lambda *_: Claim(given.order), (given.order,), proposed=given, path=place)
+    if isinstance(given, type) and issubclass(given, Equation):
+        return Model(given.__name__, lambda *_: given, "every rule with its fields", lambda *_: Claim(2), ORDERS,
+                     ("independent", "step_memory", "none"), memory=given.exponent, proposed=given,
+                     path=path or recipe.path(given) or "")
+    shown = f"{path}, {short(given)}," if path else short(given)
+    raise SMEError(f"model must be {', '.join(map(repr, MODELS))}, or an equation of your own, what sme.equation(drift=…, "
+                   "diffusion=…, motions=…) makes, a subclass of sme.Equation, or the dotted path of one, as 'mine.paper'; "
+                   f"got {shown}")
+
+
+def _registered(optimizer: Optimizer, regime: Regime) -> None:
+    """The class that the registry has."""
 
 
 def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
@@ -31,6 +70,6 @@ def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) 
 
 
 MODELS = {each.name: each for each in (
-    Model(OWN, lambda optimizer, regime: None, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
+    Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
     malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL,
 )}

@@ -8,7 +8,7 @@ import torch
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, check_memory
+from sme.equations.base import Equation, Kind, check_memory
 from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
@@ -60,7 +60,7 @@ def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
 
 
 def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int,
-             brownian: str = "independent", kind: type[Equation] | None = None) -> Equation:
+             brownian: str = "independent", kind: Kind | None = None) -> Equation:
     """The equation of `optimizer` in `regime`, in closed form if one is known; or one of this `kind` in its place.
 
     Raises

@@ -20,6 +20,7 @@ from sme.equations.base import Equation
 from sme.equations.order.one_step import Generator
 from sme.equations.registry import check_parts, equation
 from sme.optimizers.base import Optimizer, initial
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
@@ -136,7 +137,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     units = torch.eye(problem.dim, dtype=torch.float64)
     hessian = problem.hessian(theta.repeat(problem.dim, 1), units)
     loss = 0.5 * float((hessian * covariance[: problem.dim, : problem.dim]).sum())
-    mean = dict(zip(optimizer.fields, x.split(problem.dim), strict=True))
+    mean = Layout(optimizer.fields, problem.dim).named(x)
     return Stationary(optimizer, place, step, mean, 0.5 * (covariance + covariance.T), rates, loss)
 
 

@@ -21,15 +21,7 @@ class Nesterov(Momentum):
     with `s = gradient.step`. The steps of `torch.optim.SGD` with `lr = cτ²`, momentum `1 − cτ`,
     `nesterov=True` and a momentum buffer that starts at `m/(cτ)`.
 
-    Parameters
-    ----------
-    c
-        memory rate of `m`, per unit of time; `β = 1 − c τ`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
+    The parameter and its errors are those of `Momentum`.
     """
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:

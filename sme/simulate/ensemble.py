@@ -135,7 +135,7 @@ class TorchEnsemble(Ensemble):
     def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:
             return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
-        return together(dW, dW2) if each.second and dW2 is not None else dW
+        return together(dW, dW2[..., : each.second]) if each.second and dW2 is not None else dW
 
 
 def has_floor(optimizer: Optimizer) -> bool:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.equations.base import Equation
+from sme.common.errors import SMEError
+from sme.equations.base import Equation, Kind
 from sme.equations.chain import Chain
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
 from sme.simulate.control_variates.controls import Responses
@@ -49,7 +50,7 @@ class Setup:
     """the observables along the order-1 ODE, where that is the reference of order 2"""
     halving: "Halving | None" = None
     """how far halving the substep moves the equation without its noise"""
-    kind: type[Equation] | None = None
+    kind: Kind | None = None
     """the class of the equation under test, if it is not the one that the registry has"""
 
     @property
@@ -70,7 +71,13 @@ class Setup:
         """The order-1 equation whose error is the yardstick of order 2."""
         brownian = "none" if self.regime == BALLISTIC else "independent"
         kind = self.kind if self.optimizer.memory != 1 else None  # of such a memory the registry has no equation
-        return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
+        try:
+            return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
+        except SMEError as fault:
+            if self.kind is None:
+                raise
+            raise SMEError("order 2 is held against the error of the equation of order 1 that is derived here, and there is none "
+                           f"of this rule ({fault}): give your equation order=1, or check it by sme.check_order") from fault
 
     def substeps(self, scheme: Scheme) -> int:
         """Substeps of the finest level in one optimizer step."""
@@ -85,10 +92,15 @@ class Setup:
         """All observables of a state."""
         return observe(self.observables, state)
 
+    @property
+    def layout(self) -> Layout:
+        """How the fields stand in a whole state."""
+        return Layout(self.optimizer.fields, self.problem.dim)
+
     def fields(self, x: Tensor) -> State:
         """The named fields of a whole state."""
-        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
+        return self.layout.named(x)
 
     def whole(self, paths: int) -> Float[Tensor, "paths state"]:
         """The start as a whole state, the same for every path."""
-        return torch.cat([self.start[name] for name in self.optimizer.fields]).expand(paths, -1).contiguous()
+        return self.layout.whole(self.start).expand(paths, -1).contiguous()

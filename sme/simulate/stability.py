@@ -99,7 +99,7 @@ def _looks(setup: Setup) -> Iterator[tuple[Increment, Float[Tensor, " state"], f
 
     def increment(x: Float[Tensor, " state"], t: float) -> Float[Tensor, " state"]:
         new = chain.mean_step(setup.fields(x), t)
-        return torch.cat([new[name] for name in setup.optimizer.fields]) - x
+        return setup.layout.whole(new) - x
 
     for k in range(steps):
         t = chain.time(k)

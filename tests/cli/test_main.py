@@ -1,6 +1,7 @@
 """The one way in: quick tries, help, the console entry, and one table at the end of a multirun."""
 
 import math
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,3 +142,22 @@ def test_a_study_without_slopes_has_a_line_in_it_and_no_warning(recwarn):
     said = sweeps.shown(pd.DataFrame([row]))
     assert said.splitlines()[-1].split() == ["sgd", "–", "–", "–", "undecided"]
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["model=mine.paper", "optimizer=adam"], "drift says nothing of m"),
+    (["model=mine.my_problem"], "got mine.my_problem, <function my_problem"),
+    (["model=mine.paper", "table=models"], "table has no use beside model"),
+    (["optimizer=adam"], "optimizer has no use without model"),
+    (["model=mine.paper", "start.theta=2"], "start.theta has no use: without a horizon"),
+])
+def test_what_goes_with_one_equation_and_what_with_a_table(words, said, tmp_path, monkeypatch, capsys):
+    shutil.copy(Path(__file__).parents[2] / "docs" / "mine.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(sys, "argv", ["check_order.py", *words])
+    with pytest.raises(SystemExit) as stop:
+        main.main("check_order")
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err

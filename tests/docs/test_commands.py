@@ -222,7 +222,9 @@ def models(words: list[str], patch: Patch) -> list[str]:
 
 
 def check_order(words: list[str], patch: Patch) -> list[str]:
-    """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp, and two."""
+    """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp, and two; one's own."""
+    if any(word.startswith("model=") for word in words):
+        return own(words, patch)
     asked = next((word for word in words if word.startswith("optimizers=")), "")
     named = [each for each in catalogue.OPTIMIZERS if re.search(rf"\b{each.name}\b", asked)] or catalogue.OPTIMIZERS
     words = [f"optimizers=[{named[0].name}]" if word == asked else word for word in words]
@@ -245,6 +247,12 @@ def collect(words: list[str], patch: Patch) -> list[str]:
     run("scripts/weak_error.py", ["optimizer=sgd", "order=1"], patch)
     for table in Path().glob("results/**/*.csv"):
         table.unlink()
+    return words
+
+
+def report(words: list[str], patch: Patch) -> list[str]:
+    """One study's page."""
+    run("scripts/weak_error.py", ["optimizer=sgd", "order=1", *(word for word in words if word.startswith("results="))], patch)
     return words
 
 
@@ -316,10 +324,11 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
-    "scripts/check_order.py": (check_order, "step memory|compagnoni"),
+    "scripts/check_order.py": (check_order, "step memory|compagnoni|is off by"),
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),

@@ -35,6 +35,17 @@ def path(part: Any) -> str | None:
         return None
 
 
+def held(part: Any, *functions: Any) -> str | None:
+    """`module.name` of an object that a module of one of these functions holds; None if none does."""
+    for each in functions:
+        module = getattr(each, "__module__", None)
+        if module and module != "__main__":
+            for name, value in vars(sys.modules.get(module, types)).items():
+                if value is part:
+                    return f"{module}.{name}"
+    return None
+
+
 def located(dotted: str) -> Any:
     """What a dotted path names; a public name of the package that has moved is found where it is.
 
@@ -125,6 +136,20 @@ def function(dotted: Any) -> Callable[..., Any]:
     if (found := _function(dotted)).__module__.partition(".")[0] == PACKAGE:
         raise _refusal(dotted, "function of a module of yours")
     return found
+
+
+def thing(dotted: Any, *kinds: type) -> Any:
+    """What a recipe names of a module of the user's own, an object or a subclass of one of these kinds.
+
+    Raises
+    ------
+    SMEError
+        for anything else.
+    """
+    found = _resolved(dotted)
+    if isinstance(found, kinds) or (isinstance(found, type) and issubclass(found, kinds)):
+        return found
+    raise _refusal(dotted, " or ".join(f"sme.{kind.__name__}" for kind in kinds))
 
 
 def _function(dotted: Any) -> Callable[..., Any]:

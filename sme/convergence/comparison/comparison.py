@@ -31,7 +31,7 @@ from sme.convergence.fit.tables import labels
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Effort
 from sme.convergence.spec.specification import Specification
-from sme.equations.base import Equation
+from sme.equations.base import Kind
 from sme.simulate.backend import compiled_setups
 from sme.simulate.halving import halving
 
@@ -75,6 +75,8 @@ class Comparison(Brief, Turns):
     """which observables have no value on some paths"""
     parts: tuple[str, ...] = ()
     """of the code that its numbers come from"""
+    origins: tuple[str, ...] = ()
+    """whose the equations are, in a sentence each, where they are the caller's"""
     factors: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=FACTORS))
     """how many times larger the first weak error is than the second, where both studies have one: `tau observable at error_1
     stderr_1 error_2 stderr_2 factor low high`, the standard errors with the integrator bias in them, the interval of 95 %"""
@@ -111,7 +113,7 @@ class Comparison(Brief, Turns):
                     "tables of errors:", grid(beside, style)]
         elif not self.table.empty:
             more = ["No factor between the two errors: the studies have no errors at these step sizes, run weak_error there."]
-        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, *more,
+        return "\n\n".join([f"# {title}" if style == "github" else title, grid(shown, style), words, *more, *self.origins,
                             str(self.provenance)])
 
     def __str__(self) -> str:
@@ -158,7 +160,7 @@ class Comparison(Brief, Turns):
 
 
 def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
-            tables: tuple[pd.DataFrame, pd.DataFrame], kind: type[Equation] | None = None) -> Comparison:
+            tables: tuple[pd.DataFrame, pd.DataFrame], kind: Kind | None = None) -> Comparison:
     """Run two equations on common noise at every number of steps in `grid`; the first of this `kind`, if given.
 
     Raises
@@ -181,7 +183,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
     folds: dict[int, list[list[Block]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
-    complete, bar = True, progress(total=sum(duel.steps for duel, _ in tasks), unit="step")
+    complete, bar = True, progress(total=sum(duel.steps for duel, _ in tasks), unit="step", desc="comparison")
     try:
         with bar:
             for steps, blocks in _compute(tasks, how, forms=kind is None):
@@ -203,7 +205,8 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     for name, values in _by_hand(table, errors, spec.horizon).items():
         table.insert(COLUMNS.index(name), name, values)
     return Comparison(spec.name, names, table, how.seed, complete, remark="; ".join(sorted(doubts)),  # type: ignore[arg-type]
-                      parts=spec.parts, factors=factors)
+                      parts=spec.parts, factors=factors,
+                      origins=tuple(dict.fromkeys(each.model.origin for each in (spec, rival) if each.model.origin)))
 
 
 def _check(one: Side, other: Side, changed: bool) -> None:
@@ -211,7 +214,7 @@ def _check(one: Side, other: Side, changed: bool) -> None:
     if apart := [name for name in mine if mine[name] != theirs[name]]:
         raise SMEError(f"{one[0].name} and {other[0].name} differ in {', '.join(apart)}, so they do not model the same "
                        "discrete run: compare two orders, two choices of brownian or two models of otherwise equal studies")
-    if (one[0].equation, one[1]) == (other[0].equation, other[1]) and not changed:
+    if (one[0].name, one[1]) == (other[0].name, other[1]) and not changed:
         raise SMEError(f"both are the same equation, order {one[1]}, {one[0].equation}: give the orders to compare, such as "
                        "orders=(2, 1), or another study")
 

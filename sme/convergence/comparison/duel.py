@@ -14,7 +14,7 @@ from sme.common.random.increments import Increments, together
 from sme.convergence.estimator import paired
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS, chunk, halves
-from sme.equations.base import Equation
+from sme.equations.base import Equation, Kind
 from sme.equations.registry import equation
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST
@@ -34,12 +34,12 @@ KINDS = 2
 class Duel(Setup):
     """A setup with a second equation beside the one under test."""
 
-    rival: tuple[int, str, type[Equation] | None] = (1, "independent", None)
+    rival: tuple[int, str, Kind | None] = (1, "independent", None)
     """order and Brownian motions of the second equation, and its class if it is not the registry's"""
     forms: "Forms | None" = None
 
     @classmethod
-    def of(cls, setup: Setup, order: int, brownian: str, kind: type[Equation] | None = None) -> "Duel":
+    def of(cls, setup: Setup, order: int, brownian: str, kind: Kind | None = None) -> "Duel":
         """A setup's own equation against this one."""
         return cls(**{each.name: getattr(setup, each.name) for each in fields(Setup)}, rival=(order, brownian, kind))
 

@@ -11,6 +11,7 @@ from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.store.points import Key
+from sme.equations.registry import SKEWNESS
 from sme.simulate.setup import Setup
 
 MANY, MOST = 150, 1000
@@ -63,7 +64,7 @@ class Job:
     def obstructed(self) -> Setup | None:
         """A setup whose equation an obstruction keeps from order 2, by a constant to predict; None if there is none."""
         setups = (setup for (order, _), setup in self.setups.items() if order == 2)
-        return next(setups, None) if self.spec.outline().obstruction else None
+        return next(setups, None) if self.spec.outline().obstruction not in ("", SKEWNESS) else None
 
 
 def _check_rows(observables: int, times: int) -> None:

@@ -14,9 +14,12 @@ from sme.common.inputs import number, several, short
 from sme.convergence.fit import tails
 from sme.convergence.spec.outline import Outline
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
+from sme.equations.base import Equation
 from sme.equations.chain import Chain
-from sme.equations.models import OWN, Model, model
-from sme.equations.registry import obstruction, parts_of
+from sme.equations.models import OWN, Given, Model, model
+from sme.equations.proposed.equation import Proposed, ProposedEquation
+from sme.equations.proposed.tried import tried as try_it
+from sme.equations.registry import SKEWNESS, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.optimizers.regimes import Regime, regime
 from sme.problems import base as problems
@@ -31,6 +34,8 @@ LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
 MOST_STEPS = 2**53
 """whole numbers that a float tells apart"""
+PROBED = 2.0**-6
+"""step size at which the caller's own equation is tried"""
 COUNTER = 2**33
 """random numbers that a path has: two a call, and calls are counted in 32 bits"""
 
@@ -52,7 +57,7 @@ class Specification:
     @classmethod
     def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str | None, horizon: Any,
            start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None,
-           model_name: str = OWN) -> "Specification":
+           model_name: Given = OWN) -> "Specification":
         """Check every part and fill in defaults.
 
         Raises
@@ -75,9 +80,13 @@ class Specification:
             warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
                           "ones without replacement: no order is claimed")
         place, named = regime(regime_name), model(model_name)
-        named.check(optimizer, place)
+        kind = named.check(optimizer, place)
         described = named.described(optimizer)
-        lacking = "" if described == optimizer.fields else f" alone: model='{model_name}' describes no other field"
+        lacking = "" if described == optimizer.fields else f" alone: model='{named.name}' describes no other field"
+        if kind is not None and isinstance(named.proposed, Proposed):
+            made = kind(problem, optimizer, PROBED, max(named.orders), named.brownian[0])
+            assert isinstance(made, ProposedEquation)
+            try_it(made, checked, optimizer.t0)
         tried = chosen_observables(problem, optimizer, observables, {field: checked[field] for field in described}, lacking)
         marks = (horizon,) if times is None else tuple(sorted({number("a time", time) for time in several(times)}))
         if not marks or not all(0 < time <= horizon for time in marks):
@@ -151,9 +160,11 @@ class Specification:
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
         chain = Chain(self.problem, self.optimizer, self.regime, tails.TAU)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
+        ours = self.model.proposed is None or way == SKEWNESS  # which is the noise's, whatever the equation
         return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
-                       self.times, tuple(self.observables), "" if lack else way, lack, self.parts,
-                       tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime))
+                       self.times, tuple(self.observables), way if ours and not lack else "", lack, self.parts,
+                       tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime),
+                       self.model.origin)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -175,7 +186,8 @@ class Specification:
                 "brownian": self.brownian, "horizon": self.horizon, "times": list(self.times),
                 "start": {name: field.tolist() for name, field in self.start.items()} if size <= LARGE else None,
                 "observables": None if None in paths.values() else paths,
-                **{f"{name}_name": each for name, each in self._other.items()}}
+                **({"model_name": self.model.path or (self.model.name if self.model.proposed is None else None)} if self._other
+                   else {})}
 
     @classmethod
     def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
@@ -186,14 +198,17 @@ class Specification:
         SMEError
             if a part is lacking, or its code cannot be imported any more or refuses.
         """
+        given = {"model_name" if name == "model" else name: part for name, part in given.items()}
         parts = {**data, **given}
-        if lacking := [name for name, part in parts.items() if part is None]:
+        if lacking := [name.removesuffix("_name") for name, part in parts.items() if part is None]:
             parts_here = ", ".join(f"{name}=…" for name in lacking)
             raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
                            f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
         for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
             if name not in given:
                 parts[name] = recipe.make(parts[name], kind, GradientLaw)
+        if "model_name" not in given and "." in str(parts.get("model_name")):
+            parts["model_name"] = recipe.thing(parts["model_name"], Proposed, Equation)
         if "start" not in given:
             parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
         if "observables" not in given:
@@ -219,9 +234,10 @@ class Specification:
         return numerics.used(self.problem, self.problem.noise, *further)
 
     @property
-    def _other(self) -> dict[str, str]:
-        """The model's name, if it is not the one that is derived here, whose studies keep their names."""
-        return {} if self.model.name == OWN else {"model": self.model.name}
+    def _other(self) -> dict[str, object]:
+        """The model's name, or the caller's own, if it is not the one that is derived here, whose studies keep their names."""
+        own = self.model.proposed
+        return {} if self.model.name == OWN else {"model": self.model.name if own is None else own}
 
     @property
     def equation(self) -> str:

@@ -24,7 +24,7 @@ FINE = 0.005
 """relative error of a term that must be seen for an order to be decided"""
 NOTHING = 1e-20
 """share of the state, per natural time, by which an increment may be off"""
-COLUMNS = ["state", "time", "fields", "degree", "power of τ", "expected", "found", "error"]
+COLUMNS = ["state", "time", "fields", "degree", "power of τ", "expected", "found", "error", "off", "order"]
 TIMES = 2.0 ** -torch.arange(0.0, 50.0, dtype=torch.float64)
 
 
@@ -58,19 +58,19 @@ class Agreement:
         self.powers = tuple(powers)
         natural = [_natural(each, increments, x) for each, (_, x) in zip(found, points, strict=True)]
         self.times = torch.stack([own[0] for own in natural])
-        self.natural = torch.stack([self._spread(each, own[1]) for each, own in zip(found, natural, strict=True)])
-        self.size = torch.stack([self._spread(each, each.size) for each in found])
+        self.natural = torch.stack([self.spread(each, own[1]) for each, own in zip(found, natural, strict=True)])
+        self.size = torch.stack([self.spread(each, each.size) for each in found])
         self.scale = torch.maximum(self.size, SHORT * self.natural)
-        self.error = torch.stack([self._spread(each, each.error) for each in found])
-        floor = torch.stack([self._spread(each, own[2]) for each, own in zip(found, natural, strict=True)])
+        self.error = torch.stack([self.spread(each, each.error) for each in found])
+        floor = torch.stack([self.spread(each, own[2]) for each, own in zip(found, natural, strict=True)])
         self.tolerance = SAFE * self.error + EQUAL * self.scale + floor
-        self.difference = torch.stack([self._spread(each, each.chain - each.equation) for each in found])
+        self.difference = torch.stack([self.spread(each, each.chain - each.equation) for each in found])
 
     def beside(self, other: "Agreement") -> "Agreement":
         """Both at once: what is told at one state need not be at another."""
         return Agreement(self.increments, [*self.points, *other.points], [*self.found, *other.found], self.order)
 
-    def _spread(self, each: Terms, values: Tensor) -> Float[Tensor, "products powers"]:
+    def spread(self, each: Terms, values: Tensor) -> Float[Tensor, "products powers"]:
         """In the columns of all powers, 0 where a fit has none."""
         whole = torch.zeros(len(values), len(self.powers), dtype=values.dtype)
         for i, power in enumerate(each.powers):
@@ -128,14 +128,22 @@ class Agreement:
                 f"{[*map(_short, x.tolist())]}")
 
     def table(self) -> pd.DataFrame:
-        """A row for each state, product of increments and power of `τ`; `expected` of the chain, `found` of the equation."""
-        products = self.increments.products
-        return pd.DataFrame([(state, t, self.name(k), len(products[k]), power, *values)
-                             for state, ((t, _), each) in enumerate(zip(self.points, self.found, strict=True))
-                             for i, power in enumerate(each.powers) if power in self.powers
-                             for k, values in enumerate(zip(each.chain[:, i].tolist(), each.equation[:, i].tolist(),
-                                                            each.error[:, i].tolist(), strict=True))],
-                            columns=COLUMNS)
+        """A row for each state, product of increments and power of `τ`; `expected` of the chain, `found` of the equation.
+
+        Where both are `off` from each other, `order` is what is left then.
+        """
+        products, rows = self.increments.products, []
+        for state, ((t, _), each) in enumerate(zip(self.points, self.found, strict=True)):
+            for i, power in enumerate(each.powers):
+                if power not in self.powers:
+                    continue
+                tolerance = self.tolerance[state, :, self.powers.index(power)].tolist()
+                values = zip(each.chain[:, i].tolist(), each.equation[:, i].tolist(), each.error[:, i].tolist(), strict=True)
+                for k, ((one, other, error), most) in enumerate(zip(values, tolerance, strict=True)):
+                    off = math.isfinite(most) and not abs(one - other) <= most
+                    rows.append((state, t, self.name(k), len(products[k]), power, one, other, error, off,
+                                 max(0.0, power - 1) if off else math.nan))
+        return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _short(value: float) -> float:

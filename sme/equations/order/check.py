@@ -12,10 +12,11 @@ from sme.common.errors import SMEError
 from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, check_kind
-from sme.equations.models import OWN
+from sme.equations.base import Kind, check_kind
+from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
+from sme.equations.order.difference import Differences
 from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.obstruction import Obstruction
 from sme.equations.order.order_check import OrderCheck
@@ -24,8 +25,11 @@ from sme.equations.order.residuals import Functions, exponent, residuals, smalle
 from sme.equations.order.step_moments import Increments, Terms, terms
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import Visited, visited
+from sme.equations.proposed.equation import ProposedEquation
+from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
 from sme.problems.smooth.obstacles import Obstacle, obstacles
@@ -51,7 +55,7 @@ ROOM = 8
 def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic", order: int | None = None,
                 brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
-                tau: Sequence[float] | None = None, kind: type[Equation] | None = None, model: str = OWN,
+                tau: Sequence[float] | None = None, kind: Kind | None = None, model: Given = OWN,
                 start: Mapping[str, Tensor] | None = None, horizon: float | None = None) -> OrderCheck:
     """The order of an equation by the one-step moment test: no Monte Carlo, seconds for two parameters.
 
@@ -64,7 +68,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     problem, optimizer
         what is modelled; a user's own subclass of `sme.Optimizer` too.
     regime, order, brownian, model
-        as in `sme.weak_error`; skewed noise in the batch-equivalent regime may be checked at order 1.
+        as in `sme.weak_error`, an equation of your own for `model` too; skewed noise in the batch-equivalent regime may be
+        checked at order 1.
     states
         named fields, tensors `(d,)`, or several such; default those of the run, or two states off every axis.
     functions
@@ -75,7 +80,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         two or more step sizes of the residuals, each half of the one before; default 2⁻⁹ and 2⁻¹⁰, smaller for skewed or
         heavy-tailed noise and where the equation is fast.
     kind
-        a class of equations, such as one of your own, in place of the one that `sme` has.
+        a class of equations, such as one of your own, in place of the one that `sme` has; `model` takes it too.
     start, horizon
         the run, as in `sme.weak_error`: states on its path are tested, and what is not smooth counts where it is met. Without a
         run every place where the mean step jumps, or has a kink, counts as met.
@@ -87,13 +92,13 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     """
     place, chosen = named(regime), by_name(model)
     if chosen.memory != 1:
-        raise SMEError(f"one step says nothing of model='{model}', whose memory follows θ over many: sme.weak_error measures its "
-                       "order")
+        raise SMEError(f"one step says nothing of model='{chosen.name}', whose memory follows θ over many: sme.weak_error "
+                       "measures its order")
     check_parts(problem, optimizer)
     if kind is not None:
         check_kind(kind)
-    if kind is not None and model != OWN:
-        raise SMEError(f"kind and model='{model}' both name an equation: give one of them")
+    if kind is not None and chosen.name != OWN:
+        raise SMEError(f"kind and model='{chosen.name}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
     kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
     given = None if tau is None else [number("tau", each) for each in several(tau)]
@@ -107,6 +112,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     asked = Tested(problem, optimizer, place, order, brownian, kind)
     run = visited(problem, optimizer, place, start, horizon, states)
     points = asked.points(run)
+    if isinstance(own := asked.make(asked.largest)[1], ProposedEquation):
+        tried(own, dict(zip(optimizer.fields, points[0][1].split(problem.dim), strict=True)), points[0][0])
     if run.given and states is not None:
         points += asked.points(visited(problem, optimizer, place, states=states))
     skewed, heavy = asked.skewed, problem.noise.moments < math.inf and not optimizer.signed
@@ -132,9 +139,11 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
         proved, decided, obstacle = _met(rough, proved, not math.isnan(rate), obstacle)
-        return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided)
+        return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
     found = moments.verdict()
-    without = moments.verdict(_third(obstruction, moments)).order if brownian == "independent" else found.order
+    third = _third(obstruction, moments) if brownian == "independent" else None
+    without = found.order if third is None else moments.verdict(third).order
+    off = Differences(moments, third).table()
     if found.unseen is not None:
         beside = "".join(f"{each}; " for each in rough)
         obstacle = (f"not decided: {beside}{moments.words(found.unseen)}, and rounding and differences leave "
@@ -142,12 +151,12 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     elif lack and found.order < 1:
         obstacle = lack
     else:
-        obstacle = _obstacle(order, found.order, without, sizes, skewed)
+        obstacle = _obstacle(order, found.order, without, sizes, skewed) if chosen.proposed is None else None
         if obstacle is None and found.wrong is not None:
             cause = "a term of the equation is wrong, or the update rule is not smooth there"
             if rough:
                 cause = f"not decided: {'; '.join(map(str, rough))}; or a term of the equation is wrong"
-            obstacle = f"{cause}: {moments.words(found.wrong)}"
+            obstacle = f"{cause}: {moments.words(found.wrong)}" if chosen.proposed is None or rough else None  # the report has it
     proved, decided, obstacle = _met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
@@ -155,7 +164,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     elif math.isnan(rate) and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table())
+    return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(),
+                      off, chosen.origin)
 
 
 def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Callable[[], object]) -> Agreement:
@@ -195,7 +205,7 @@ def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
     """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
     found, dim = [], asked.problem.dim
     for _, x in points:
-        run = visited(asked.problem, asked.optimizer, asked.regime, dict(zip(asked.optimizer.fields, x.split(dim), strict=True)))
+        run = visited(asked.problem, asked.optimizer, asked.regime, Layout(asked.optimizer.fields, dim).named(x))
         last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
         found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
     return found

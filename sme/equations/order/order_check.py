@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme.common.output.brief import Brief
+from sme.equations.order.difference import quoted
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +42,13 @@ class OrderCheck(Brief):
         coefficient or more; NaN for noise with heavy tails, which has not all the moments.
     moments
         the moments of one step: for each state, product of increments (`fields`, of this `degree`) and power of `τ` the
-        coefficient `expected` of the optimizer's step, the one `found` in the equation, and the error of their difference.
+        coefficient `expected` of the optimizer's step, the one `found` in the equation, the error of their difference, whether
+        they are `off` from each other, and the `order` that is left then.
+    differences
+        what of that is new at each degree, a row for each joint cumulant (mean, covariance, κ₃, κ₄) and power of `τ` that is off,
+        at the state where it is clearest: `name` as one would quote it, `fields`, `degree`, `power of τ`, `expected`, `found`,
+        `off by` = found − expected, its `error`, `state`, `time`, the `order` that is left, and the note `T₃` where it is the
+        third moment that no Itô equation with independent motions has.
     """
 
     title: str
@@ -55,6 +62,9 @@ class OrderCheck(Brief):
     decided: bool = True
     resolution: float = math.nan
     moments: pd.DataFrame = field(default_factory=pd.DataFrame)
+    differences: pd.DataFrame = field(default_factory=pd.DataFrame)
+    origin: str = ""
+    """whose the equation is, in a sentence, where it is the caller's"""
 
     def __str__(self) -> str:
         table = tabulate(self.residuals, headers="keys", showindex=False, floatfmt=".4g")  # type: ignore[arg-type]
@@ -62,5 +72,13 @@ class OrderCheck(Brief):
         seen = "residual: rounding" if math.isnan(self.rate) else f"residual ~ τ^{self.rate:.2f} at least{rest}"
         said = f"order {self.proved:g} by the one-step test" if self.decided else f"order {self.proved:g} at least, not decided"
         fine = "" if math.isnan(self.resolution) else f"; a term that is wrong by {self.resolution:.1g} would have been seen"
-        lines = [self.title, table, f"{seen}: {said}{fine}"]
-        return "\n\n".join([*lines, self.obstacle] if self.obstacle else lines)
+        lines = [self.title, table, f"{seen}: {said}{fine}", *([self.report] if self.origin else [])]
+        return "\n\n".join([*lines, self.obstacle] if self.obstacle and not self.origin else lines)
+
+    @property
+    def report(self) -> str:
+        """What one would quote: the title, the order, and every moment of one step that is off, a sentence each."""
+        said = f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
+        lines = [f"{self.title}: {said} by the moments of one step."]
+        lines += [f"- {each}" for each in quoted(self.differences)] or ["- no moment is off"] * self.decided
+        return "\n".join([*lines, *(each for each in (self.obstacle, self.origin) if each)])

@@ -12,12 +12,13 @@ from torch import Tensor
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, seed_of, several, short, step_size, whole
 from sme.common.process.processes import spread
-from sme.common.process.progress import progress
+from sme.common.process.progress import fraction, progress
 from sme.common.process.turns import entry
 from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
+from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.simulate.backend import BACKENDS, compiled_setups
@@ -51,7 +52,7 @@ def trajectories(
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
     brownian: str | None = None,
-    model: str = "sme",
+    model: Given = OWN,
     horizon: float = 1.0,
     observables: Observables = None,
     histogram: Sequence[str] | str = ("theta[0]",),
@@ -124,12 +125,12 @@ def trajectories(
     times = np.array([0, *marks]) * (spec.horizon / steps)
     made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
-                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts)
+                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
+                        origin=spec.model.origin)
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _coarsest(spec: Specification, tau: Any) -> int:
@@ -186,7 +187,8 @@ def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], ra
     found: dict[str, Summary] = {}
     bins: Edges | None = None
     both: Sums | None = None
-    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True) as bar:
+    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True,
+                  desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
         tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
         for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
             bins = edges(list(curves.values()), where) if bins is None else bins

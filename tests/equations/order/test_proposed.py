@@ -1,0 +1,95 @@
+"""A reviewer's table: the twelve published differences are found from drift and diffusion alone, and none in right equations."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+import sme
+from sme.studies.published.run import VARYING
+from tests.support import published
+from tests.support.published import C1, C2, EPS, C, Letters
+
+CONSTANT = sme.Polynomial()
+RMS, ADAM = sme.RMSProp(c=C, eps=EPS), sme.Adam(c1=C1, c2=C2, eps=EPS)
+CORRECTED = sme.Adam(c1=C1, c2=C2, eps=EPS, bias_correction=True, t0=1.0, clock=(2, 1))
+STATE = {"theta": torch.tensor([0.6]), "m": torch.tensor([0.35]), "v": torch.tensor([0.8])}
+SLOW = pytest.mark.slow
+OFF = {
+    "OneMotionRMSProp": ("Var(v)", lambda x: -2 * C**2 * x.var**2),
+    "CubedRMSProp": ("E[Δθ]", lambda x: (-x.p**3 / 2 - x.slope) * x.g * C * (x.g**2 + x.var - x.v) / 2),
+    "FlatVarianceRMSProp": ("E[Δv]", lambda x: -C * x.var1 * x.p * x.g / 2),
+    "BentRMSProp": ("E[Δθ]", lambda x: -1.25 * x.p**3 * x.var * x.k),
+    "ScaledHessianRMSProp": ("Var(θ)", lambda x: (1 - C) * x.p**3 * x.h * x.var * -1),
+    "SwayedRMSProp": ("E[Δv]", lambda x: -(1 + C) * x.var1 * x.p * x.g / 2 + C * x.p**2 * x.var * x.var2 / 4),
+    "OpposedAdam": ("Cov(m, v)", lambda x: -4 * C1 * C2 * x.g * x.var),
+    "GradientAdam": ("E[Δv]", lambda x: C2 * x.gain * x.g * x.h * x.p * (x.g - x.m)),
+    "GrowingAdam": ("E[Δθ]", lambda x: (1 + EPS) * x.gain * x.p**2 * x.root1 * x.m / 2),
+    "EarlyAdam": ("E[Δθ]", lambda x: x.m * (x.gain1 * x.p - EPS * x.gain * x.p**2 * x.root1)),
+    "LeadingAdam": ("Var(m)", lambda x: -(C1**3) * x.var),
+    "UnscaledAdam": ("Cov(θ, m)", lambda x: -C1 * (1 - C1) * x.p * x.var / 2),
+}
+"""what is off at τ², and by how much"""
+BATCH = ("BentRMSProp", "ScaledHessianRMSProp", "SwayedRMSProp", "LeadingAdam", "UnscaledAdam")
+CLOCKED = ("GrowingAdam", "EarlyAdam")
+TOGETHER = [("OneMotionRMSProp", "CubedRMSProp", "FlatVarianceRMSProp"), BATCH[:3],
+            ("OpposedAdam", "GradientAdam", "GrowingAdam"), ("EarlyAdam",), BATCH[3:]]
+
+
+def check(optimizer, model, batch_equivalent, varying):
+    state = {name: STATE[name] for name in optimizer.fields}
+    return sme.check_order(VARYING if varying else CONSTANT, optimizer, "batch_equivalent" if batch_equivalent else "ballistic",
+                           model=model, states=state)
+
+
+@pytest.mark.parametrize("names", [*TOGETHER, *(pytest.param((name,), marks=SLOW) for name in OFF if name != "EarlyAdam")])
+def test_published_differences_are_named_with_their_sizes(names):
+    batch_equivalent, adam, clocked = names[0] in BATCH, names[0].endswith("Adam"), bool({*names} & {*CLOCKED})
+    varying = not adam
+    model = (published.adam(batch_equivalent, varying, clocked, names) if adam else
+             published.rmsprop(batch_equivalent, varying, names))
+    found = check((CORRECTED if clocked else ADAM) if adam else RMS, model, batch_equivalent, varying)
+    rows = found.differences[found.differences["note"] == ""].set_index("name")
+    assert sorted(rows.index) == sorted(OFF[name][0] for name in names)
+    state = {field: value.double() for field, value in STATE.items()}
+    for called, size in (OFF[name] for name in names):
+        row = rows.loc[called]
+        x = Letters(state, 2.0**-40, row["time"], varying, clocked)  # the clock at τ → 0
+        assert row["off by"] == pytest.approx(float(size(x)), rel=1e-5)
+        assert (row["power of τ"], row["order"]) == (2, 1)
+        assert f"{called} at τ² is off by {row['off by']:+.6g}" in found.report
+    assert (found.proved, found.decided) == (1, True)
+
+
+RIGHT = {
+    "rmsprop": (RMS, published.rmsprop(), False, False), "rmsprop, varying": (RMS, published.rmsprop(False, True), False, True),
+    "rmsprop, batch": (RMS, published.rmsprop(True), True, False),
+    "rmsprop, batch, varying": (RMS, published.rmsprop(True, True), True, True),
+    "adam": (ADAM, published.adam(), False, False), "adam, varying": (ADAM, published.adam(False, True), False, True),
+    "adam, corrected": (CORRECTED, published.adam(False, False, True), False, False),
+    "adam, corrected, varying": (CORRECTED, published.adam(False, True, True), False, True),
+    "adam, batch": (ADAM, published.adam(True), True, False),
+    "adam, batch, varying": (ADAM, published.adam(True, True), True, True),
+    "adam, batch, corrected": (CORRECTED, published.adam(True, False, True), True, False),
+    "adam, batch, corrected, varying": (CORRECTED, published.adam(True, True, True), True, True),
+}
+QUICK = ("rmsprop, batch, varying", "adam, corrected, varying", "adam, batch, varying")
+
+
+@pytest.mark.parametrize("name", [each if each in QUICK else pytest.param(each, marks=SLOW) for each in RIGHT])
+def test_nothing_is_wrong_with_a_right_equation(name):
+    found = check(*RIGHT[name])
+    batch_equivalent = RIGHT[name][2]
+    assert set(found.differences["note"]) == ({"T₃"} if batch_equivalent else set())
+    assert (found.proved, found.without_obstruction, found.obstacle) == (1 if batch_equivalent else 2, 2, None)
+    assert ("off by T₃" in found.report) == batch_equivalent
+
+
+def test_the_page_quotes_the_report_of_the_template():
+    docs = Path(__file__).parents[3] / "docs"
+    paper = runpy.run_path(str(docs / "mine.py"))["paper"]
+    report = sme.check_order(sme.Quadratic(), sme.RMSProp(c=0.5, eps=0.1), "batch_equivalent", model=paper).report
+    (quoted,) = re.findall(r"`(Cov\(.*?), …\): (order 1)`", (docs / "extend" / "equation.md").read_text(encoding="utf-8"))
+    assert any(line.startswith(f"- {quoted[0]}") and line.endswith(quoted[1]) for line in report.splitlines())
