@@ -155,7 +155,8 @@ def known_answers(words: list[str], patch: Patch) -> list[str]:
 def regime(words: list[str], patch: Patch) -> list[str]:
     """Few examples and steps."""
     kept = [word for word in words if not word.startswith(("problem.examples=", "steps=", "compared="))]
-    return [*kept, "problem.examples=12", "steps=4", "compared=2"]
+    small = ["problem.hidden=[3]"] if "problem=digits" in words else []
+    return [*kept, "problem.examples=12", *small, "steps=4", "compared=2"]
 
 
 def memory(words: list[str], patch: Patch) -> list[str]:
