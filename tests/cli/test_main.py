@@ -61,7 +61,8 @@ def test_a_studys_own_function_takes_the_settings_by_name():
     def study(steps, seed=0, results=None):
         return SimpleNamespace(folder=f"{results}/{steps}-{seed}")
 
-    assert tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"})).line == "there/3-0"
+    made = tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"}))
+    assert tasks.answer(made).line == "there/3-0"
     with pytest.raises(SMEError, match="steps is missing"):
         tasks.direct(study, OmegaConf.create({"results": "there"}))
     with pytest.raises(SMEError, match=r"unknown setting 'sed'.*did you mean 'seed'"):

@@ -103,7 +103,8 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     """The modified equation of an update rule in its own letters: no problem, no numbers and no run.
 
     `update` is run with sympy's symbols in place of tensors, its settings as letters of their names, and the equation derived
-    from the Taylor coefficients of what comes out (docs/theory/equations.md, sections 3 and 4). Settings that are 0 are off; the
+    from the Taylor coefficients of what comes out
+    (docs/theory/equations.md, sections 3 and 4, and docs/theory/derivation.md, section 9). Settings that are 0 are off; the
     floor under `v` is left out; in a bias correction `τ` stays as it is. Needs sympy (`pip install sme[formula]`).
 
     Parameters

@@ -153,7 +153,7 @@ def _spelled(optimizer: Optimizer, run: Run, numbers: dict[Any, Any]) -> Optimiz
 
 
 def _clock(optimizer: Any, spelled: Any, run: Run) -> dict[Any, Any]:
-    """`Γ` and `γ₂` in place of the bias correction, and what they are: `τ` stays in them, as docs/theory has it."""
+    """`Γ` and `γ₂` in place of the bias correction, and their values; `τ` stays in them (docs/theory/equations.md, section 3)."""
     if not getattr(optimizer, "bias_correction", False) or not hasattr(optimizer, "correction"):
         return {}
     known = Correction(StandIn(GAIN, run), StandIn(sympy.sqrt(GAMMA), run))  # type: ignore[arg-type]
