@@ -12,7 +12,7 @@ THEORY = sorted((DOCS / "theory").glob("*.md"))
 QUOTING = [*(path for folder in ("sme", "tests", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
            *(ROOT / "conf").rglob("*.yaml"), *PAGES, *(ROOT / "results" / "published").rglob("*.md")]
 QUOTED = re.compile(r"(docs/[\w/]+\.md),\s+sections?\s+(\d+)(?:\s+and\s+(\d+))?")
-EQUATION = re.compile(r"(docs/[\w/]+\.md),\s+\((\d+\.\d+)\)")
+EQUATION = re.compile(r"(docs/[\w/]+\.md),\s+(?:section\s+\d+,\s+)?\((\d+\.\d+)\)")
 
 
 def anchors(path):
@@ -40,7 +40,7 @@ def test_every_section_that_is_quoted_exists():
 
 
 def test_a_section_that_is_not_there_is_noticed():
-    told = "Source: docs/theory/scaling.md, sections 1 and 7; docs/theory/none.md, section 2; docs/theory/scaling.md, (1.99)."
+    told = "docs/theory/scaling.md, sections 1 and 7; docs/theory/none.md, section 2; docs/theory/scaling.md, section 1, (1.99)."
     assert list(missing_sections(told)) == ["docs/theory/scaling.md, section 7", "docs/theory/none.md, section 2",
                                            "docs/theory/scaling.md, (1.99)"]
 

@@ -1,6 +1,5 @@
 """The pages are whole: each script, public name and verdict has its place, what is made is up to date, what is shown runs."""
 
-import json
 import re
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import yaml
 import sme
 from sme.cli import main
 from sme.convergence.fit import fits, slopes
-from tests.docs import settings
+from tests.docs import notebooks, settings
+from tests.docs.notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -23,7 +23,7 @@ runs:    # all
   - {a: 1}
 none: null
 """
-NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+NUMBER = r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
 MADE = """\
@@ -68,7 +68,8 @@ def test_every_page_is_in_the_navigation():
 
 def test_every_note_of_a_verdict_is_explained():
     notes = [slopes.FEW, slopes.FLOOR, slopes.BIAS, slopes.STEEP, slopes.STEEP_FIRST, slopes.LIMIT, slopes.FLAT, slopes.UNSEEN,
-             slopes.UNYARDED, fits.FRACTIONAL.partition(", or ")[2], "C₁ between its intervals", "paths diverged", "floor active"]
+             slopes.UNYARDED, slopes.BARELY, fits.FRACTIONAL.partition(", or ")[2], "C₁ between its intervals", "paths diverged",
+             "floor active"]
     page = read("verdicts.md")
     assert not [note for note in notes if note not in page]
 
@@ -97,22 +98,23 @@ def test_the_worked_example_agrees_with_itself(capsys):
         assert abs(row.error - known) < 5 * row.stderr + 2 * abs(row.integrator_bias)
 
 
+def printed(cell):
+    """The words and the numbers that a cell has printed."""
+    text = "".join("".join(output.get("text", "")) for output in cell.get("outputs", ()))
+    return re.sub(NUMBER, "", text).split(), [float(each) for each in re.findall(NUMBER, text)]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("tiny_runs", "undrawn")
-def test_a_notebook_runs_from_its_first_cell_to_its_last(path, monkeypatch, tmp_path, capsys):
-    """Cell by cell, on few pairs; what is found without Monte Carlo is what the notebook shows."""
+def test_a_notebook_runs_from_its_first_cell_to_its_last(path, monkeypatch, tmp_path):
+    """On few pairs; what is found without Monte Carlo is what the notebook shows, up to rounding."""
     monkeypatch.chdir(tmp_path)
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    assert (notebook["nbformat"], notebook["metadata"]["language_info"]["name"]) == (4, "python")
-    names, shown = {"__name__": path.stem}, 0
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        code = "".join(cell["source"])
-        exec(compile(tiny(code), path.name, "exec"), names)
-        said = "".join("".join(output.get("text", "")) for output in cell["outputs"])
-        printed = capsys.readouterr().out
-        if said and "weak_error" not in code:
-            assert printed == said
-            shown += 1
-    assert shown
+    shown = notebooks.read(path)
+    assert shown["nbformat"] == 4
+    found = notebooks.ran(shown, tiny)
+    exact = [(printed(one), printed(two)) for one, two in zip(shown["cells"], found["cells"], strict=True)
+             if printed(one)[0] and not re.search("weak_error|regime_report", "".join(one["source"]))]  # which follow the fixture
+    assert len(exact) >= 2
+    for (words, numbers), (new_words, new_numbers) in exact:
+        assert new_words == words, "python -m tests.docs.notebooks"
+        assert new_numbers == pytest.approx(numbers, rel=0.02, abs=1e-4)

@@ -61,7 +61,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
 
     All moments of one step of the optimizer, by quadrature over the noise or the sum over all minibatches, against those of
     the equation, by its generator applied twice, power by power of `τ`; and the expectations of test functions at two step
-    sizes. Source: docs/theory/derivation.md, section 8.
+    sizes. Source: docs/theory/derivation.md, section 8, (8.2).
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
     """The mixed derivatives along the noiseless run, by one backward recursion of value functions.
 
     None for a rule of signs, for more than `LARGEST` weights a step, or where the rule or an
-    observable cannot be differentiated twice. Source: docs/theory/measurement.md, section 6.
+    observable cannot be differentiated twice. Source: docs/theory/measurement.md, section 6, (6.3).
     """
     fields, d = chain.optimizer.fields, chain.problem.dim
     state, noise, rows = len(fields) * d, 2 * d, len(marks) * len(observables)
