@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from sme.cli.config import checked, only
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short
+from sme.common.output.figure import printed
 from sme.convergence.spec import effort
 from sme.problems.base import Problem
 from sme.problems.polynomial import Polynomial
@@ -42,7 +43,8 @@ def run(config: DictConfig) -> str:
     table, curves = runs.measure({name: _loss(name, given) for name, given in values["losses"].items()}, values["runs"])
     runs.write(table, folder)
     for loss in dict.fromkeys(curve.loss for curve in curves):
-        picture.draw([curve for curve in curves if curve.loss == loss], runs.provenance(), folder / f"{loss}.png")
+        with printed():
+            picture.draw([curve for curve in curves if curve.loss == loss], runs.provenance(), folder / f"{loss}.png")
     return f"{runs.text(table)}\n\nin {folder}"
 
 

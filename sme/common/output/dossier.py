@@ -7,6 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from sme.common.output.brief import Brief
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage.files import write_text
@@ -46,13 +47,14 @@ class Dossier(Brief, Turns, ABC):
         """Draw the picture to a file, in a format that its ending names."""
 
     def save(self) -> None:
-        """Write every table as `.csv`, and `.md` and `.png`, to the folder."""
+        """Write every table as `.csv`, `.md`, and `.png` with a `.pdf` beside it, to the folder."""
         if self.folder is None:
             return
         for name, table in self.tables.items():
             write_text(self.folder / f"{name}.csv", self.provenance.csv(table))
         write_text(self.folder / f"{self.file}.md", f"# {self.title}\n\n{self.text('github')}\n")
-        self.plot(self.folder / f"{self.file}.png")
+        with printed():
+            self.plot(self.folder / f"{self.file}.png")
 
     def __str__(self) -> str:
         return self.text()

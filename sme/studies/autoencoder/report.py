@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import grid, quote
 from sme.common.storage.files import write_text
@@ -127,4 +128,5 @@ def write(made: Race, folder: Path) -> None:
     path = folder / f"{NAME}.csv"
     write_text(path, provenance(made).csv(made.table))
     write_text(path.with_suffix(".md"), text(made, "github") + "\n")
-    picture.draw(made, provenance(made), path.with_suffix(".png"))
+    with printed():
+        picture.draw(made, provenance(made), path.with_suffix(".png"))

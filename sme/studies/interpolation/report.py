@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import grid
 from sme.common.storage.files import write_text
@@ -67,4 +68,5 @@ def write(table: pd.DataFrame, folder: Path) -> None:
     path = folder / f"{NAME}.csv"
     write_text(path, provenance().csv(table))
     write_text(path.with_suffix(".md"), text(table, "github") + "\n")
-    picture.draw(table, beside(table), provenance(), path.with_suffix(".png"))
+    with printed():
+        picture.draw(table, beside(table), provenance(), path.with_suffix(".png"))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
+from sme.common.output.figure import printed
 from sme.common.output.provenance import COLUMNS, Provenance
 from sme.common.output.text import grid
 from sme.common.storage import sums
@@ -55,7 +56,8 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
     place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", errors.to_csv(index=False))
     write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{made}\n")
-    picture.errors(errors, made, place / f"{name}.png")
+    with printed():
+        picture.errors(errors, made, place / f"{name}.png")
     return f"{grid(shown, 'simple')}\n\n{made}\n\nin {place}"
 
 
@@ -91,7 +93,8 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
     place = effort.folder(results / "panels")
     write_text(place / f"{name}.csv", made.csv(distances))
     write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{words}\n\n{made}\n")
-    picture.histograms(table, made, place / f"{name}.png")
+    with printed():
+        picture.histograms(table, made, place / f"{name}.png")
     return f"{grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
 
 

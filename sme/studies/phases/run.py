@@ -17,6 +17,7 @@ from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, room, several, short, whole
 from sme.common.output.dossier import Dossier
+from sme.common.output.figure import printed
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
 from sme.common.process.turns import entry
@@ -99,7 +100,8 @@ class Phases(Dossier):
         """Write the tables, `phases.md`, `phases.png` and `examples.png` to the folder."""
         super().save()
         if self.folder is not None:
-            self.plot_examples(self.folder / "examples.png")
+            with printed():
+                self.plot_examples(self.folder / "examples.png")
 
 
 @entry

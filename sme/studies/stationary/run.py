@@ -11,6 +11,7 @@ import torch
 from scipy.special import erf
 from scipy.stats import t
 
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
@@ -205,6 +206,7 @@ def write(table: pd.DataFrame, folder: Path, paths: int) -> Sequence[Path]:
     path = folder / f"{NAME}.csv"
     write_text(path, provenance().csv(table))
     write_text(path.with_suffix(".md"), text(table, "github") + "\n")
-    picture.draw(table, provenance(), path.with_suffix(".png"))
-    sign_picture.draw(provenance(), folder / "sign_phases.png", min(paths, 512))
+    with printed():
+        picture.draw(table, provenance(), path.with_suffix(".png"))
+        sign_picture.draw(provenance(), folder / "sign_phases.png", min(paths, 512))
     return path, path.with_suffix(".md"), path.with_suffix(".png"), folder / "sign_phases.png"

@@ -9,6 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme.common.output.brief import Brief
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
@@ -81,8 +82,9 @@ class Trajectories(Brief, Turns):
             return
         for name, table in self._tables().items():
             sums.write(self.folder / f"{name}.csv", self.provenance.csv(table), self.folder.name)
-        self.plot(self.folder / "trajectories.png")
-        self.plot_histograms(self.folder / "histograms.png")
+        with printed():
+            self.plot(self.folder / "trajectories.png")
+            self.plot_histograms(self.folder / "histograms.png")
 
     def _tables(self) -> dict[str, pd.DataFrame]:
         further = {} if self.closer is None else {"closer": self.closer}
