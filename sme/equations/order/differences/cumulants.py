@@ -141,8 +141,9 @@ def quoted(rows: pd.DataFrame) -> list[str]:
     said, first = [], rows[rows["note"] == ""]
     least = first["power of τ"].min()
     for _, group in first[first["power of τ"] == least].groupby(["degree", first["fields"].map(_kinds)], sort=False):
-        row = group.loc[group["off by"].abs().idxmax()]
-        others = f", the largest of {len(group)} of these fields" if len(group) > 1 else ""
+        told = group[group["formula"] != ""]
+        row = group.loc[(told if len(told) else group)["off by"].abs().idxmax()]
+        others = f", one of {len(group)} of these fields" if len(group) > 1 else ""
         one, other = (each if abs(each) > row["error"] else 0.0 for each in (row["expected"], row["found"]))
         by = f"{row['formula']} = {row['off by']:.6g}" if row["formula"] else f"{row['off by']:+.6g}"
         said.append(f"{row['name']} at τ{_power(row['power of τ'])} is off by {by} (expected {one:.6g}, "
