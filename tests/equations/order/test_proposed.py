@@ -76,6 +76,16 @@ def test_published_differences_are_named_with_their_sizes(names):
     assert (found.proved, found.decided) == (1, True)
 
 
+def test_a_wrong_drift_is_no_wrong_covariance():
+    """The second moments are off with it, the covariances are not."""
+    twice = sme.equation(lambda state, tau, t, problem: {"theta": -2 * problem.gradient(state["theta"])},
+                         lambda state, dW, tau, t, problem: {"theta": -(tau**0.5) * problem.noise.diffuse(state["theta"], dW)})
+    found = sme.check_order(CONSTANT, sme.SGD(), model=twice, states={"theta": STATE["theta"]})
+    assert (found.proved, set(found.differences["name"])) == (0, {"E[Δθ]"})
+    assert set(found.moments.loc[found.moments["off"], "degree"]) == {1, 2}
+    assert "E[Δθ] at τ is off by −g = -0.6648 (expected -0.6648, found -1.3296): order 0" in found.report
+
+
 RIGHT = {
     "rmsprop": (RMS, published.rmsprop(), False, False), "rmsprop, varying": (RMS, published.rmsprop(False, True), False, True),
     "rmsprop, batch": (RMS, published.rmsprop(True), True, False),
