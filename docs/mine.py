@@ -43,21 +43,21 @@ def spread(state):
     return (state["theta"][:, 0] - state["theta"][:, 1]).square()
 
 
-def drift(state, tau, t, problem, eta, rho, eps, sigma):
+def drift(state, tau, t, problem, optimizer, eta, sigma):
     """A paper's equation of RMSProp, in its own variables: named fields (paths, d) -> named fields."""
-    theta, v = state["theta"], state["v"]
+    theta, v, rho, eps = state["theta"], state["v"], optimizer.c * tau, optimizer.eps / eta
     return {"theta": -eta * problem.gradient(theta) / (v.sqrt() + eps),
             "v": rho * (sigma**2 * problem.noise.variance(theta) - v)}
 
 
-def diffusion(state, dW, tau, t, problem, eta, eps, sigma):
+def diffusion(state, dW, tau, t, problem, optimizer, eta, sigma):
     """Its noise: the product with the increments dW (paths, motions)."""
-    return {"theta": -eta * sigma * problem.noise.diffuse(state["theta"], dW) / (state["v"].sqrt() + eps)}
+    noise = sigma * problem.noise.diffuse(state["theta"], dW)
+    return {"theta": -eta * noise / (state["v"].sqrt() + optimizer.eps / eta)}
 
 
 paper = sme.equation(
     drift, diffusion, order=2, name="paper",
     units={"v": -1, "time": -1},   # the paper's v is that here over τ, and its time counts steps
-    symbols={"eta": lambda tau: tau**0.5, "rho": lambda tau: 0.5 * tau, "eps": lambda tau: 0.1 * tau**-0.5,
-             "sigma": lambda tau: tau**-0.5},
+    symbols={"eta": lambda tau: tau**0.5, "sigma": lambda tau: tau**-0.5},
 )

@@ -1,13 +1,11 @@
 """From a Hydra configuration to a study or to trajectories; with `sme.cli.command` all that knows Hydra."""
 
 import inspect
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +23,8 @@ from sme.common.process import processes
 from sme.convergence.api import weak_error
 from sme.convergence.cost.plan import Plan, plan
 from sme.convergence.study import Study
+from sme.equations.order.check import check_order
+from sme.equations.order.order_check import OrderCheck
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.simulate.observables import available
@@ -86,6 +86,18 @@ def draw(config: DictConfig) -> Trajectories:
         for bad input.
     """
     return trajectories(**_parts(values_of(config), trajectories))
+
+
+def one_order(values: dict[str, Any]) -> OrderCheck:
+    """What the one-step test says of the equation that settings name: at two states, or with a horizon at those of the run."""
+    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
+    given, start, horizon = group("start", values["start"]), None, values["horizon"]
+    if horizon is None:
+        no_use(given, (), "without a horizon the states are two that stand for any")
+    else:
+        start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
+    return check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
+                       start=start, horizon=horizon)
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
@@ -152,8 +164,7 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     if target is None:
         raise SMEError(f"{part} has no {recipe.TARGET}: give the dotted path of yours, such as {part}.{recipe.TARGET}=mine.Mine, "
                        f"or one of the options of {part}")
-    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
-        sys.path.insert(0, str(Path.cwd()))
+    recipe.here()
     made_by = recipe.located(target)
     try:
         allowed = inspect.signature(made_by).parameters

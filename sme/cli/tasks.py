@@ -9,6 +9,7 @@ from sme.cli import again, config, sweeps
 from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
+from sme.common.identity import recipe
 from sme.common.inputs import number, several, short, whole
 from sme.common.output.report import Report
 from sme.convergence import collect as tables
@@ -16,7 +17,6 @@ from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
 from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
-from sme.equations.order import check as one_step
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.studies.autoencoder import run as autoencoder_run
@@ -74,30 +74,16 @@ def check_order(settings: Settings) -> Answer:
     for name in config.named() & {*(TABLES if values["model"] is not None else ONE)}:
         raise SMEError(f"{name} has no use {'beside' if values['model'] is not None else 'without'} model: a table has "
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
-    if values["model"] is not None:
-        return _one_order(values)
-    task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     folder = _folder(values["results"])
+    if values["model"] is not None:
+        found = config.one_order(values)
+        made = OneOrder(found, folder).saved()
+        return Answer(found.report, made.title)
+    task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     given = [] if names is None else [str(each) for each in several(names)]
     if names is not None and not any(given):
         raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
     return answer(task(given, effort.processes(values["processes"], "cpu"), folder).saved())
-
-
-def _one_order(values: dict[str, Any]) -> Answer:
-    """What the one-step test says of one equation, as one would quote it."""
-    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
-    run = {}
-    if values["horizon"] is None:
-        config.no_use(values["start"], (), "without a horizon the states are two that stand for any")
-    else:
-        run = {"horizon": values["horizon"], "start": {field: repeated(field, value, problem.dim) for field, value
-                                                       in group("start", values["start"]).items()
-                                                       if value is not None and field in optimizer.fields}}
-    found = one_step.check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
-                                 **run)
-    made = OneOrder(found, _folder(values["results"])).saved()
-    return Answer(found.report, made.title)
 
 
 def importance(settings: Settings) -> Answer:
@@ -189,6 +175,7 @@ def study(settings: Settings) -> Answer:
     for name in given:
         if name not in takes and not (name == "processes" and task == "show"):
             raise SMEError(f"{name} is no setting of task={task}: it takes {', '.join(takes) or 'style'}")
+    recipe.here()
     found, place = load(values["study"]), Path(values["study"])
     if task == "show":
         return _plain(found.text(values["style"]))

@@ -35,6 +35,12 @@ def path(part: Any) -> str | None:
         return None
 
 
+def here() -> None:
+    """Have modules of the user's own be found where the command is given."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def held(part: Any, *functions: Any) -> str | None:
     """`module.name` of an object that a module of one of these functions holds; None if none does."""
     for each in functions:

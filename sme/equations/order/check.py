@@ -16,7 +16,8 @@ from sme.equations.base import Kind, check_kind
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
-from sme.equations.order.difference import Differences
+from sme.equations.order.differences.cumulants import Differences
+from sme.equations.order.differences.recognised import lettered
 from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.obstruction import Obstruction
 from sme.equations.order.order_check import OrderCheck
@@ -138,12 +139,17 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
+        if chosen.proposed is not None and obstacle == LEFT_OUT:
+            obstacle = None
         proved, decided, obstacle = _met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
     found = moments.verdict()
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()
+    if chosen.proposed is not None and found.wrong is not None and not rough:
+        off = lettered(asked, off, sorted({t for t, _ in points}),
+                       lambda each, further: _agreement(each, further, False, lambda: None))
     if found.unseen is not None:
         beside = "".join(f"{each}; " for each in rough)
         obstacle = (f"not decided: {beside}{moments.words(found.unseen)}, and rounding and differences leave "

@@ -8,7 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme.common.output.brief import Brief
-from sme.equations.order.difference import quoted
+from sme.equations.order.differences.cumulants import quoted
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,8 +47,9 @@ class OrderCheck(Brief):
     differences
         what of that is new at each degree, a row for each joint cumulant (mean, covariance, κ₃, κ₄) and power of `τ` that is off,
         at the state where it is clearest: `name` as one would quote it, `fields`, `degree`, `power of τ`, `expected`, `found`,
-        `off by` = found − expected, its `error`, `state`, `time`, the `order` that is left, and the note `T₃` where it is the
-        third moment that no Itô equation with independent motions has.
+        `off by` = found − expected, its `error`, `state`, `time`, the `order` that is left, for an equation of the caller's the
+        `formula` of `off by` in the letters of the rule, if it is a product of them at many states, and the note `T₃` where it
+        is the third moment that no Itô equation with independent motions has.
     """
 
     title: str
@@ -79,6 +80,7 @@ class OrderCheck(Brief):
     def report(self) -> str:
         """What one would quote: the title, the order, and every moment of one step that is off, a sentence each."""
         said = f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
-        lines = [f"{self.title}: {said} by the moments of one step."]
-        lines += [f"- {each}" for each in quoted(self.differences)] or ["- no moment is off"] * self.decided
+        lines = [f"{self.title}: {said} by the one-step test."]
+        none = ["- no moment is off"] if self.decided and len(self.moments) else []
+        lines += [f"- {each}" for each in quoted(self.differences)] or none
         return "\n".join([*lines, *(each for each in (self.obstacle, self.origin) if each)])

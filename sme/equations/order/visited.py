@@ -121,18 +121,18 @@ def _noisy(chain: Chain, start: dict[str, Tensor], steps: int) -> Float[Tensor, 
 
 
 def _several(states: States | None, optimizer: Optimizer, dim: int) -> Sequence[Mapping[str, Tensor]]:
-    given = _standing(optimizer, dim) if states is None else [states] if isinstance(states, Mapping) else states
+    given = standing(optimizer, dim) if states is None else [states] if isinstance(states, Mapping) else states
     if not isinstance(given, Sequence) or not given or not all(isinstance(each, Mapping) for each in given):
         raise SMEError(f"states must map field names to tensors, or be a list of such, got {short(states)}")
     return given
 
 
-def _standing(optimizer: Optimizer, dim: int) -> list[dict[str, Tensor]]:
-    """Two states off every axis."""
+def standing(optimizer: Optimizer, dim: int, count: int = 2) -> list[dict[str, Tensor]]:
+    """States off every axis."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(name: str) -> Tensor:
         uniform = torch.rand(dim, generator=generator, dtype=torch.float64)
         return 0.5 + 0.7 * uniform if name in optimizer.nonnegative else 2 * uniform - 1
 
-    return [{name: draw(name) for name in optimizer.fields} for _ in range(2)]
+    return [{name: draw(name) for name in optimizer.fields} for _ in range(count)]

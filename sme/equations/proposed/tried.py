@@ -37,7 +37,9 @@ def tried(equation: ProposedEquation, start: Mapping[str, Tensor], t: float) -> 
     parts = [equation.diffuse(t, points[:1], each[:1]) for each in (u, w, 2 * u - 3 * w)]
     if not _same(2 * parts[0] - 3 * parts[1], parts[2]):
         raise SMEError("diffusion is not linear in dW: diffusion(2 u − 3 w) is not 2 diffusion(u) − 3 diffusion(w). It is the "
-                       "product of the noise factor with the increments, such as -tau**0.5 * noise.diffuse(theta, dW)")
+                       "product of the noise factor with the increments, such as -tau**0.5 * noise.diffuse(theta, dW)"
+                       + (". Of a minibatch, noise.second is a product of two motions: give its root, or sme.GaussianNoise"
+                          if equation.law.bilinear else ""))
 
 
 def _finite(equation: ProposedEquation, what: str, point: Tensor, found: Tensor) -> None:

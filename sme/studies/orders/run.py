@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -117,8 +115,7 @@ def own(dotted: str) -> Optimizer:
     SMEError
         if there is none, or it is no optimizer.
     """
-    if str(Path.cwd()) not in sys.path:  # modules of the user's own lie where the command is given
-        sys.path.insert(0, str(Path.cwd()))
+    recipe.here()
     kind = recipe.located(dotted)
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
         raise SMEError(f"{dotted} is no sme.Optimizer, got {short(kind)}: give the dotted path of a class of update rules")

@@ -13,11 +13,14 @@ from torch import Tensor
 
 from sme.equations.order.agreement import Agreement
 
-COLUMNS = ["name", "fields", "degree", "power of τ", "expected", "found", "off by", "error", "state", "time", "order", "note"]
+COLUMNS = ["name", "fields", "degree", "power of τ", "expected", "found", "off by", "error", "state", "time", "order", "formula",
+           "note"]
 WORDS = {2: "Cov", 3: "κ₃", 4: "κ₄"}
 """what a joint cumulant of so many increments is called"""
 THIRD = "T₃"
 """the note of a third cumulant that no Itô equation with independent motions has"""
+CLEAR = 100.0
+"""tolerances of a difference from which its value is known well enough to have a formula"""
 NEAR = 0.01
 """share of `T₃` by which a difference may miss it to be it, beside its error"""
 
@@ -97,9 +100,22 @@ class Differences:
                 continue
             one, other, wrong = (float(each[state, k, i]) for each in (self.expected, self.found, self.error))
             rows.append((called([names[each] for each in product]), " ".join(names[each] for each in product), len(product),
-                         power, one, other, other - one, wrong, state, self.moments.points[state][0], max(0.0, power - 1),
+                         power, one, other, other - one, wrong, state, self.moments.points[state][0], max(0.0, power - 1), "",
                          self._note(k, power, difference[:, k, i], self.error[:, k, i])))
         return pd.DataFrame(rows, columns=COLUMNS).sort_values(["power of τ", "degree"], kind="stable", ignore_index=True)
+
+    def samples(self, fields: str, power: float) -> list[tuple[int, int, float]]:
+        """State, coordinate and `found − expected` of the cumulant of these fields at every coordinate, where it is seen."""
+        names, i, found = self.moments.increments.names, self.moments.powers.index(power), []
+        bare = [re.sub(r"\[\d+\]$", "", each) for each in fields.split()]
+        count = sum(each.startswith("theta") for each in names)
+        for coordinate, state in itertools.product(range(count), range(len(self.error))):
+            members = [each if each in names else f"{each}[{coordinate}]" for each in bare]
+            k = self.places[tuple(names.index(each) for each in members)]
+            off = float(self.found[state, k, i] - self.expected[state, k, i])
+            if abs(off) > CLEAR * float(self.error[state, k, i]):
+                found.append((state, coordinate, off))
+        return found
 
     def _note(self, k: int, power: float, difference: Tensor, error: Tensor) -> str:
         if self.third is None or power != 2:
@@ -125,10 +141,12 @@ def quoted(rows: pd.DataFrame) -> list[str]:
     said, first = [], rows[rows["note"] == ""]
     least = first["power of τ"].min()
     for _, group in first[first["power of τ"] == least].groupby(["degree", first["fields"].map(_kinds)], sort=False):
-        row = group.loc[group["off by"].abs().idxmax()]
-        others = f", the largest of {len(group)} of these fields" if len(group) > 1 else ""
+        told = group[group["formula"] != ""]
+        row = group.loc[(told if len(told) else group)["off by"].abs().idxmax()]
+        others = f", one of {len(group)} of these fields" if len(group) > 1 else ""
         one, other = (each if abs(each) > row["error"] else 0.0 for each in (row["expected"], row["found"]))
-        said.append(f"{row['name']} at τ{_power(row['power of τ'])} is off by {row['off by']:+.6g} (expected {one:.6g}, "
+        by = f"{row['formula']} = {row['off by']:.6g}" if row["formula"] else f"{row['off by']:+.6g}"
+        said.append(f"{row['name']} at τ{_power(row['power of τ'])} is off by {by} (expected {one:.6g}, "
                     f"found {other:.6g}{others}): order {row['order']:g}")
     if later := len(first) - int((first["power of τ"] == least).sum()):
         said.append(f"{later} further at higher powers of τ, which may follow from {'these' if len(said) > 1 else 'this'}")
