@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from sme.equations.formula.letters import Letters
+from sme.equations.formula.letters import Letters, multiplied
 from sme.equations.formula.rule import GAIN, GAIN_SLOPE, GAMMA, GAMMA_SLOPE, TAU, Rule, T
 
 DEEP = 5
@@ -136,4 +136,4 @@ class Entries(Calculus):
         twice = self.tidy(twice.subs({symbol: kick[name] for name, symbol in frozen.items() if symbol != 0}))
         size, u = self.tidy(kick.get("theta", sympy.S.Zero)).as_coeff_Mul()
         made = twice.subs(column * row, size * self.ROW(u)).subs(column**2, self.sigma)
-        return sympy.expand(made.subs(curve, size**2 * self.CURVE(u)))
+        return multiplied(made.subs(curve, size**2 * self.CURVE(u)))

@@ -138,8 +138,16 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
     if not gaussian and (place != BALLISTIC or choice == "step_memory"):
         raise SMEError("gaussian=False is for the ballistic regime with brownian='independent': elsewhere the law is Gaussian")
-    frozen = is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return (_kept if frozen else _made)(optimizer, place, choice, order, bool(elementwise), bool(gaussian))
+    return (_kept if _frozen(optimizer) else _made)(optimizer, place, choice, order, bool(elementwise), bool(gaussian))
+
+
+def _frozen(optimizer: Optimizer) -> bool:
+    """Whether it cannot change, nor what its settings hold."""
+    try:
+        hash(optimizer)
+    except TypeError:
+        return False
+    return is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
 def formula_of(equation: "Equation", elementwise: bool) -> Formula:

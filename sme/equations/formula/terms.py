@@ -8,7 +8,7 @@ import sympy
 
 from sme.common.errors import SMEError
 from sme.equations.formula.calculus import Calculus, Vector
-from sme.equations.formula.letters import shortest, smoothed, ways_out
+from sme.equations.formula.letters import multiplied, shortest, smoothed, ways_out
 from sme.equations.formula.rule import Q, Rule, zero
 
 KAPPA, MU = sympy.Symbol("kappa", real=True), sympy.Symbol("mu", real=True)
@@ -48,7 +48,7 @@ def ballistic(rule: Rule, calculus: Calculus, asked: Asked, name: str) -> Terms:
         return made
     a, rules = sympy.Dummy("a"), _relations(rule, c, made, g**2)
     for each in b:
-        bend = sympy.expand(c.tidy(rule.cross[each] * a + (rule.second[each] + rule.bent[each] * a**2) / 2))
+        bend = multiplied(c.tidy(rule.cross[each] * a + (rule.second[each] + rule.bent[each] * a**2) / 2))
         mean = sympy.S.Zero
         for (i, j), factor in _polynomial(bend, (a, Q)).items():
             if i + j > 2:
@@ -160,7 +160,7 @@ def _obstruction(c: Calculus, push: Vector, kick: Vector, asked: Asked) -> Any:
         else:
             total += (_entry(c, push[field], "k") * _entry(c, kick[a], "i") * _entry(c, kick[b], "j") * sympy.Symbol("Sigma_ik")
                       * sympy.Symbol("Sigma_jk") * slope_of(f"{a}_i") * slope_of(f"{b}_j") * slope_of(f"{field}_k"))
-    return sympy.expand(total)
+    return multiplied(total)
 
 
 def _entry(c: Calculus, expression: Any, place: str) -> Any:
