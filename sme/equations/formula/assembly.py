@@ -6,7 +6,7 @@ from sme.common.errors import SMEError
 from sme.equations.formula import printing
 from sme.equations.formula.calculus import Calculus, Entries, Line
 from sme.equations.formula.rule import GAIN_SLOPE, GAMMA_SLOPE, Rule, read
-from sme.equations.formula.terms import K_NOISE, KAPPA, MU, Y_NOISE, Asked, Terms, ballistic, batch_equivalent
+from sme.equations.formula.terms import K_LINE, K_NOISE, KAPPA, MU, Y_NOISE, Asked, Terms, ballistic, batch_equivalent
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
 
@@ -66,7 +66,7 @@ def _letters(rule: Rule, c: Calculus, made: Terms, terms: dict[str, Any]) -> tup
 def _vectors(c: Calculus) -> tuple[Any, ...]:
     """What has an entry for each parameter: letters, fields, gradient and noise, drifts."""
     return (*c.letters.slopes, *(letter.symbol for letter in c.letters.found), *c.rule.fields.values(), *c.known(), KAPPA, MU,
-            *c.sides.values(), Y_NOISE, K_NOISE, c.second_factor)
+            *c.sides.values(), Y_NOISE, K_LINE, K_NOISE, c.second_factor)
 
 
 def latex_rows(parts: Parts) -> list[tuple[str, str]]:

@@ -46,11 +46,11 @@ class Formula:
 
     @property
     def terms(self) -> dict[str, Any]:
-        return self.parts.terms
+        return dict(self.parts.terms)
 
     @property
     def where(self) -> dict[Any, Any]:
-        return self.parts.where
+        return dict(self.parts.where)
 
     def __getitem__(self, key: str) -> Any:
         return self.terms[choose("term of a formula", key, self.terms)]
@@ -116,7 +116,8 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     elementwise
         for many parameters, entry by entry, in place of one.
     gaussian
-        False for any law of the noise (ballistic): `κ` and `μ` are its third and fourth moment, `K dW` what `g∘g` gains by `κ`.
+        False for any law of the noise (ballistic): `κ` and `μ` are its third and fourth moment, `K dW` what `g∘g` gains by `κ`
+        (in one dimension `K = κ/S`).
 
     Returns
     -------
@@ -162,6 +163,9 @@ def formula_of(equation: "Equation", elementwise: bool) -> Formula:
     if made.parts.constant and equation.order == 2 and not law.constant:
         raise SMEError("entry by entry, formulas of this equation are known for constant Σ, and here Σ depends on θ: use "
                        "formula(elementwise=False), of one dimension")
+    if equation.brownian == "none":
+        drift = made.parts._replace(terms={key: value for key, value in made.terms.items() if key.startswith("b")})
+        return Formula(made.title.replace(brownian, "none"), _head(drift), drift)
     return made
 
 
@@ -186,6 +190,8 @@ def _head(parts: "Parts") -> str:
     """The equation whose terms these are."""
     there = {key.partition(",")[0] for key in parts.terms}
     drift = r"(b + \tau\,b_1)" if "b1" in there else "b"
+    if not there & {"G0", "F"}:
+        return rf"dx = {drift}\,dt"
     first = r"(G_0 + \tau\,G_1)\,dW" if "G1" in there else r"\sqrt\tau\,G_0\,dW" if parts.small else r"G_0\,dW"
     more = {"F": r"\sqrt\tau\,F\,dW^2", "R": "R[y, dW]" if parts.many else r"R\,y\,dW"}
     noise = [first, *(value for name, value in more.items() if name in there)]

@@ -17,7 +17,7 @@ from sme.optimizers.signum import Signum
 
 KEPT = ("memory", "v_floor", "t0")
 """settings that are no letters of a formula"""
-TAKEN = frozenset({"tau", "t", "f", "g", "H", "S", "sigma", "kappa", "mu", "P", "r", "b", "Gamma", "gamma1", "gamma2"})
+TAKEN = frozenset({"tau", "t", "f", "g", "H", "S", "sigma", "kappa", "mu", "K", "P", "r", "b", "Gamma", "gamma1", "gamma2"})
 """letters of the formulas themselves: a setting or field of such a name gets a 0 beside it"""
 TAU, T = sympy.Symbol("tau", positive=True), sympy.Symbol("t", positive=True)
 S, Q = sympy.Symbol("s", real=True), sympy.Symbol("q", nonnegative=True)

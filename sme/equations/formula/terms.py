@@ -15,6 +15,8 @@ KAPPA, MU = sympy.Symbol("kappa", real=True), sympy.Symbol("mu", real=True)
 """third and fourth moment of a noise that is not Gaussian"""
 K_NOISE, Y_NOISE = sympy.Symbol("K_dW", real=True), sympy.Symbol("S_y", real=True)
 """`K dW`, `(K Sᵀ)_ij = κ_iij`; `S y`"""
+K_LINE = sympy.Symbol("K", real=True)
+"""`K` of one dimension, `κ/S`"""
 N = sympy.Dummy("n")
 Terms = dict[tuple[str, str], Any]
 
@@ -36,7 +38,7 @@ def ballistic(rule: Rule, calculus: Calculus, asked: Asked, name: str) -> Terms:
     powers = [1, g, g**2 + sigma, g**3 + 3 * g * sigma + kappa, g**4 + 6 * g**2 * sigma + 4 * g * kappa + mu]
     b = {each: c.tidy(rule.kick[each] * g + rule.square[each] * powers[2] + rule.still[each]) for each in rule.fields}
     made: Terms = {("b", each): b[each] for each in b}
-    skew = sympy.S.Zero if asked.gaussian else K_NOISE
+    skew = sympy.S.Zero if asked.gaussian else K_LINE if asked.line else K_NOISE
     for each in b:
         push = c.tidy(rule.square[each])
         made["G0", each] = c.tidy(rule.kick[each] * c.noise + push * (2 * g * c.noise + skew))

@@ -167,6 +167,11 @@ def test_equations_of_others_have_no_formula():
     eq = sme.derive(sme.Quadratic(), sme.Adam())(0.1)
     assert eq.formula(elementwise=False).terms == sme.formula(sme.Adam()).terms
 
+    bare = sme.derive(sme.Quadratic(), sme.Adam(), order=1, brownian="none")(0.1).formula()
+    assert set(bare.terms) == {"b, theta", "b, m", "b, v"}
+    assert r"dx = b\,dt \\" in bare.latex
+    assert "brownian = none" in bare.title
+
     class Theirs(type(eq)):
         pass
 
