@@ -19,8 +19,8 @@ ROWS = {"b": ("leading drift", r"{}"), "b1": ("drift correction", r"\tau\,({})")
         "G1": ("noise correction", r"\tau\,({})"), "F": ("noise of the second motion", r"\sqrt\tau\,({})"),
         "R": ("step memory", r"{}")}
 """the terms of a description, and how theirs are made of a formula's"""
-OURS, SIGNS = ("sme.equations.closed.", "sme.equations.derived."), "sme.equations.closed.signs"
-"""where the equations are that follow from the rule as here, and those of signs, which do not"""
+OURS, APART = ("sme.equations.closed.", "sme.equations.derived."), ("BallisticSignum", "IndependentSignSGD")
+"""where the equations are that follow from the rule as here, and those which do not"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,7 +154,7 @@ def _frozen(optimizer: Optimizer) -> bool:
 def formula_of(equation: "Equation", elementwise: bool) -> Formula:
     """`Equation.formula`."""
     kind, optimizer, law = type(equation), equation.optimizer, equation.law
-    if not kind.__module__.startswith(OURS) or kind.__module__ == SIGNS:
+    if not kind.__module__.startswith(OURS) or kind.__name__ in APART:
         raise SMEError(f"{kind.__name__} does not follow from the Taylor terms of {type(optimizer).__name__}, so formula() "
                        "has nothing to say of it: the formulas of a closed form are in describe(state).latex")
     place = BALLISTIC if equation.small_noise else BATCH_EQUIVALENT

@@ -28,6 +28,19 @@ def test_built_in_rules_have_the_numbers_of_their_equation(optimizer, place, bro
                           lambda tau: equation(problem, optimizer, regime(place), tau, 2, brownian))
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_signs_have_the_numbers_of_their_equation(order):
+    problem, optimizer = models.line(), sme.SignSGD()
+    formulas.compare_line(optimizer, "ballistic", "independent", problem,
+                          lambda tau: equation(problem, optimizer, regime("ballistic"), tau, 2, "independent"))
+    eq = equation(problem, optimizer, regime("ballistic"), 0.1, order)
+    assert set(eq.formula().terms) == {"b, theta", "G0, theta", "F, theta"} | ({"b1, theta"} if order == 2 else set())
+    with pytest.raises(sme.SMEError, match="steps by signs"):
+        sme.formula(optimizer, "batch_equivalent")
+    with pytest.raises(sme.SMEError, match="BallisticSignum does not follow"):
+        equation(problem, sme.Signum(), regime("ballistic"), 0.1, order).formula()
+
+
 def test_a_derived_bias_correction_agrees_to_second_order():
     """Which the derived equation expands in τ, and a formula does not: what is left of the drift falls like τ²."""
     problem, optimizer = models.line(), sme.AdamW(c1=0.9, decay=0.3, bias_correction=True, t0=1.5)

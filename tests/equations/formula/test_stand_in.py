@@ -152,7 +152,7 @@ def test_settings_are_letters_and_those_that_are_zero_are_off():
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"optimizer": sme.SignSGD()}, "steps by signs"), ({"optimizer": sme.Signum()}, "steps by signs"),
+    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"), ({"optimizer": sme.Signum()}, "steps by signs"),
     ({"optimizer": sme.Adam(memory=0, c1=0.1, c2=0.1)}, "memory = 0"), ({"optimizer": "adam"}, "sme.Optimizer"),
     ({"regime": "balistic"}, "did you mean 'ballistic'"), ({"brownian": "none"}, "allowed are independent, step_memory"),
     ({"order": 3}, "order must be 1 or 2"), ({"gaussian": False, "regime": "batch_equivalent"}, "gaussian=False is for"),
