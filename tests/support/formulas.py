@@ -50,7 +50,6 @@ def entries(formula, key, optimizer, problem, state, t, tau, increments):
         "dsigma": lambda u: law.variance_slope(theta, row(u))[0].numpy(),
         "dS": lambda u: law.diffuse_slope(theta, row(u), dW)[0].numpy(),
         "third": lambda u: problem.third(wide, columns * row(u), columns * row(u)).sum(0).numpy(),
-        "rowH": lambda u: (problem.hessian(wide, columns * row(u)) * columns).sum(0).numpy(),
     }
     noise, skew = (each[0] for each in law.diffuse_square(theta, dW))
     values = {**state, **settings(optimizer), "t": t, "tau": tau, "g": problem.gradient(theta)[0],

@@ -29,8 +29,8 @@ WORD = re.compile(r"^([A-Za-z]{2,})")
 LAST = ("S_y", "S_dW", "K_dW", "root_dW", "rest_dW")
 """what ends a product"""
 APPLIED = {"H": r"H\,{}", "dsigma": r"\partial\sigma\,{}", "dS": r"\partial S\,{}\,dW",
-           "rowH": r"\mathrm{{diag}}(H({}\circ\Sigma))", "third": r"{{\textstyle\sum_j}}\nabla^3f[{0}S_j, {0}S_j]"}
-SPOKEN = {"H": "(H {})", "dsigma": "(∂σ {})", "dS": "(∂S {} dW)", "rowH": "diag(H({}∘Σ))", "third": "(Σ_j ∇³f[{0}S_j, {0}S_j])"}
+           "third": r"{{\textstyle\sum_j}}\nabla^3f[{0}S_j, {0}S_j]"}
+SPOKEN = {"H": "(H {})", "dsigma": "(∂σ {})", "dS": "(∂S {} dW)", "third": "(Σ_j ∇³f[{0}S_j, {0}S_j])"}
 
 
 def _parts(name: str) -> tuple[str, str]:
