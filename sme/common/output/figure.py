@@ -22,6 +22,8 @@ BESIDE = "pdf"
 """what a picture in a folder of results has beside its PNG"""
 NARROW = 30.0
 """quotient of an axis' ends below which 1, 2 and 5 have their labels too"""
+WIDE = 1000.0
+"""the same, above which there are no ticks without a label"""
 TICKS = 6
 """labels of step sizes that a panel has room for"""
 _both: ContextVar[bool] = ContextVar("both", default=False)
@@ -104,3 +106,5 @@ def decades(axis: Any) -> None:
     low, high = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < NARROW * low else (1.0,), numticks=8))
     axis.yaxis.set_minor_formatter(NullFormatter())
+    if high > WIDE * low:  # more small ticks than can be told apart, each of which takes its time
+        axis.yaxis.set_minor_locator(NullLocator())
