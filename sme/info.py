@@ -3,14 +3,17 @@
     python -m sme.info
 """
 
+import contextlib
+import ctypes
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from tabulate import tabulate
 
 from sme.cli import command
@@ -40,10 +43,39 @@ def cores() -> str:
     return f"{count}" if usable == count else f"{count}, of which {usable} for this process"
 
 
+def built() -> str | None:
+    """The version of CUDA (or of ROCm) that torch is built for, without the seconds that an import of torch takes."""
+    place = importlib.util.find_spec("torch")
+    assert place is not None
+    assert place.origin is not None
+    said = runpy.run_path(str(Path(place.origin).with_name("version.py")))
+    return said.get("cuda") or said.get("hip")
+
+
+def driver() -> bool:
+    """Whether the machine has a driver; without one torch finds no device."""
+    for name in ("nvcuda.dll", "libcuda.so.1", "libamdhip64.so"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
+def cuda() -> bool:
+    """Whether torch has a device; it is asked where it may have one."""
+    if not built() or not driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def devices() -> str:
     """CUDA and its devices."""
-    if not torch.cuda.is_available():
-        return f"none (torch is built {f'for CUDA {torch.version.cuda}' if torch.version.cuda else 'without CUDA'})"
+    if not cuda():
+        return f"none (torch is built {f'for CUDA {made}' if (made := built()) else 'without CUDA'})"
+    import torch
+
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     return f"{torch.version.cuda}: {names}"
 
@@ -63,7 +95,7 @@ def cache() -> str:
 def backend() -> str:
     """What `backend=auto` does, found by compiling something."""
     library.load(library.INCLUDES + PROBE)
-    return "compiled C, on the processor; torchsde on the GPU" if torch.cuda.is_available() else "compiled C"
+    return "compiled C, on the processor; torchsde on the GPU" if cuda() else "compiled C"
 
 
 def _package(name: str) -> str:

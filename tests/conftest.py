@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from sme.common.process import progress
 from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
 from sme.convergence.output import picture
@@ -25,6 +26,14 @@ def _sketched():
     """Empty files for pictures: to draw them takes most of a tiny run's time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", _sketch)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet():
+    """No lines of progress in the output of tests, which goes to no terminal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "FIRST", 1e6)
         yield
 
 

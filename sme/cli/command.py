@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from sme.common.errors import SMEError, choose, one_line, plain_warnings
 from sme.common.process import interrupt, streams
-from sme.convergence.study import Interrupted
 
 INSIDE = Path(__file__).parents[1] / "conf"
 CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
@@ -56,10 +55,10 @@ def _run(task: Callable[[], Any]) -> None:
         with plain_warnings():
             task()
             sys.stdout.flush()
-    except Interrupted as stop:
-        print(f"\n{stop.study}")
-        _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if (study := getattr(stop, "study", None)) is not None:  # sme.Interrupted
+            print(f"\n{study}")
+            _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
         _fail("interrupted; what was finished is kept", INTERRUPTED)
     except Exception as fault:
         if (said := _said(task, fault)) is None:

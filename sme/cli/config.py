@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sme.common.errors import SMEError, choose, warn
 from sme.common.identity import recipe
-from sme.common.inputs import flag, number, several, short
+from sme.common.inputs import flag, instance, number, several
 from sme.common.process import processes
 from sme.convergence.api import weak_error
 from sme.convergence.cost.plan import Plan, plan
@@ -154,16 +154,8 @@ def only(given: Iterable[str], needed: Iterable[str], allowed: Iterable[str] = (
 
 
 def group(name: str, given: Any) -> dict[str, Any]:
-    """A group of settings.
-
-    Raises
-    ------
-    SMEError
-        for anything else.
-    """
-    if not isinstance(given, dict):
-        raise SMEError(f"{name} must be a group of settings, got {short(given)}: leave it out for the default")
-    return given
+    """A group of settings."""
+    return instance(name, given, dict, "a group of settings", "leave it out for the default")
 
 
 def build(part: str, node: dict[str, Any], kind: type) -> Any:

@@ -1,12 +1,13 @@
 """The one way in: `python scripts/x.py name=value …`, or `sme x name=value …` where there is no checkout."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from sme.cli import command, config, pages, spellings, tasks
+from sme.cli import command, pages, spellings
 from sme.common.errors import SMEError, choose, one_line
 
 PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_subdir=null", "hydra.run.dir=.",
@@ -43,6 +44,7 @@ def main(name: str) -> None:
     if {"--help", "-h"} & set(given):
         command.cli(lambda: print(pages.of(name)))
         return
+    importlib.import_module("sme.cli.tasks")  # all that takes long, before an interrupt is heard
 
     def begin() -> None:
         words = spellings.read(name, given)
@@ -56,11 +58,14 @@ def main(name: str) -> None:
 
 def task(settings: command.Settings) -> None:
     """Do what the configuration names, print what came out: in a multirun one line."""
+    from sme.cli import config, tasks  # not for the pages of help, which know no more than the settings
+
     target = settings.get("_target_")
     if target not in [OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_") for name in scripts()]:
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
     study = get_method(target)
-    answer = study(settings) if study.__module__ == tasks.__name__ else tasks.direct(study, settings)
+    own = study.__module__.startswith("sme.cli.")
+    answer = tasks.answer(study(settings) if own else tasks.direct(study, settings))
     print(one_line(answer.line) if config.in_multirun() else answer.text)
 
 

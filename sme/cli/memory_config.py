@@ -9,18 +9,19 @@ from omegaconf import DictConfig
 from sme.cli.config import checked, only
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short
+from sme.common.output.report import Report
 from sme.convergence.spec import effort
 from sme.problems.base import Problem
 from sme.problems.polynomial import Polynomial
 from sme.simulate.integro.losses import regression
-from sme.studies.ide import lagrangian, picture
+from sme.studies.ide import lagrangian
 from sme.studies.ide import run as runs
 
 SETTINGS = ("table", "results", "losses", "runs", "rates", "epochs", "velocities", "horizon")
 TABLES = ("runs", "lagrangian")
 
 
-def run(config: DictConfig) -> str:
+def run(config: DictConfig) -> Report:
     """The table that a configuration asks for, computed and saved.
 
     Raises
@@ -34,16 +35,12 @@ def run(config: DictConfig) -> str:
     if choose("table", values["table"], TABLES) == "lagrangian":
         rates, velocities = ([number(name, each) for each in several(values[name])] for name in ("rates", "velocities"))
         table = lagrangian.measure(rates, velocities, several(values["epochs"]), number("horizon", values["horizon"]))
-        lagrangian.write(table, folder)
-        return f"{lagrangian.text(table)}\n\nin {folder}"
+        return lagrangian.Lagrangian(table, folder).saved()
     for name, kind, word in (("losses", dict, "group"), ("runs", list, "list")):
         if not isinstance(values[name], kind) or not values[name]:
             raise SMEError(f"{name} must be a {word} with entries, got {short(values[name])}: leave it out for the default")
     table, curves = runs.measure({name: _loss(name, given) for name, given in values["losses"].items()}, values["runs"])
-    runs.write(table, folder)
-    for loss in dict.fromkeys(curve.loss for curve in curves):
-        picture.draw([curve for curve in curves if curve.loss == loss], runs.provenance(), folder / f"{loss}.png")
-    return f"{runs.text(table)}\n\nin {folder}"
+    return runs.Runs(table, curves, folder).saved()
 
 
 def _loss(name: str, given: Any) -> Problem:

@@ -41,7 +41,7 @@ LISTS = ("tau", "observables", "over", "order", "orders", "times")
 """settings that are lists where there is a comma"""
 GROUPS = ("optimizer", "problem", "start", "experiment")
 """settings that `conf/` has as folders"""
-TEXTS = ("results", "studies", "study", "other", "name")
+TEXTS = ("results", "studies", "study", "other", "name", "file")
 """settings that are text also where they look like a number"""
 HYDRA = re.compile(r"-(m|r|c|p|i|sc|cp|cn|cd)$|--(multirun|run|cfg|config-(path|name|dir)|package|resolve|info|hydra-help|"
                    r"version|shell-completion|experimental-rerun)(=|$)")

@@ -3,42 +3,48 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from sme.cli import atlas_config, config, memory_config, physical_config, survey_config, sweeps
+from sme.cli import again, config, sweeps
 from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
 from sme.common.inputs import number, several, short, whole
+from sme.common.output.report import Report
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
+from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
-from sme.studies.autoencoder import report as autoencoder_report
 from sme.studies.autoencoder import run as autoencoder_run
+from sme.studies.autoencoder.report import Autoencoder
 from sme.studies.importance import run as importance_run
-from sme.studies.interpolation import report as interpolation_report
 from sme.studies.interpolation import run as interpolation_run
+from sme.studies.interpolation.report import Interpolation
 from sme.studies.known_answers import run as known_answers_run
-from sme.studies.orders import by_law, report
+from sme.studies.orders import by_law
+from sme.studies.orders.report import ModelOrders, OneOrder, Orders
 from sme.studies.orders.run import catalogue, modelled
 from sme.studies.panels import run as panels_run
-from sme.studies.published import report as published_report
 from sme.studies.published import run as published_run
+from sme.studies.published.report import Published
 from sme.studies.stationary import run as stationary_run
+from sme.studies.stationary.report import StationaryLaws
 
-ORDERS = {"orders": SimpleNamespace(make=catalogue, show=report.show, write=report.write),
-          "models": SimpleNamespace(make=modelled, show=report.show_models, write=report.write_models),
-          "laws": SimpleNamespace(make=by_law.tables, show=by_law.show, write=by_law.write)}
+ORDERS: dict[str, Callable[[list[str], int, Path | None], Report]] = {
+    "orders": lambda names, processes, folder: Orders(catalogue(names, processes), folder),
+    "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder),
+    "laws": by_law.tables}
 TABLES = ("table", "optimizers", "processes")
 ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", "horizon")
 """settings of `check_order` for its tables, and for one equation"""
 GROWING = ("tau", "paths", "seed", "processes", "order", "tolerance", "budget_s")
 """settings of a study that is extended"""
+PAGE = "report.html"
+"""of a folder of results, in it"""
 COMPARING = ("tau", "paths", "seed", "processes")
 
 
@@ -62,46 +68,6 @@ def weak_error(settings: Settings) -> Answer:
     return Answer(f"\n{made}\n\nin {made.folder}", f"{made.folder}: {counts or 'no slopes, as one step size has none'}")
 
 
-def trajectories(settings: Settings) -> Answer:
-    """`sme.trajectories`."""
-    return _kept(config.draw(settings))
-
-
-def models(settings: Settings) -> Answer:
-    """Every model of the literature on the same problems."""
-    return _kept(survey_config.compare_models(settings))
-
-
-def atlas(settings: Settings) -> Answer:
-    """The limits for every size of the noise and kind of memory."""
-    return _kept(atlas_config.explore(settings))
-
-
-def phases(settings: Settings) -> Answer:
-    """`sme.phases`."""
-    return _kept(physical_config.chart(settings))
-
-
-def regime(settings: Settings) -> Answer:
-    """`sme.regime_report`."""
-    return _kept(physical_config.examine(settings))
-
-
-def scaling(settings: Settings) -> Answer:
-    """`sme.collapse`."""
-    return _kept(physical_config.rescale(settings))
-
-
-def svag(settings: Settings) -> Answer:
-    """`sme.svag_study`."""
-    return _kept(physical_config.approach(settings))
-
-
-def ide(settings: Settings) -> Answer:
-    """Optimizers beside their equations with memory."""
-    return _plain(memory_config.run(settings))
-
-
 def check_order(settings: Settings) -> Answer:
     """Orders by the one-step test, of all equations, models or laws of the noise; or of one equation, what is wrong with it."""
     values = checked(settings, (*TABLES, *ONE, "results"))
@@ -110,18 +76,13 @@ def check_order(settings: Settings) -> Answer:
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
     folder = _folder(values["results"])
     if values["model"] is not None:
-        found = config.one_order(values)
-        if folder is not None:
-            report.write_one(found, folder)
-        return Answer(found.report, found.report.partition("\n")[0])
+        made = OneOrder(config.one_order(values), folder).saved()
+        return Answer(made.found.report, made.title)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     given = [] if names is None else [str(each) for each in several(names)]
     if names is not None and not any(given):
         raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
-    table = task.make(given, effort.processes(values["processes"], "cpu"))
-    if folder is not None:
-        task.write(table, folder)
-    return _plain(task.show(table))
+    return answer(task(given, effort.processes(values["processes"], "cpu"), folder).saved())
 
 
 def importance(settings: Settings) -> Answer:
@@ -135,7 +96,7 @@ def importance(settings: Settings) -> Answer:
     found = importance_run.gain(
         problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
         paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"])
-    return _plain(importance_run.show(*found))
+    return answer(found)
 
 
 def autoencoder(settings: Settings) -> Answer:
@@ -145,8 +106,7 @@ def autoencoder(settings: Settings) -> Answer:
     folder = effort.folder(values["results"])
     made = autoencoder_run.race({"examples": sizes["examples"], "hidden": sizes["hidden"]}, sizes["steps"], sizes["paths"],
                                 processes=effort.processes(values["processes"], "cpu"))
-    autoencoder_report.write(made, folder)
-    return _plain(autoencoder_report.text(made))
+    return answer(Autoencoder(made, folder).saved())
 
 
 def interpolation(settings: Settings) -> Answer:
@@ -154,8 +114,7 @@ def interpolation(settings: Settings) -> Answer:
     values = checked(settings, ("tau", "paths", "results"))
     folder = effort.folder(values["results"])
     table = interpolation_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1))
-    interpolation_report.write(table, folder)
-    return _plain(interpolation_report.text(table))
+    return answer(Interpolation(table, folder).saved())
 
 
 def published(settings: Settings) -> Answer:
@@ -165,8 +124,7 @@ def published(settings: Settings) -> Answer:
     which = None if values["differences"] is None else several(values["differences"])
     table = published_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
                                   effort.processes(values["processes"], "cpu"), which)
-    published_report.write(table, folder)
-    return _plain(published_report.text(table))
+    return answer(Published(table, folder).saved())
 
 
 def stationary(settings: Settings) -> Answer:
@@ -174,18 +132,16 @@ def stationary(settings: Settings) -> Answer:
     values = checked(settings, ("paths", "results", "processes"))
     paths, folder = whole("paths", values["paths"], 2, 2**24), effort.folder(values["results"])
     table = stationary_run.measure(paths, effort.processes(values["processes"], "cpu"))
-    stationary_run.write(table, folder, paths)
-    return _plain(stationary_run.text(table))
+    return answer(StationaryLaws(table, folder, paths).saved())
 
 
 def known_answers(settings: Settings) -> Answer:
     """Weak errors to test other programs by."""
     values = checked(settings, ("tau", "paths", "results", "processes"))
     folder = effort.folder(values["results"])
-    table = known_answers_run.measure(_ladder(values["tau"]), whole("paths", values["paths"], 1),
-                                      effort.processes(values["processes"], "cpu"))
-    known_answers_run.write(table, folder, values["paths"])
-    return _plain(table.to_string(index=False))
+    paths = whole("paths", values["paths"], 1)
+    table = known_answers_run.measure(_ladder(values["tau"]), paths, effort.processes(values["processes"], "cpu"))
+    return answer(known_answers_run.KnownAnswers(table, paths, folder).saved())
 
 
 def panels(settings: Settings) -> Answer:
@@ -194,7 +150,7 @@ def panels(settings: Settings) -> Answer:
     task, name = values["task"], values["name"]
     if task is None or name is None:
         raise SMEError("task and name are missing: give task=errors or task=histograms, and name=… for the table and the picture")
-    own: dict[str, Callable[..., str]] = {"errors": panels_run.errors, "histograms": panels_run.histograms}
+    own: dict[str, Callable[..., Report]] = {"errors": panels_run.errors, "histograms": panels_run.histograms}
     begin, rest = own[choose("task", task, own)], {"errors": "observables", "histograms": "over"}
     if (other := values[rest["histograms" if task == "errors" else "errors"]]) is not None:
         raise SMEError(f"{other!r} is a setting of the other task: task={task} takes {rest[task]}")
@@ -202,7 +158,8 @@ def panels(settings: Settings) -> Answer:
     studies = None if values["studies"] is None else _place("studies", values["studies"])
     given_conditions = values["conditions"] or ()
     conditions = [given_conditions] if isinstance(given_conditions, str) else list(map(str, several(given_conditions)))
-    return _plain(begin(_place("results", values["results"]), str(name), conditions, given, studies))
+    made = begin(_place("results", values["results"]), str(name), conditions, given, studies)
+    return answer(made)
 
 
 def study(settings: Settings) -> Answer:
@@ -239,7 +196,16 @@ def collect(settings: Settings) -> Answer:
     return _plain(tables.rebuild(_place("results", values["results"])).to_string(index=False))
 
 
-def direct(study: Callable[..., Any], settings: Settings) -> Answer:
+def page(settings: Settings) -> Answer:
+    """One page of HTML of all studies of a folder."""
+    values = checked(settings, ("results", "file"))
+    results = _place("results", values["results"])
+    path = results / PAGE if values["file"] is None else _place("file", values["file"])
+    made = pages.write(tables.found(results), path, f"Studies in {values['results']}", again.words)
+    return _plain(f"in {made}")
+
+
+def direct(study: Callable[..., Any], settings: Settings) -> Any:
     """A study's own function: its arguments are the settings, and what it returns is its report.
 
     Raises
@@ -249,7 +215,7 @@ def direct(study: Callable[..., Any], settings: Settings) -> Answer:
     """
     values, takes = values_of(settings), inspect.signature(study).parameters
     only(values, [name for name, each in takes.items() if each.default is each.empty], takes)
-    return _kept(study(**values))
+    return study(**values)
 
 
 def _folder(given: Any) -> Path | None:
@@ -268,8 +234,11 @@ def _ladder(given: Any) -> list[float]:
     return [number("tau", each) for each in several(given)]
 
 
-def _kept(made: Any) -> Answer:
-    return Answer(f"{made}\n\nin {made.folder}", str(made.folder))
+def answer(made: Any) -> Answer:
+    """What a task says of what it made, if it has not said it itself: the report, and its folder."""
+    if isinstance(made, Answer):
+        return made
+    return _plain(str(made)) if made.folder is None else Answer(f"{made}\n\nin {made.folder}", str(made.folder))
 
 
 def _plain(text: str) -> Answer:

@@ -4,13 +4,15 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sme.common.errors import SMEError, printed
+from sme.common.errors import SMEError, choose, printed
+
+T = TypeVar("T")
 
 LONGEST = 80
 """characters of what is printed in a message"""
@@ -124,17 +126,22 @@ def _memory() -> float:
         return math.inf
 
 
-def flag(what: str, given: Any) -> bool:
-    """True or false.
+def instance(what: str, given: Any, kind: type[T], allowed: str, change: str = "") -> T:
+    """Of this type.
 
     Raises
     ------
     SMEError
-        for anything else.
+        for anything else: what is allowed, what was given, what to change.
     """
-    if not isinstance(given, bool):
-        raise SMEError(f"{what} must be true or false, got {short(given)}")
+    if not isinstance(given, kind):
+        raise SMEError(f"{what} must be {allowed}, got {short(given)}{': ' if change else ''}{change}")
     return given
+
+
+def flag(what: str, given: Any) -> bool:
+    """True or false."""
+    return instance(what, given, bool, "true or false")
 
 
 def seed_of(given: Any, most: int = SEEDS) -> int:
@@ -170,3 +177,12 @@ def beta(what: str, given: Any, rule: str, betas: Sequence[str]) -> float | None
     if given is not None and not 0 <= (given := number(what, given)) < 1:
         raise SMEError(f"{what} must lie in [0, 1), got {given:g}")
     return given
+
+
+def settle_terms(rule: Any, sizes: Sequence[str], betas: Mapping[str, Sequence[str]]) -> None:
+    """Check torch's terms in a frozen dataclass and set them as numbers: `optimizer`, `lr`, these sizes, `beta1`, `beta2`."""
+    choose("optimizer", rule.optimizer, betas)
+    for name in ("lr", *sizes):
+        object.__setattr__(rule, name, size(name, getattr(rule, name), "> 0" if name == "lr" else "≥ 0"))
+    for name in ("beta1", "beta2"):
+        object.__setattr__(rule, name, beta(name, getattr(rule, name), rule.optimizer, betas[rule.optimizer]))

@@ -22,7 +22,7 @@ MODULES = {
     "common": "errors inputs simulate.library:library simulate.pointers:pointers version",
     "common.derivatives": "differences guard inferred recurrent torch_forward tracing written",
     "common.identity": "identity:hashing layers members numerics outside owned reach recipe syntax teller trail values",
-    "common.output": "brief dossier latex notebook provenance style text",
+    "common.output": "brief dossier:report latex notebook provenance style text",
     "common.process": "interrupt processes progress streams turns",
     "common.random": "simulate.counter:counter simulate.increments:increments",
     "common.storage": "files seal sums told",
@@ -118,7 +118,7 @@ class Moved(MetaPathFinder, Loader):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: types.ModuleType | None = None) -> ModuleSpec | None:
         """Of old names alone; not of those that are a public function of the package by now."""
-        if fullname not in NEW or callable(getattr(sys.modules.get(PACKAGE), fullname.partition(".")[2], None)):
+        if fullname not in NEW or fullname.partition(".")[2] in getattr(sys.modules.get(PACKAGE), "__all__", ()):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
+from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
@@ -123,7 +124,8 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
         raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+    with phase("check of problem and optimizer"):
+        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
     return spec, {**asked, "order": spec.orders(order)}
 
 

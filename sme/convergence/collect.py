@@ -14,6 +14,7 @@ from sme.common.storage.files import read_table, write_text
 from sme.convergence.findings import Findings
 from sme.convergence.fit.tables import SLOPES
 from sme.convergence.spec.outline import FILE, Outline
+from sme.convergence.study import Study
 
 COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
 
@@ -67,6 +68,19 @@ def rebuild(results: str | Path) -> pd.DataFrame:
             told = str(fault) if isinstance(fault, SMEError) else f"{folder} fails ({reason(fault)})"
             warnings.warn(f"left as it is: {told}", stacklevel=2)
     return _join(Path(results), outlines)
+
+
+def found(results: str | Path) -> list[Study]:
+    """The studies of a folder with what they hold; a warning names one that cannot be read."""
+    studies = []
+    for folder, outline in _outlines(Path(results)):
+        study = Study(outline, folder=folder)
+        try:
+            study.reload()
+            studies.append(study)
+        except SMEError as fault:
+            warnings.warn(f"left out: {fault}", stacklevel=2)
+    return studies
 
 
 def join(results: str | Path) -> pd.DataFrame:

@@ -3,21 +3,23 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
-from sme.common.output.notebook import page
+from sme.common.output import notebook
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import write_text
 from sme.common.storage.told import told
-from sme.common.version import UNKNOWN
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import Predicted, quote
-from sme.convergence.output import picture, report
+from sme.convergence.output import page, picture, report
+from sme.convergence.spec import effort
+from sme.convergence.spec.effort import SHARD_PATHS
 from sme.convergence.spec.outline import Outline
 from sme.convergence.store import asked as requests
 from sme.convergence.store import points as files
@@ -26,6 +28,8 @@ from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
 
+FIRST = "0.2.0"
+"""version whose points have no `Halving`"""
 LETTERS = 160
 """of a list in a study's `repr`"""
 
@@ -137,6 +141,9 @@ class Findings(Turns):
             names = requests.named(self.missing, self.outline.horizon)
             parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
                          "run the same command again to have them computed.")
+        if any(point.halving is None and point.version.startswith(FIRST) for point in self._reported):
+            parts.append(f"Points of sme {FIRST} state the integrator bias of that version, which is no upper estimate: their "
+                         "intervals may be too narrow.")
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
             parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
@@ -149,9 +156,33 @@ class Findings(Turns):
         """The code and the seeds that made the points."""
         if self.kept is not None:
             return self.kept.provenance
-        made = [(point.provenance.get("versions", {}).get("sme", UNKNOWN), point.key.seed) for point in self._reported]
+        made = [(point.version, point.key.seed) for point in self._reported]
         versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
         return Provenance(self.outline.study, versions, seeds, self.outline.parts)
+
+    @property
+    def physical(self) -> pd.DataFrame:
+        """The hyperparameters of torch.optim, a row for each τ."""
+        return report.hyperparameters(self._reported) if self.kept is None else self.kept.physical
+
+    @property
+    def requested(self) -> dict[str, Any]:
+        """What `sme.weak_error` was asked for, beside what is studied: `order`, `tau`, and what is not by default."""
+        errors, seeds = self.errors, self.provenance.seeds
+        counts = {tau: int(paths) for tau, paths in errors.groupby("tau")["paths"].max().items()}
+        default = all(count == SHARD_PATHS * len(effort.shards(None, None, tau)) for tau, count in counts.items())
+        return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(counts, reverse=True),
+                **({} if default else {"paths": max(counts.values())}), **({"seed": seeds[0]} if any(seeds) else {})}
+
+    def report(self, path: str | Path) -> Path:
+        """Write all that is known of the study to one page of HTML, which needs no network.
+
+        Raises
+        ------
+        SMEError
+            if there are no errors to show, or the file cannot be written.
+        """
+        return page.write([self], path, self.provenance.title)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the errors with their fits to a file, in a format that its ending names.
@@ -204,8 +235,7 @@ class Findings(Turns):
             return f"{self.name}: no points. {self.remark}".strip()
         if style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
-        physical = report.hyperparameters(self._reported) if self.kept is None else self.kept.physical
-        return report.text(self.outline.optimizer, physical, self.errors, self.slopes, self.remark, self.provenance, style)
+        return report.text(self.outline.optimizer, self.physical, self.errors, self.slopes, self.remark, self.provenance, style)
 
     def __str__(self) -> str:
         return self.text()
@@ -226,7 +256,7 @@ class Findings(Turns):
     def _repr_html_(self) -> str:
         """The same with the first rows of the slopes and the picture of the errors, for a notebook."""
         columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
-        return page(repr(self), self.slopes[columns], self.plot)
+        return notebook.page(repr(self), self.slopes[columns], self.plot)
 
 
 def shortened(text: str) -> str:

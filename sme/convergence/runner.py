@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torchsde
 
 from sme.common.inputs import step_size
 from sme.common.process.processes import spread
-from sme.common.process.progress import progress
+from sme.common.process.progress import fraction, progress
 from sme.common.version import version
 from sme.convergence.cost import weight
 from sme.convergence.estimator import paired, trials
@@ -62,11 +63,20 @@ class Runner:
         setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
         weight.warn(setups.values())
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
-        bar = progress(total=sum(key.steps for key in missing), unit="step")
-        with bar:
+        left = Counter(key[:2] for key in missing)
+        with progress(total=sum(key.steps for key in missing), unit="step", desc=self._now(left, len(left))) as bar:
             for point in self._compute(tasks):
                 self.points.append(point)
+                left -= Counter([point.key[:2]])
+                bar.set_description(self._now(left, len(setups)), refresh=False)
                 bar.update(point.key.steps)
+
+    def _now(self, left: Mapping[tuple[int, int], int], count: int) -> str:
+        """The first of the step sizes that are left, and which of how many that is: `order 2, τ = 1/16, 3 of 5`."""
+        if not left:
+            return ""
+        order, steps = next(iter(left))
+        return f"order {order}, τ = {fraction(self.job.spec.horizon / steps)}, {count - len(left) + 1} of {count}"
 
     def _refine(self, tolerance: float) -> None:
         """Have as many shards of each (order, steps) as its own trial shards ask for: any ladder gives the same points."""

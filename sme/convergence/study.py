@@ -175,6 +175,8 @@ class Study(Findings):
         tau, paths, seed, device, processes, backend
             as in `sme.weak_error`; default the step sizes that both have.
 
+        Notes
+        -----
         On Ctrl-C the step sizes that are finished are saved.
 
         Raises

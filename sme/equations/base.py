@@ -11,6 +11,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.process.turns import Turns
 from sme.equations.description import Description, describe
+from sme.equations.formula.formula import Formula, formula_of
 from sme.optimizers.base import Optimizer
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
@@ -147,6 +148,16 @@ class Equation(Turns, ABC):
             for a missing or unknown field, a wrong shape, a value that is not finite, or `v < 0`.
         """
         return describe(self, state, t)
+
+    def formula(self, elementwise: bool | None = None) -> Formula:
+        """This equation in the letters of its update rule (`sme.formula`), entry by entry unless the problem has one parameter.
+
+        Raises
+        ------
+        SMEError
+            for an equation that is not derived here, and as `sme.formula`.
+        """
+        return formula_of(self, self.problem.dim > 1 if elementwise is None else elementwise)
 
 
 class Maker(ABC):

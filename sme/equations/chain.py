@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from sme.optimizers.base import Optimizer, State, updated
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import Gradient, Regime
 from sme.problems.base import Problem
 
@@ -20,6 +21,11 @@ class Chain:
     def mean(self, theta: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
         """`∇f(θ)` that every step takes, with or without noise: a run on examples sees theirs alone."""
         return self.problem.noise.mean(theta, self.problem.gradient)
+
+    @property
+    def layout(self) -> Layout:
+        """How its fields stand in a whole state."""
+        return Layout(self.optimizer.fields, self.problem.dim)
 
     def time(self, k: int) -> float:
         """`t_k = t₀ + kτ`, never accumulated."""

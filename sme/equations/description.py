@@ -11,6 +11,7 @@ from jaxtyping import Float
 from tabulate import tabulate
 from torch import Tensor
 
+from sme.common.errors import SMEError
 from sme.common.inputs import number
 from sme.optimizers.base import initial
 
@@ -41,9 +42,11 @@ class Description:
         the root of the trace of its covariance per unit of time; of `R[y, dW]` the same, averaged over
         `y ~ N(0, τ/2)`, the first motion in the middle of a step. NaN: too many motions, not computed.
     latex
-        of a closed form, the formula of each row under `"term, field"`, and under `"term, field, updated
-        denominator"` what that denominator adds to it; in the symbols of the equation's class. The second
-        noise is that of a Gaussian law: a minibatch has `2 (1 − 1/B) Σ∘Σ` for `2 Σ∘Σ`.
+        the formula of each row under `"term, field"`: of a closed form in the symbols of its class, and under
+        `"term, field, updated denominator"` what that denominator adds; of a derived equation those of
+        `equation.formula()`, entry by entry, and under `"where"` what letters such as `P` stand for (empty where an
+        operation of the rule has no symbolic form). The second noise is that of a Gaussian law: a minibatch has
+        `2 (1 − 1/B) Σ∘Σ` for `2 Σ∘Σ`.
     obstruction
         the symbol of what keeps an order-2 equation from order 2; empty if nothing does.
     """
@@ -162,7 +165,13 @@ def _present(terms: list[Term], x: "X", fields: int) -> list[list[bool]]:
 
 
 def _formulas(equation: "Equation", rows: set[tuple[str, str]]) -> dict[str, str]:
-    """The formulas of these rows; those that an updated denominator adds if it is one."""
+    """The formulas of these rows; those that an updated denominator adds if it is one. Of a derived equation, what it has."""
+    if not equation.latex:
+        try:
+            made = equation.formula(elementwise=True).rows()
+        except SMEError:  # no symbolic form, or no sympy
+            return {}
+        return {key: formula for key, formula in made.items() if key == "where" or tuple(key.split(", ")) in rows}
     found = {}
     for key, formula in equation.latex.items():
         term, field, *addition = key.split(", ")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short
@@ -140,12 +141,12 @@ class Model:
 
 def table(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]]) -> Callable[[Optimizer, Regime], Kind]:
     """Of these optimizers alone, `ε` outside the root."""
+    return partial(_listed, kinds)
 
-    def kind(optimizer: Optimizer, regime: Regime) -> Kind:
-        outside = getattr(optimizer, "eps_mode", "outside") == "outside"
-        return kinds.get((type(optimizer), regime)) if outside else None
 
-    return kind
+def _listed(kinds: Mapping[tuple[type[Optimizer], Regime], type[Equation]], optimizer: Optimizer, regime: Regime) -> Kind:
+    outside = getattr(optimizer, "eps_mode", "outside") == "outside"
+    return kinds.get((type(optimizer), regime)) if outside else None
 
 
 def skewed(problem: Problem, regime: Regime) -> Claim:

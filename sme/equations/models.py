@@ -10,8 +10,8 @@ from sme.common.identity import recipe
 from sme.common.inputs import short
 from sme.equations.base import Equation
 from sme.equations.literature import averaged, backward, compagnoni, malladi, ode
+from sme.equations.literature.proposed.equation import Bound, Proposed
 from sme.equations.model import OWN, UNCLAIMED, Claim, Model
-from sme.equations.proposed.equation import Bound, Proposed
 from sme.equations.registry import ORDERS, SKEWNESS, obstruction
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
@@ -60,12 +60,16 @@ def proposed(given: Any, path: str = "") -> Model:
                    f"got {shown}")
 
 
+def _registered(optimizer: Optimizer, regime: Regime) -> None:
+    """The class that the registry has."""
+
+
 def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     way = obstruction(problem, optimizer, regime, brownian)
     return Claim(0.5 if way == SKEWNESS else 1 if way or brownian == "none" else 2)
 
 
 MODELS = {each.name: each for each in (
-    Model(OWN, lambda optimizer, regime: None, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
+    Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
     malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL,
 )}

@@ -104,7 +104,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
     """The modified equation of any update rule, from `optimizer.update` alone.
 
     The increments of one step are expanded in `h = √τ` by forward differentiation, and their moments
-    taken exactly: they are polynomials in the noise (docs/derivation.md, section 9).
+    taken exactly: they are polynomials in the noise (docs/theory/derivation.md, section 9).
     `sme.weak_error` does this for every optimizer without a closed form.
 
     Parameters
@@ -121,7 +121,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
 
     Returns
     -------
-    A function from the step size `τ` to an `Equation` with `drift(t, x)` and `diffuse(t, x, dW)`.
+    Callable
+        from the step size `τ` to an `Equation` with `drift(t, x)` and `diffuse(t, x, dW)`.
 
     Raises
     ------

@@ -20,6 +20,7 @@ from sme.equations.base import Equation
 from sme.equations.order.one_step import Generator
 from sme.equations.registry import check_parts, equation
 from sme.optimizers.base import Optimizer, initial
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
@@ -92,7 +93,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     `dy = B y dt + G dW`, and its covariance solves Lyapunov's equation. In the ballistic regime `C` is of size `τ` and
     right to `O(τ²)` (the equation of order 2 is no better: what noise and curvature do together is `O(τ²)` there), and the
     mean is `x*`, off by `O(τ)` where drift or noise bend (so `v` always, and `θ` unless the loss is quadratic); in the
-    batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/derivation.md, section 12.
+    batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/theory/rules.md, section 12.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
     units = torch.eye(problem.dim, dtype=torch.float64)
     hessian = problem.hessian(theta.repeat(problem.dim, 1), units)
     loss = 0.5 * float((hessian * covariance[: problem.dim, : problem.dim]).sum())
-    mean = dict(zip(optimizer.fields, x.split(problem.dim), strict=True))
+    mean = Layout(optimizer.fields, problem.dim).named(x)
     return Stationary(optimizer, place, step, mean, 0.5 * (covariance + covariance.T), rates, loss)
 
 

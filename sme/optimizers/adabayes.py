@@ -11,10 +11,13 @@ from sme.optimizers.regimes import Gradient, Regime
 class AdaBayes(Optimizer):
     r"""The fixed point of AdaBayes (Aitchison, NeurIPS 2020), $1 - \beta_i = c_i\tau$.
 
-    .. math::
-        m' &= m + c_1 (s - \tau m) \\
-        v' &= v + \tau c_2 (q - v) \\
-        \theta' &= \theta - \tau\, m' \circ P(\hat v), \qquad P(v) = 1/(a + \sqrt{a^2 + w(v)})
+    ```math
+    \begin{aligned}
+    m' &= m + c_1 (s - \tau m) \\
+    v' &= v + \tau c_2 (q - v) \\
+    \theta' &= \theta - \tau\, m' \circ P(\hat v), \qquad P(v) = 1/(a + \sqrt{a^2 + w(v)})
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `q = gradient.square`, `v̂` and the floor `w` as in `RMSProp`, without bias
     correction. For `v ≪ a²` it is `Momentum` times `1/(2a)`, for `v ≫ a²` Adam with `ε → 0`.

@@ -14,10 +14,13 @@ from sme.optimizers.regimes import Gradient, Regime
 class AdaBayesFilter(Optimizer):
     r"""AdaBayes (Aitchison, NeurIPS 2020) as a filter, $1 - \beta = c_1\tau$.
 
-    .. math::
-        m' &= m + c_1 (s - \tau m) \\
-        p^- &= e^{-2a\tau} p + (1 - e^{-2a\tau})/(2a), \qquad 1/p' = 1/p^- + \tau q \\
-        \theta' &= (1 - \tau\lambda)(\theta - \tau\, m' \circ \hat p)
+    ```math
+    \begin{aligned}
+    m' &= m + c_1 (s - \tau m) \\
+    p^- &= e^{-2a\tau} p + (1 - e^{-2a\tau})/(2a), \qquad 1/p' = 1/p^- + \tau q \\
+    \theta' &= (1 - \tau\lambda)(\theta - \tau\, m' \circ \hat p)
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `q = gradient.square`, and `p̂` either `p` or `p'`; without bias correction. `p` is a learning
     rate for each parameter: the posterior variance is `τp` (batch-equivalent `p`) and starts at the prior's, `p = 1/(2a)`,

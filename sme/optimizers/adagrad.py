@@ -12,9 +12,12 @@ from sme.optimizers.regimes import Gradient, Regime
 class AdaGrad(Optimizer):
     r"""AdaGrad.
 
-    .. math::
-        v' &= v + \tau q \\
-        \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
+    ```math
+    \begin{aligned}
+    v' &= v + \tau q \\
+    \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `q = gradient.square`, `v̂` and the floor `w` as in `RMSProp`. The sum of
     squares of `torch.optim.Adagrad` is `v/τ` in the ballistic regime, with `lr = √τ`, and `v/τ²` in

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.common.inputs import number, short, whole
+from sme.common.inputs import instance, number, short, whole
 from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.bias import NONE, Correction, correction
 from sme.optimizers.preconditioner import places, preconditioner
@@ -17,10 +17,13 @@ from sme.optimizers.regimes import Gradient, Regime
 class Adam(Optimizer):
     r"""Adam, $1 - \beta_i = c_i\tau^q$, $q = 1$ unless `memory` says otherwise.
 
-    .. math::
-        m' &= m + (1 - \beta_1)(s/\tau - m) \\
-        v' &= v + (1 - \beta_2)(\hat g\circ\hat g - v) \\
-        \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
+    ```math
+    \begin{aligned}
+    m' &= m + (1 - \beta_1)(s/\tau - m) \\
+    v' &= v + (1 - \beta_2)(\hat g\circ\hat g - v) \\
+    \theta' &= \theta - \tau\, \Gamma\, m' \circ 1/(\sqrt{w(\hat v)} + \varepsilon\sqrt{\gamma_2})
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `ĝ∘ĝ = gradient.square`, `v̂` and the floor `w` as in `RMSProp`.
     Without bias correction (the default here; **`torch.optim.Adam` always corrects**)
@@ -72,8 +75,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         settle(self, ("c1", "c2"), nonnegative=("memory", "eps", "v_floor"))
         object.__setattr__(self, "t0", number("t0", self.t0))
-        if not isinstance(self.bias_correction, bool):
-            raise SMEError(f"bias_correction must be True or False, got {short(self.bias_correction)}")
+        instance("bias_correction", self.bias_correction, bool, "True or False")
         if not 0 <= self.t0 < math.inf:
             raise SMEError(f"t0 must be finite and ≥ 0, got {self.t0:g}")
         if self.bias_correction and not self.t0 > 0 and self.memory >= 1:

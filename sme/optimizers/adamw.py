@@ -12,14 +12,5 @@ class AdamW(DecoupledDecay, Adam):
 
     The decoupled weight decay of `torch.optim.AdamW`: `lr · weight_decay = τλ`.
 
-    Parameters
-    ----------
-    decay
-        `λ ≥ 0`, per unit of time (physical: `λ` ballistic, `√τ λ` batch-equivalent); the others are
-        those of `Adam`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
+    `decay` is the `λ` of `DecoupledDecay`; the other parameters, and the errors, are those of `Adam`.
     """

@@ -10,7 +10,10 @@ from sme.optimizers.regimes import Gradient, Regime
 class DecoupledDecay(Optimizer):
     """A further step `−τ λ θ` beside that of the rule that it is mixed into, `θ` the old parameters.
 
-    `λ = decay ≥ 0`, per unit of time; `lr · weight_decay = τλ`.
+    Parameters
+    ----------
+    decay
+        `λ ≥ 0`, per unit of time (physical: `λ` ballistic, `√τ λ` batch-equivalent); `lr · weight_decay = τλ`.
     """
 
     decay: float = 0.1

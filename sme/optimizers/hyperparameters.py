@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sme.common.errors import SMEError, choose, warn
-from sme.common.inputs import beta, size, whole
+from sme.common.errors import SMEError, warn
+from sme.common.inputs import settle_terms, size, whole
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -87,11 +87,7 @@ class Hyperparameters:
     dampening: float = 0.0
 
     def __post_init__(self) -> None:
-        choose("optimizer", self.optimizer, RULES)
-        for name in ("lr", "eps", "weight_decay"):
-            object.__setattr__(self, name, size(name, getattr(self, name), "> 0" if name == "lr" else "≥ 0"))
-        for name in ("beta1", "beta2"):
-            object.__setattr__(self, name, beta(name, getattr(self, name), self.optimizer, BETAS[self.optimizer]))
+        settle_terms(self, ("eps", "weight_decay"), BETAS)
         if self.weight_decay and self.optimizer != "adamw":
             raise SMEError(f"weight_decay = {self.weight_decay:g} of {self.optimizer} is a part of the loss, ½ wd |θ|²: "
                            "put it there and, with minibatches, into the loss of each example, or use adamw, which decays beside "
@@ -166,7 +162,7 @@ class Hyperparameters:
         return cls(name, **given, batch_size=batch_size, steps=steps)  # type: ignore[arg-type]
 
     def scaled(self, regime: str | Regime = BALLISTIC, **options: Any) -> Scaled:
-        """The same optimizer in scaled variables, with `1 − β = c τ^q`, `q = memory` or 1 (docs/derivation.md, section 1).
+        """The same optimizer in scaled variables, with `1 − β = c τ^q`, `q = memory` or 1 (docs/theory/scaling.md, section 1).
 
         Ballistic `τ = lr`; batch-equivalent `τ = lr²`, `ε` times `lr`, `v` times `lr²`, noise times `lr` (of SGD `τ = lr` and
         noise times `√lr`). With a momentum `τ = lr (1 − dampening)/(1 − β)`, of Nesterov `lr/(1 − β)`; AdaGrad has `τ = lr²`,

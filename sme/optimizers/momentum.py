@@ -12,9 +12,12 @@ from sme.optimizers.regimes import Gradient, Regime
 class Momentum(Optimizer):
     r"""Heavy ball, $1 - \beta = c\tau$.
 
-    .. math::
-        m' &= m + c\,(s - \tau m) \\
-        \theta' &= \theta - \tau m'
+    ```math
+    \begin{aligned}
+    m' &= m + c\,(s - \tau m) \\
+    \theta' &= \theta - \tau m'
+    \end{aligned}
+    ```
 
     with `s = gradient.step`. The steps of `torch.optim.SGD` with momentum and dampening `1 − cτ`
     whose momentum buffer starts at `m`. A fresh optimizer's first buffer is its first gradient, undamped: set

@@ -11,22 +11,17 @@ from sme.optimizers.regimes import Gradient, Regime
 class Nesterov(Momentum):
     r"""Nesterov's momentum in the form of `torch.optim`, $1 - \beta = c\tau$.
 
-    .. math::
-        m' &= m + c\,(s - \tau m) \\
-        \theta' &= \theta - \tau\,((1 - c\tau)\, m' + c s)
+    ```math
+    \begin{aligned}
+    m' &= m + c\,(s - \tau m) \\
+    \theta' &= \theta - \tau\,((1 - c\tau)\, m' + c s)
+    \end{aligned}
+    ```
 
     with `s = gradient.step`. The steps of `torch.optim.SGD` with `lr = cτ²`, momentum `1 − cτ`,
     `nesterov=True` and a momentum buffer that starts at `m/(cτ)`.
 
-    Parameters
-    ----------
-    c
-        memory rate of `m`, per unit of time; `β = 1 − c τ`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
+    The parameter and its errors are those of `Momentum`.
     """
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:

@@ -29,7 +29,7 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class Regime:
-    """A scaling of gradient and step, with `h = √τ` (docs/derivation.md, section 1).
+    """A scaling of gradient and step, with `h = √τ` (docs/theory/scaling.md, section 1).
 
     `ĝ = h^mean_power ∇f + S z`, `gradient.step = h^step_power ĝ`, `gradient.square = ĝ∘ĝ`,
     `gradient.sign = h^step_power sign(ĝ)` if asked for.

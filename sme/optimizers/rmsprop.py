@@ -11,9 +11,12 @@ from sme.optimizers.regimes import Gradient, Regime
 class RMSProp(Optimizer):
     r"""RMSProp, $1 - \beta = c\tau^q$, $q = 1$ unless `memory` says otherwise.
 
-    .. math::
-        v' &= v + (1 - \beta)(\hat g\circ\hat g - v) \\
-        \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
+    ```math
+    \begin{aligned}
+    v' &= v + (1 - \beta)(\hat g\circ\hat g - v) \\
+    \theta' &= \theta - s \circ P(\hat v), \qquad P(v) = 1/(\sqrt{w(v)} + \varepsilon)
+    \end{aligned}
+    ```
 
     with `s = gradient.step`, `ĝ∘ĝ = gradient.square`, `v̂ = v` (`denominator="previous"`, the
     convention of the analysis papers) or `v̂ = v'` (`"updated"`, that of `torch.optim.RMSprop`),

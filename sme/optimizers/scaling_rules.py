@@ -33,17 +33,15 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
 
     Both rules take `τ` to `κτ` and keep the rates `c`, `λ`, the scaled `ε` and so an equation, which must model both runs:
 
-    =============  =======  ===========  ============  ============  =======  =================================================
-    rule           lr       `1 − βᵢ`     `ε`           weight decay  steps    keeps
-    =============  =======  ===========  ============  ============  =======  =================================================
-    `square_root`  `√κ lr`  `κ (1 − β)`  `ε/√κ`        `√κ wd`       `1/κ`    the batch-equivalent equation of RMSProp and Adam
-    `linear`       `κ lr`   `κ (1 − β)`  `ε`           `wd`          `1/κ`    that of SGD; the ballistic one of RMSProp and Adam
-                                                                              where the noise is far below the gradient
-    =============  =======  ===========  ============  ============  =======  =================================================
+    | rule | lr | `1 − βᵢ` | `ε` | weight decay | steps | keeps |
+    |---|---|---|---|---|---|---|
+    | `square_root` | `√κ lr` | `κ (1 − β)` | `ε/√κ` | `√κ wd` | `1/κ` | the batch-equivalent equation of RMSProp and Adam |
+    | `linear` | `κ lr` | `κ (1 − β)` | `ε` | `wd` | `1/κ` | that of SGD; RMSProp's and Adam's ballistic one at small noise |
 
     The square-root rule is known from arXiv:2205.10287, the linear one of SGD from arXiv:2102.12470; the weight decay follows
     from `lr · wd = τλ`. A penalty that is part of the loss does not change. The square-root rule keeps the stationary law of
-    AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was, it would not (docs/derivation.md, section 12).
+    AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was it would not
+    (docs/theory/rules.md, section 12).
 
     Parameters
     ----------

@@ -11,22 +11,17 @@ from sme.optimizers.regimes import Gradient, Regime
 class Signum(Momentum):
     r"""Signum, $1 - \beta = c\tau$.
 
-    .. math::
-        m' &= m + c\,(s - \tau m) \\
-        \theta' &= \theta - \tau\, \mathrm{sign}(m')
+    ```math
+    \begin{aligned}
+    m' &= m + c\,(s - \tau m) \\
+    \theta' &= \theta - \tau\, \mathrm{sign}(m')
+    \end{aligned}
+    ```
 
     with `s = gradient.step`. The learning rate is `τ` in both regimes. Its equation of order 2 has this order while `m` crosses
     0; where `m` comes to rest there, the order is 1.
 
-    Parameters
-    ----------
-    c
-        memory rate of `m`, per unit of time; `β = 1 − c τ`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
+    The parameter and its errors are those of `Momentum`.
     """
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:

@@ -16,7 +16,7 @@ from sme.common.derivatives import guard
 from sme.common.derivatives.written import Written
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
-from sme.common.inputs import short
+from sme.common.inputs import instance, short
 from sme.common.process.turns import Turns
 from sme.problems import untouched
 from sme.problems.noise.base import GradientLaw
@@ -42,6 +42,8 @@ class Problem(Turns):
     name
         what tables and folders call it.
 
+    Notes
+    -----
     A subclass may override `gradient`, `hessian` and `third` by closed forms; the defaults
     differentiate `loss`.
 
@@ -191,9 +193,11 @@ class Problem(Turns):
         try:
             value = self._loss(theta)
             scalar = isinstance(value, Tensor) and value.shape == ()
-            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
+            apart = torch.stack((theta, 2 + 3 * theta.abs()))  # what gives numbers as their sizes ask for fails on two paths
+            gradient = self.gradient(apart)[:1] if scalar else torch.zeros(1, self.dim)
         except Exception as fault:
             cure = ("write the operation out with others" if "not implemented" in str(fault) else
+                    "it must make as many numbers on every path, with minlength of bincount" if "equal size" in str(fault) else
                     "its own tensors must be float64, and it must not branch on theta")
             raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
                            f"{fault}; {cure}") from fault
@@ -243,6 +247,10 @@ class Problem(Turns):
         now = self._contents()
         return {} if now == self._made else {"rewritten": now}
 
+    def _at(self, theta: Float[Tensor, " d"]) -> Tensor:
+        """`f` at one point, of a problem whose loss of many paths is its own: a function that can be pickled."""
+        return self.loss(theta.unsqueeze(0))[0]
+
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""
         return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
@@ -250,13 +258,5 @@ class Problem(Turns):
 
 
 def checked(given: Any) -> Problem:
-    """A problem.
-
-    Raises
-    ------
-    SMEError
-        for anything else.
-    """
-    if not isinstance(given, Problem):
-        raise SMEError(f"problem must be an sme.Problem such as sme.Quadratic(), got {short(given)}")
-    return given
+    """A problem."""
+    return instance("problem", given, Problem, "an sme.Problem such as sme.Quadratic()")

@@ -70,7 +70,7 @@ class Logistic(Problem):
             point = torch.full((1, features + 1), number("importance", importance), dtype=torch.float64)
             sizes = each.residual(self.features @ point[0], y).abs() * self.features.norm(dim=1)
             noise = ImportanceNoise(sizes, batch_size=batch_size, examples=each)
-        super().__init__(lambda theta: self.loss(theta.unsqueeze(0))[0], features + 1, noise, "logistic")
+        super().__init__(self._at, features + 1, noise, "logistic")
 
     def loss(self, theta: Paths) -> Tensor:
         p = self.features @ theta.T

@@ -52,7 +52,7 @@ class Polynomial(Problem):
         self._value = Powers([number("a coefficient", a) for a in coefficients])
         random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
-        super().__init__(lambda theta: self._value(theta[0]), 1, random, "polynomial")
+        super().__init__(self._at, 1, random, "polynomial")
 
     def loss(self, theta: Paths) -> Tensor:
         return self._value(theta[:, 0])

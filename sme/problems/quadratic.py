@@ -37,7 +37,10 @@ class Quadratic(Problem):
         self.a = self._matrix(dim, seed)
         random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}
-        super().__init__(lambda theta: 0.5 * theta @ (self.a @ theta), dim, random, "quadratic")
+        super().__init__(self._form, dim, random, "quadratic")
+
+    def _form(self, theta: Tensor) -> Tensor:
+        return 0.5 * theta @ (self.a @ theta)
 
     @staticmethod
     def _matrix(dim: int, seed: int | None) -> Tensor:

@@ -90,11 +90,15 @@ class Wells(Problem):
         self._half = Powers(((0.5 + level) * (STEEP - FLAT)).coef.tolist())
         self._spec = {"problem": "wells", "level": level, "batch_size": batch_size, "noise": choose("noise", noise, NOISES),
                       "scale": scale}
+        self._size = scale / math.sqrt(batch_size)
         # the signed root of Σ is smooth where the two slopes cross
         law = (MinibatchNoise(batch_size=batch_size, examples=Halves(self._mean, self._half), scale=scale)
                if noise == "minibatch"
-               else GaussianNoise(lambda theta: self._half(theta, 1).unsqueeze(0) * (scale / math.sqrt(batch_size))))
-        super().__init__(lambda theta: self._mean(theta[0]), 1, law, "wells")
+               else GaussianNoise(self._root))
+        super().__init__(self._at, 1, law, "wells")
+
+    def _root(self, theta: Tensor) -> Tensor:
+        return self._half(theta, 1).unsqueeze(0) * self._size
 
     def loss(self, theta: Paths) -> Tensor:
         return self._mean(theta[:, 0])

@@ -7,6 +7,7 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.common.library import NoCompilerError, complain, load
+from sme.common.process.progress import fraction, phase
 from sme.simulate.codegen.ensemble import agrees
 from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.program import source
@@ -39,8 +40,9 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool,
             if kind not in sources:
                 sources[kind] = _source(setup)
             found = sources[kind]
-            if isinstance(found, str) and not agrees(setup, found):
-                found = NotLoweredError("compiled and uncompiled steps differ")
+            with phase(f"compiled beside uncompiled steps, order {order}, τ = {fraction(setup.tau)}"):
+                if isinstance(found, str) and not agrees(setup, found):
+                    found = NotLoweredError("compiled and uncompiled steps differ")
             if isinstance(found, str):
                 ready[order, steps] = dataclasses.replace(setup, source=found)
             elif must:
@@ -61,8 +63,11 @@ def _shape(setup: Setup) -> tuple[object, ...]:
 def _source(setup: Setup) -> str | SMEError:
     complain()
     try:
-        made = source(setup)
-        if not hasattr(load(made), "run"):
+        with phase(f"trace, order {setup.order}"):
+            made = source(setup)
+        with phase(f"compile, order {setup.order}"):
+            library = load(made)
+        if not hasattr(library, "run"):
             raise NoCompilerError("the C compiler makes a library without the function that it was given")
     except (NotLoweredError, NoCompilerError) as fault:
         return fault

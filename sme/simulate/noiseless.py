@@ -26,7 +26,7 @@ def discrete(setup: Setup, marks: Sequence[int]) -> Float[Tensor, "marks state"]
     for k in range(max(marks)):
         found.append(x)
         new = setup.chain.mean_step(setup.fields(x), setup.chain.time(k))
-        x = torch.cat([new[name] for name in setup.optimizer.fields])
+        x = setup.layout.whole(new)
     return torch.stack([*found, x])[list(marks)]
 
 

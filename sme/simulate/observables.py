@@ -67,13 +67,25 @@ def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
     """The observables that have a name: `|field|²` and mean of every field, the loss, and the problem's own."""
     named: dict[str, Observable] = {}
     for field in optimizer.fields:
-        named[f"|{field}|^2"] = lambda s, field=field: s[field].square().sum(-1)  # type: ignore[misc]
+        named[f"|{field}|^2"] = partial(_square, field)
     for field in optimizer.fields:
-        named[f"mean {field}"] = lambda s, field=field: s[field].mean(-1)  # type: ignore[misc]
-    named["loss"] = lambda s: problem.loss(s["theta"])
+        named[f"mean {field}"] = partial(_mean, field)
+    named["loss"] = partial(_of_theta, problem.loss)
     for name, function in problem.functions().items():
-        named[name] = lambda s, function=function: function(s["theta"])  # type: ignore[misc]
+        named[name] = partial(_of_theta, function)
     return named
+
+
+def _square(field: str, state: State) -> Float[Tensor, " paths"]:
+    return state[field].square().sum(-1)
+
+
+def _mean(field: str, state: State) -> Float[Tensor, " paths"]:
+    return state[field].mean(-1)
+
+
+def _of_theta(function: Callable[[Tensor], Tensor], state: State) -> Float[Tensor, " paths"]:
+    return function(state["theta"])
 
 
 def default(problem: Problem, optimizer: Optimizer, described: tuple[str, ...]) -> dict[str, Observable]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from sme.equations.base import Equation, Kind
 from sme.equations.chain import Chain
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
 from sme.simulate.control_variates.controls import Responses
@@ -92,10 +92,15 @@ class Setup:
         """All observables of a state."""
         return observe(self.observables, state)
 
+    @property
+    def layout(self) -> Layout:
+        """How the fields stand in a whole state."""
+        return Layout(self.optimizer.fields, self.problem.dim)
+
     def fields(self, x: Tensor) -> State:
         """The named fields of a whole state."""
-        return dict(zip(self.optimizer.fields, x.split(self.problem.dim, -1), strict=True))
+        return self.layout.named(x)
 
     def whole(self, paths: int) -> Float[Tensor, "paths state"]:
         """The start as a whole state, the same for every path."""
-        return torch.cat([self.start[name] for name in self.optimizer.fields]).expand(paths, -1).contiguous()
+        return self.layout.whole(self.start).expand(paths, -1).contiguous()

@@ -54,7 +54,7 @@ def stability(setup: Setup) -> Stability:
     """Look at the spectrum of the mean step's Jacobian along the noiseless run.
 
     `J(x, t) = ∂_x (F(x, t) − x)` with `F` the update rule fed with `E[gradient]`, at no more than `LOOKS` steps among the first
-    `LONGEST`, or as long as the run is finite. Source: docs/derivation.md, section 2.
+    `LONGEST`, or as long as the run is finite. Source: docs/theory/scaling.md, section 2.
     """
     found = [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
     if not found:
@@ -99,7 +99,7 @@ def _looks(setup: Setup) -> Iterator[tuple[Increment, Float[Tensor, " state"], f
 
     def increment(x: Float[Tensor, " state"], t: float) -> Float[Tensor, " state"]:
         new = chain.mean_step(setup.fields(x), t)
-        return torch.cat([new[name] for name in setup.optimizer.fields]) - x
+        return setup.layout.whole(new) - x
 
     for k in range(steps):
         t = chain.time(k)

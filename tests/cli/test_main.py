@@ -16,7 +16,7 @@ from sme.common.errors import SMEError
 from sme.equations.models import MODELS
 from sme.problems.noise.base import NAMED
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+COMMANDS = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
@@ -61,7 +61,8 @@ def test_a_studys_own_function_takes_the_settings_by_name():
     def study(steps, seed=0, results=None):
         return SimpleNamespace(folder=f"{results}/{steps}-{seed}")
 
-    assert tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"})).line == "there/3-0"
+    made = tasks.direct(study, OmegaConf.create({"_target_": "sme.x", "steps": 3, "results": "there"}))
+    assert tasks.answer(made).line == "there/3-0"
     with pytest.raises(SMEError, match="steps is missing"):
         tasks.direct(study, OmegaConf.create({"results": "there"}))
     with pytest.raises(SMEError, match=r"unknown setting 'sed'.*did you mean 'seed'"):
@@ -86,8 +87,8 @@ def test_a_script_whose_target_is_a_studys_own_function_runs_and_no_other_target
     assert "is no task of this package" in capsys.readouterr().err
 
 
-def test_the_readme_names_every_law_and_model():
-    rows = {line.split("|")[1].strip(" `"): line for line in README.splitlines() if line.startswith("| ")}
+def test_the_page_of_the_command_line_names_every_law_and_model():
+    rows = {line.split("|")[1].strip(" `"): line for line in COMMANDS.splitlines() if line.startswith("| ")}
     assert not [law for law in NAMED if f"`{law}`" not in rows["noise"] and f"law={law}`" not in rows["noise"]]
     assert not [name for name in MODELS if f"`{name}`" not in rows["model"]]
 

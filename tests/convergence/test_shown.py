@@ -9,6 +9,7 @@ import torch
 
 import sme
 from sme.common.output import brief
+from sme.common.process import progress as bars
 from sme.convergence.cost import weight
 from sme.convergence.estimator import paired
 from sme.convergence.runner import ready
@@ -124,7 +125,7 @@ def test_check_order_has_a_bar(monkeypatch):
         def update(self):
             told.append("step")
 
-    monkeypatch.setattr("sme.common.process.progress.tqdm", Bar)
+    monkeypatch.setattr(bars, "_kind", lambda: (Bar, None))
     sme.check_order(sme.Quadratic(), sme.SGD())
     assert told[0] == ("check of order 2", None, False, 1)
     assert told.count("step") >= 10

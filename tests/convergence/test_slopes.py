@@ -137,3 +137,14 @@ def test_order_1_is_not_contradicted_by_a_steeper_slope():
     constant = Interval(-0.0045, -0.0049, -0.0040)
     assert judge_first(Interval(1.33, 1.29, 1.38), constant, constant) == Verdict("undecided", "steeper than order 1")
     assert judge_first(Interval(0.6, 0.5, 0.7), constant, constant).word == "inconsistent"
+
+
+def test_an_interval_of_95_percent_that_misses_the_order_is_noted():
+    constant, yardstick = Interval(0.31, 0.3, 0.32), Interval(3.0, 2.9, 3.1)
+    barely = Verdict("consistent", "its slope reaches the order at 99.9 % only")
+    sure = Interval(0.93, 0.84, 1.02)
+    assert judge_first(Interval(0.93, 0.88, 0.98), constant, constant, sure=sure) == barely
+    assert judge_first(Interval(0.93, 0.88, 1.01), constant, constant, sure=sure) == Verdict("consistent")
+    zero, sure = Interval(0.001, -0.02, 0.02), Interval(1.9, 1.7, 2.1)
+    assert judge_second(zero, zero, zero, zero, yardstick, Interval(1.9, 1.84, 1.97), sure=sure) == barely
+    assert judge_second(zero, zero, zero, zero, yardstick, Interval(1.9, 1.84, 2.01), sure=sure) == Verdict("consistent")

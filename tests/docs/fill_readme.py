@@ -1,7 +1,7 @@
-"""Put the tables and pictures of results/published/ into the README: python tests/docs/fill_readme.py
+"""Put the tables and pictures of results/published/ into README and docs: python -m tests.docs.fill_readme
 
-Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md`
-or `slopes.csv`.
+Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md` or `slopes.csv`. At
+`<!-- table 1 of importance.md -->` it is the first table of that file.
 """
 
 import re
@@ -13,6 +13,7 @@ from sme.common.output.text import quote
 from sme.studies.trajectories.closer import last
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECORD = "results/published"
 POLYNOMIAL = "rmsprop-batch_equivalent-polynomial"
 PLACES = {
@@ -94,16 +95,39 @@ def models(root: Path) -> str:
     return "\n".join(rows)
 
 
-def filled(text: str, root: Path = ROOT) -> str:
-    """The README with every place filled from `results/published/` in `root`."""
-    blocks = {name: block(*what, root) for name, what in PLACES.items()} | {"rules": rules(root), "digits": digits(root),
-              "models": models(root)}
-    for name, content in blocks.items():
-        pattern = rf"(<!-- {name} -->\n)(?:\n(?:\||!\[).*(?:\n\|.*)*\n)?"
-        text = re.sub(pattern, lambda match, content=content: f"{match[1]}\n{content}\n", text)
-    return text
+def table(number: int, name: str, root: Path) -> str:
+    """The table of that number in a file of the record."""
+    text = (root / RECORD / name).read_text(encoding="utf-8")
+    return re.findall(r"(?m)^\|.*(?:\n\|.*)*", text)[number - 1]
+
+
+def blocks(root: Path = ROOT) -> dict[str, str]:
+    """What stands at each place that has a name."""
+    named = {name: block(*what, root) for name, what in PLACES.items()}
+    return named | {"rules": rules(root), "digits": digits(root), "models": models(root)}
+
+
+def filled(text: str, named: dict[str, str], up: str = "", root: Path = ROOT) -> str:
+    """A page with every place filled from `results/published/` in `root`; `up` leads from its folder to the top one."""
+    def put(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        asked = re.fullmatch(r"table (\d+) of (\S+)", name)
+        if not asked and name not in named:
+            return match[0]
+        content = table(int(asked[1]), asked[2], root) if asked else named[name]
+        return f"<!-- {name} -->\n\n{content.replace(f']({RECORD}/', f']({up}{RECORD}/')}\n"
+
+    return re.sub(r"<!-- (picture .+?) -->\n(?:\n!\[.*\n)?|<!-- (.+?) -->\n(?:\n\|.*(?:\n\|.*)*\n)?", put, text)
+
+
+def up(page: Path) -> str:
+    """From a page's folder to the top one."""
+    return "../" * (len(page.relative_to(ROOT).parts) - 1)
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    made = blocks()
+    for path in PAGES:
+        before = path.read_text(encoding="utf-8")
+        if (after := filled(before, made, up(path))) != before:
+            path.write_text(after, encoding="utf-8")

@@ -34,7 +34,7 @@ from sme.studies.stationary import run as stationary_table
 from tests.support import committed
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "extend").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 FILES = [*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "conf").rglob("*.yaml"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RIVALS = [re.split(r"\W", requirement)[0] for requirement in EXTRAS["rivals"]]
@@ -155,7 +155,8 @@ def known_answers(words: list[str], patch: Patch) -> list[str]:
 def regime(words: list[str], patch: Patch) -> list[str]:
     """Few examples and steps."""
     kept = [word for word in words if not word.startswith(("problem.examples=", "steps=", "compared="))]
-    return [*kept, "problem.examples=12", "steps=4", "compared=2"]
+    small = ["problem.hidden=[3]"] if "problem=digits" in words else []
+    return [*kept, "problem.examples=12", *small, "steps=4", "compared=2"]
 
 
 def memory(words: list[str], patch: Patch) -> list[str]:
@@ -250,6 +251,12 @@ def collect(words: list[str], patch: Patch) -> list[str]:
     return words
 
 
+def report(words: list[str], patch: Patch) -> list[str]:
+    """One study's page."""
+    run("scripts/weak_error.py", ["optimizer=sgd", "order=1", *(word for word in words if word.startswith("results="))], patch)
+    return words
+
+
 def panels(words: list[str], patch: Patch) -> list[str]:
     """On the record of this repository, as its pictures are made: where it lies, or as if its commands had been run."""
     record = committed.results(Path())
@@ -322,6 +329,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
     "scripts/collect.py": (collect, "verdict"),
+    "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
     "scripts/panels.py": (panels, "verdict|chance"),
@@ -357,6 +365,12 @@ def run(script: str, words: list[str], patch: Patch) -> list[str]:
     return given
 
 
+def parse(words: list[str], patch: Patch) -> None:
+    """The settings of a quick try, composed and not run: the command without it is run, or its pieces are."""
+    patch.setattr(sys, "argv", [str(ROOT / words[0]), *words[1:], "--cfg", "job"])
+    runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
 def install(words: list[str]) -> None:
     """What pip would read is there: the constraints, and the extra (.ci/run does install)."""
     assert words[:3] == ["install", "-c", "constraints.txt"]
@@ -388,6 +402,11 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         assert command == "python -m venv .venv"  # .ci/run runs the two lines that begin so, see below
     elif program == "pip":
         install(words)
+    elif tool := re.match(r"(?:-m )?tests[./]docs[./](\w+)", " ".join(words)):
+        assert find_spec(f"tests.docs.{tool[1]}")  # tests hold what it would write against what is there
+    elif words[-1] == "smoke=true":
+        parse(words, monkeypatch)
+        assert "_target_" in capsys.readouterr().out
     elif words[:2] == ["-m", "pytest"]:
         monkeypatch.chdir(ROOT)
         code = pytest.main([*words[2:], "--collect-only", "-n", "0", "-p", "no:cacheprovider"])

@@ -1,4 +1,4 @@
-"""The README's examples and tables; its commands are in test_commands.py."""
+"""The README's example, the tables of all pages, and the rule of docs/extend as a program; commands are in test_commands.py."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path, drawn):
 
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.chdir(tmp_path)
-    code, _ = re.findall(r"```python\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     for full, short in (("paths=100_000", "paths=1"), (", 1 / 16, 1 / 32, 1 / 64]", "]"), ("horizon=1.0", "horizon=0.25")):
         assert full in code
         code = code.replace(full, short)
@@ -26,16 +26,15 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path, drawn):
     assert (tmp_path / "errors.png").stat().st_size > 10_000
 
 
-def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys, drawn):
+def test_the_new_optimizer_runs_as_a_program(monkeypatch, tmp_path, capsys, drawn):
     from sme.convergence.estimator import paired
 
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.chdir(tmp_path)
-    in_readme = re.findall(r"```python\n(.*?)```", README, re.S)[1]
-    (in_docs,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extend" / "optimizer.md").read_text(encoding="utf-8"), re.S)
-    assert strip(in_docs) == strip(in_readme)
-    short = in_readme.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.25")
-    exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extend" / "optimizer.md").read_text(encoding="utf-8"), re.S)
+    short = code.replace("1 / 4, 1 / 8, 1 / 16, 1 / 32]", "1 / 4, 1 / 8], horizon=0.25")
+    assert short != code
+    exec(compile(short, "optimizer.md", "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert "order 2 by the one-step test" in printed
     assert "drift correction" in printed
@@ -43,14 +42,27 @@ def test_the_new_optimizer_of_readme_and_docs_runs(monkeypatch, tmp_path, capsys
     assert (tmp_path / "lion.png").stat().st_size > 10_000
 
 
-def strip(code):
-    """The statements alone."""
-    return [line.split("  #")[0].rstrip() for line in code.splitlines() if line.strip() and not line.strip().startswith('"""')]
-
-
-def test_every_number_in_the_readmes_tables_stands_in_the_record(tmp_path):
+def test_every_number_in_a_pages_tables_stands_in_the_record(tmp_path):
     committed.results(tmp_path)
-    assert fill_readme.filled(README, tmp_path) == README
+    named = fill_readme.blocks(tmp_path)
+    texts = {page: page.read_text(encoding="utf-8") for page in fill_readme.PAGES}
+    filled = {page: fill_readme.filled(text, named, fill_readme.up(page), tmp_path) for page, text in texts.items()}
+    assert not [page.name for page, text in texts.items() if filled[page] != text], "python -m tests.docs.fill_readme"
+    assert not [name for name in named if not any(f"<!-- {name} -->" in text for text in texts.values())]
+
+
+def test_a_place_is_filled_again():
+    named = {"one": "| a |\n|---|\n| \\d |"}
+    page = "<!-- one -->\n\n| old |\n|---|\n\nafter <!-- two -->\n"
+    filled = fill_readme.filled(page, named)
+    assert filled == "<!-- one -->\n\n| a |\n|---|\n| \\d |\n\nafter <!-- two -->\n"
+    assert fill_readme.filled(filled, named) == filled
+    picture = "<!-- picture one -->\n\n![p](../results/published/p.png)\n"
+    for before in ("", "\n![old](../results/published/old.png)\n"):
+        page = f"<!-- picture one -->\n{before}\nafter"
+        assert fill_readme.filled(page, {"picture one": "![p](results/published/p.png)"}, "../") == f"{picture}\nafter"
+    beside = "<!-- one -->\n\n![of its own](p.png)\n"
+    assert fill_readme.filled(beside, named) == f"<!-- one -->\n\n{named['one']}\n\n![of its own](p.png)\n"
 
 
 def test_every_study_of_the_record_has_its_tables_and_none_its_points():

@@ -47,7 +47,7 @@ def comments(path):
 
 
 def test_the_errors_are_those_of_the_studies(results):
-    said = run.errors(results, "all", ["problem.dim=2", "horizon=1"])
+    said = str(run.errors(results, "all", ["problem.dim=2", "horizon=1"]))
     joined = read(results, "all")
     assert list(joined["setting"].unique()) == ["ballistic", "batch equivalent"]
     assert set(joined["equation"]) == {"order 1", "order 2", "order 1, ODE"}
@@ -61,11 +61,11 @@ def test_the_errors_are_those_of_the_studies(results):
 
 
 def test_the_picture_has_a_column_for_each_setting_and_a_row_for_each_error(results, request):
-    run.errors(results, "two", ["brownian=independent"], ["|theta|^2"])
+    made = run.errors(results, "two", ["brownian=independent"], ["|theta|^2"])
     table = read(results, "two").astype({"seeds": str})
     assert set(table["observable"]) == {"|theta|^2"}
     request.getfixturevalue("drawn")
-    texts = comments(picture.errors(table, run._provenance("two", table), results / "two.svg"))
+    texts = comments(picture.errors(table, made.provenance, results / "two.svg"))
     assert texts.count("ballistic") == texts.count("batch equivalent") == 1
     assert sum("largest over t" in text for text in texts) == 1
     assert sum("t = 1" in text for text in texts) == 1
@@ -86,7 +86,7 @@ def test_the_distances_are_those_of_the_samples():
 
 
 def test_histograms_that_differ_in_the_step_size_share_a_row(results, request):
-    said = run.histograms(results, "shared", ["problem.problem=quadratic"], ["tau"])
+    said = str(run.histograms(results, "shared", ["problem.problem=quadratic"], ["tau"]))
     table = read(results, "shared")
     assert list(table["setting"].unique()) == ["noise = 0.25", "noise = 0.5"]
     assert list(table["over"].unique()) == ["τ = 0.5", "τ = 0.25"]  # the finest last, whose equation is drawn
@@ -94,7 +94,7 @@ def test_histograms_that_differ_in_the_step_size_share_a_row(results, request):
     assert (table["chance"] > 0).all()
     assert "sme " in said
     request.getfixturevalue("drawn")
-    apart = run.histograms(results, "apart", ["tau=1/4,1/2", "problem.noise=0.25"])
+    apart = str(run.histograms(results, "apart", ["tau=1/4,1/2", "problem.noise=0.25"]))
     assert "τ = 0.25" in apart
     assert "noise" not in apart.split("largest:")[0]
     assert (results / "panels" / "apart.png").stat().st_size > 10_000

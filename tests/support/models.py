@@ -31,12 +31,13 @@ def gaussian(state_dependent: bool) -> sme.Problem:
     return sme.Problem(bent, 2, sme.GaussianNoise(varying if state_dependent else FACTOR))
 
 
-def line() -> sme.Problem:
+def line(state_dependent: bool = True) -> sme.Problem:
     """One parameter, and noise that depends on it: what two of the others have, in a few operations."""
     def factor(theta: Tensor) -> Tensor:
         return (0.5 + 0.2 * torch.sin(theta + 0.4)).reshape(1, 1)
 
-    return sme.Problem(lambda theta: torch.exp(0.9 * theta[0]) + 0.5 * torch.exp(-theta[0]), 1, sme.GaussianNoise(factor))
+    return sme.Problem(lambda theta: torch.exp(0.9 * theta[0]) + 0.5 * torch.exp(-theta[0]), 1,
+                       sme.GaussianNoise(factor if state_dependent else FACTOR[:1, :1]))
 
 
 def minibatch(batch_size: int, examples: int = 3, **options: object) -> sme.Problem:

@@ -14,11 +14,11 @@ ROWS = 24
 """of a table"""
 
 
-def page(text: str, table: pd.DataFrame, draw: Callable[[Path], object]) -> str:
+def page(text: str, table: pd.DataFrame, draw: Callable[[Path], object] | None) -> str:
     """Text, the first rows of a table, and what `draw` makes of a file's name, if it can."""
     rows = table.head(ROWS).to_html(index=False, float_format="%.3g", border=0)
     more = f"<p>… {len(table)} rows in all</p>" if len(table) > ROWS else ""
-    return f"<pre>{html.escape(text)}</pre>{rows}{more}{_picture(draw)}"
+    return f"<pre>{html.escape(text)}</pre>{rows}{more}{_picture(draw) if draw else ''}"
 
 
 def _picture(draw: Callable[[Path], object]) -> str:

@@ -1,5 +1,6 @@
 """Where the numbers of a table or picture come from, in one line."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,16 @@ class Provenance:
     seeds: tuple[int, ...]
     parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code, whose numbers are named"""
+
+    @property
+    def title(self) -> str:
+        """The study in words, without its hash: `adam on quadratic, ballistic regime`."""
+        found = re.fullmatch(r"(.+)-(ballistic|batch_equivalent)-(.+)-(\w+)-[0-9a-f]{8}", self.study)
+        if found is None:
+            return self.study
+        optimizer, regime, problem, brownian = found.groups()
+        kind = {"independent": "", "none": ", no noise in the equation", "step_memory": ", step memory"}
+        return f"{optimizer} on {problem}, {regime.replace('_', '-')} regime{kind.get(brownian, f', model {brownian}')}"
 
     @property
     def version(self) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sme.common.errors import SMEError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PART = ".part"
 STALE = 60.0
@@ -61,8 +62,10 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_table(path: Path, **how: Any) -> pd.DataFrame:
+def read_table(path: Path, **how: Any) -> "pd.DataFrame":
     """The same as a table (`pandas.read_csv`); `ValueError` where it is none."""
+    import pandas as pd  # it takes longer than all that is imported here
+
     return pd.read_csv(StringIO(read_text(path)), **how)
 
 

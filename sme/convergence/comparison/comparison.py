@@ -183,7 +183,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
     folds: dict[int, list[list[Block]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}
-    complete, bar = True, progress(total=sum(duel.steps for duel, _ in tasks), unit="step")
+    complete, bar = True, progress(total=sum(duel.steps for duel, _ in tasks), unit="step", desc="comparison")
     try:
         with bar:
             for steps, blocks in _compute(tasks, how, forms=kind is None):

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from scipy.integrate import solve_ivp
 
+from sme.common.process.progress import fraction, phase
 from sme.convergence.estimator.block import Block
 from sme.optimizers.base import State
 from sme.optimizers.regimes import BALLISTIC
@@ -126,6 +127,6 @@ def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
 
 def prepared(setup: Setup) -> Setup:
     """The setup with what all its shards share: the ODE's observables, the weights of the control variates, the `Halving`."""
-    with torch.no_grad():
+    with torch.no_grad(), phase(f"control variates, order {setup.order}, τ = {fraction(setup.tau)}"):
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
         return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights, halving=halving(setup, setup.equation()))

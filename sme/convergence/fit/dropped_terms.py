@@ -31,7 +31,7 @@ class Prior:
     """`d_k ~ N(0, a² κ² ρ^{2k})` for the terms of `d₀ + Σ_k d_k u^k`, `u = τ/τ_max`, `a` the size of the leading one.
 
     `log a` is uniform; `(κ, ρ)` are pairs of `size` and `ratio` with the weights `weight`. So small corrections seen make
-    small corrections expected. Source: docs/derivation.md, section 7.
+    small corrections expected. Source: docs/theory/measurement.md, section 7, (7.1).
     """
 
     size: Grid

@@ -44,7 +44,7 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     Two Euler chains of the leading diffusion with step `δ` get `±½ (R[ΔW, ΔW] − δ tr R)` beside
     `b δ + G₀ ΔW`. All that this adds to their one-step operators is even in the sign but `± δ² T₃`,
     so that `(E φ(X⁺) − E φ(X⁻))/(2δ) = ∫ E[T₃ u] ds + O(δ)`; on one path, extrapolated from two `δ`.
-    Source: docs/derivation.md, section 5.
+    Source: docs/theory/equations.md, section 5, (5.1).
     """
     first = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 1, "independent")
     memory = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 2, "step_memory")

@@ -74,7 +74,7 @@ def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: 
 
     The signed errors are Gaussian with covariance `diag(stderr² + bias²)`; `p` is uniform between `orders`, and the terms,
     their amplitude and the ratio of each to the one before have `PRIOR`, ratios times `scale`, and are integrated out.
-    No slope with fewer than three resolved points. Source: docs/derivation.md, section 7.
+    No slope with fewer than three resolved points. Source: docs/theory/measurement.md, section 7.
     """
     return fit_slopes(tau, errors, stderr, bias, scale, orders, (level,))[0]
 
@@ -94,7 +94,7 @@ def fit_constant(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, leve
 
     As `fit_slope`, with `C₁` uniform and the dropped terms of `CAUTIOUS`. With `power` 0 the limit `C₀` of
     `err = C₀ + C₁ τ (1 + Σ_k c_k u^k)`; `step` ½ stands for a series in `√τ`. None with fewer than three points, or where
-    one is not finite. Source: docs/derivation.md, section 7.
+    one is not finite. Source: docs/theory/measurement.md, section 7.
     """
     return fit_constants(tau, errors, stderr, bias, scale, power, step, (level,))[0]
 
@@ -115,6 +115,7 @@ LIMIT = "the error does not tend to 0"
 FLAT = "slope below the order"
 UNSEEN = "slope not resolved"
 UNYARDED = "order 1 not resolved"
+BARELY = "its slope reaches the order at 99.9 % only"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def judge_first(slope: Interval, constant: Interval, noiseless: Interval, limit:
         return Verdict("undecided", STEEP_FIRST)
     if sure.high < 1:
         return Verdict("inconsistent") if sure.high < 1 - NEAR else Verdict("undecided", FLAT)
-    return Verdict("undecided", UNSEEN) if slope.half_width > WIDE else Verdict("consistent")
+    return Verdict("undecided", UNSEEN) if slope.half_width > WIDE else Verdict("consistent", BARELY if slope.high < 1 else "")
 
 
 def judge_limit(first: Verdict, limit: Interval, size: float) -> Verdict:
@@ -184,7 +185,9 @@ def judge_second(constant: Interval, wide: Interval, unbiased: Interval, noisele
             return Verdict("undecided", FLAT)
         share = 100 * constant.half_width / abs(yardstick.value)
         seen = slope.known and slope.half_width <= WIDE
-        return Verdict("consistent", "" if seen else f"C₁ = 0 within {share:.2g} % of the yardstick; {UNSEEN}")
+        if seen:
+            return Verdict("consistent", BARELY if slope.high < 2 else "")
+        return Verdict("consistent", f"C₁ = 0 within {share:.2g} % of the yardstick; {UNSEEN}")
     if unbiased.half_width < narrow:
         return Verdict("undecided", BIAS)
     return Verdict("undecided", FLOOR if noiseless.half_width < narrow else FEW)

@@ -11,6 +11,7 @@ from sme.common.errors import SMEError, reason
 from sme.common.identity.numerics import BASE, said
 from sme.common.storage import seal
 from sme.common.storage.files import half_written, write_text
+from sme.common.version import UNKNOWN
 from sme.convergence.estimator import trials
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS
@@ -64,6 +65,11 @@ class Point:
     def paths(self) -> int:
         """Discrete paths, and paths of the equation."""
         return sum(block.paths for block in self.blocks)
+
+    @property
+    def version(self) -> str:
+        """Of sme, that made it."""
+        return str(self.provenance.get("versions", {}).get("sme", UNKNOWN))
 
     def save(self, folder: Path) -> None:
         """Write the point atomically: the file is there and whole, or not there."""

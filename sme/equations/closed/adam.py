@@ -76,7 +76,7 @@ class BallisticAdam(_Adam):
         noise on m: √τ c₁ S dW¹        noise on v: √τ c₂ (2 g∘S dW¹ + (third moments) + √2 (Σ∘Σ)^{1/2} dW²)
 
     In `latex` the third moments are `K dW¹`, `(K Sᵀ)_ij = κ_iij`, 0 for a Gaussian law. Order 1 has
-    `b` and the same noise. Source: docs/derivation.md, section 3.
+    `b` and the same noise. Source: docs/theory/equations.md, section 3, (3.4).
     """
 
     small_noise = True
@@ -119,7 +119,7 @@ class BatchEquivalentAdam(_Adam):
         noise on m: c₁ (S + τ ½ (c₁ S − ∂S b_θ)) dW¹
         noise on v: τ 2c₂ g∘S dW¹ + √τ c₂ √2 (Σ∘Σ)^{1/2} dW²
 
-    Order 1 has `b` and `c₁ S dW¹` on `m`. Source: docs/derivation.md, section 4.
+    Order 1 has `b` and `c₁ S dW¹` on `m`. Source: docs/theory/equations.md, section 4, (4.6).
     """
 
     small_noise = False

@@ -43,7 +43,7 @@ class BallisticRMSProp(_RMSProp):
 
     The updated denominator adds `−τ c P'∘(g³ + 3 g∘σ + κ − v∘g)` to the drift of θ. In `latex` the
     third moments are `K dW¹`, `(K Sᵀ)_ij = κ_iij`, 0 for a Gaussian law. Order 1 has
-    `b` and the same noise. Source: docs/derivation.md, section 3.
+    `b` and the same noise. Source: docs/theory/equations.md, section 3, (3.3).
     """
 
     small_noise = True
@@ -93,7 +93,7 @@ class BatchEquivalentRMSProp(_RMSProp):
         noise on v: τ 2c g∘S dW¹ + √τ c √2 (Σ∘Σ)^{1/2} dW²
 
     The updated denominator adds `−τ c P'∘g∘(3σ − v)` to the drift of θ and `−τ c P'∘(3σ − v)∘S dW¹`
-    to its noise. Order 1 has `b` and `−P∘S dW¹`. Source: docs/derivation.md, section 4.
+    to its noise. Order 1 has `b` and `−P∘S dW¹`. Source: docs/theory/equations.md, section 4, (4.3).
     """
 
     small_noise = False

@@ -10,7 +10,7 @@ from sme.equations.base import Equation, X, curvature
 class BallisticSGD(Equation):
     """Ballistic: `dθ = (−∇f − τ ½ ∇²f ∇f) dt − √τ S dW¹`; order 1 drops the term in `τ`.
 
-    Source: docs/derivation.md, section 3.
+    Source: docs/theory/equations.md, section 3, (3.2).
     """
 
     small_noise = True
@@ -33,7 +33,7 @@ class BatchEquivalentSGD(Equation):
 
     `dθ = (−∇f − τ ½ (∇²f ∇f − ½ Σ:∇²∇f)) dt − (S + τ ½ ∇²f S) dW¹`.
 
-    Source: docs/derivation.md, section 4.
+    Source: docs/theory/equations.md, section 4, (4.1).
     """
 
     small_noise = False

@@ -34,7 +34,7 @@ class BallisticSignSGD(Equation):
     with `L = E[ρ zᵀ] = 2φ(√2 u)∘S/√σ`, `(Cov ρ)_ij = 4 ∫₀^r φ₂(√2 u_i, √2 u_j; s) ds`, `r` the
     correlation of the noise (Plackett's identity), and `(Cov ρ)_ii = 1 − erf(u_i)²`. Order 1 has
     `b` and the same noise. For another law, independent between parameters, `E ρ` stands for `erf(u)` (`2F_ν(∇f/scale) − 1` for
-    Student's t), and the noise is `−√τ √(1 − (E ρ)²)∘dW¹`. Source: docs/derivation.md, section 11.
+    Student's t), and the noise is `−√τ √(1 − (E ρ)²)∘dW¹`. Source: docs/theory/rules.md, section 11.
 
     Raises
     ------
@@ -193,7 +193,7 @@ class BallisticSignum(Equation):
 
     The shift under the sign is the correction `−δ(m) b_m` of a step that moves by the sign of the
     *new* momentum, in the only form in which it can be integrated. It is of order 2 while `m` crosses 0, and of order 1
-    where `m` rests there. Order 1 has `b` and the same noise. Source: docs/derivation.md, section 11.
+    where `m` rests there. Order 1 has `b` and the same noise. Source: docs/theory/rules.md, section 11.
     """
 
     small_noise = True

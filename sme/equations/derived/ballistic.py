@@ -21,7 +21,7 @@ class DerivedBallistic(Equation):
         noise: √τ ∂rate/∂ξ (ξ − ξ̄), with the law's exact covariance of ξ, third and fourth moments included
         step memory (Gaussian noise): √τ ∂rate/∂ξ (S dW, 2 ∇f∘S dW) + ∂rate/∂q (2 S y∘S dW)
 
-    Order 1 has `b` and the same noise. Source: docs/derivation.md, section 9.
+    Order 1 has `b` and the same noise. Source: docs/theory/derivation.md, section 9, (9.4).
     """
 
     small_noise = True

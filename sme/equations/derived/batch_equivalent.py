@@ -28,7 +28,7 @@ class DerivedBatchEquivalent(Equation):
         independent: (G₀ + τ G₁) dW¹ + √τ noise on q, √2 (Σ∘Σ)^{1/2} dW²
         step memory: (G₀ + τ G₁) dW + R[y, dW], y the motion since the step began; G₁ with its last term
 
-    Order 1 has `b` and `G₀ dW¹`. Source: docs/derivation.md, section 9.
+    Order 1 has `b` and `G₀ dW¹`. Source: docs/theory/derivation.md, section 9, (9.7).
 
     Raises
     ------

@@ -4,6 +4,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -156,7 +157,11 @@ def _pool(beta1: float, beta2: float, late: int) -> Float[Tensor, "3 points"]:
 
 def fixed(equation: type[Equation]) -> Callable[[Optimizer, Regime], Kind]:
     """Of the rules whose memory is slaved when their decays are fixed, in the ballistic regime."""
-    return lambda optimizer, regime: equation if type(optimizer) in RULES and regime == BALLISTIC else None
+    return partial(_slaved, equation)
+
+
+def _slaved(equation: type[Equation], optimizer: Optimizer, regime: Regime) -> Kind:
+    return equation if type(optimizer) in RULES and regime == BALLISTIC else None
 
 
 MODEL = Model("averaged", fixed(Averaged), "RMSProp, Adam and their W, ballistic with memory=0", ode.claim, brownian=("none",),

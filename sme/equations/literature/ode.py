@@ -49,5 +49,9 @@ def claim(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str)
     return Claim(1)
 
 
-MODEL = Model("ode", lambda optimizer, regime: BallisticODE if regime == BALLISTIC else BatchEquivalentODE, "every rule", claim,
-              brownian=("none",))
+def kind(optimizer: Optimizer, regime: Regime) -> type[BallisticODE]:
+    """The class for a regime."""
+    return BallisticODE if regime == BALLISTIC else BatchEquivalentODE
+
+
+MODEL = Model("ode", kind, "every rule", claim, brownian=("none",))

@@ -13,6 +13,8 @@ from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
+from sme.equations.literature.proposed.equation import ProposedEquation
+from sme.equations.literature.proposed.tried import tried
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
@@ -26,10 +28,9 @@ from sme.equations.order.residuals import Functions, exponent, residuals, smalle
 from sme.equations.order.step_moments import Increments, Terms, terms
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import Visited, visited
-from sme.equations.proposed.equation import ProposedEquation
-from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
 from sme.problems.smooth.obstacles import Obstacle, obstacles
@@ -61,7 +62,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
 
     All moments of one step of the optimizer, by quadrature over the noise or the sum over all minibatches, against those of
     the equation, by its generator applied twice, power by power of `τ`; and the expectations of test functions at two step
-    sizes. Source: docs/derivation.md, section 8.
+    sizes. Source: docs/theory/derivation.md, section 8, (8.2).
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
     """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
     found, dim = [], asked.problem.dim
     for _, x in points:
-        run = visited(asked.problem, asked.optimizer, asked.regime, dict(zip(asked.optimizer.fields, x.split(dim), strict=True)))
+        run = visited(asked.problem, asked.optimizer, asked.regime, Layout(asked.optimizer.fields, dim).named(x))
         last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
         found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
     return found

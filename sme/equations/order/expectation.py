@@ -44,9 +44,8 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
     for z, weights in chain.problem.noise.quadrature():
         parts = []
         for nodes in z.split(NODES):
-            start = {name: part.expand(len(nodes), -1) for name, part in zip(fields, x.split(dim), strict=True)}
-            state, _ = chain.step_at(start, nodes, t)
-            parts.append(torch.cat([state[name] for name in fields], -1))
+            state, _ = chain.step_at(chain.layout.named(x.expand(len(nodes), -1)), nodes, t)
+            parts.append(chain.layout.whole(state))
         ends = torch.cat(parts)
         lost = ~torch.isfinite(ends).all(0)
         if bool(lost.any()):
@@ -122,6 +121,6 @@ def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
     if chain.problem.dim == 2:
         chance = chance + 0.25 * signs.prod(-1) * (covariance[0, 0, 1] + mean[0].prod())
     zero, scale = torch.zeros_like(theta[0]), chain.tau ** (chain.regime.step_power / 2)
-    state = dict(zip(chain.optimizer.fields, x.split(chain.problem.dim), strict=True))
+    state = chain.layout.named(x)
     ends = [updated(chain.optimizer, state, Gradient(zero, zero, scale * sign), chain.tau, t) for sign in signs]
-    return torch.stack([torch.cat([end[name] for name in chain.optimizer.fields]) for end in ends]), chance
+    return torch.stack([chain.layout.whole(end) for end in ends]), chance

@@ -21,7 +21,7 @@ class Obstruction:
     """The residue of the order-2 equation with independent motions, in the batch-equivalent regime.
 
     `T₃ = ½ Σ_jl R_{i,jl} (G₀)_{a,j} (G₀)_{b,l} ∂_i ∂_a ∂_b`, with `R` and `G₀` of the derived equation.
-    In the ballistic regime there is none. Source: docs/derivation.md, sections 5 and 9.
+    In the ballistic regime there is none. Source: docs/theory/equations.md, section 5; docs/theory/derivation.md, section 9.
     """
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime) -> None:

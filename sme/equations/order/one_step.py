@@ -16,6 +16,7 @@ from sme.common.derivatives.differences import SHIFTS, Derivatives, derivatives
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.equations.order.expectation import Test, chain_expectation
+from sme.optimizers.layout import Layout
 
 REACH = 0.2
 """share of the state that the first step of the outer differences is"""
@@ -109,8 +110,8 @@ class Generator:
 
     def _scales(self, z: Float[Tensor, " system"]) -> Float[Tensor, " system"]:
         """How far each number may be moved: relative to itself and to the largest of its field, of what stays ≥ 0 to itself."""
-        parts, fields = [], self.equation.optimizer.fields
-        for name, part in zip(fields, z[: self.size].split(self.equation.problem.dim), strict=True):
+        parts, layout = [], Layout(self.equation.optimizer.fields, self.equation.problem.dim)
+        for name, part in layout.named(z[: self.size]).items():
             own = part.abs() if name in self.equation.optimizer.nonnegative else torch.maximum(part.abs(), 0.5 * part.abs().max())
             parts.append(torch.where(own > 0, own, 1.0))
         return torch.cat((*parts, torch.ones_like(z[self.size :])))

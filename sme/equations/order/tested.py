@@ -12,6 +12,7 @@ from sme.equations.order.one_step import Generator
 from sme.equations.order.visited import Visited
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, updated
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.problems.base import Problem
 
@@ -67,15 +68,15 @@ class Tested:
     def _changes(self, x: Tensor) -> bool:
         """Whether the rule or the equation depends on the time."""
         model = self.make(self.largest)[1]
-        generator, fields = Generator(model, lambda z: z), self.optimizer.fields
+        generator, layout = Generator(model, lambda z: z), Layout(self.optimizer.fields, self.problem.dim)
         z, one = generator.start(x).unsqueeze(0), torch.ones(self.problem.dim, dtype=torch.float64)
-        state = dict(zip(fields, x.split(self.problem.dim), strict=True))
+        state = layout.named(x)
         gradient = Gradient(0.7 * self.largest * one, 0.6 * one, self.largest * one if self.optimizer.signed else None)
 
         def at(t: float) -> Tensor:
             new = updated(self.optimizer, state, gradient, self.largest, t)
             noise = [generator.noise(t, z).flatten()] if len(generator.motions) else []
-            return torch.cat([generator.drift(t, z).flatten(), *noise, *[new[name] for name in fields]])
+            return torch.cat([generator.drift(t, z).flatten(), *noise, layout.whole(new)])
 
         here = at(self.optimizer.t0)
         return any(not torch.equal(here, at(self.optimizer.t0 + after)) for after in LATER)

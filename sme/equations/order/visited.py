@@ -104,19 +104,19 @@ def _noiseless(chain: Chain, state: dict[str, Tensor], steps: int) -> Float[Tens
     with torch.no_grad():
         for k in range(steps):
             state = chain.mean_step(state, chain.time(k))
-            found.append(torch.cat([state[name] for name in chain.optimizer.fields]))
+            found.append(chain.layout.whole(state))
     return torch.stack(found)
 
 
 def _noisy(chain: Chain, start: dict[str, Tensor], steps: int) -> Float[Tensor, "paths steps state"]:
-    law, fields = chain.problem.noise, chain.optimizer.fields
+    law = chain.problem.noise
     increments = Increments((SEED, steps, 0, 0), PAIRS, 1, chain.tau, torch.device("cpu"))
     state = {name: field.expand(2 * PAIRS, -1).contiguous() for name, field in start.items()}
-    found = [torch.cat([state[name] for name in fields], -1)]
+    found = [chain.layout.whole(state)]
     with torch.no_grad():
         for k in range(steps):
             state = chain.run(state, law.draw(None, chain.tau, increments.draws(k), 2 * PAIRS), k)
-            found.append(torch.cat([state[name] for name in fields], -1))
+            found.append(chain.layout.whole(state))
     return torch.stack(found, 1)
 
 

@@ -93,6 +93,8 @@ class Network(Problem):
     name
         what tables and folders call it.
 
+    Notes
+    -----
     Observables by name: `loss` (train), `accuracy`, `test loss`, `test accuracy`, `|gradient|`, `sharpness`, the largest
     eigenvalue in size of `∇²f`, and `lowest curvature`, its smallest. The start `θ` is that of the module, unless another is
     given.

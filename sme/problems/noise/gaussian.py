@@ -29,6 +29,8 @@ class GaussianNoise(GradientLaw):
     motions
         `m`, needed only if `factor` is a callable and `m` differs from `d`.
 
+    Notes
+    -----
     The second motion. With a constant factor `F dW²`, `F` the symmetric root of `Σ∘Σ`, on `d`
     motions. With a callable, no root: `Σ∘Σ = Σ_jl (S_j∘S_l)(S_j∘S_l)ᵀ` over the columns of `S`,
     on `m (m + 1) / 2` motions.

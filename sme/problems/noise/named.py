@@ -4,7 +4,12 @@ from torch import Tensor
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number
+from sme.problems.noise import affine, gaussian
 from sme.problems.noise.base import NAMED, GradientLaw
+from sme.problems.noise.independent import student, two_point
+
+LAWS = (gaussian, affine, student, two_point)
+"""modules whose classes fill `NAMED`"""
 
 
 def named(law: str, factor: Tensor, noise: float, **given: float | None) -> tuple[GradientLaw, dict[str, object]]:

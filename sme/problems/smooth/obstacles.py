@@ -166,9 +166,9 @@ def _judge(step: MeanStep, part: Part, index: int, name: str, own: Contacts, siz
         some = Contacts(*[column[rows] for column in own])
         first = int(some.t.argmin())
         where = None if paths is None else (float(some.t[first]), {
-            field: part_.tolist() for field, part_ in zip(step.optimizer.fields, some.x[first].split(step.dim), strict=True)})
+            field: part_.tolist() for field, part_ in step.layout.named(some.x[first]).items()})
         share = math.nan if paths is None else _share(part, index, some, paths)
-        text = place_of(some, step.optimizer.fields, step.dim)
+        text = place_of(some, step.layout)
         found.append(Obstacle(operation, text, *_cost(kind, share, shifted and part.name == RULE), where))
     return found
 

@@ -10,6 +10,7 @@ from torch.func import jvp, vmap
 
 from sme.common.errors import SMEError
 from sme.optimizers.base import Optimizer, updated
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.problems.base import Problem
 from sme.problems.noise.base import GradientLaw
@@ -65,6 +66,7 @@ class MeanStep:
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, point: Float[Tensor, " state"]) -> None:
         self.problem, self.optimizer, self.regime, self.dim = problem, optimizer, regime, problem.dim
         self.law: GradientLaw = problem.noise
+        self.layout = Layout(optimizer.fields, problem.dim)
         self.parts, self.untraced = list[Part](), dict[str, str]()
         theta = point[: self.dim].clone()
         for name, function in losses(problem).items():
@@ -81,9 +83,8 @@ class MeanStep:
 
     def _update(self, t: Tensor, x: Tensor, s: Tensor, q: Tensor, sign: Tensor, tau: Tensor) -> Tensor:
         """The state after one step of one path."""
-        state = dict(zip(self.optimizer.fields, x.split(self.dim), strict=True))
-        new = updated(self.optimizer, state, Gradient(s, q, sign if self.optimizer.signed else None), tau, t)  # type: ignore[arg-type]
-        return torch.cat([new[name] for name in self.optimizer.fields])
+        new = updated(self.optimizer, self.layout.named(x), Gradient(s, q, sign if self.optimizer.signed else None), tau, t)  # type: ignore[arg-type]
+        return self.layout.whole(new)
 
     def _rule_inputs(self, t: Times, x: States) -> tuple[Tensor, ...]:
         theta = x[:, : self.dim]  # no change of the state is left at τ = 0, whatever the gradient

@@ -1,11 +1,11 @@
 """States on the way to every switch, and words for the places where they lie."""
 
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sme.optimizers.base import Optimizer
+from sme.optimizers.layout import Layout
 from sme.problems.smooth.contacts import Contacts
 from sme.problems.smooth.parts import States, Times
 
@@ -45,12 +45,12 @@ def _between(corners: Tensor) -> Tensor:
     return torch.cat((lines.flatten(0, 1), corners[-1:]))
 
 
-def place_of(at: Contacts, fields: Sequence[str], dim: int) -> str:
+def place_of(at: Contacts, layout: Layout) -> str:
     """The number of the state that is the same at all contacts; without one, the state at the first."""
-    parts = dict(zip(fields, at.x.split(dim, -1), strict=True))
+    parts = layout.named(at.x)
     for name, part in parts.items():
         close = SAME * (1 + float(part.abs().max()))
-        for text, value in (*_entries(name, part, at.entry), *([(f"|{name}|", part.norm(dim=-1))] if dim > 1 else [])):
+        for text, value in (*_entries(name, part, at.entry), *([(f"|{name}|", part.norm(dim=-1))] if layout.dim > 1 else [])):
             middle = float(value.mean())
             plain = 0.0 if abs(middle) <= close else float(f"{middle:.4g}")
             if abs(middle - plain) <= close and bool((value - middle).abs().max() <= close):

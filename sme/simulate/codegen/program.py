@@ -138,7 +138,7 @@ def _discrete(setup: Setup, controls: Controls | None) -> str:
         new, noise = chain.step_at(state, z, t)  # type: ignore[arg-type]
         if controls is not None:
             carry = controls.chain(carry, shared, x, chain.centred(state["theta"], noise), law.variance(state["theta"]))
-        return torch.cat([new[name] for name in setup.optimizer.fields], -1), carry
+        return setup.layout.whole(new), carry
 
     inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("tau", 2.0**-6), ("x[{i}][p]", setup.whole(1), False),
               _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions), _shared(controls)]

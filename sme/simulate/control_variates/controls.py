@@ -46,7 +46,7 @@ def responses(chain: Chain, start: State, marks: Sequence[int], observables: Map
     `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
     A rule of signs is fed with `E[gradient.sign] + s` and responds to `sign(ĝ) − E sign(ĝ)`.
     With `curved` also how they change with the state. None if the run is longer than `LONGEST`, or if its steps depend
-    on each other: then the sums have a mean. Source: docs/derivation.md, section 6.
+    on each other: then the sums have a mean. Source: docs/theory/measurement.md, section 6, (6.1).
     """
     steps, tau, regime = marks[-1], chain.tau, chain.regime
     if steps > LONGEST or not chain.problem.noise.independent_steps:

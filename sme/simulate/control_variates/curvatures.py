@@ -52,7 +52,7 @@ def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
         still = chain.expected(state["theta"], mean)
         noisy = still._replace(step=still.step + step * n, square=still.square + 2 * scaled * mean * n + q)
         new = updated(optimizer, state, noisy, tau, t)  # type: ignore[arg-type]
-        return torch.cat([new[name] for name in optimizer.fields])
+        return chain.layout.whole(new)
 
     return rule
 
@@ -93,7 +93,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
     """The mixed derivatives along the noiseless run, by one backward recursion of value functions.
 
     None for a rule of signs, for more than `LARGEST` weights a step, or where the rule or an
-    observable cannot be differentiated twice. Source: docs/derivation.md, section 6.
+    observable cannot be differentiated twice. Source: docs/theory/measurement.md, section 6, (6.3).
     """
     fields, d = chain.optimizer.fields, chain.problem.dim
     state, noise, rows = len(fields) * d, 2 * d, len(marks) * len(observables)
@@ -101,7 +101,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
         return None
     times = [chain.time(k) for k in range(marks[-1])]
     rule, still = _rule(chain), start["theta"].new_zeros(noise)
-    x = torch.cat([start[name] for name in fields])
+    x = chain.layout.whole(start)
     points = [torch.cat((x, still))]
     for t in times:
         points.append(torch.cat((rule(points[-1], t), still)))

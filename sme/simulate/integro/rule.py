@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sme.common.errors import SMEError, choose
-from sme.common.inputs import beta, size, whole
+from sme.common.errors import SMEError
+from sme.common.inputs import settle_terms, whole
 from sme.simulate.integro.kernels import Fading, Kernel, Rising
 
 BETAS = {"adagrad": (), "rmsprop": ("beta2",), "adam": ("beta1", "beta2")}
@@ -62,11 +62,7 @@ class Rule:
     clock: int = 0
 
     def __post_init__(self) -> None:
-        choose("optimizer", self.optimizer, BETAS)
-        for name in ("lr", "eps", "l2", "decay"):
-            object.__setattr__(self, name, size(name, getattr(self, name), "> 0" if name == "lr" else "≥ 0"))
-        for name in ("beta1", "beta2"):
-            object.__setattr__(self, name, beta(name, getattr(self, name), self.optimizer, BETAS[self.optimizer]))
+        settle_terms(self, ("eps", "l2", "decay"), BETAS)
         object.__setattr__(self, "clock", whole("clock", self.clock, 0))
         if self.clock and self.optimizer != "adam":
             raise SMEError(f"clock = {self.clock} has no meaning for {self.optimizer}, which corrects no bias: leave it out")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, seed_of, several, step_size, whole
-from sme.common.output.dossier import Dossier
+from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
@@ -31,7 +31,7 @@ SURE = 3.0
 
 
 @dataclass(frozen=True, repr=False)
-class Atlas(Dossier):
+class Atlas(Report):
     """What `atlas` finds.
 
     Attributes
@@ -61,8 +61,7 @@ class Atlas(Dossier):
     def tables(self) -> dict[str, pd.DataFrame]:
         return {"cells": self.cells, "differences": self.differences}
 
-    def text(self, style: str = "simple") -> str:
-        """The cells, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         finest = self.differences["tau"].min()
         shown = self.cells[[*KEYS, "limit"]].assign(
             rate=[f"{rate:.2f}" if math.isfinite(rate) else "–" for rate in self.cells["rate"]],
@@ -74,11 +73,10 @@ class Atlas(Dossier):
                  "series in √τ with as many terms as step sizes, ± its standard error ± how far it moves without the coarsest "
                  "step size and a term. Without a rate the difference is lost in the noise: the limit is not contradicted there, "
                  "and not shown.")
-        return "\n\n".join([grid(shown, style), words, str(self.provenance)])
+        return [grid(shown, style), words]
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw the map with the differences in every cell to a file, in a format that its ending names."""
-        return picture.draw(self.cells, self.differences, self.provenance, Path(path))
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.cells, self.differences, self.provenance, path)
 
 
 @entry
@@ -133,8 +131,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
     made = Atlas("atlas", seed, pd.DataFrame(rows), differences, None if root is None else root / "atlas")
-    made.save()
-    return made
+    return made.saved()
 
 
 def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[float | str], horizon: float) -> list[int]:

@@ -1,21 +1,18 @@
 """The tables of a race: hyperparameters, ends, comparisons between optimizers and with their equations."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from sme.common.output.provenance import Provenance
+from sme.common.output.report import Report
 from sme.common.output.text import grid, quote
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.studies.autoencoder import picture
 from sme.studies.autoencoder.run import OBSERVABLES, SEARCH_SEED, Race
 from sme.studies.trajectories.report import DISCRETE
 
-NAME = "autoencoder"
-TITLE = "Adam, RMSProp and Nesterov's momentum on an autoencoder of digits"
 LOSS, GRADIENT, CURVATURE = OBSERVABLES
 SETTING = """Full batch, without noise; torch's denominator (the updated one), no bias correction. lr is that of those tried with
 the least loss at the end from one start (seed {seed}), which is none of the {count} starts below; tau, c1 and c2 are the same in
@@ -107,24 +104,29 @@ def closeness(made: Race) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def text(made: Race, style: str = "simple") -> str:
-    """All tables, in one of tabulate's styles."""
-    shown = made.chosen.map(lambda cell: "–" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else cell)
-    title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), grid(shown, style),
-             ENDS.format(steps=made.table["step"].max()), grid(ends(made), style),
-             RATIOS.format(base=base(made)), grid(ratios(made), style), CLOSE, grid(closeness(made), style)]
-    return "\n\n".join([*parts, str(provenance(made))])
+@dataclass(frozen=True, repr=False)
+class Autoencoder(Report):
+    """All tables of a race."""
 
+    file = name = "autoencoder"
+    title = "Adam, RMSProp and Nesterov's momentum on an autoencoder of digits"
+    made: Race
+    folder: Path | None = None
 
-def provenance(made: Race) -> Provenance:
-    """The code that made the numbers, and the seeds of the starts."""
-    return Provenance(NAME, (version(),), made.seeds)
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.made.seeds
 
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"autoencoder": self.made.table}
 
-def write(made: Race, folder: Path) -> None:
-    """Write `autoencoder.csv`, `.md` and `.png`."""
-    path = folder / f"{NAME}.csv"
-    write_text(path, provenance(made).csv(made.table))
-    write_text(path.with_suffix(".md"), text(made, "github") + "\n")
-    picture.draw(made, provenance(made), path.with_suffix(".png"))
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.made, self.provenance, path)
+
+    def body(self, style: str) -> list[str]:
+        made = self.made
+        shown = made.chosen.map(lambda cell: "–" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else cell)
+        return [SETTING.format(seed=SEARCH_SEED, count=len(made.seeds)), grid(shown, style),
+                 ENDS.format(steps=made.table["step"].max()), grid(ends(made), style),
+                 RATIOS.format(base=base(made)), grid(ratios(made), style), CLOSE, grid(closeness(made), style)]

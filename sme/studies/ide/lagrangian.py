@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,9 @@ import pandas as pd
 
 from sme.common.errors import SMEError
 from sme.common.inputs import whole
-from sme.common.output.provenance import Provenance
+from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.progress import progress
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.problems.polynomial import Polynomial
 from sme.simulate.integro import iterated
 from sme.simulate.integro.ide import IDE
@@ -103,24 +102,6 @@ def _exact(equation: IDE, epochs: int, velocities: Sequence[float], horizon: flo
              "largest": float(np.abs(theta - run[-len(theta):]).max())} for (name, velocity), theta in found.items()]
 
 
-def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """Both tables in one of tabulate's styles."""
-    again = table[table["again"].notna()]
-    first = pd.DataFrame({"lr": again["lr"].map("{:g}".format), "equation": again["equation"],
-                          "velocity": again["velocity"].map(_plain), "T": again["T"].map("{:g}".format),
-                          "published": again["published"].map(_error),
-                          "again": again["again"].map(_error), "ratio − 1": again["ratio − 1"].map("{:.0e}".format)})
-    rest = table[table["again"].isna()]
-    names = [name if pd.isna(velocity) else f"{name}, velocity {velocity:g}"
-             for name, velocity in zip(rest["equation"], rest["velocity"], strict=True)]
-    shown = rest.assign(equation=names, cell=[f"{a:.2e} ({b:.2e})" for a, b in zip(rest["at T"], rest["largest"], strict=True)])
-    wide = shown.pivot(index="equation", columns="lr", values="cell").reindex(dict.fromkeys(names)).reset_index()
-    wide.columns = [name if isinstance(name, str) else f"lr = {name:g}: at T (largest)" for name in wide.columns]
-    title = "Errors of Adam's memory equations of first and second order in time"
-    return "\n\n".join(["# " + title if style == "github" else title, _words(ABOUT), grid(first, style),
-                        _words(EXACT.format(skip=SKIP)), grid(wide, style), str(provenance())])
-
-
 def _words(lines: str) -> str:
     return " ".join(lines.split("\n"))
 
@@ -133,12 +114,27 @@ def _error(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.6e}"
 
 
-def provenance() -> Provenance:
-    """The code that made the numbers; there are no random ones."""
-    return Provenance("lagrangian", (version(),), ())
+@dataclass(frozen=True, repr=False)
+class Lagrangian(Report):
+    """Both tables of `measure`."""
 
+    file = name = "lagrangian"
+    title = "Errors of Adam's memory equations of first and second order in time"
+    table: pd.DataFrame
+    folder: Path | None = None
 
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write `lagrangian.csv` and `lagrangian.md`."""
-    write_text(folder / "lagrangian.csv", provenance().csv(table))
-    write_text(folder / "lagrangian.md", text(table, "github") + "\n")
+    def body(self, style: str) -> list[str]:
+        table = self.table
+        again = table[table["again"].notna()]
+        first = pd.DataFrame({"lr": again["lr"].map("{:g}".format), "equation": again["equation"],
+                              "velocity": again["velocity"].map(_plain), "T": again["T"].map("{:g}".format),
+                              "published": again["published"].map(_error),
+                              "again": again["again"].map(_error), "ratio − 1": again["ratio − 1"].map("{:.0e}".format)})
+        rest = table[table["again"].isna()]
+        names = [name if pd.isna(velocity) else f"{name}, velocity {velocity:g}"
+                 for name, velocity in zip(rest["equation"], rest["velocity"], strict=True)]
+        cells = [f"{a:.2e} ({b:.2e})" for a, b in rest[["at T", "largest"]].itertuples(index=False)]
+        shown = rest.assign(equation=names, cell=cells)
+        wide = shown.pivot(index="equation", columns="lr", values="cell").reindex(dict.fromkeys(names)).reset_index()
+        wide.columns = [name if isinstance(name, str) else f"lr = {name:g}: at T (largest)" for name in wide.columns]
+        return [_words(ABOUT), grid(first, style), _words(EXACT.format(skip=SKIP)), grid(wide, style)]

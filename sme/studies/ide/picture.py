@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from sme.common.output import style
 from sme.common.output.provenance import Provenance
 from sme.convergence.output.picture import save
-from sme.studies.ide.run import Curve
+from sme.studies.ide.curve import Curve
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""

@@ -1,5 +1,6 @@
 """Runs of optimizers without noise beside their memory equations: how far apart they are."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short, whole
-from sme.common.output.provenance import Provenance
+from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.process.progress import progress
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.problems.base import Problem
 from sme.simulate.integro.ide import IDE
+from sme.studies.ide import picture
+from sme.studies.ide.curve import Curve
 
 POINTS = 400
 """of a curve, at most"""
@@ -31,19 +31,6 @@ difference in θ at the steps; order 1 and 2: the modified equations of these or
 {skip}, and the IDE over the same steps (there is none for β = 0, with weight decay or a falling learning rate, without a
 gradient, nor where v dies away so far that the explicit solver of the modified equation gives up).
 "last step": |θₖ − θₖ₋₁| of the run at its end."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One run, and its equations at some of its steps; not a number where an equation has no value."""
-
-    loss: str
-    equation: IDE
-    start: float
-    steps: Float[np.ndarray, " n"]
-    run: Float[np.ndarray, " n"]
-    memory: Float[np.ndarray, " n"]
-    modified: Float[np.ndarray, " n"]
 
 
 def listed(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -127,25 +114,27 @@ def _one(loss: str, equation: IDE, start: float, steps: int) -> tuple[dict[str, 
     return row, Curve(loss, equation, start, marks.astype(float), run[marks], memory, modified)
 
 
-def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """The rows in one of tabulate's styles, with what they mean."""
-    digits = {"residual": "{:.0e}", "IDE − ODE": "{:.0e}", "last step": "{:.4g}"}
-    shown = table.copy()
-    for name in table.columns[table.dtypes.map(pd.api.types.is_numeric_dtype)]:
-        form = digits.get(name, "{:.2e}" if name.startswith("run") else "{:g}")
-        shown[name] = [("–" if pd.isna(value) else form.format(value)) for value in table[name]]
-    shown = shown.fillna("–")
+@dataclass(frozen=True, repr=False)
+class Runs(Report):
+    """The rows of `measure`, with what they mean, and the curves, a picture for each loss."""
+
+    file, name = "runs", "ide"
     title = "Memory equations of runs without noise"
-    about = " ".join(ABOUT.format(skip=SKIP).split("\n"))
-    return "\n\n".join(["# " + title if style == "github" else title, about, grid(shown, style), str(provenance())])
+    table: pd.DataFrame
+    curves: list[Curve]
+    folder: Path | None = None
 
+    @property
+    def plots(self) -> dict[str, Plot]:
+        return {loss: functools.partial(self._draw, loss) for loss in dict.fromkeys(curve.loss for curve in self.curves)}
 
-def provenance() -> Provenance:
-    """The code that made the numbers; there are no random ones."""
-    return Provenance("ide", (version(),), ())
+    def _draw(self, loss: str, path: Path) -> Path:
+        return picture.draw([curve for curve in self.curves if curve.loss == loss], self.provenance, path)
 
-
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write `runs.csv` and `runs.md`."""
-    write_text(folder / "runs.csv", provenance().csv(table))
-    write_text(folder / "runs.md", text(table, "github") + "\n")
+    def body(self, style: str) -> list[str]:
+        digits = {"residual": "{:.0e}", "IDE − ODE": "{:.0e}", "last step": "{:.4g}"}
+        shown = self.table.copy()
+        for name in shown.columns[shown.dtypes.map(pd.api.types.is_numeric_dtype)]:
+            form = digits.get(name, "{:.2e}" if name.startswith("run") else "{:g}")
+            shown[name] = [("–" if pd.isna(value) else form.format(value)) for value in shown[name]]
+        return [" ".join(ABOUT.format(skip=SKIP).split("\n")), grid(shown.fillna("–"), style)]

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 from torch import Tensor
 
+from sme.common.output.report import Report
+from sme.common.output.text import grid
 from sme.common.process.turns import entry
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer, initial
 from sme.problems.base import Problem
@@ -24,7 +24,7 @@ from sme.studies.trajectories.run import trajectories
 
 @entry
 def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, start: Mapping[str, Tensor], order: Any = (1, 2),
-         paths: int = 8192, seed: int = 0, results: Path | None = None, **options: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+         paths: int = 8192, seed: int = 0, results: Path | None = None, **options: Any) -> "Gain":
     """The mean loss at the horizon with uniform probabilities and with those that are optimal at the start.
 
     The runs of the two laws are independent, on seeds `seed` and `seed + 1`.
@@ -40,8 +40,8 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
 
     Returns
     -------
-    The table of `sme.importance` at the start, and a row for the discrete run and each equation: the loss under both laws,
-    and the `gain`, uniform less optimal, with its standard error.
+    The report, with the table of `sme.importance` at the start, and a row for the discrete run and each equation: the loss
+    under both laws, and the `gain`, uniform less optimal, with its standard error.
 
     Raises
     ------
@@ -62,17 +62,39 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     rows = [{"curve": curve, "uniform": ends["uniform"]["mean"][curve], "optimal": ends["optimal"]["mean"][curve],
              "gain": ends["uniform"]["mean"][curve] - ends["optimal"]["mean"][curve],
              "stderr": math.hypot(*(ends[name]["stderr"][curve] for name in laws))} for curve in ends["uniform"].index]
-    table = pd.DataFrame(rows)
-    if folder is not None:
-        write_text(folder / "importance.csv", table.assign(version=version(), seeds=f"{seed},{seed + 1}").to_csv(index=False))
-        made_by = (f"sme {version()}, seeds {seed} and {seed + 1}, {optimizer.name} on {problem.name}, batches of "
-                   f"{law.batch_size} of {law.motions}, τ = {tau:g}, horizon {horizon:g}, {paths} paths")
-        write_text(folder / "importance.md", f"{show(found.table, table, 'github')}\n\n{made_by}\n")
-    return found.table, table
+    made = Gain(found.table, pd.DataFrame(rows), seed,
+                f"{optimizer.name} on {problem.name}, batches of {law.batch_size} of {law.motions}, τ = {tau:g}, horizon "
+                f"{horizon:g}, {paths} paths", folder)
+    return made.saved()
 
 
-def show(noise: pd.DataFrame, loss: pd.DataFrame, style: str = "simple") -> str:
-    """Both tables as they are printed."""
-    grids = [tabulate(each, headers="keys", tablefmt=style, showindex=False, floatfmt=".4g")  # type: ignore[arg-type]
-             for each in (noise, loss)]
-    return "\n\n".join(["The noise of a minibatch at the start:", grids[0], "Mean loss at the end:", grids[1]])
+@dataclass(frozen=True, repr=False)
+class Gain(Report):
+    """What examples drawn by importance gain: the noise at the start, and the mean losses at the end."""
+
+    file = name = "importance"
+    title = "Examples drawn by the size of their gradients"
+    noise: pd.DataFrame
+    loss: pd.DataFrame
+    seed: int
+    setting: str
+    folder: Path | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.seed, self.seed + 1
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"importance": self.loss}
+
+    def csv(self, table: pd.DataFrame) -> str:
+        return table.assign(version=self.provenance.version, seeds=",".join(map(str, self.seeds))).to_csv(index=False)
+
+    def body(self, style: str) -> list[str]:
+        noise, loss = (grid(each.map(_shown), style) for each in (self.noise, self.loss))
+        return ["The noise of a minibatch at the start:", noise, "Mean loss at the end:", loss, self.setting]
+
+
+def _shown(cell: object) -> str:
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

@@ -1,19 +1,16 @@
 """The tables of AdaBayes between SGD and Adam."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sme.common.output.provenance import Provenance
+from sme.common.output.report import Report
 from sme.common.output.text import grid
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.studies.interpolation import picture
 from sme.studies.interpolation.run import CURVES, SEED, limits
 
-NAME = "interpolation"
-TITLE = "AdaBayes between SGD and Adam"
 FIXED = """Rate: what AdaBayes at its fixed point multiplies τ m by, relative to SGD's 1/(2a), that is 2/(1 + √(1 + v/a²)); Adam's
 is 2a/√v (ε = 0). Its distances to both, relative, tend to v/(4a²) and a/√v."""
 FILTER = """The filter in its stationary state, relative to the fixed point at v = E ĝ∘ĝ: on gradients of constant size, and
@@ -29,22 +26,6 @@ def beside(table: pd.DataFrame) -> pd.DataFrame:
     return own[["curve", "ratio", "tau"]].assign(quotient=own["rate"] / scale, stderr=(own["stderr"] / scale).fillna(0.0))
 
 
-def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """Limits of the fixed point, and the filter beside it."""
-    apart = limits(np.array(sorted(table["ratio"].unique())))
-    titles = ["√v/a", "rate", "below SGD", "v/(4a²)", "below Adam", "a/√v"]
-    shown = apart.map("{:.4g}".format).set_axis(titles, axis=1)
-    rows = []
-    for (curve, ratio), group in beside(table).groupby(["curve", "ratio"], sort=False):
-        group = group.sort_values("tau", ascending=False)
-        cells = [f"{q:.5f}" + (f" ± {s:.0e}" if s else "") for q, s in zip(group["quotient"], group["stderr"], strict=True)]
-        rows.append({"gradients": str(curve).partition(", ")[2].partition(" ")[0], "√v/a": f"{ratio:g}",
-                     **dict(zip([f"τ = {tau:g}" for tau in group["tau"]], cells, strict=True)), "rate in τ": _slope(group)})
-    title = f"# {TITLE}" if style == "github" else TITLE
-    return "\n\n".join([title, FIXED, grid(shown, style), FILTER, grid(pd.DataFrame(rows), style),
-                        str(provenance())])
-
-
 def _slope(group: pd.DataFrame) -> str:
     """Of the distance over the two finest step sizes."""
     if len(group) < 2:
@@ -57,14 +38,27 @@ def _slope(group: pd.DataFrame) -> str:
     return f"{np.log(d0 / d1) / width:.3f}" + (f" ± {error:.3f}" if error else "")
 
 
-def provenance() -> Provenance:
-    """The code that made the numbers, and its seed."""
-    return Provenance(NAME, (version(),), (SEED,))
+@dataclass(frozen=True, repr=False)
+class Interpolation(Report):
+    """Limits of the fixed point, and the filter beside it; `table` is that of `run.measure`."""
 
+    file = name = "interpolation"
+    title = "AdaBayes between SGD and Adam"
+    seeds = (SEED,)
+    table: pd.DataFrame
+    folder: Path | None = None
 
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write `interpolation.csv`, `.md` and `.png`."""
-    path = folder / f"{NAME}.csv"
-    write_text(path, provenance().csv(table))
-    write_text(path.with_suffix(".md"), text(table, "github") + "\n")
-    picture.draw(table, beside(table), provenance(), path.with_suffix(".png"))
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.table, beside(self.table), self.provenance, path)
+
+    def body(self, style: str) -> list[str]:
+        apart = limits(np.array(sorted(self.table["ratio"].unique())))
+        titles = ["√v/a", "rate", "below SGD", "v/(4a²)", "below Adam", "a/√v"]
+        shown = apart.map("{:.4g}".format).set_axis(titles, axis=1)
+        rows = []
+        for (curve, ratio), group in beside(self.table).groupby(["curve", "ratio"], sort=False):
+            group = group.sort_values("tau", ascending=False)
+            cells = [f"{q:.5f}" + (f" ± {s:.0e}" if s else "") for q, s in zip(group["quotient"], group["stderr"], strict=True)]
+            rows.append({"gradients": str(curve).partition(", ")[2].partition(" ")[0], "√v/a": f"{ratio:g}",
+                         **dict(zip([f"τ = {tau:g}" for tau in group["tau"]], cells, strict=True)), "rate in τ": _slope(group)})
+        return [FIXED, grid(shown, style), FILTER, grid(pd.DataFrame(rows), style)]

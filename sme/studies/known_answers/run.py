@@ -1,6 +1,7 @@
 """Weak errors of a few small cases with their uncertainty, to test other programs by."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +9,7 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.common.output import provenance
-from sme.common.storage.files import write_text
-from sme.common.version import version
+from sme.common.output.report import Report
 from sme.convergence.api import weak_error
 from sme.convergence.estimator import linear
 from sme.convergence.spec.specification import Specification
@@ -54,7 +54,7 @@ With `ĝ = ∇f(θ) + noise`, all on the right the values before the step, and `
 | `rmsprop` | `θ ← θ − τ P ĝ`, `v ← v + 0.5 τ (ĝ∘ĝ − v)` |
 | `adam` | `θ ← θ − τ P (m + τ (ĝ − m))`, `m ← m + τ (ĝ − m)`, `v ← v + 0.5 τ (ĝ∘ĝ − v)` |
 
-`√v` has a smooth floor at `v = 0.01`, which these paths all but never see. The equations are those of docs/derivation.md, with
+`√v` has a smooth floor at `v = 0.01`, which these paths all but never see. The equations are those of docs/theory, with
 independent Brownian motions; the error of order 2 depends on which terms of order τ² they keep, so compare the equations first.
 `loss` is `f(θ)`, `mean` the mean over coordinates, `|·|²` the sum of squares.
 
@@ -103,7 +103,22 @@ def measure(ladder: Sequence[float], paths: int = PATHS, processes: int = 1) -> 
     return rounded(pd.concat([answers(name, list(ladder), paths, processes) for name in CASES]))
 
 
-def write(table: pd.DataFrame, folder: Path, paths: int) -> None:
-    """`known_answers.csv` and `.md`."""
-    write_text(folder / "known_answers.csv", table.to_csv(index=False))
-    write_text(folder / "known_answers.md", TEXT.format(paths=paths, version=version()))
+@dataclass(frozen=True, repr=False)
+class KnownAnswers(Report):
+    """The table of `measure`, and what it is of."""
+
+    file = name = "known_answers"
+    title = "Known answers"
+    table: pd.DataFrame
+    paths: int
+    folder: Path | None = None
+
+    def csv(self, table: pd.DataFrame) -> str:
+        return table.to_csv(index=False)
+
+    def body(self, style: str) -> list[str]:
+        return [self.table.to_string(index=False)]
+
+    @property
+    def document(self) -> str:
+        return TEXT.format(paths=self.paths, version=self.provenance.version)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sme.common.errors import SMEError
-from sme.common.output.dossier import Dossier
+from sme.common.output.report import Report
 from sme.common.output.text import grid, quote
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
@@ -23,7 +23,7 @@ LOSS = "loss"
 
 
 @dataclass(frozen=True, repr=False)
-class Survey(Dossier):
+class Survey(Report):
     """What `survey` finds.
 
     Attributes
@@ -80,21 +80,23 @@ class Survey(Dossier):
                              "price": f"{slope['price']:.1f}"})
         return pd.DataFrame(rows)
 
-    def text(self, style: str = "simple") -> str:
-        """The table of models, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         shown = "the loss" if self.observable == LOSS else self.observable
         lines = [f"error = E[discrete] − E[equation] in {shown} at the horizon, ± standard error; price: the time of one "
                  "evaluation of drift and diffusion over that of one gradient (through torch, measured); an equation without "
                  "noise needs one path alone."]
         if len(self.refused):
             lines += ["Without an equation:", grid(self.refused, style)]
-        return "\n\n".join([grid(self.shown(), style), *lines, str(self.provenance)])
+        return [grid(self.shown(), style), *lines]
 
     def plot(self, path: str | Path, observable: str | None = None) -> Path:
         """Draw the errors over τ and over the cost to a file, in a format that its ending names."""
+        return self.draw(Path(path), observable)
+
+    def draw(self, path: Path, observable: str | None = None) -> Path:
         observable = observable or self.observable
         named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
-        return picture.draw(named[named["observable"] == observable], observable, self.provenance, Path(path))
+        return picture.draw(named[named["observable"] == observable], observable, self.provenance, path)
 
 
 def label(model: str, order: int) -> str:
@@ -155,5 +157,4 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
                                                  "price"]]
     made = Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]),
                   None if root is None else root / "models")
-    made.save()
-    return made
+    return made.saved()

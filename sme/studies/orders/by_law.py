@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -9,14 +10,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 from jaxtyping import Float
-from tabulate import tabulate
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
+from sme.common.output.text import grid
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.equations.chain import Chain
 from sme.equations.order.check import check_order
 from sme.equations.order.expectation import chain_expectation
@@ -36,8 +35,7 @@ from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.gaussian import GaussianNoise
 from sme.problems.noise.independent.student import StudentNoise
 from sme.problems.noise.independent.two_point import TwoPointNoise
-from sme.studies.orders.report import made
-from sme.studies.orders.report import show as show_orders
+from sme.studies.orders.report import Exact, Orders
 from sme.studies.orders.run import row
 
 SIZE, D0, D1, P, NU = 0.5, 0.2, 0.3, 0.2, 9.0
@@ -144,15 +142,40 @@ def _numbers(where: Problem, optimizer: Optimizer) -> SimpleNamespace:
                            k4=float(law.fourth(theta)), P=p, **optimizer.rates())
 
 
-class Residues(NamedTuple):
-    """`orders`: of the equations, with norms of the symbols; `moments`: those of `leftovers`; `tails`: what heavy tails leave."""
+@dataclass(frozen=True, repr=False)
+class Residues(Exact):
+    """Three tables of `tables`: orders and symbols; moments of one step; exponents under heavy tails."""
 
+    file = name = "residues"
+    title = "What no equation matches, law by law"
     orders: pd.DataFrame
     moments: pd.DataFrame
     tails: pd.DataFrame
+    folder: Path | None = None
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"residues": self.orders, "residues_moments": self.moments, "residues_tails": self.tails}
+
+    def body(self, style: str) -> list[str]:
+        shown = self.orders.assign(**{name: [*map(_size, self.orders[name])] for name in ("skewness", "T₃", "T₄")})
+        heading = "Orders by the one-step test, and norms of the symbols that no Itô equation matches, one parameter:"
+        parts = [heading, *Orders(shown).body(style)]
+        if len(self.moments):
+            parts.append("Moments of one batch-equivalent step that are left over: by the formula, and from the step itself:")
+            beside = self.moments.assign(**{name: [*map(_size, self.moments[name])] for name in ("value", "from the step")})
+            parts.append(grid(beside, style))
+        if len(self.tails):
+            cells = ["–" if math.isnan(exponent) else f"{exponent:.2f} ({tail:g})"
+                     for exponent, tail in zip(self.tails["exponent"], self.tails["tail"], strict=True)]
+            wide = self.tails.assign(cell=cells).pivot(index="ν", columns="equation", values="cell")
+            parts.append("Exponent of the one-step residual, less one, under Student noise, and in brackets what its tail leaves "
+                         "(–: the equation needs a moment that there is not):")
+            parts.append(grid(wide[list(dict.fromkeys(self.tails["equation"]))].reset_index(), style))
+        return parts
 
 
-def tables(names: Sequence[str] | None = None, processes: int = 1) -> Residues:
+def tables(names: Sequence[str] | None = None, processes: int = 1, folder: Path | None = None) -> Residues:
     """The orders of every optimizer, regime and law, the moments that are left over, and the exponents under heavy tails.
 
     Raises
@@ -169,7 +192,7 @@ def tables(names: Sequence[str] | None = None, processes: int = 1) -> Residues:
         (_tail, [(name, nu) for nu in TAILS for name, (optimizer, *_) in TAILED.items() if optimizer in chosen])]
     rows, parts, heavy = (list(progress(spread(each, part, processes), total=len(part), unit="row"))
                           for each, part in work)
-    return Residues(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy))
+    return Residues(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy), folder)
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:
@@ -204,36 +227,5 @@ def _tail(name: str, nu: float) -> dict[str, object]:
     return {"equation": name, "ν": nu, "tail": max(0.0, predicted(nu)), "exponent": found}
 
 
-def show(found: Residues, style: str = "simple") -> str:
-    """The three tables as they are printed."""
-    shown = found.orders.assign(**{name: [*map(_size, found.orders[name])] for name in ("skewness", "T₃", "T₄")})
-    heading = "Orders by the one-step test, and norms of the symbols that no Itô equation matches, one parameter:"
-    parts = [heading, show_orders(shown, style)]
-    if len(found.moments):
-        parts.append("Moments of one batch-equivalent step that are left over: by the formula, and from the step itself:")
-        beside = found.moments.assign(**{name: [*map(_size, found.moments[name])] for name in ("value", "from the step")})
-        parts.append(_grid(beside, style))
-    if len(found.tails):
-        cells = ["–" if math.isnan(exponent) else f"{exponent:.2f} ({tail:g})"
-                 for exponent, tail in zip(found.tails["exponent"], found.tails["tail"], strict=True)]
-        wide = found.tails.assign(cell=cells).pivot(index="ν", columns="equation", values="cell")
-        parts.append("Exponent of the one-step residual, less one, under Student noise, and in brackets what its tail leaves "
-                     "(–: the equation needs a moment that there is not):")
-        parts.append(_grid(wide[list(dict.fromkeys(found.tails["equation"]))].reset_index(), style))
-    return "\n\n".join(parts)
-
-
-def _grid(table: pd.DataFrame, style: str) -> str:
-    return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-
-
 def _size(number: float) -> str:
     return "–" if math.isnan(number) else "0" if abs(number) < SMALL else f"{number:.4g}"
-
-
-def write(found: Residues, folder: Path) -> None:
-    """Write `residues.md`, and `residues.csv` with the orders, `residues_moments.csv` and `residues_tails.csv`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in zip(("residues", "residues_moments", "residues_tails"), found, strict=True):
-        write_text(folder / f"{name}.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "residues.md", f"{show(found, 'github')}\n\n{made()}\n")

@@ -3,17 +3,18 @@
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
-from sme.common.identity.numerics import NUMERICS, said, written
 from sme.common.output import style
-from sme.common.storage.files import replacing, write_text
-from sme.common.version import version
+from sme.common.output.provenance import Provenance
+from sme.common.output.report import Report
+from sme.common.output.text import grid
+from sme.common.storage.files import replacing
 from sme.equations.order.check import LEFT_OUT
 from sme.equations.order.order_check import OrderCheck
 from sme.studies.orders.run import EQUATIONS
@@ -22,62 +23,83 @@ COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
 CODES = {0.0: 0, 0.5: 1, 1.0: 2, 2.0: 3}
 
 
-def show(table: pd.DataFrame, style: str = "simple") -> str:
-    """The orders as they are printed; what stands in the way in numbered lines below."""
-    shown = table.copy()
-    for name in EQUATIONS:
-        shown[name] = [_order(order) for order in shown[name]]
-    shown["in the way"], reasons = _numbered(shown["in the way"])
-    return _text(shown, reasons, style)
+class Exact(Report):
+    """A report that no chance is in: its tables have all digits."""
+
+    def csv(self, table: pd.DataFrame) -> str:
+        return table.assign(version=self.provenance.version).to_csv(index=False)
 
 
-def show_models(table: pd.DataFrame, style: str = "simple") -> str:
-    """The orders of the models, a column for each noise law; what stands in the way in numbered lines below."""
-    marks, reasons = _numbered(["" if text == LEFT_OUT else text for text in table["in the way"]])
-    cells = [_order(proved) + ("" if proved == claimed or math.isnan(proved) else f" (claimed {_order(claimed)})")
-             for proved, claimed in zip(table["proved"], table["claimed"], strict=True)]
-    cells = [f"{cell} {mark}".strip() for cell, mark in zip(cells, marks, strict=True)]
-    keys = ["model", "optimizer", "regime"]
-    wide = table[[*keys, "noise"]].assign(cell=cells).pivot(index=keys, columns="noise", values="cell")
-    rows = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
-    return _text(wide.loc[rows, list(dict.fromkeys(table["noise"]))].reset_index(), reasons, style)
+@dataclass(frozen=True, repr=False)
+class Orders(Exact):
+    """The orders of every equation; `table` is that of `run.catalogue`."""
+
+    file = name = "orders"
+    title = "Orders by the one-step moment test"
+    table: pd.DataFrame
+    folder: Path | None = None
+
+    def draw(self, path: Path) -> None:
+        draw(self.table, self.provenance, path)
+
+    def body(self, style: str) -> list[str]:
+        shown = self.table.copy()
+        for name in EQUATIONS:
+            shown[name] = [_order(order) for order in shown[name]]
+        shown["in the way"], reasons = _numbered(shown["in the way"])
+        return [grid(shown, style), reasons]
 
 
-def _numbered(words: Iterable[str]) -> tuple[list[str], list[str]]:
-    """A mark for each reason, `(1)`, and the reasons in the order of their numbers."""
+@dataclass(frozen=True, repr=False)
+class ModelOrders(Exact):
+    """The orders of the models, a column for each noise law; `table`, with a row for each, is that of `run.modelled`."""
+
+    file = name = "models"
+    title = "Orders of the models of the literature"
+    table: pd.DataFrame
+    folder: Path | None = None
+
+    def body(self, style: str) -> list[str]:
+        table = self.table
+        marks, reasons = _numbered(["" if text == LEFT_OUT else text for text in table["in the way"]])
+        cells = [_order(proved) + ("" if proved == claimed or math.isnan(proved) else f" (claimed {_order(claimed)})")
+                 for proved, claimed in zip(table["proved"], table["claimed"], strict=True)]
+        cells = [f"{cell} {mark}".strip() for cell, mark in zip(cells, marks, strict=True)]
+        keys = ["model", "optimizer", "regime"]
+        wide = table[[*keys, "noise"]].assign(cell=cells).pivot(index=keys, columns="noise", values="cell")
+        rows = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+        return [grid(wide.loc[rows, list(dict.fromkeys(table["noise"]))].reset_index(), style), reasons]
+
+
+@dataclass(frozen=True, repr=False)
+class OneOrder(Exact):
+    """What is quoted of one equation, and a row for each cumulant that is off."""
+
+    file = name = "equation"
+    found: OrderCheck
+    folder: Path | None = None
+
+    @property
+    def title(self) -> str:
+        return self.found.report.partition("\n")[0]
+
+    @property
+    def table(self) -> pd.DataFrame:  # type: ignore[override]
+        return self.found.differences
+
+    def body(self, style: str) -> list[str]:
+        return [self.found.report.partition("\n")[2].strip()]
+
+
+def _numbered(words: Iterable[str]) -> tuple[list[str], str]:
+    """A mark for each reason, `(1)`, and the reasons, a line each, in the order of their numbers."""
     words = [re.sub(r" of size [\d.e+-]+", "", text) for text in words]
     reasons = list(dict.fromkeys(text for text in words if text))
-    return [f"({reasons.index(text) + 1})" if text else "" for text in words], reasons
+    return [f"({reasons.index(text) + 1})" if text else "" for text in words], "\n".join(
+        f"({i}) {text}" for i, text in enumerate(reasons, 1))
 
 
-def _text(shown: pd.DataFrame, reasons: list[str], style: str) -> str:
-    grid = tabulate(shown, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-    return "\n\n".join([grid, "\n".join(f"({i}) {text}" for i, text in enumerate(reasons, 1))])
-
-
-def write_models(table: pd.DataFrame, folder: Path) -> None:
-    """Write `models.csv`, a row for each noise law, and `models.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "models.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "models.md", f"{show_models(table, 'github')}\n\n{made()}\n")
-
-
-def write_one(found: OrderCheck, folder: Path) -> None:
-    """Write `equation.md`, what is quoted of one equation, and `equation.csv`, a row for each cumulant that is off."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "equation.csv", found.differences.assign(version=version()).to_csv(index=False))
-    write_text(folder / "equation.md", f"{found.report}\n\n{made()}\n")
-
-
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write `orders.csv`, `orders.md` and `orders.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "orders.csv", table.assign(version=version()).to_csv(index=False))
-    write_text(folder / "orders.md", f"{show(table, 'github')}\n\n{made()}\n")
-    draw(table, folder / "orders.png")
-
-
-def draw(table: pd.DataFrame, path: Path) -> None:
+def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> None:
     """A chart of the orders: a row for each optimizer, a column for each regime, noise and equation."""
     import seaborn as sns
 
@@ -98,14 +120,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
             axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
         figure.suptitle("weak order by the one-step moment test (empty: no such equation)", fontsize="small")
-        figure.text(0.998, 0.002, made(), ha="right", va="bottom", fontsize=5, color="0.6")
+        figure.text(0.998, 0.002, provenance.code, ha="right", va="bottom", fontsize=5, color="0.6")
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": made()})
-
-
-def made() -> str:
-    """The code that found them; there are no random numbers in it."""
-    return f"sme {version()}, numerics {said(written(NUMERICS))}"
+            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": provenance.code})
 
 
 def _order(order: float) -> str:

@@ -1,7 +1,8 @@
 """Several studies, or several trajectories, side by side: one table and one picture of what is on disk."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pandas as pd
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
-from sme.common.output.provenance import COLUMNS, Provenance
+from sme.common.output.provenance import COLUMNS, Provenance, numbers
+from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.storage import sums
-from sme.common.storage.files import read_table, write_text
+from sme.common.storage.files import read_table
 from sme.convergence.collect import studies
 from sme.convergence.fit.tables import MAX
 from sme.convergence.output import report
@@ -28,12 +30,49 @@ LEVEL = 1.358
 """95 % quantile of Kolmogorov's distribution"""
 
 
+@dataclass(frozen=True, repr=False)
+class Panels(Report):
+    """A table of all rows with their studies, and what is shown of it; `distances` are what is kept of histograms."""
+
+    name: str
+    table: pd.DataFrame
+    shown: pd.DataFrame
+    words: str
+    painter: Callable[[pd.DataFrame, Provenance, Path], Path]
+    folder: Path | None = None
+    distances: pd.DataFrame | None = None
+
+    @property
+    def file(self) -> str:  # type: ignore[override]
+        return self.name
+
+    @property
+    def provenance(self) -> Provenance:
+        versions = {one for each in self.table["version"] for one in each.split()}
+        seeds = {seed for each in self.table["seeds"].unique() for seed in numbers(each)}
+        return Provenance(self.name, tuple(sorted(versions)), tuple(sorted(seeds)))
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {self.name: self.table if self.distances is None else self.distances}
+
+    @property
+    def plots(self) -> dict[str, Plot]:
+        return {self.name: lambda path: self.painter(self.table, self.provenance, path)}
+
+    def csv(self, table: pd.DataFrame) -> str:
+        return super().csv(table) if self.distances is not None else table.to_csv(index=False)
+
+    def body(self, style: str) -> list[str]:
+        return [grid(self.shown, style), *filter(None, [self.words])]
+
+
 def errors(results: Path, name: str, conditions: Sequence[str], observables: Sequence[str] = (),
-           source: Path | None = None) -> str:
+           source: Path | None = None) -> "Panels":
     """Join the weak errors of all studies that meet the conditions; a panel for each setting, a curve for each equation.
 
-    Writes `panels/<name>.csv`, the errors, `.md`, the slopes at the end and of the largest errors, and `.png` in the results
-    folder, and returns the table of slopes as text. The studies are those of `source`, by default of the results folder.
+    The report writes `panels/<name>.csv`, the errors, `.md`, the slopes at the end and of the largest errors, and `.png` in the
+    results folder. The studies are those of `source`, by default of the results folder.
 
     Raises
     ------
@@ -49,22 +88,18 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
         errors, slopes = (table[table["observable"].isin(observables)] for table in (errors, slopes))
     if errors.empty:
         raise SMEError(f"none of these studies has the observables {', '.join(observables)}: leave them out for all")
-    made = _provenance(name, errors)
     shown = report.slope_table(slopes).assign(order=slopes["equation"]).rename(columns={"order": "equation"})
     shown.insert(0, "setting", slopes["setting"])
-    place = effort.folder(results / "panels")
-    write_text(place / f"{name}.csv", errors.to_csv(index=False))
-    write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{made}\n")
-    picture.errors(errors, made, place / f"{name}.png")
-    return f"{grid(shown, 'simple')}\n\n{made}\n\nin {place}"
+    return Panels(name, errors, shown, "", picture.errors, effort.folder(results / "panels")).saved()
 
 
-def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = (), source: Path | None = None) -> str:
+def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = (),
+               source: Path | None = None) -> "Panels":
     """Join the histograms of all trajectories that meet the conditions; a row for each setting, a column for each checkpoint.
 
     Trajectories that differ only in the settings `over`, as in the step size `tau`, and in what follows these, share a row.
-    Writes `panels/<name>.csv`, `.md` and `.png` in the results folder, and returns the table of distances as text. The
-    trajectories are those of `source`, by default of the results folder.
+    The report writes `panels/<name>.csv`, `.md` and `.png` in the results folder, of distances. The trajectories are those of
+    `source`, by default of the results folder.
 
     Raises
     ------
@@ -82,17 +117,12 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
     apart = telling(chosen.values(), apart=following(chosen.values(), over) if over else ())
     table = _joined(chosen, "histograms", apart)
     table["over"] = table["study"].map({folder.name: label(each, over) for folder, each in chosen.items()})
-    made = _provenance(name, table)
     distances = _distances(table)
     shown = distances.assign(time=distances["time"].map("{:g}".format), largest=distances["largest"].map("{:.4f}".format),
                              chance=distances["chance"].map("{:.4f}".format))
     words = ("largest: the largest difference between the distribution functions of the discrete run and of the equation, over "
              "the edges of the bins; chance: its 95 % quantile for two independent samples of one law.")
-    place = effort.folder(results / "panels")
-    write_text(place / f"{name}.csv", made.csv(distances))
-    write_text(place / f"{name}.md", f"# {name}\n\n{grid(shown, 'github')}\n\n{words}\n\n{made}\n")
-    picture.histograms(table, made, place / f"{name}.png")
-    return f"{grid(shown, 'simple')}\n\n{words}\n\n{made}\n\nin {place}"
+    return Panels(name, table, shown, words, picture.histograms, effort.folder(results / "panels"), distances).saved()
 
 
 def _checked(source: Path, name: str) -> Path:
@@ -128,20 +158,6 @@ def _rank(value: object) -> tuple[float, str]:
     """Numbers by size, words by their letters."""
     number = value[0] if isinstance(value, list) else value
     return (float(number), "") if isinstance(number, int | float) else (0.0, str(value))
-
-
-def _provenance(name: str, table: pd.DataFrame) -> Provenance:
-    """Of all rows."""
-    versions = {one for each in table["version"] for one in each.split()}
-    seeds = {int(seed) for each in table["seeds"].unique() for seed in _seeds(each)}
-    return Provenance(name, tuple(sorted(versions)), tuple(sorted(seeds)))
-
-
-def _seeds(text: str) -> Iterable[int]:
-    """What `provenance.ranges` wrote."""
-    for part in text.split():
-        first, _, last = part.partition("-")
-        yield from range(int(first), int(last or first) + 1)
 
 
 def _distances(table: pd.DataFrame) -> pd.DataFrame:

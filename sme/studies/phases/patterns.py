@@ -48,7 +48,7 @@ def sign_flow(problem: Problem, theta: Float[Tensor, " d"], times: Sequence[floa
 
 
 def predicted(a: float, b: float) -> str:
-    """The pattern of the equation of `ab` on a quadratic of curvature `λ`, in the end (docs/derivation.md, section 17).
+    """The pattern of the equation of `ab` on a quadratic of curvature `λ`, in the end (docs/theory/limits.md, section 17).
 
     With `ω² = bλ/√v` it is `θ̈ + (b + v̇/2v)θ̇ + ω²θ = 0`, `v̇ = a(λ²θ² − v)`. Averaged over an oscillation `θ = A cos ∫ω` that is
     fast against `a` and `b`, with `r = λ²A²/v`,

@@ -16,7 +16,7 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, room, several, short, whole
-from sme.common.output.dossier import Dossier
+from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
 from sme.common.process.turns import entry
@@ -40,7 +40,7 @@ SHARP = 4
 
 
 @dataclass(frozen=True, repr=False)
-class Phases(Dossier):
+class Phases(Report):
     """What `phases` finds.
 
     Attributes
@@ -70,8 +70,7 @@ class Phases(Dossier):
     def tables(self) -> dict[str, pd.DataFrame]:
         return {"phases": self.table, "examples": self.examples}
 
-    def text(self, style: str = "simple") -> str:
-        """The examples, and how many cells have which pattern, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         shown = self.examples.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value).assign(
             **{name: self.examples[name].map("{:.6g}".format) for name in ("beta1", "beta2")})
         counts = pd.crosstab(self.table["pattern"], self.table["predicted"]).reindex(
@@ -80,26 +79,21 @@ class Phases(Dossier):
         edge = self.table.groupby("pattern")["edge"].quantile([0.1, 0.5, 0.9]).unstack().reindex(counts.index)
         counts["edge, 10 %, median, 90 %"] = [", ".join(f"{value:.2f}" for value in row) for row in edge.to_numpy()]
         said = ", ".join(f"{name} {value:.3g}" for name, value in self.rules.items())
-        return "\n\n".join([
+        return [
             f"{self.steps} steps of full-batch Adam, η = {self.eta:g}, β₁ = 1 − bη, β₂ = 1 − aη; patterns by {said}. "
             "longest: the longest step that one parameter can take, over η. edge: the largest step size × curvature in the last "
             "part over the threshold of momentum with frozen v, 2(1 + β₁)/(1 − β₁).", grid(shown, style),
             f"Cells, of {len(self.table)}, by what they do and what the equation does on a quadratic in the end:",
-            grid(counts.reset_index().astype(str), style), str(self.provenance)])
+            grid(counts.reset_index().astype(str), style)]
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw the diagram to a file, in a format that its ending names."""
-        return picture.diagram(self.table, self.examples, self.provenance, Path(path))
+    @property
+    def plots(self) -> dict[str, Plot]:
+        return {"phases": lambda path: picture.diagram(self.table, self.examples, self.provenance, path),
+                "examples": self.plot_examples}
 
     def plot_examples(self, path: str | Path) -> Path:
         """Draw the losses of the examples, and where they stand to the threshold."""
         return picture.examples(self.curves, self.examples, self.provenance, Path(path))
-
-    def save(self) -> None:
-        """Write the tables, `phases.md`, `phases.png` and `examples.png` to the folder."""
-        super().save()
-        if self.folder is not None:
-            self.plot_examples(self.folder / "examples.png")
 
 
 @entry
@@ -173,8 +167,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
     made = Phases(name, eta, steps, rules, _table(places, settings[0], whole_map, rules), _table(pairs, settings[1], few, rules),
                   _curves(pairs, settings[1], few, every[1]), place)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _pair(given: Sequence[float]) -> tuple[float, float]:

@@ -1,24 +1,21 @@
 """The table of what the differences of the published equations cost."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sme.common.output.provenance import Provenance
+from sme.common.output.report import Report
 from sme.common.output.text import grid
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.studies.published import picture
 from sme.studies.published.run import SEEDS
 
-NAME = "published"
-TITLE = "What the differences of the published equations cost"
 SOURCE = """Read off the public scripts that go with arXiv 2509.21614 (commit 20e4203 of their repository). The text of the
 paper's theorems was not seen, and their reading may differ; other versions of the scripts have some of these terms as ours
 (2, 5 and 12, at least). Each row changes one term of our order-2 equation into the published one, all else as ours. In the
 batch-equivalent regime both sides carry step memory: with independent motions neither is of order 2, whatever its terms
-(docs/derivation.md, section 5), and to leading order a term costs the same.
+(docs/theory/equations.md, section 5), and to leading order a term costs the same.
 
 "quadratic" is what a difference changes in the published quadratic experiment: A = [[1, ½], [½, 1]], noise ¼ A, c = ½
 (Adam: 1 and ½), ε = 10⁻⁶, bias correction. Ratio: the residual of the one-step moment test at one step size over that at half of
@@ -39,38 +36,36 @@ def slopes(table: pd.DataFrame, name: str) -> pd.Series:
         return np.log(groups[name].shift() / table[name]) / np.log(groups["tau"].shift() / table["tau"])
 
 
-def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """Terms, orders by the one-step test and measured errors, in one of tabulate's styles."""
-    one = table.drop_duplicates("difference")
-    numbers = {name: str(i) for i, name in enumerate(one["difference"], 1)}
-    orders = {words: [f"{order:g} ({ratio:.2f})" for order, ratio in one[names].itertuples(index=False)]
-              for words, names in (("order of ours (ratio)", ["order", "ratio"]),
-                                   ("of theirs", ["order_published", "ratio_published"]))}
-    terms = pd.DataFrame({"": one["difference"].map(numbers), "equation": one["scheme"], "published term": one["published"],
-                          "ours": one["ours"], "matters where": one["where"], "quadratic": one["quadratic"], **orders})
-    shown = table[table["shown"]]
-    errors = {words: [f"{value:.2e} ± {noise:.0e} ({abs(bias):.0e})"
-                      for value, noise, bias in shown[names].itertuples(index=False)]
-              for words, names in (("error of ours", ["error", "stderr", "integrator_bias"]),
-                                   ("error of theirs", ["error_published", "stderr_published", "bias_published"]),
-                                   ("cost", ["cost", "cost_stderr", "cost_bias"]))}
-    rates = {words: slopes(table, name)[shown.index].map("{:.2f}".format).replace("nan", "–")
-             for words, name in (("slope of ours", "error"), ("of theirs", "error_published"), ("of the cost", "cost"))}
-    measured = pd.DataFrame({"": shown["difference"].map(numbers), "loss": shown["problem"], "observable": shown["observable"],
-                             "tau": shown["tau"].map("{:g}".format), **errors, **rates})
-    title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, SOURCE, grid(terms, style), WORDS, grid(measured, style), str(provenance())]
-    return "\n\n".join(parts)
+@dataclass(frozen=True, repr=False)
+class Published(Report):
+    """Terms, orders by the one-step test and measured errors; `table` is that of `run.measure`."""
 
+    file = name = "published"
+    title = "What the differences of the published equations cost"
+    seeds = SEEDS
+    table: pd.DataFrame
+    folder: Path | None = None
 
-def provenance() -> Provenance:
-    """The code that made the numbers, and its seeds."""
-    return Provenance(NAME, (version(),), SEEDS)
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.table, self.provenance, path)
 
-
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write `published.csv`, `.md` and `.png`."""
-    path = folder / f"{NAME}.csv"
-    write_text(path, provenance().csv(table))
-    write_text(path.with_suffix(".md"), text(table, "github") + "\n")
-    picture.draw(table, provenance(), path.with_suffix(".png"))
+    def body(self, style: str) -> list[str]:
+        table = self.table
+        one = table.drop_duplicates("difference")
+        numbers = {name: str(i) for i, name in enumerate(one["difference"], 1)}
+        orders = {words: [f"{order:g} ({ratio:.2f})" for order, ratio in one[names].itertuples(index=False)]
+                  for words, names in (("order of ours (ratio)", ["order", "ratio"]),
+                                       ("of theirs", ["order_published", "ratio_published"]))}
+        terms = pd.DataFrame({"": one["difference"].map(numbers), "equation": one["scheme"], "published term": one["published"],
+                              "ours": one["ours"], "matters where": one["where"], "quadratic": one["quadratic"], **orders})
+        shown = table[table["shown"]]
+        errors = {words: [f"{value:.2e} ± {noise:.0e} ({abs(bias):.0e})"
+                          for value, noise, bias in shown[names].itertuples(index=False)]
+                  for words, names in (("error of ours", ["error", "stderr", "integrator_bias"]),
+                                       ("error of theirs", ["error_published", "stderr_published", "bias_published"]),
+                                       ("cost", ["cost", "cost_stderr", "cost_bias"]))}
+        rates = {words: slopes(table, name)[shown.index].map("{:.2f}".format).replace("nan", "–")
+                 for words, name in (("slope of ours", "error"), ("of theirs", "error_published"), ("of the cost", "cost"))}
+        measured = pd.DataFrame({"": shown["difference"].map(numbers), "loss": shown["problem"],
+                                 "observable": shown["observable"], "tau": shown["tau"].map("{:g}".format), **errors, **rates})
+        return [SOURCE, grid(terms, style), WORDS, grid(measured, style)]

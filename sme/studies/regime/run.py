@@ -14,7 +14,7 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import LONG, whole
-from sme.common.output.dossier import Dossier
+from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
@@ -40,7 +40,7 @@ FAR = 10.0
 
 
 @dataclass(frozen=True, repr=False)
-class RegimeReport(Dossier):
+class RegimeReport(Report):
     """What `regime_report` finds.
 
     Attributes
@@ -86,8 +86,7 @@ class RegimeReport(Dossier):
                                "value": [self.stability.radius, self.stability.growth, self.stability.time]})
         return {"regime": pd.concat([*parts, margin])}
 
-    def text(self, style: str = "simple") -> str:
-        """Tables and words, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         shown = [table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else cell)
                  for table in (self.scales, self.noise, self.curvature, self.memory, self.errors) if len(table)]
         tables = [grid(table, style) for table in shown]
@@ -106,7 +105,7 @@ class RegimeReport(Dossier):
                       "no error of the noisy run: it leaves out the noise but for its part in E[v], the later steps, and the "
                       "first ones of a run whose averages start at 0 (here: at E[gradient] and E[gradient∘gradient]):",
                       tables[-1]]
-        return "\n\n".join([*words, str(self.provenance)])
+        return words
 
     @property
     def limit(self) -> str:
@@ -132,10 +131,8 @@ class RegimeReport(Dossier):
         limit = "the discrete run itself is unstable there" if not seen.stable else "the discrete run is still stable"
         return said + f"so this run is outside, and no modified equation sees the limit that it runs into; {limit}."
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw the map of regimes and the differences of the loss to a file, in a format that its ending names."""
-        return picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance,
-                                   Path(path))
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance, path)
 
 
 @entry
@@ -192,8 +189,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
                         limits.memory(given, steps), bends, margin, _errors(curves, problem, states, marks), curves,
                         None if root is None else root / "regime" / name)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) -> Setup:

@@ -15,7 +15,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, seed_of, several, whole
-from sme.common.output.dossier import Dossier
+from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
@@ -40,7 +40,7 @@ BAND = (0.1, 0.9)
 
 
 @dataclass(frozen=True, repr=False)
-class Collapse(Dossier):
+class Collapse(Report):
     """What `collapse` finds.
 
     Attributes
@@ -69,8 +69,7 @@ class Collapse(Dossier):
     def tables(self) -> dict[str, pd.DataFrame]:
         return {"scaling": self.table, "distances": self.distances}
 
-    def text(self, style: str = "simple") -> str:
-        """Hyperparameters and distances, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         part = self.distances.assign(distance=[f"{d:.3f} ± {s:.3f}" if math.isfinite(d) else "not finite" for d, s in zip(
             self.distances["distance"], self.distances["stderr"], strict=True)], kappa=self.distances["kappa"].map("{:g}".format))
         wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
@@ -78,12 +77,11 @@ class Collapse(Dossier):
         said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
                 "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
                 grid(wide, style)]
-        return "\n\n".join([*said, str(self.provenance)])
+        return said
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw the losses against the epochs, and the distances, to a file, in a format that its ending names."""
+    def draw(self, path: Path) -> Path:
         limits = {each.optimizer: largest(each) for each in self.given}
-        return picture.draw(self.table, self.distances, limits, self.provenance, Path(path))
+        return picture.draw(self.table, self.distances, limits, self.provenance, path)
 
 
 @entry
@@ -166,8 +164,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     values = {key: found for key, (_, found) in curves.items()}
     made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
                     None if root is None else root / "scaling" / name)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _allowed(given: Hyperparameters, kappa: float) -> bool:

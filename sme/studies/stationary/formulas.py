@@ -1,6 +1,6 @@
 """Closed stationary variances of one parameter, `f = ½ h θ²`, gradient noise of standard deviation `s`, ballistic.
 
-All are derived in docs/derivation.md, section 12, and tested against the linearised equation (`sme.stationary`); a chain's
+All are derived in docs/theory/rules.md, section 12, and tested against the linearised equation (`sme.stationary`); a chain's
 against its simulation.
 """
 

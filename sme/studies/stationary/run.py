@@ -1,9 +1,7 @@
 """Stationary variances of every rule: closed forms, the linearised equation, the exact chain where it is known, and long runs."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +9,8 @@ import torch
 from scipy.special import erf
 from scipy.stats import t
 
-from sme.common.output.provenance import Provenance
-from sme.common.output.text import grid
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
-from sme.common.storage.files import write_text
-from sme.common.version import version
 from sme.equations.chain import Chain
 from sme.equations.stationary import Stationary, stationary
 from sme.optimizers.adam import Adam
@@ -33,9 +27,8 @@ from sme.problems.noise.independent.student import StudentNoise
 from sme.problems.polynomial import Polynomial
 from sme.simulate.discrete import averages
 from sme.studies.stationary import formulas as closed
-from sme.studies.stationary import picture, sign_phases, sign_picture
 
-NAME, SEED = "stationary", 0
+SEED = 0
 PATHS = 262_144
 """runs of each case"""
 SETTLE, AVERAGE = 2.0, 4.0
@@ -154,57 +147,3 @@ def measure(paths: int = PATHS, processes: int = 1) -> pd.DataFrame:
     work = [(case, paths) for case in cases()]
     done = progress(spread(rows, work, processes), total=len(work), unit="case")
     return pd.concat(list(done), ignore_index=True)
-
-
-TITLE = "Stationary laws"
-WORDS = f"""Variances of `θ` at rest on `½ h θ²`, `h = {H:g}`, gradient noise of standard deviation `s = {S:g}`
-(for Student's t: {S:g} times the variate), ballistic; RMSProp and Adam with `c = 1`, `ε = 0` and no floor, weight decay 1 where
-there is one. "Closed form" is right to leading order, its error O(τ²), and so is the linearised equation of order 1, whatever the
-rule; "chain, exact" is the discrete run's own law, by detailed balance for signSGD; "simulated" is the discrete run, with its
-standard error. Off: how far that is from the exact chain, or where there is none from the closed form, which is off by a share of
-size τ."""
-RULE = f"""The last two rows have {DELTA} times the batch size, `κ = {DELTA}` of `sme.scale(…, rule="square_root")`: learning rate
-and weight decay times {math.isqrt(DELTA)}, `1 − β` times {DELTA}. With all of them the stationary variance, and so the loss,
-stays; with the weight decay left as it was it does not."""
-SIGNS = """What signSGD's equation is made of: the slope `ℓ` of `E sign(ĝ)` at 0 for noise of scale 1, and its values."""
-PHASES = "Phases of signSGD, Gaussian noise, `y = ∇f/√(2σ)`; errors of each simplified equation are the largest in its phase."
-
-
-def text(table: pd.DataFrame, style: str = "simple") -> str:
-    """Variances, what they rest on and the phases, in one of tabulate's styles."""
-    sources = [name for name in dict.fromkeys(table["source"]) if name != SIMULATED]
-    made = []
-    for (case, tau), part in table.groupby(["case", "tau"], sort=False):
-        values, seen = part.set_index("source")["variance"], part[part["source"] == SIMULATED].iloc[0]
-        against = values.get(EXACT, values["closed form"])
-        made.append({"case": case, "τ": f"{tau:g}", **{name: _digits(values.get(name)) for name in sources},
-                     SIMULATED: f"{seen['variance']:.6f} ± {seen['stderr']:.0e}",
-                     "off": f"{100 * (seen['variance'] / against - 1):+.2f} ± {100 * seen['stderr'] / against:.2f} %"})
-    slopes = pd.DataFrame([
-        ("Gaussian", "erf(g/√2)", f"{math.sqrt(2 / math.pi):.5f}"), ("Student's t, ν = 2", "g/√(2 + g²)", f"{slope(2):.5f}"),
-        ("Student's t, ν = 3", "2 F₃(g) − 1", f"{slope(3):.5f}"),
-    ], columns=["noise", "E sign(ĝ)", "slope"])
-    phases = sign_phases.table().map(lambda x: f"{x:.4f}" if isinstance(x, float) else str(x))
-    title = f"# {TITLE}" if style == "github" else TITLE
-    parts = [title, WORDS, grid(pd.DataFrame(made), style), RULE, SIGNS, grid(slopes, style), PHASES,
-             grid(phases, style), str(provenance())]
-    return "\n\n".join(parts)
-
-
-def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.6f}"
-
-
-def provenance() -> Provenance:
-    """The code that made the numbers, and its seed."""
-    return Provenance(NAME, (version(),), (SEED,))
-
-
-def write(table: pd.DataFrame, folder: Path, paths: int) -> Sequence[Path]:
-    """Write `stationary.csv`, `.md` and `.png`, and `sign_phases.png`."""
-    path = folder / f"{NAME}.csv"
-    write_text(path, provenance().csv(table))
-    write_text(path.with_suffix(".md"), text(table, "github") + "\n")
-    picture.draw(table, provenance(), path.with_suffix(".png"))
-    sign_picture.draw(provenance(), folder / "sign_phases.png", min(paths, 512))
-    return path, path.with_suffix(".md"), path.with_suffix(".png"), folder / "sign_phases.png"

@@ -42,7 +42,7 @@ def phases(problem: Problem, theta: Float[Tensor, "paths d"]) -> Int[Tensor, "pa
     """The phase of every coordinate: 1 where `|y| > 3/2`, 3 where `|y| < 1`, 2 between.
 
     That signSGD has three phases, with the bound 3/2, is known from arXiv:2411.15958; what is said of each here is derived
-    in docs/derivation.md, section 12.
+    in docs/theory/rules.md, section 12.
     """
     size = standard(problem, theta).abs()
     return 3 - (size >= NOISY).to(torch.int64) - (size > CLEAR).to(torch.int64)

@@ -12,8 +12,8 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
-from sme.common.inputs import flag, several, short, whole
-from sme.common.output.dossier import Dossier
+from sme.common.inputs import flag, instance, several, whole
+from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.api import weak_error
@@ -35,7 +35,7 @@ NOISES = ("SVAG", "minibatch")
 
 
 @dataclass(frozen=True, repr=False)
-class SVAGStudy(Dossier):
+class SVAGStudy(Report):
     """What `svag_study` finds.
 
     Attributes
@@ -51,12 +51,7 @@ class SVAGStudy(Dossier):
     table: pd.DataFrame
     folder: Path | None = None
 
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        return {"svag": self.table}
-
-    def text(self, style: str = "simple") -> str:
-        """The table, in one of tabulate's styles."""
+    def body(self, style: str) -> list[str]:
         table = self.table
         error = [f"{e:.3e} ± {s:.0e}" for e, s in zip(table["error"], table["stderr"], strict=True)]
         shown = table.drop(columns=["error", "stderr", "integrator_bias"]).assign(
@@ -65,11 +60,10 @@ class SVAGStudy(Dossier):
                 "SVAG takes two weighted minibatches a step")
         if self.table["noise"].nunique() > 1:
             said += "; minibatch: the same steps with one, whose noise is multiplied, so that its skewness stays"
-        return "\n\n".join([f"{said}:", grid(shown, style), str(self.provenance)])
+        return [f"{said}:", grid(shown, style)]
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw |error| over ℓ to a file, in a format that its ending names."""
-        return picture.draw(self.table, str(self.hyperparameters), self.provenance, Path(path))
+    def draw(self, path: Path) -> Path:
+        return picture.draw(self.table, str(self.hyperparameters), self.provenance, path)
 
 
 @entry
@@ -108,8 +102,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     """
     problems.checked(problem)
     law = minibatches("SVAG", problem.noise)
-    if not isinstance(hyperparameters, Hyperparameters):
-        raise SMEError(f"hyperparameters must be sme.Hyperparameters, got {short(hyperparameters)}")
+    instance("hyperparameters", hyperparameters, Hyperparameters, "sme.Hyperparameters")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
     flag("plain", plain)
     if not ells:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
-from sme.common.output.brief import Brief
 from sme.common.output.provenance import Provenance
-from sme.common.process.turns import Turns
+from sme.common.output.report import Plot, Report
+from sme.common.output.text import grid
 from sme.common.storage import sums
 from sme.common.version import version
 from sme.studies.trajectories import closer, picture
@@ -20,7 +19,7 @@ DISCRETE = "discrete"
 
 
 @dataclass(frozen=True, repr=False)
-class Trajectories(Brief, Turns):
+class Trajectories(Report):
     """Means, spreads and histograms of the discrete run and of its equations at one step size.
 
     Attributes
@@ -69,28 +68,36 @@ class Trajectories(Brief, Turns):
         """The code and the seed that made the numbers."""
         return Provenance(self.study, (version(),), (self.seed,), self.parts)
 
-    def plot(self, path: str | Path) -> Path:
-        """Draw the curves to a file, in a format that its ending names."""
-        return picture.curves(self.table, self.band, self.tau, self.provenance, Path(path))
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.study
+
+    @property
+    def title(self) -> str:
+        return f"{self.study}, tau = {self.tau:g}, at the end:"
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        further = {} if self.closer is None else {"closer": self.closer}
+        return {"trajectories": self.table, "histograms": self.histograms, **further}
+
+    @property
+    def plots(self) -> dict[str, Plot]:
+        return {"trajectories": lambda path: picture.curves(self.table, self.band, self.tau, self.provenance, path),
+                "histograms": self.plot_histograms}
+
+    @property
+    def document(self) -> str:
+        return ""
 
     def plot_histograms(self, path: str | Path) -> Path:
         """Draw the histograms to a file, in a format that its ending names."""
         return picture.histograms(self.histograms, self.tau, self.provenance, Path(path))
 
-    def save(self) -> None:
-        """Write `trajectories.csv`, `histograms.csv` and their pictures to the folder, each atomically."""
-        if self.folder is None:
-            return
-        for name, table in self._tables().items():
-            sums.write(self.folder / f"{name}.csv", self.provenance.csv(table), self.folder.name)
-        self.plot(self.folder / "trajectories.png")
-        self.plot_histograms(self.folder / "histograms.png")
+    def keep(self, path: Path, content: str) -> None:
+        sums.write(path, content, path.parent.name)
 
-    def _tables(self) -> dict[str, pd.DataFrame]:
-        further = {} if self.closer is None else {"closer": self.closer}
-        return {"trajectories": self.table, "histograms": self.histograms, **further}
-
-    def __str__(self) -> str:
+    def body(self, style: str) -> list[str]:
         last = self.table[self.table["time"] == self.table["time"].max()]
         shown = pd.DataFrame({
             "observable": last["observable"], "curve": last["curve"],
@@ -102,12 +109,10 @@ class Trajectories(Brief, Turns):
             "paths": last["paths"], "diverged": last["diverged"].map("{:.2%}".format),
             "floored": last["floored"].map("{:.2%}".format),
         })
-        grid = tabulate(shown, headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-        both = "" if self.closer is None else "\n\n" + tabulate(
-            closer.last(self.closer), headers="keys", showindex=False, disable_numparse=True)  # type: ignore[arg-type]
-        said = "".join(f"\n\n{name}: {word}, so no standard error." for name, word in self.doubts.items())
-        said += f"\n\n{self.origin}" if self.origin else ""
-        return f"{self.study}, tau = {self.tau:g}, at the end:\n\n{grid}{both}{said}\n\n{self.provenance}".replace("± nan", "± –")
+        both = [] if self.closer is None else [grid(closer.last(self.closer), style)]
+        said = [f"{name}: {word}, so no standard error." for name, word in self.doubts.items()]
+        said += [self.origin] if self.origin else []
+        return [each.replace("± nan", "± –") for each in (grid(shown, style), *both, *said)]
 
 
 def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, seed_of, several, short, step_size, whole
 from sme.common.process.processes import spread
-from sme.common.process.progress import progress
+from sme.common.process.progress import fraction, progress
 from sme.common.process.turns import entry
 from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
@@ -130,8 +130,7 @@ def trajectories(
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
-    made.save()
-    return made
+    return made.saved()
 
 
 def _coarsest(spec: Specification, tau: Any) -> int:
@@ -188,7 +187,8 @@ def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], ra
     found: dict[str, Summary] = {}
     bins: Edges | None = None
     both: Sums | None = None
-    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True) as bar:
+    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True,
+                  desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
         tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
         for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
             bins = edges(list(curves.values()), where) if bins is None else bins

@@ -1,5 +1,6 @@
 """Networks: sums over examples without their gradients, the exact noise of a minibatch, what is refused."""
 
+import functools
 import itertools
 import math
 
@@ -42,35 +43,30 @@ def points(problem, paths=4):
     return problem.model.start + 0.3 * torch.randn(paths, problem.dim, generator=generator, dtype=torch.float64)
 
 
-class Pieces(nn.Module):
-    """The layer sees five rows of each example."""
+class Layered(nn.Module):
+    """One linear layer."""
 
-    def __init__(self):
+    def __init__(self, inputs=5):
         super().__init__()
         torch.manual_seed(1)
-        self.layer = nn.Linear(1, 3)
+        self.layer = nn.Linear(inputs, 3)
+
+
+class Pieces(Layered):
+    """The layer sees five rows of each example."""
 
     def forward(self, x):
         return self.layer(input=x.reshape(-1, 1)).tanh().reshape(len(x), 5, 3).sum(1)
 
 
-class Decoder(nn.Module):
+class Decoder(Layered):
     """The layer's weight is used once more beside it."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(1)
-        self.layer = nn.Linear(5, 3)
 
     def forward(self, x):
         return nn.functional.linear(torch.tanh(self.layer(x)), self.layer.weight.T)[:, :3]
 
 
-class Random(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(5, 3)
-
+class Random(Layered):
     def forward(self, x):
         return nn.functional.dropout(self.layer(x), 0.5)
 
@@ -80,7 +76,7 @@ class Mixing(Random):
         return self.layer(x - x.mean(0))
 
 
-@pytest.mark.parametrize("module", [perceptron, convolution, Decoder, Pieces])
+@pytest.mark.parametrize("module", [perceptron, convolution, Decoder, functools.partial(Pieces, 1)])
 def test_sums_over_the_examples_are_those_of_their_gradients(module):
     problem = sme.Network(module(), data(), batch_size=3)
     examples, theta, single = problem.examples, points(problem), Single(problem.model, problem.losses)

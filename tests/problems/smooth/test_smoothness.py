@@ -212,6 +212,13 @@ def test_what_torch_cannot_differentiate_is_said_in_one_line(loss):
             ask()
 
 
+def test_numbers_of_as_many_as_there_are_values_are_refused_in_one_line():
+    problem = sme.Problem(lambda theta: torch.bincount((4 * theta).long().clamp(0)).double().sum() + theta.square().sum(), 2,
+                          sme.GaussianNoise([[0.3, 0.0], [0.0, 0.2]]))
+    with pytest.raises(sme.SMEError, match="it must make as many numbers on every path"):
+        sme.check_order(problem, sme.SGD())
+
+
 def test_an_unknown_operation_is_not_decided():
     loss = sme.Problem(lambda theta: theta.square().sum() + torch.special.bessel_j0(theta).sum().detach(), 3,
                        sme.GaussianNoise(torch.eye(3)))

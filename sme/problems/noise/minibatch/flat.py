@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from sme.common.derivatives.written import Written
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
-from sme.common.inputs import short
+from sme.common.inputs import instance
 
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
@@ -36,8 +36,7 @@ class FlatModule:
     """whether torch's functions in it are written out (see `sme.common.derivatives.written`)"""
 
     def __init__(self, module: nn.Module) -> None:
-        if not isinstance(module, nn.Module):
-            raise SMEError(f"module must be a torch.nn.Module, got {short(module)}")
+        instance("module", module, nn.Module, "a torch.nn.Module")
         if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
             raise SMEError("the module has lazy layers without shapes yet: call it once on its inputs before")
         self.module = copy.deepcopy(module).to(torch.float64)

@@ -27,7 +27,7 @@ class MinibatchNoise(GradientLaw):
 
     With `X_i = g_i − ḡ`, one-example moments `Σ¹`, `μ`, batch factors `s₂`, `s₃` (see `sampling`: `1/B`, `1/B²` with
     replacement), and one motion for each example, `S dW¹ = √(s₂/n) Σ_i X_i dW¹_i`. The noise of `ĝ∘ĝ` has
-    its exact covariance with it and with itself, third and fourth moments included (docs/derivation.md, section 3):
+    its exact covariance with it and with itself, third and fourth moments included (docs/theory/equations.md, section 3, (3.6)):
 
         √(s₂/n) Σ_i (2 ∇f∘X_i + (s₃/s₂)(X_i∘X_i − diag Σ¹)) dW¹_i + √(2(1 − 1/B)) (Σ∘Σ)^{1/2} dW²
 

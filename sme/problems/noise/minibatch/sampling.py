@@ -22,7 +22,7 @@ class Sampling(ABC):
 
         E X̄² = second σ      E X̄³ = third κ      E X̄⁴ = fourth μ + 3 pairs σ²
 
-    Source: docs/derivation.md, section 3.
+    Source: docs/theory/equations.md, section 3.
     """
 
     count: int
