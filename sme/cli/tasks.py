@@ -77,9 +77,8 @@ def check_order(settings: Settings) -> Answer:
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
     folder = _folder(values["results"])
     if values["model"] is not None:
-        found = config.one_order(values)
-        made = OneOrder(found, folder).saved()
-        return Answer(found.report, made.title)
+        made = OneOrder(config.one_order(values), folder).saved()
+        return Answer(made.found.report, made.title)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     given = [] if names is None else [str(each) for each in several(names)]
     if names is not None and not any(given):

@@ -31,8 +31,8 @@ def formulas(specification: "Specification", order: int, steps: int) -> list[For
         found = specification.setup(order, steps).equation().describe(specification.start).latex
     except SMEError:
         return []
-    parts = [(*(part.strip() for part in key.split(",", 1)), latex) for key, latex in found.items()]
-    return [Formula(term, field, latex, drawn(latex)) for term, field, latex in parts]
+    parts = [(key.partition(","), latex) for key, latex in found.items()]
+    return [Formula(term, field.strip(), latex, drawn(latex)) for (term, _, field), latex in parts]
 
 
 @functools.lru_cache(maxsize=512)
