@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import hydra
+import matplotlib as mpl
 import pandas as pd
 import pytest
 import torch
@@ -203,6 +204,13 @@ def test_formulas_are_put_in_what_matplotlib_can_draw(drawn, latex, plain):
     assert formulas.plain(latex) == plain
     assert formulas.drawn(latex).count("<path") >= 1
     assert formulas.drawn(r"\nosuchcommand{x}") == ""
+    formulas.drawn.cache_clear()
+    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "savefig.facecolor": "red"}):
+        there = formulas.drawn(latex)
+    formulas.drawn.cache_clear()
+    assert there.count("<path") == formulas.drawn(latex).count("<path")
+    assert "red" not in there
+    assert "#ff0000" not in there
 
 
 @pytest.mark.parametrize(("verdicts_", "said"), [

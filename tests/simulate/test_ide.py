@@ -268,7 +268,7 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
         {"optimizer": "adam", "beta1": 0.9, "beta2": 0.99}, {"optimizer": "rmsprop", "beta2": [0.0, 0.9]})]
     said = memory_config.run(tiny(results=str(tmp_path), runs=few))
     assert "IDE − ODE" in said
-    assert [len(figure.axes) for figure in drawn] == [2]
+    assert [len(figure.axes) for figure in drawn] == [2, 2]  # one figure, as PNG and as PDF
     table = pd.read_csv(tmp_path / "ide" / "runs.csv")
     assert table["β₂"].tolist() == [0.99, 0.0, 0.9]
     assert (table["IDE − ODE"] < 1e-8).all()

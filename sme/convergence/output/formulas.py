@@ -38,11 +38,13 @@ def formulas(specification: "Specification", order: int, steps: int) -> list[For
 @functools.lru_cache(maxsize=512)
 def drawn(latex: str) -> str:
     """An SVG of the formula, its letters as paths."""
-    from matplotlib import mathtext, rc_context
+    from matplotlib import mathtext, rc_context, rcdefaults, rcParams
     from matplotlib.font_manager import FontProperties
 
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "formula", "mathtext.fontset": "stix"}):
+    with rc_context():
+        rcdefaults()  # whatever the caller's settings are
+        rcParams.update({"svg.fonttype": "path", "svg.hashsalt": "formula", "mathtext.fontset": "stix"})
         try:
             mathtext.math_to_image(f"${plain(latex)}$", file, FontProperties(size=12), format="svg")
         except ValueError:  # a command that matplotlib has not
