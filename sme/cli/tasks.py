@@ -10,13 +10,14 @@ from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
-from sme.common.inputs import number, several, short, whole
+from sme.common.inputs import flag, number, several, short, whole
 from sme.common.output.report import Report
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
 from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
+from sme.equations.formula import formula as formulas
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.studies.autoencoder import run as autoencoder_run
@@ -76,8 +77,9 @@ def check_order(settings: Settings) -> Answer:
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
     folder = _folder(values["results"])
     if values["model"] is not None:
-        made = OneOrder(config.one_order(values), folder).saved()
-        return Answer(made.found.report, made.title)
+        found = config.one_order(values)
+        made = OneOrder(found, folder).saved()
+        return Answer(found.report, made.title)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     given = [] if names is None else [str(each) for each in several(names)]
     if names is not None and not any(given):
@@ -142,6 +144,15 @@ def known_answers(settings: Settings) -> Answer:
     paths = whole("paths", values["paths"], 1)
     table = known_answers_run.measure(_ladder(values["tau"]), paths, effort.processes(values["processes"], "cpu"))
     return answer(known_answers_run.KnownAnswers(table, paths, folder).saved())
+
+
+def formula(settings: Settings) -> Answer:
+    """`sme.formula`, as text and as LaTeX."""
+    values = checked(settings, ("optimizer", "regime", "brownian", "order", "elementwise", "gaussian"))
+    optimizer = build("optimizer", values["optimizer"], Optimizer)
+    made = formulas.formula(optimizer, values["regime"], values["brownian"], whole("order", values["order"], 1, 2),
+                            flag("elementwise", values["elementwise"]), flag("gaussian", values["gaussian"]))
+    return _plain(f"{made}\n\n{made.latex}")
 
 
 def panels(settings: Settings) -> Answer:

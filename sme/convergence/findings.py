@@ -10,6 +10,7 @@ import pandas as pd
 from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.common.output import notebook
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
@@ -216,7 +217,8 @@ class Findings(Turns):
                     continue  # it was rounded from more digits than the table has
                 write_text(self.folder / f"{name}.tex", content + "\n")
             self._write("slopes.md", self.text("github") + "\n")
-            self.plot(self.folder / "errors.png")
+            with printed():
+                self.plot(self.folder / "errors.png")
             if _names(self.folder) == self.read:
                 return
             self.reload()

@@ -65,7 +65,8 @@ def test_the_job_prints_its_table_and_leaves_its_files(ladder):
     results, out, err = ladder
     (folder,) = (path.parent for path in results.glob("*/spec.json"))
     assert folder.name.startswith("rmsprop-ballistic-quadratic-independent-")
-    assert {path.name for path in folder.iterdir()} == {"spec.json", "asked", "points", "sums", "errors.png", *TABLES}
+    assert {path.name for path in folder.iterdir()} == {
+        "spec.json", "asked", "points", "sums", "errors.png", "errors.pdf", *TABLES}
     assert len(list((folder / "points").iterdir())) == 3
     for word in ("slope [95 %]", "verdict", "integrator bias", "lr", "beta", "noise covariance", folder.name):
         assert word in out

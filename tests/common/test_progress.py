@@ -129,6 +129,7 @@ def test_there_is_none_without_a_stream_in_a_worker_or_where_it_is_turned_off(mo
 
 
 @pytest.mark.parametrize(("tau", "said"), [(1 / 16, "1/16"), (1.0, "1"), (0.1, "1/10"), (3 / 8, "0.375"),
+                                           (0.000976562, "1/1024"), (0.3, "0.3"),
                                            (1 / 2**30, "9.31323e-10")])
 def test_step_sizes_are_fractions_where_they_are_given_so(tau, said):
     assert fraction(tau) == said

@@ -19,7 +19,7 @@ def test_a_skeleton_runs_as_it_stands(page, tmp_path, monkeypatch):
     for block in blocks:  # what a page runs as a program is run by tests/docs/test_readme.py
         exec(compile(block, page.name, "exec"), {"__name__": "skeleton"})
     if page.stem == "study":
-        assert {each.name for each in Path("results/decay").iterdir()} == {"decay.csv", "decay.md", "decay.png"}
+        assert {each.name for each in Path("results/decay").iterdir()} == {"decay.csv", "decay.md", "decay.pdf", "decay.png"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -274,7 +274,7 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     assert (table["IDE − ODE"] < 1e-8).all()
     assert (table["run − IDE from step 10"] <= table["run − IDE"]).all()
     assert table["run − order 2"].isna().tolist() == [False, True, False]
-    assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["runs.csv", "runs.md", "wells.png"]
+    assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["runs.csv", "runs.md", "wells.pdf", "wells.png"]
 
 
 def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path, drawn):

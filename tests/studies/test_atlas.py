@@ -154,7 +154,7 @@ def test_the_atlas_has_all_cells_and_files(tmp_path, drawn):
     made = atlas(PROBLEM, [RMSPROP], start(RMSPROP), tau=["1/4", "1/8"], paths=4, results=tmp_path)
     assert len(made.cells) == 16
     assert made.differences["tau"].tolist() == [0.25, 0.125] * 16
-    assert {path.name for path in made.folder.iterdir()} == {"atlas.md", "atlas.png", "cells.csv", "differences.csv"}
+    assert {path.name for path in made.folder.iterdir()} == {"atlas.md", "atlas.pdf", "atlas.png", "cells.csv", "differences.csv"}
     assert "extrapolated" in str(made)
 
 

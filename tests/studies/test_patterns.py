@@ -285,7 +285,7 @@ def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, m
     assert made.examples["edge"][0] > 1 > made.examples["edge"][1]
     assert made.examples["longest"][1:].tolist() == [pytest.approx(1), math.inf]
     assert {path.name for path in made.folder.iterdir()} == {
-        "phases.csv", "examples.csv", "phases.md", "phases.png", "examples.png", "points"}
+        "phases.csv", "examples.csv", "phases.md", "phases.png", "phases.pdf", "examples.png", "examples.pdf", "points"}
     assert "small oscillation" in str(made)
     monkeypatch.setattr(sys.modules["sme.studies.phases.run"], "follow", lambda *_: pytest.fail("a run"))
     monkeypatch.setattr(sme.Phases, "save", lambda _: None)

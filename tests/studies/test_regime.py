@@ -142,7 +142,7 @@ def test_it_reads_a_torch_optimizer_and_leaves_its_files(tmp_path, drawn):
     optimizer = torch.optim.RMSprop([torch.nn.Parameter(ONE.clone())], lr=0.01, alpha=0.9)
     found = sme.regime_report(line(), optimizer, ONE, steps=8, compared=4, results=tmp_path)
     assert found.hyperparameters.beta2 == 0.9
-    assert {path.name for path in found.folder.iterdir()} == {"regime.csv", "regime.md", "regime.png"}
+    assert {path.name for path in found.folder.iterdir()} == {"regime.csv", "regime.md", "regime.pdf", "regime.png"}
     table = pd.read_csv(found.folder / "regime.csv")
     assert float(table.query("of == 'ballistic' and quantity == 'τ'")["value"].iloc[0]) == 0.01
     assert "seed" not in (found.folder / "regime.md").read_text(encoding="utf-8")

@@ -353,7 +353,8 @@ def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tm
     assert found.table.groupby(["optimizer", "rule", "kappa"])["epoch"].agg(tuple).nunique() == 1
     assert (found.distances["stderr"] > 0).all()
     assert found.distances.set_index(["optimizer", "rule", "kappa"])["share"]["adam", "linear", 4] == pytest.approx(0.4)
-    assert {path.name for path in found.folder.iterdir()} == {"scaling.csv", "distances.csv", "scaling.md", "scaling.png"}
+    assert {path.name for path in found.folder.iterdir()} == {
+        "scaling.csv", "distances.csv", "scaling.md", "scaling.pdf", "scaling.png"}
     g, law = line().gradient(START[None]), line().noise
     assert found.noise == pytest.approx(float(law.variance(START[None]).sum() / g.square().sum()))
     assert "adam" in str(found)
@@ -411,7 +412,7 @@ def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypa
     errors = found.table.set_index(["noise", "ell"])["error"]
     assert errors["SVAG", 1] == pytest.approx(errors["minibatch", 1], rel=1e-9)  # ℓ = 1 is the optimizer itself
     assert abs(errors["SVAG", 2]) < 0.5 * abs(errors["SVAG", 1])
-    assert {path.name for path in found.folder.iterdir()} == {"svag.csv", "svag.md", "svag.png"}
+    assert {path.name for path in found.folder.iterdir()} == {"svag.csv", "svag.md", "svag.pdf", "svag.png"}
 
 
 SIXTEEN = Hyperparameters("sgd", 0.1, steps=16)

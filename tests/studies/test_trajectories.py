@@ -122,7 +122,7 @@ def test_diverged_paths_are_counted_and_in_no_mean():
 
 def _comments(path):
     """The texts of an SVG, which stand before their glyphs."""
-    return " ".join(re.findall(r"<!--(.*?)-->", path.read_text(encoding="utf-8")))
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")))
 
 
 def test_a_run_that_diverges_as_a_whole_is_not_silent(tmp_path, drawn):
@@ -198,7 +198,8 @@ def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch, dr
         command(monkeypatch, "optimizer=sgd", "tau=1/4", "band=quantiles", f"results={tmp_path / folder}")
     (first,), (second,) = (list((tmp_path / folder / "trajectories").iterdir()) for folder in ("one", "two"))
     assert first.name == second.name
-    names = {"spec.json", "trajectories.csv", "histograms.csv", "closer.csv", "trajectories.png", "histograms.png"}
+    pictures = {f"{name}.{kind}" for name in ("trajectories", "histograms") for kind in ("png", "pdf")}
+    names = {"spec.json", "trajectories.csv", "histograms.csv", "closer.csv", *pictures}
     assert {path.name for path in first.iterdir()} == {*names, "sums"}
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
     written = pd.read_csv(first / "trajectories.csv")

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import pandas as pd
 
 from sme.common.output.brief import Brief
+from sme.common.output.figure import printed
 from sme.common.output.notebook import page
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
@@ -57,7 +58,7 @@ class Report(Brief, Turns, ABC):
 
     @property
     def plots(self) -> Mapping[str, Plot]:
-        """What is drawn as `.png`, by name; by default what `draw` draws, if the class has it."""
+        """What is drawn as `.png` and `.pdf`, by name; by default what `draw` draws, if the class has it."""
         return {self.file: self.draw} if hasattr(self, "draw") else {}
 
     @abstractmethod
@@ -87,15 +88,16 @@ class Report(Brief, Turns, ABC):
         return Path(path)
 
     def save(self) -> None:
-        """Write every table as `.csv`, the words as `.md` and every picture as `.png`, to the folder."""
+        """Write every table as `.csv`, the words as `.md` and every picture as `.png` and `.pdf`, to the folder."""
         if self.folder is None:
             return
         for name, table in self.tables.items():
             self.keep(self.folder / f"{name}.csv", self.csv(table))
         if self.document:
             self.keep(self.folder / f"{self.file}.md", self.document)
-        for name, draw in self.plots.items():
-            draw(self.folder / f"{name}.png")
+        with printed():
+            for name, draw in self.plots.items():
+                draw(self.folder / f"{name}.png")
 
     def saved(self) -> Self:
         """Itself, saved."""

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any, ClassVar
 
 from tqdm import tqdm
@@ -17,8 +16,8 @@ FIRST, SLOWEST = 15.0, 600.0
 """seconds until the first line of a log; the time to the next one doubles, up to this"""
 GAP = 5.0
 """seconds without any work after which a log begins anew"""
-LARGEST = 2**20
-"""denominator of a step size that is written as a fraction"""
+LARGEST, DIGITS = 2**14, 5e-6
+"""denominator of a step size that is written as a fraction, and what the six digits of a table may have taken from it"""
 
 
 def progress(*given: Any, **named: Any) -> Any:
@@ -36,8 +35,10 @@ def phase(words: str) -> Iterator[None]:
 
 def fraction(tau: float) -> str:
     """A step size as it is given: 1/16."""
-    exact = Fraction(tau).limit_denominator(LARGEST)
-    return str(exact) if float(exact) == tau and exact.numerator == 1 else f"{tau:g}"
+    parts = round(1 / tau) if tau > 0 else 0
+    if not 1 <= parts <= LARGEST or abs(parts * tau - 1) > DIGITS:
+        return f"{tau:g}"
+    return f"1/{parts}" if parts > 1 else "1"
 
 
 def _kind() -> tuple[type[Any], bool | None]:

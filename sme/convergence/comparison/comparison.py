@@ -13,6 +13,7 @@ import torch
 from sme.common.errors import SMEError, reason
 from sme.common.inputs import step_size
 from sme.common.output.brief import Brief
+from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance, harmless, plain
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
@@ -138,7 +139,8 @@ class Comparison(Brief, Turns):
         shown = rows.assign(observable=rows["observable"].map(harmless))
         sums.write(path, shown.to_csv(index=False, float_format="%.6g"), self.study)
         write_text(path.with_suffix(".md"), whole.text("github") + "\n")
-        whole.plot(path.with_suffix(".png"))
+        with printed():
+            whole.plot(path.with_suffix(".png"))
 
     def _earlier(self, path: Path) -> pd.DataFrame | None:
         """The rows that are there, of the same columns; None without, or where they are damaged, which a warning names."""

@@ -6,6 +6,7 @@ What stands in it is data: jinja2 escapes it, and the page's policy lets no scri
 import base64
 import hashlib
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -32,6 +33,9 @@ COLUMNS = {"study": "text", "optimizer": "text", "regime": "text", "problem": "t
            "observable": "text", "at": "text", "verdict": "text", "slope [95 %]": "number", "C1 [99 %]": "number",
            "points": "number", "note": "text"}
 """of the table of slopes, and how they sort"""
+LATE = ("end", MAX)
+MOST = 100
+"""rows of a study's table"""
 Command = Callable[["Findings"], str]
 
 
@@ -73,7 +77,7 @@ def _part(name: str) -> str:
 
 
 def _unescaped(own: str) -> Any:
-    """A part of the page that is the package's own, and no data."""
+    """A part of the page that is the package's own, or an SVG of matplotlib's, which has escaped what is data in it."""
     from markupsafe import Markup
 
     return Markup(own)
@@ -99,7 +103,7 @@ def _slopes(study: "Findings") -> list[dict[str, Any]]:
                  "slope [95 %]": quote(row["slope"], row["slope_low"], row["slope_high"]),
                  "C1 [99 %]": quote(row["c1"], row["c1_low"], row["c1_high"]), "points": str(row["points"]), "note": row["note"]}
         keys = {"slope [95 %]": row["slope"], "C1 [99 %]": row["c1"]}
-        rows.append({"anchor": study.name, "filters": names, "late": row["at"] in ("end", MAX),
+        rows.append({"anchor": study.name, "filters": names, "late": row["at"] in LATE,
                      "cells": [(name, cells[name], _key(keys.get(name, cells[name]))) for name in COLUMNS]})
     return rows
 
@@ -112,21 +116,51 @@ def _key(value: Any) -> str:
 
 
 def _study(study: "Findings", command: Command) -> dict[str, Any]:
-    slopes, errors = study.slopes, study.errors
-    points = [verdicts.words(order, rows) for order, rows in slopes.groupby("order")]
-    return {"name": study.name, "title": study.provenance.title, "verdicts": points, "remarks": report.remarks(slopes),
-            "picture": _image(_picture(study)), "slopes": _cells(report.slope_table(slopes)),
-            "errors": _cells(report.error_table(errors)), "remark": study.remark, "provenance": str(study.provenance),
+    slopes, errors = _shown(study.slopes), _shown(study.errors)
+    points = [verdicts.words(order, rows) for order, rows in study.slopes.groupby("order")]
+    left, svg = len(study.errors) - len(errors), _picture(study)
+    return {"name": study.name, "title": study.provenance.title, "verdicts": points, "remarks": report.remarks(study.slopes),
+            "picture": _unescaped(svg), "size": _size(svg), "slopes": _cells(report.slope_table(slopes)),
+            "errors": _cells(report.error_table(errors)),
+            "left": f"{left} more, at other checkpoints, stand in errors.csv." if left else "",
+            "remark": study.remark, "provenance": str(study.provenance),
             "terms": report.terms(study.outline.optimizer, study.physical), "physical": _cells(study.physical),
             "formulas": [(each, _image(each.svg) if each.svg else "") for each in _formulas(study)],
             "command": command(study), "lines": again.lines(_recipe(study), study.requested, _place(study)),
             "folder": _place(study) or ""}
 
 
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of a study; of a long one only the rows at the end and the largest."""
+    return table if len(table) <= MOST else table[table["at"].isin(LATE)]
+
+
 def _picture(study: "Findings") -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = study.plot(Path(folder) / "errors.svg")
-        return path.read_text(encoding="utf-8")
+        return _small(path.read_text(encoding="utf-8"))
+
+
+def _small(svg: str) -> str:
+    """The same picture in less: places to hundredths of a point, one family of letters, no names of groups.
+
+    What is written between elements stays as it is.
+    """
+    svg = re.sub(r"<(metadata|title|style)\b.*?</\1>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE[^>]*>", "", svg, flags=re.S)
+    return re.sub(r">\s+<", "><", re.sub(r"<[^>]*>", _short, svg)).strip()
+
+
+def _short(tag: re.Match[str]) -> str:
+    short = re.sub(r"(\.\d\d)\d+", r"\1", tag[0])
+    short = re.sub(r"('[\w .-]+', )+(sans-serif|serif|monospace)", r"\2", short)
+    return re.sub(r' id="\w+_\d+"', "", short)  # of groups; what is referred to has other names
+
+
+def _size(svg: str) -> tuple[int, int]:
+    """Width and height in pixels, so that a page has its place before it is drawn."""
+    ends = [re.search(rf'<svg[^>]* {name}="([\d.]+)pt"', svg) for name in ("width", "height")]
+    width, height = (float(each[1]) if each else 540.0 for each in ends)
+    return round(width * 4 / 3), round(height * 4 / 3)
 
 
 def _place(study: "Findings") -> str | None:

@@ -6,16 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from sme.common.errors import choose
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, pretty, save, sizes, steps
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import quote
-from sme.common.storage.files import replacing
 from sme.convergence.fit.tables import MAX
 
 MOST = 12
@@ -25,43 +21,36 @@ MOST = 12
 def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, path: Path) -> Path:
     """Draw |error| over τ for every observable and checkpoint to a file, with error bars, fits and reference slopes.
 
-    Filled circles are positive errors, open ones negative; crosses are |integrator bias|.
+    Filled circles are positive errors, open ones negative; crosses are |integrator bias|, where it is not far below the errors:
+    the axis follows these.
     """
     shown = _shown(errors)
     places, names = (list(shown[name].unique()) for name in ("at", "observable"))
     columns = min(4 if len(names) == 4 else 3, len(names))
     rows = math.ceil(len(names) / columns)  # for each checkpoint, which begins a row
-    key = 5 if columns > 1 else 2  # entries side by side
-    foot = 0.17 + 0.17 * math.ceil(5 / key)  # inches: a line of provenance, and the key
+    across = 5 if columns > 1 else 2  # entries of the key side by side
+    foot = 0.17 + 0.17 * math.ceil(5 / across)  # inches: a line of provenance, and the key
     width, height = 2.9 * columns + 0.3, 2.6 * rows * len(places) + 0.4 + foot
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
+        figure = canvas(width, height, foot)
         panels = figure.subplots(rows * len(places), columns, squeeze=False).reshape(len(places), -1)
         colours = dict(zip((1, 2), style.palette("colorblind", 2), strict=True))
         for (at, observable), group in shown.groupby(["at", "observable"], sort=False):
             axis = panels[places.index(at), names.index(observable)]
+            least = group["error"].abs().replace(0, math.nan).min() / 2
             for order, data in group.groupby("order"):
                 row = slopes.query("order == @order and observable == @observable and at == @at").iloc[0]
-                _errors(axis, data, row, colours[order])
+                _errors(axis, data, row, colours[order], least)
             place = "largest over t" if at == MAX else at
             title = f"{observable}, {place}" if place != "end" or errors["at"].nunique() > 1 else str(observable)
-            frame(axis, group["tau"], group["error"], title, "|weak error|")
+            frame(axis, group["tau"], group["error"], title, "|weak error|", 1.96 * group["stderr"])
         for axis in panels.ravel():
             if not axis.has_data():
                 axis.remove()
-        figure.suptitle(provenance.study, fontsize="small")
-        figure.legend(handles=_key(), loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=key, frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        orders = " and ".join(map(str, sorted(shown["order"].unique())))
+        figure.suptitle(f"{provenance.title}, order {orders}", fontsize="small")
+        key(figure, _key(), across)
         return save(figure, provenance, path)
-
-
-def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
-    """Write a figure with the line that says where it comes from, in its foot and in the file's metadata."""
-    figure.text(0.5, 0.04 / figure.get_figheight(), provenance.code, ha="center", fontsize=5, color="0.6")
-    kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
-    with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study}):
-        figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
-    return path
 
 
 def _shown(errors: pd.DataFrame) -> pd.DataFrame:
@@ -71,29 +60,23 @@ def _shown(errors: pd.DataFrame) -> pd.DataFrame:
     return errors if len(errors.groupby(["at", "observable"])) <= MOST else errors[late]
 
 
-def _metadata(kind: str, provenance: Provenance) -> dict[str, str | None] | None:
-    """Title and maker, without a date: the same numbers give the same bytes. None where a format has no place for them."""
-    made, undated = {"png": ("Software", {}), "pdf": ("Creator", {"CreationDate": None}),
-                     "svg": ("Creator", {"Date": None})}.get(kind, ("", {}))
-    return {"Title": provenance.study, made: provenance.code, **undated} if made else None
-
-
 def _key() -> list[Line2D]:
     """What the marks mean."""
     black: dict[str, Any] = {"color": "0.3", "ls": "none", "ms": 4}
     return [
         Line2D([], [], marker="o", label="error > 0", **black),
         Line2D([], [], marker="o", mfc="white", label="error < 0 (bars: 95 %)", **black),
-        Line2D([], [], marker="x", label="|integrator bias|", **black),
+        Line2D([], [], marker="x", label="|integrator bias|, if not far below", **black),
         Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
         Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2"),
     ]
 
 
-def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any) -> None:
-    tau, error, noise = (data[name].to_numpy(float) for name in ("tau", "error", "stderr"))
+def _errors(axis: Any, data: pd.DataFrame, row: pd.Series, colour: Any, least: float) -> None:
+    """The errors of one order, their fit, and the integrator's bias where it is at least so large."""
+    tau, error, noise, bias = (data[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
     signed(axis, tau, error, 1.96 * noise, colour)
-    axis.plot(tau, np.abs(data["integrator_bias"]), "x", ms=3, color=colour, alpha=0.5)
+    axis.plot(tau[np.abs(bias) >= least], np.abs(bias)[np.abs(bias) >= least], "x", ms=3, color=colour, alpha=0.5)
     label = f"order {row['order']}: no slope"
     if math.isfinite(row["slope"]):
         label = f"order {row['order']}: {quote(row['slope'], row['slope_low'], row['slope_high'])}"
@@ -113,8 +96,8 @@ def signed(axis: Any, tau: np.ndarray, value: np.ndarray, bar: np.ndarray, colou
         axis.plot(tau[there], size[there], "o", ms=4, mfc=face, mec=colour)
 
 
-def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str) -> None:
-    """Logarithmic axes with guides of slope 1 and 2; words where no value is there or all are 0."""
+def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str, bars: Any = 0.0) -> None:
+    """Logarithmic axes that follow the values and their bars, guides of slope 1 and 2; words where all are 0 or none is there."""
     tau = np.array([taus.min(), taus.max()])
     top = values.abs().max()
     if not (math.isfinite(top) and top > 0):
@@ -124,14 +107,10 @@ def frame(axis: Any, taus: pd.Series, values: pd.Series, title: str, label: str)
         return
     for p, dash in ((1, ":"), (2, "--")):
         axis.plot(tau, 2 * top * (tau / tau[1]) ** p, dash, color="0.6", lw=0.8, zorder=0)
-    axis.set(yscale="log", title=pretty(title), xlabel="step size τ", ylabel=label)
-    axis.set_xscale("log", base=2)
-    low, high = axis.get_ylim()
-    axis.set_ylim(low * (low / high) ** 0.2, high)  # room for the legend below the data
+    axis.set(title=pretty(title), xlabel="step size τ", ylabel=label)
+    steps(axis, taus)
+    sizes(axis, values, bars)
     if axis.get_legend_handles_labels()[1]:
+        low, high = axis.get_ylim()
+        axis.set_ylim(low * (low / high) ** 0.25, high)  # room for the legend below the data
         axis.legend(frameon=False, fontsize="x-small", loc="lower right")
-
-
-def pretty(name: str) -> str:
-    """An observable's name with its letters; a dollar is one, and begins no mathematics."""
-    return name.replace("theta", "θ").replace("^2", "²").replace("$", r"\$")

@@ -17,8 +17,8 @@ def words(order: object, rows: pd.DataFrame) -> str:
     held, rest = rows[rows["verdict"] == CONSISTENT], rows[rows["verdict"] != CONSISTENT]
     count = f"{len(held)} of {len(rows)} slopes are" if len(rows) > 1 else "its slope is" if len(held) else "its slope is not"
     low, high = held["slope"].min(), held["slope"].max()
-    span = "" if held.empty or math.isnan(low) else f", {low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else \
-        f", from {low:.3g} to {high:.3g}"
+    span = "" if held.empty or math.isnan(low) else f", from {low:.2f} to {high:.2f}" if f"{low:.2f}" < f"{high:.2f}" else \
+        f", at {low:.2f}"
     parts = [f"Order {order}: {count} consistent with it{span}."]
     for verdict, group in rest.groupby("verdict", sort=False):
         named = "; ".join(map(_row, group.head(FEW).to_dict("records")))

@@ -3,12 +3,13 @@
 from typing import Any, NamedTuple
 
 from sme.common.errors import SMEError
-from sme.equations.formula import printing
+from sme.equations.formula import printing, signs
 from sme.equations.formula.calculus import Calculus, Entries, Line
 from sme.equations.formula.rule import GAIN_SLOPE, GAMMA_SLOPE, Rule, read
-from sme.equations.formula.terms import K_NOISE, KAPPA, MU, Y_NOISE, Asked, Terms, ballistic, batch_equivalent
+from sme.equations.formula.terms import K_LINE, K_NOISE, KAPPA, MU, Y_NOISE, Asked, Terms, ballistic, batch_equivalent
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
+from sme.optimizers.signsgd import SignSGD
 
 ORDER = ("b", "b1", "G0", "G1", "F", "R", "T3")
 
@@ -37,13 +38,18 @@ def assemble(optimizer: Optimizer, regime: Regime, asked: Asked) -> Parts:
     SMEError
         for a rule that has none, and entry by entry for one that mixes coordinates.
     """
-    name, rule = type(optimizer).__name__, read(optimizer)
+    name = type(optimizer).__name__
+    by_signs = type(optimizer) is SignSGD and regime == BALLISTIC and asked.gaussian and not asked.memory
+    rule = signs.rule() if by_signs else read(optimizer)
     if rule.mixes and not asked.line:
         raise SMEError(f"{name} mixes coordinates (through {', '.join(rule.mixes)}), so it has no formula entry by entry: leave "
                        "elementwise out for that of one dimension")
     constant = regime != BALLISTIC and rule.kick["theta"] != 0 and not (asked.memory and asked.line)
     calculus = (Line if asked.line else Entries)(rule, constant)
-    made = (ballistic if regime == BALLISTIC else batch_equivalent)(rule, calculus, asked, name)
+    if by_signs:
+        made = signs.signs(calculus, asked)
+    else:
+        made = (ballistic if regime == BALLISTIC else batch_equivalent)(rule, calculus, asked, name)
     terms = {f"{term}, {field}" if field else term: calculus.letters.primed(made[term, field]) for term in ORDER
              for field in (*rule.fields, "") if made.get((term, field), 0) != 0}
     where, ground = _letters(rule, calculus, made, terms)
@@ -66,7 +72,7 @@ def _letters(rule: Rule, c: Calculus, made: Terms, terms: dict[str, Any]) -> tup
 def _vectors(c: Calculus) -> tuple[Any, ...]:
     """What has an entry for each parameter: letters, fields, gradient and noise, drifts."""
     return (*c.letters.slopes, *(letter.symbol for letter in c.letters.found), *c.rule.fields.values(), *c.known(), KAPPA, MU,
-            *c.sides.values(), Y_NOISE, K_NOISE, c.second_factor)
+            *c.sides.values(), Y_NOISE, K_LINE, K_NOISE, c.second_factor, signs.REST)
 
 
 def latex_rows(parts: Parts) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy
 
-from sme.equations.formula.letters import Letters
+from sme.equations.formula.letters import Letters, multiplied
 from sme.equations.formula.rule import GAIN, GAIN_SLOPE, GAMMA, GAMMA_SLOPE, TAU, Rule, T
 
 DEEP = 5
@@ -112,8 +112,8 @@ class Entries(Calculus):
     """
 
     H, D_SIGMA, D_S = sympy.Function("H"), sympy.Function("dsigma"), sympy.Function("dS")
-    ROW, CURVE = sympy.Function("rowH"), sympy.Function("third")
-    """`diag(H(u∘Σ))` and `Σ_j ∇³f[u∘S e_j, u∘S e_j]`"""
+    CURVE = sympy.Function("third")
+    """`Σ_j ∇³f[u∘S e_j, u∘S e_j]`"""
 
     def __init__(self, rule: Rule, constant: bool) -> None:
         super().__init__(rule, constant)
@@ -135,5 +135,6 @@ class Entries(Calculus):
         twice = self.letters.slope(self.letters.slope(expression, way), way)
         twice = self.tidy(twice.subs({symbol: kick[name] for name, symbol in frozen.items() if symbol != 0}))
         size, u = self.tidy(kick.get("theta", sympy.S.Zero)).as_coeff_Mul()
-        made = twice.subs(column * row, size * self.ROW(u)).subs(column**2, self.sigma)
-        return sympy.expand(made.subs(curve, size**2 * self.CURVE(u)))
+        # what has `column` and `row` is g times the turn of the leading noise, which is 0 where there is an order-2 equation
+        made = twice.subs(column * row, 0).subs(column**2, self.sigma)
+        return multiplied(made.subs(curve, size**2 * self.CURVE(u)))

@@ -19,8 +19,8 @@ ROWS = {"b": ("leading drift", r"{}"), "b1": ("drift correction", r"\tau\,({})")
         "G1": ("noise correction", r"\tau\,({})"), "F": ("noise of the second motion", r"\sqrt\tau\,({})"),
         "R": ("step memory", r"{}")}
 """the terms of a description, and how theirs are made of a formula's"""
-OURS, SIGNS = ("sme.equations.closed.", "sme.equations.derived."), "sme.equations.closed.signs"
-"""where the equations are that follow from the rule as here, and those of signs, which do not"""
+OURS, APART = ("sme.equations.closed.", "sme.equations.derived."), ("BallisticSignum", "IndependentSignSGD")
+"""where the equations are that follow from the rule as here, and those which do not"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,11 +46,11 @@ class Formula:
 
     @property
     def terms(self) -> dict[str, Any]:
-        return self.parts.terms
+        return dict(self.parts.terms)
 
     @property
     def where(self) -> dict[Any, Any]:
-        return self.parts.where
+        return dict(self.parts.where)
 
     def __getitem__(self, key: str) -> Any:
         return self.terms[choose("term of a formula", key, self.terms)]
@@ -117,7 +117,8 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     elementwise
         for many parameters, entry by entry, in place of one.
     gaussian
-        False for any law of the noise (ballistic): `κ` and `μ` are its third and fourth moment, `K dW` what `g∘g` gains by `κ`.
+        False for any law of the noise (ballistic): `κ` and `μ` are its third and fourth moment, `K dW` what `g∘g` gains by `κ`
+        (in one dimension `K = κ/S`).
 
     Returns
     -------
@@ -139,14 +140,22 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
     if not gaussian and (place != BALLISTIC or choice == "step_memory"):
         raise SMEError("gaussian=False is for the ballistic regime with brownian='independent': elsewhere the law is Gaussian")
-    frozen = is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return (_kept if frozen else _made)(optimizer, place, choice, order, bool(elementwise), bool(gaussian))
+    return (_kept if _frozen(optimizer) else _made)(optimizer, place, choice, order, bool(elementwise), bool(gaussian))
+
+
+def _frozen(optimizer: Optimizer) -> bool:
+    """Whether it cannot change, nor what its settings hold."""
+    try:
+        hash(optimizer)
+    except TypeError:
+        return False
+    return is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
 def formula_of(equation: "Equation", elementwise: bool) -> Formula:
     """`Equation.formula`."""
     kind, optimizer, law = type(equation), equation.optimizer, equation.law
-    if not kind.__module__.startswith(OURS) or kind.__module__ == SIGNS:
+    if not kind.__module__.startswith(OURS) or kind.__name__ in APART:
         raise SMEError(f"{kind.__name__} does not follow from the Taylor terms of {type(optimizer).__name__}, so formula() "
                        "has nothing to say of it: the formulas of a closed form are in describe(state).latex")
     place = BALLISTIC if equation.small_noise else BATCH_EQUIVALENT
@@ -155,6 +164,9 @@ def formula_of(equation: "Equation", elementwise: bool) -> Formula:
     if made.parts.constant and equation.order == 2 and not law.constant:
         raise SMEError("entry by entry, formulas of this equation are known for constant Σ, and here Σ depends on θ: use "
                        "formula(elementwise=False), of one dimension")
+    if equation.brownian == "none":
+        drift = made.parts._replace(terms={key: value for key, value in made.terms.items() if key.startswith("b")})
+        return Formula(made.title.replace(brownian, "none"), _head(drift), drift)
     return made
 
 
@@ -179,6 +191,8 @@ def _head(parts: "Parts") -> str:
     """The equation whose terms these are."""
     there = {key.partition(",")[0] for key in parts.terms}
     drift = r"(b + \tau\,b_1)" if "b1" in there else "b"
+    if not there & {"G0", "F"}:
+        return rf"dx = {drift}\,dt"
     first = r"(G_0 + \tau\,G_1)\,dW" if "G1" in there else r"\sqrt\tau\,G_0\,dW" if parts.small else r"G_0\,dW"
     more = {"F": r"\sqrt\tau\,F\,dW^2", "R": "R[y, dW]" if parts.many else r"R\,y\,dW"}
     noise = [first, *(value for name, value in more.items() if name in there)]

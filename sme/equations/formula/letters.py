@@ -1,6 +1,7 @@
 """Letters for what a rule divides by and takes roots of, and the shortest way to write a term with them."""
 
 import itertools
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -44,19 +45,14 @@ class Letters:
                 self._add(known, {each.exp for each in powers if each.base == base})
         for letter in self.found:
             expression = _replaced(expression, letter)
-        return sympy.expand(expression)
+        return multiplied(expression.replace(sympy.DiracDelta, lambda *_: sympy.S.Zero))  # beside a kink, not on it
 
     def _stands(self, power: Any) -> bool:
         return bool(power.base.is_Add and power.exp.is_Rational and not (power.exp.is_Integer and power.exp > 0)
                     and power.base.free_symbols & self.moving)
 
     def _add(self, base: Any, exponents: set[Any]) -> None:
-        if all(each.is_Integer for each in exponents):
-            power = sympy.Integer(-1)
-        elif all((2 * each).is_Integer for each in exponents):
-            power = sympy.Rational(-1 if all(each < 0 for each in exponents) else 1, 2)
-        else:
-            return
+        power = sympy.Rational(-1 if all(each < 0 for each in exponents) else 1, math.lcm(*(each.q for each in exponents)))
         timed = not self.fields & self.expanded(base).free_symbols
         name = "u" if timed else "P" if power < 0 else "r"
         count = [letter.symbol.name[0] for letter in self.found].count(name)
@@ -72,7 +68,7 @@ class Letters:
         if len(fields) != 1:
             return
         (field,) = fields
-        slope = sympy.expand(self.slope(symbol, {field: sympy.S.One}))
+        slope = multiplied(self.slope(symbol, {field: sympy.S.One}))
         if not slope.is_Add:
             self.slopes[sympy.Symbol(f"{symbol.name}'", real=True)] = symbol, slope
 
@@ -101,7 +97,7 @@ class Letters:
     def primed(self, expression: Any) -> Any:
         """With `P'` for the product that it is, and one product for all whose functions of the time are all that differs."""
         whole: dict[Any, list[Any]] = {}
-        for each in sympy.Add.make_args(sympy.expand(expression)):
+        for each in sympy.Add.make_args(multiplied(expression)):
             term = self._primed(each)
             timed = sympy.Mul(*(factor for factor in sympy.Mul.make_args(term) if self._timed(factor)))
             number, bare = (term / timed).as_coeff_Mul()
@@ -144,6 +140,11 @@ def _replaced(expression: Any, letter: Letter) -> Any:
     return expression.replace(fits, lambda part: letter.symbol ** (part.exp / letter.power))
 
 
+def multiplied(expression: Any) -> Any:
+    """Without sums in products; logarithms stay as they are."""
+    return sympy.expand(expression, log=False)
+
+
 def terms(expression: Any) -> int:
     """How many products an expression is the sum of."""
     return 0 if expression == 0 else len(sympy.Add.make_args(expression))
@@ -163,7 +164,7 @@ def smoothed(expression: Any) -> Any:
     def made(part: Any) -> Any:
         return part.base ** (part.exp % 2) * (1 - sympy.cosh(part.base.args[0]) ** -2) ** (part.exp // 2)
 
-    return sympy.expand(expression.replace(fits, made))
+    return multiplied(expression.replace(fits, made))
 
 
 def ways_out(expression: Any, relations: Iterable[tuple[Any, Any]]) -> list[Any]:
@@ -174,6 +175,6 @@ def ways_out(expression: Any, relations: Iterable[tuple[Any, Any]]) -> list[Any]
     for some in chosen:
         made = expression
         for symbol, value in some:
-            made = sympy.expand(made.subs(symbol, value))
+            made = multiplied(made.subs(symbol, value))
         found.append(made)
     return found

@@ -13,10 +13,11 @@ from sympy.printing.str import StrPrinter
 LATEX = {
     "eps": r"\varepsilon", "decay": r"\lambda", "Gamma_dot": r"\dot\Gamma", "gamma2_dot": r"\dot\gamma_2", "S_dW": r"S\,dW",
     "K_dW": r"K\,dW", "S_y": r"S\,y", "root_dW": r"(\Sigma\circ\Sigma)^{1/2}\,dW^2",
+    "rest_dW": r"(\mathrm{Cov}\,\mathrm{sign}(\hat g) - G_0G_0^\top)^{1/2}\,dW^2",
 }
 TEXT = {
     "eps": "ε", "decay": "λ", "Gamma_dot": "(dΓ/dt)", "gamma2_dot": "(dγ₂/dt)", "S_dW": "(S dW)", "K_dW": "(K dW)",
-    "S_y": "(S y)", "root_dW": "((Σ∘Σ)^½ dW²)",
+    "S_y": "(S y)", "root_dW": "((Σ∘Σ)^½ dW²)", "rest_dW": "((Cov sign(ĝ) − G₀G₀ᵀ)^½ dW²)",
 }
 LABELS = {"b": ("b", "b", ""), "b1": ("b_1", "b₁", ""), "G0": ("G_0", "G₀", r"\,dW"), "G1": ("G_1", "G₁", r"\,dW"),
           "F": ("F", "F", r"\,dW^2"), "R": ("R", "R", "[y, dW]"), "T3": ("T_3", "T₃", "")}
@@ -25,11 +26,11 @@ INDEXED = 3
 """the place of entries with an index in a product, after vectors"""
 WORD = re.compile(r"^([A-Za-z]{2,})")
 """a name that is no letter"""
-LAST = ("S_y", "S_dW", "K_dW", "root_dW")
+LAST = ("S_y", "S_dW", "K_dW", "root_dW", "rest_dW")
 """what ends a product"""
 APPLIED = {"H": r"H\,{}", "dsigma": r"\partial\sigma\,{}", "dS": r"\partial S\,{}\,dW",
-           "rowH": r"\mathrm{{diag}}(H({}\circ\Sigma))", "third": r"{{\textstyle\sum_j}}\nabla^3f[{0}S_j, {0}S_j]"}
-SPOKEN = {"H": "(H {})", "dsigma": "(∂σ {})", "dS": "(∂S {} dW)", "rowH": "diag(H({}∘Σ))", "third": "(Σ_j ∇³f[{0}S_j, {0}S_j])"}
+           "third": r"{{\textstyle\sum_j}}\nabla^3f[{0}S_j, {0}S_j]"}
+SPOKEN = {"H": "(H {})", "dsigma": "(∂σ {})", "dS": "(∂S {} dW)", "third": "(Σ_j ∇³f[{0}S_j, {0}S_j])"}
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from sme.optimizers.signum import Signum
 
 KEPT = ("memory", "v_floor", "t0")
 """settings that are no letters of a formula"""
-TAKEN = frozenset({"tau", "t", "f", "g", "H", "S", "sigma", "kappa", "mu", "P", "r", "b", "Gamma", "gamma1", "gamma2"})
+TAKEN = frozenset({"tau", "t", "f", "g", "H", "S", "sigma", "kappa", "mu", "K", "P", "r", "b", "Gamma", "gamma1", "gamma2"})
 """letters of the formulas themselves: a setting or field of such a name gets a 0 beside it"""
 TAU, T = sympy.Symbol("tau", positive=True), sympy.Symbol("t", positive=True)
 S, Q = sympy.Symbol("s", real=True), sympy.Symbol("q", nonnegative=True)
@@ -63,8 +63,8 @@ def read(optimizer: Optimizer) -> Rule:
     """
     name = type(optimizer).__name__
     if optimizer.signed or isinstance(optimizer, Signum):
-        raise SMEError(f"{name} steps by signs, which cannot be expanded: its formulas are in describe(state).latex of its "
-                       "equation")
+        raise SMEError(f"{name} steps by signs, which cannot be expanded: SignSGD has formulas in the ballistic regime with "
+                       "Gaussian noise and brownian='independent', and others are in describe(state).latex of their equation")
     if optimizer.memory != 1:
         raise SMEError(f"formulas are for memory = 1, 1 − β = c τ, and {name} has memory = {optimizer.memory:g}")
     numbers: dict[Any, Any] = {}

@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from sme.equations.formula.operations import NoFormError, evaluate
 
-SIMPLE = 10**6
-"""the largest denominator of a number that is read as a fraction"""
-HUGE = 10**9
-"""of one whose decimals are read as they stand"""
+SIMPLE, SMALL = 10**6, 100
+"""the largest denominator of a number that is read as a fraction, and of one times π or under a root"""
+DIGITS = 9
+"""of a number whose decimals are read as they stand"""
 
 
 @dataclass
@@ -116,13 +116,23 @@ def symbolic(given: Any) -> Any:
 
 
 def _number(given: float) -> Any:
-    """A float as the simplest fraction that rounds to it."""
+    """A float as the simplest of fractions, fractions of π and their roots that rounds to it."""
     if not math.isfinite(given):
         return sympy.Float(given)
-    simple, decimal = Fraction(given).limit_denominator(SIMPLE), Fraction(repr(given))
+    simple, shown = Fraction(given).limit_denominator(SIMPLE), repr(abs(given))
     if float(simple) == given:
-        return sympy.Rational(simple.numerator, simple.denominator)
-    return sympy.Rational(decimal.numerator, decimal.denominator) if decimal.denominator <= HUGE else sympy.Float(given, 17)
+        return _rational(simple)
+    if len(shown.partition("e")[0].replace(".", "").strip("0")) <= DIGITS:
+        return _rational(Fraction(repr(given)))
+    if (share := Fraction(given / math.pi).limit_denominator(SMALL)) and float(share) * math.pi == given:
+        return _rational(share) * sympy.pi
+    if (square := Fraction(given * given).limit_denominator(SMALL)) and math.copysign(math.sqrt(square), given) == given:
+        return sympy.sqrt(_rational(square)) * (1 if given > 0 else -1)
+    return sympy.Float(given, 17)
+
+
+def _rational(given: Fraction) -> Any:
+    return sympy.Rational(given.numerator, given.denominator)
 
 
 def call(name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:

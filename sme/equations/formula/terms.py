@@ -8,13 +8,15 @@ import sympy
 
 from sme.common.errors import SMEError
 from sme.equations.formula.calculus import Calculus, Vector
-from sme.equations.formula.letters import shortest, smoothed, ways_out
+from sme.equations.formula.letters import multiplied, shortest, smoothed, ways_out
 from sme.equations.formula.rule import Q, Rule, zero
 
 KAPPA, MU = sympy.Symbol("kappa", real=True), sympy.Symbol("mu", real=True)
 """third and fourth moment of a noise that is not Gaussian"""
 K_NOISE, Y_NOISE = sympy.Symbol("K_dW", real=True), sympy.Symbol("S_y", real=True)
 """`K dW`, `(K Sᵀ)_ij = κ_iij`; `S y`"""
+K_LINE = sympy.Symbol("K", real=True)
+"""`K` of one dimension, `κ/S`"""
 N = sympy.Dummy("n")
 Terms = dict[tuple[str, str], Any]
 
@@ -36,7 +38,7 @@ def ballistic(rule: Rule, calculus: Calculus, asked: Asked, name: str) -> Terms:
     powers = [1, g, g**2 + sigma, g**3 + 3 * g * sigma + kappa, g**4 + 6 * g**2 * sigma + 4 * g * kappa + mu]
     b = {each: c.tidy(rule.kick[each] * g + rule.square[each] * powers[2] + rule.still[each]) for each in rule.fields}
     made: Terms = {("b", each): b[each] for each in b}
-    skew = sympy.S.Zero if asked.gaussian else K_NOISE
+    skew = sympy.S.Zero if asked.gaussian else K_LINE if asked.line else K_NOISE
     for each in b:
         push = c.tidy(rule.square[each])
         made["G0", each] = c.tidy(rule.kick[each] * c.noise + push * (2 * g * c.noise + skew))
@@ -48,7 +50,7 @@ def ballistic(rule: Rule, calculus: Calculus, asked: Asked, name: str) -> Terms:
         return made
     a, rules = sympy.Dummy("a"), _relations(rule, c, made, g**2)
     for each in b:
-        bend = sympy.expand(c.tidy(rule.cross[each] * a + (rule.second[each] + rule.bent[each] * a**2) / 2))
+        bend = multiplied(c.tidy(rule.cross[each] * a + (rule.second[each] + rule.bent[each] * a**2) / 2))
         mean = sympy.S.Zero
         for (i, j), factor in _polynomial(bend, (a, Q)).items():
             if i + j > 2:
@@ -160,7 +162,7 @@ def _obstruction(c: Calculus, push: Vector, kick: Vector, asked: Asked) -> Any:
         else:
             total += (_entry(c, push[field], "k") * _entry(c, kick[a], "i") * _entry(c, kick[b], "j") * sympy.Symbol("Sigma_ik")
                       * sympy.Symbol("Sigma_jk") * slope_of(f"{a}_i") * slope_of(f"{b}_j") * slope_of(f"{field}_k"))
-    return sympy.expand(total)
+    return multiplied(total)
 
 
 def _entry(c: Calculus, expression: Any, place: str) -> Any:

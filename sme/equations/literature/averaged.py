@@ -15,7 +15,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.equations.base import Equation, X, join
 from sme.equations.literature import ode
-from sme.equations.model import Kind, Model
+from sme.equations.literature.model import Kind, Model
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer

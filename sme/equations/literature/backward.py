@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.equations.literature.averaged import SlavedMemory, fixed
-from sme.equations.model import Claim, Model
+from sme.equations.literature.model import Claim, Model
 from sme.equations.registry import ORDERS
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State

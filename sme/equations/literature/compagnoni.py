@@ -14,7 +14,7 @@ from torch import Tensor
 from sme.equations.base import Equation, X, join
 from sme.equations.closed.adam import BallisticAdam, BatchEquivalentAdam
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
-from sme.equations.model import Claim, Model, skewed, table
+from sme.equations.literature.model import Claim, Model, skewed, table
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer

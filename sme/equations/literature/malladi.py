@@ -10,7 +10,7 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.closed.adam import BatchEquivalentAdam
 from sme.equations.closed.rmsprop import BatchEquivalentRMSProp
-from sme.equations.model import Claim, Model, skewed, table
+from sme.equations.literature.model import Claim, Model, skewed, table
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import Equation, X
-from sme.equations.model import Claim, Model
+from sme.equations.literature.model import Claim, Model
 from sme.equations.registry import assemble, check_known
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, save, sizes, steps
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.studies.atlas.cell import MEMORIES, NOISES
 
 SIZES = {"ballistic": "s = O(1)", "averaged noise": "1 ≪ s² ≪ 1/τ", "batch-equivalent": "s² ~ 1/τ", "pure diffusion": "s² ≫ 1/τ"}
@@ -29,8 +27,7 @@ def draw(cells: pd.DataFrame, differences: pd.DataFrame, provenance: Provenance,
     shades = dict(zip(NOISES, style.palette("crest", len(NOISES)), strict=True))
     width, height = 11.4, 8.4
     with style.paper():
-        layout = ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height))
-        figure = Figure(figsize=(width, height), layout=layout)
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(len(NOISES), len(MEMORIES), sharex=True)
         for row, noise in enumerate(NOISES):
             for column, memory in enumerate(MEMORIES):
@@ -46,8 +43,7 @@ def draw(cells: pd.DataFrame, differences: pd.DataFrame, provenance: Provenance,
         handles: list[Any] = [Line2D([], [], color=palette[name], marker="o", ms=4, label=name) for name in optimizers]
         handles += [Line2D([], [], color="0.5", ls=dash, lw=0.8, label=f"slope {slope}")
                     for dash, slope in ((":", "½"), ("--", "1"))]
-        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(handles), frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        key(figure, handles, len(handles))
         return save(figure, provenance, path)
 
 
@@ -70,5 +66,5 @@ def _cell(axis: Any, table: pd.DataFrame, palette: dict[str, Any]) -> None:
     top = 2 * table["difference"].abs().max()
     for power, dash in ((0.5, ":"), (1.0, "--")):
         axis.plot(tau, top * (tau / tau[1]) ** power, dash, color="0.5", lw=0.8, zorder=0)
-    axis.set(yscale="log")
-    axis.set_xscale("log", base=2)
+    steps(axis, table["tau"])
+    sizes(axis, table["difference"], 1.96 * table["stderr"])

@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from scipy.special import stdtrit
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, decades, key, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.studies.autoencoder.run import OBSERVABLES, Race
 from sme.studies.trajectories.report import DISCRETE
 
@@ -31,8 +29,7 @@ def draw(made: Race, provenance: Provenance, path: Path) -> Path:
     shades = dict(zip(names, style.palette("Dark2", len(names)), strict=True))
     height = 1.75 * (last + 1) + 0.4 + FOOT
     with style.paper():
-        figure = Figure(figsize=(2.0 * (len(names) + 1) + 0.5, height),
-                        layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(2.0 * (len(names) + 1) + 0.5, height, FOOT)
         axes = figure.subplots(last + 1, len(names) + 1, sharex=True, sharey="row")
         for column, name in enumerate(names):
             mine = made.table[made.table["contender"] == name]
@@ -46,20 +43,20 @@ def draw(made: Race, provenance: Provenance, path: Path) -> Path:
         for row, observable in enumerate(OBSERVABLES):
             axes[row, 0].set_ylabel(LABELS.get(observable, observable))
             axes[row, 0].set_yscale("log")
+            decades(axes[row, 0])
         axes[-2, 0].set_yscale("symlog", linthresh=LINEAR)
         axes[-1, 0].set_ylabel("log loss,\ndiscrete − equation")
         axes[-1, 0].set_yscale("symlog", linthresh=LINEAR)
         axes[0, -1].set_title("discrete runs", fontsize="small")
-        axes[-1, -1].remove()
+        axes[-1, -1].set_axis_off()  # the place of the runs' key
         axes[-2, -1].tick_params(labelbottom=True)
         axes[-2, -1].set_xlabel("step")
-        axes[0, -1].legend(handles=[Line2D([], [], color=shade, label=name) for name, shade in shades.items()], frameon=False,
-                           fontsize="xx-small")
-        key = [Line2D([], [], marker="o", color="black", ls="none", ms=3, label="discrete run, mean over the starts"),
-               *(Line2D([], [], color=colour, label=order) for order, colour in colours.items()),
-               Line2D([], [], marker="|", color="0.3", ls="none", ms=7, label="95 % over the starts")]
-        figure.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(key), frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        axes[-1, -1].legend(handles=[Line2D([], [], color=shade, label=name) for name, shade in shades.items()], frameon=False,
+                            loc="center", title="discrete runs", fontsize="small", title_fontsize="small")
+        marks = [Line2D([], [], marker="o", color="black", ls="none", ms=3, label="discrete run, mean over the starts"),
+                 *(Line2D([], [], color=colour, label=order) for order, colour in colours.items()),
+                 Line2D([], [], marker="|", color="0.3", ls="none", ms=7, label="95 % over the starts")]
+        key(figure, marks, len(marks))
         return save(figure, provenance, path)
 
 

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.studies.ide.curve import Curve
 
 FOOT = 0.36
@@ -27,7 +25,7 @@ def draw(curves: Sequence[Curve], provenance: Provenance, path: Path) -> Path:
     names, rates = list(dict.fromkeys(rule.optimizer for rule in rules)), list(dict.fromkeys(rule.lr for rule in rules))
     width, height = 3.2 * len(names), 2.4 * len(rates) + FOOT + KEY
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(len(rates), len(names), squeeze=False)
         for j, name in enumerate(names):
             column = [curve for curve in curves if curve.equation.rule.optimizer == name]

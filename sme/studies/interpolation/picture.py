@@ -4,13 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 
 FOOT = 0.2
 """inches for the line of provenance"""
@@ -23,7 +21,7 @@ def draw(table: pd.DataFrame, beside: pd.DataFrame, provenance: Provenance, path
     taus = sorted(table["tau"].dropna().unique(), reverse=True)
     colours = dict(zip(taus, style.palette("viridis_r", len(taus) + 1)[1:], strict=True))
     with style.paper():
-        figure = Figure(figsize=(8.2, 3.4), layout=ConstrainedLayoutEngine(rect=(0, FOOT / 3.4, 1, 1 - FOOT / 3.4)))
+        figure = canvas(8.2, 3.4, FOOT)
         rates, distances = figure.subplots(1, 2)
         ratio = np.geomspace(fixed["ratio"].min(), fixed["ratio"].max(), 200)
         rates.plot(ratio, np.ones_like(ratio), ":", color="0.4", lw=1, label="SGD: 1/(2a)")

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, pretty, save, sizes, steps
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import pretty, save, signed
+from sme.convergence.output.picture import signed
 
 ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward, order 1", "backward, order 2"]
 """of the curves and of their colours in the palette"""
@@ -32,24 +31,27 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
     palette = dict(zip(curves, style.palette("colorblind", len(curves)), strict=True))
     with style.paper():
         width, height = 2.2 * len(columns) + 0.6, 1.9 * 2 * len(optimizers) + 0.7
-        foot = FOOT / height
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(2 * len(optimizers), len(columns), squeeze=False)
         for (problem, regime, optimizer), group in errors.groupby(["problem", "regime", "optimizer"], sort=False):
             row, column = 2 * optimizers.index(optimizer), columns.index((problem, regime))
             for axis, name in ((axes[row, column], "tau"), (axes[row + 1, column], "cost")):
                 for curve, data in group.groupby("curve", sort=False):
                     bar = 1.96 * data["stderr"].to_numpy() + data["integrator_bias"].abs().to_numpy()
-                    signed(axis, data[name].to_numpy(float), data["error"].to_numpy(float), bar, palette[curve], "-")
-                axis.set(yscale="log", xlabel="step size τ" if name == "tau" else "gradients for a path")
-                axis.set_xscale("log", base=2 if name == "tau" else 10)
-                if name == "cost":
-                    wide = group["cost"].max() > WIDE * group["cost"].min()
-                    axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 3.0)))
-                    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    signed(axis, data[name].to_numpy(float), data["error"].to_numpy(float), bar, palette[curve],
+                           "-" if name == "tau" else "none")  # one cost may belong to several step sizes
+                axis.set(xlabel="step size τ" if name == "tau" else "gradients for a path")
+                if name == "tau":
+                    steps(axis, group["tau"])
+                else:
+                    axis.set_xscale("log")
+                    if group["cost"].max() < WIDE * group["cost"].min():
+                        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+                        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                     axis.xaxis.set_minor_formatter(NullFormatter())
             _guides(axes[row, column], group)
             axes[row + 1, column].sharey(axes[row, column])
+            sizes(axes[row, column], group["error"], 1.96 * group["stderr"])
             if row == 0:
                 axes[0, column].set_title(f"{problem}, {str(regime).replace('_', '-')}", fontsize="small")
         for row, optimizer in enumerate(optimizers):
@@ -62,8 +64,7 @@ def draw(errors: pd.DataFrame, observable: str, provenance: Provenance, path: Pa
         handles += [Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="error < 0"),
                     Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
                     Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2")]
-        figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(handles), frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        key(figure, handles, len(handles))
         return save(figure, provenance, path)
 
 

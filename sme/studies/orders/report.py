@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
 from sme.common.output.report import Report
 from sme.common.output.text import grid
-from sme.common.storage.files import replacing
 from sme.equations.order.check import LEFT_OUT
 from sme.equations.order.order_check import OrderCheck
 from sme.studies.orders.run import EQUATIONS
 
+FOOT = 0.17
+"""inches: a line of provenance"""
 COLOURS = ["#a05060", "#dd9f80", "#ecdfb4", "#86b8b1"]
 CODES = {0.0: 0, 0.5: 1, 1.0: 2, 2.0: 3}
 
@@ -109,7 +110,7 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> None:
     regimes = list(dict.fromkeys(table["regime"]))
     rules = list(dict.fromkeys(names))
     with style.paper("white"):
-        figure = Figure(figsize=(9.5, 0.26 * len(rules) + 1.9), layout="constrained")
+        figure = canvas(11.5, 0.26 * len(rules) + 1.3, FOOT)
         axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False).ravel()
         for axis, regime in zip(axes, regimes, strict=True):
             part = wide[wide["regime"] == regime].pivot(index="rule", columns=["noise", "equation"], values="order")
@@ -118,11 +119,14 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> None:
             sns.heatmap(part.replace(CODES), ax=axis, cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=3.5, cbar=False,
                         annot=part.map(_order).to_numpy(), fmt="", linewidths=0.6, linecolor="white")
             axis.set(title=regime.replace("_", "-"), xlabel="", ylabel="")
-            axis.set_xticklabels([f"{noise}: {name}" for noise, name in part.columns], rotation=40, ha="right")
+            axis.set_xticklabels([name.replace(" ", "\n") for _, name in part.columns], rotation=0, fontsize="xx-small")
+            axis.tick_params(length=0)
+            for noise in dict.fromkeys(noise for noise, _ in part.columns):
+                at = [place + 0.5 for place, (other, _) in enumerate(part.columns) if other == noise]
+                axis.annotate(noise.replace(", ", ",\n"), (sum(at) / len(at), 0), (0, -26), xycoords=("data", "axes fraction"),
+                              textcoords="offset points", ha="center", va="top", fontsize="x-small")
         figure.suptitle("weak order by the one-step moment test (empty: no such equation)", fontsize="small")
-        figure.text(0.998, 0.002, provenance.code, ha="right", va="bottom", fontsize=5, color="0.6")
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=160, format="png", metadata={"Software": provenance.code})
+        save(figure, provenance, path)
 
 
 def _order(order: float) -> str:

@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sme.common.output import style
+from sme.common.output.figure import key, pretty, save
 from sme.common.output.provenance import Provenance
 from sme.convergence.fit.tables import MAX
-from sme.convergence.output.picture import frame, pretty, save, signed
-from sme.studies.trajectories.picture import DISCRETE, GREY
+from sme.convergence.output.picture import frame, signed
+from sme.studies.trajectories.picture import DISCRETE, GREY, line
 
 CURVES = {"order 1": 0, "order 2": 1, "order 1, ODE": 2, "order 1, step memory": 4, "order 2, step memory": 4}
 OTHER = 7
@@ -43,7 +44,8 @@ def errors(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
                 else:
                     signed(axis, tau, error, bar, colour, "-")
             place = "largest over t" if at == MAX else f"t = {last:g}"
-            frame(axis, group["tau"], group["error"], str(setting), f"|error| in {pretty(observable)},\n{place}")
+            label = f"|error| in {pretty(observable)},\n{place}"
+            frame(axis, group["tau"], group["error"], str(setting), label, 1.96 * group["stderr"])
         for axis in axes[1:].ravel():
             axis.set_title("")
         _outer(axes)
@@ -76,7 +78,7 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
                 inner = part.iloc[1:-1]
                 edges = [*inner["low"], inner["high"].iloc[-1]]
                 if curve != DISCRETE and (run == runs[-1] or not several):
-                    axis.stairs(inner["density"], edges, color=palette[CURVES.get(curve, OTHER)], lw=1.1, zorder=2)
+                    axis.stairs(inner["density"], edges, color=palette[CURVES.get(curve, OTHER)], **line(curve))
                 elif curve == DISCRETE and several:
                     axis.stairs(inner["density"], edges, color=shades[runs.index(run)], lw=0.9)
                 elif curve == DISCRETE:
@@ -89,7 +91,8 @@ def histograms(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
             if column == 0:
                 axis.set_ylabel("\n".join([*str(setting).split(", "), "density"]).strip())
         _outer(axes)
-        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve if not several else f"{curve}, {runs[-1]}")
+        curves = [Line2D([], [], color=palette[CURVES.get(curve, OTHER)], label=curve if not several else f"{curve}, {runs[-1]}",
+                         **line(curve))
                   for curve in table["curve"].unique() if curve != DISCRETE]
         discrete = ([Line2D([], [], color=shade, label=f"discrete, {run}") for shade, run in zip(shades, runs, strict=True)]
                     if several else [Patch(color=GREY, label="discrete run")])
@@ -123,5 +126,4 @@ def _finish(figure: Figure, handles: list[Any]) -> None:
     height = figure.get_figheight()
     foot = (0.2 + 0.17 * lines) / height
     figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=across, frameon=False,
-                  fontsize="x-small", borderpad=0, borderaxespad=0)
+    key(figure, handles, across)

@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.studies.phases.edge import FREE, GROWING
 from sme.studies.phases.patterns import DIVERGED, LARGE, PATTERNS, SMALL, SPIKES
 
@@ -22,6 +20,8 @@ FOOT = 0.17
 COLOURS = dict(zip((SMALL, SPIKES, LARGE, DIVERGED), ("#b9d7ea", "#f2b05e", "#b5495b", "0.35"), strict=True))
 MARKS = "os^Dv"
 """of the examples"""
+SHARE = 0.1
+"""of cells at most in which a prediction that holds is wrong"""
 LINES = {FREE: ("-", "b = 5a/4"), GROWING: ("--", "b = a/8")}
 
 
@@ -29,7 +29,7 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
     """Patterns, mean losses, and how near the runs came to the threshold, with the lines of the equation on a quadratic."""
     width, height = 10.2, 3.5
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(1, 3, sharex=True, sharey=True)
         a, b = np.sort(table["a"].unique()), np.sort(table["b"].unique())
         values = {name: table.pivot(index="b", columns="a", values=name).to_numpy() for name in ("pattern", "mean", "edge")}
@@ -48,12 +48,15 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
             figure.colorbar(drawn, ax=axis, location="bottom", shrink=0.9, aspect=30, pad=0.03,
                             extend="both" if limits else "neither")
             axis.set_title(title)
+        wrong = int((table["pattern"] != table["predicted"]).sum())
         for axis in axes:
-            _lines(axis, a)
+            _lines(axis, a, held=wrong <= SHARE * len(table))
             for mark, (_, row) in zip(MARKS, examples.iterrows(), strict=False):
                 axis.plot(row["a"], row["b"], mark, mfc="white", mec="black", ms=5, zorder=4)
             axis.set(xscale="log", yscale="log", xlim=_edges(a)[[0, -1]], ylim=_edges(b)[[0, -1]], xlabel="a, the rate of v")
-        axes[0].set(title="pattern", ylabel="b, the rate of m")
+        said = f"pattern; the lines of a quadratic fail in {wrong} of {len(table)} cells" if wrong else "pattern"
+        axes[0].set(ylabel="b, the rate of m")
+        axes[0].set_title(said, fontsize="small")
         return save(figure, provenance, path)
 
 
@@ -62,7 +65,7 @@ def examples(curves: pd.DataFrame, table: pd.DataFrame, provenance: Provenance, 
     count = max(1, len(table))
     width, height = 2.9 * count + 0.3, 3.8
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
         for (top, bottom), mark, (_, row) in zip(axes.T, MARKS, table.iterrows(), strict=False):
             mine = curves[(curves["a"] == row["a"]) & (curves["b"] == row["b"])]
@@ -88,11 +91,12 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.append(centres / half, centres[-1] * half)
 
 
-def _lines(axis: Any, a: np.ndarray) -> None:
-    """Where the equation on a quadratic changes its pattern."""
+def _lines(axis: Any, a: np.ndarray, held: bool) -> None:
+    """Where the equation on a quadratic changes its pattern; grey and thin where that does not hold here."""
     ends, outline = _edges(a)[[0, -1]], [withStroke(linewidth=2, foreground="white", alpha=0.8)]
     for slope, (dash, name) in LINES.items():
-        axis.plot(ends, slope * ends, dash, color="0.1", lw=1, path_effects=outline)
+        colour = "0.1" if held else "0.55"
+        axis.plot(ends, slope * ends, dash, color=colour, lw=1 if held else 0.6, path_effects=outline)
         middle = np.sqrt(ends[0] * ends[1]) * (1 / slope) ** 0.5
         axis.annotate(name, (middle, slope * middle), rotation=45, rotation_mode="anchor", ha="center", va="bottom",
-                      fontsize="x-small", color="0.1", path_effects=outline)
+                      fontsize="x-small", color=colour, path_effects=outline)

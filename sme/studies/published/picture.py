@@ -4,13 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, pretty, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import pretty, save
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""
@@ -28,7 +26,7 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     taus = sorted(shown["tau"].unique(), reverse=True)
     height = 0.4 * len(names) + 0.7 + FOOT
     with style.paper():
-        figure = Figure(figsize=(8.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(8.2, height, FOOT)
         axes = figure.subplots(1, len(taus), sharex=True, sharey=True, squeeze=False).ravel()
         colours = style.palette("colorblind", 2)
         for axis, tau in zip(axes, taus, strict=True):
@@ -55,6 +53,5 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
         marks = [Line2D([], [], marker="o", color=colours[0], ls="none", ms=4, label="ours"),
                  Line2D([], [], marker="o", color=colours[1], ls="none", ms=4, label="with the published term"),
                  Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="error < 0 (bars: 95 % and bias)")]
-        figure.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=3, frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        key(figure, marks, 3)
         return save(figure, provenance, path)

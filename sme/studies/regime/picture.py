@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.studies.regime.limits import BOUNDS
 
 FOOT = 0.17
@@ -26,7 +24,7 @@ def draw(noise: pd.DataFrame, memory: pd.DataFrame, curves: pd.DataFrame, steps:
     """Draw where the run lies, from start (open) to end (filled) for each average, and the differences of the loss."""
     width, height = 7.6 if len(curves) else 3.9, 3.3
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(1, 2 if len(curves) else 1, squeeze=False)[0]
         _map(axes[0], noise, memory, steps)
         if len(curves):

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""
@@ -32,7 +30,7 @@ def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, floa
     columns = len(panels) + 1
     width, height = 2.5 * columns + 0.4, 2.1 * len(optimizers) + 0.3 + FOOT
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(len(optimizers), columns, squeeze=False)
         for row, optimizer in zip(axes, optimizers, strict=True):
             mine = table[table["optimizer"] == optimizer]
@@ -50,8 +48,7 @@ def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, floa
         marks: list[Any] = [Line2D([], [], color=colour, lw=1.5, label=f"κ = {kappa:g}") for kappa, colour in colours.items()]
         marks += [Line2D([], [], color="0.3", marker=MARKS[rule][0], ls=MARKS[rule][1], ms=4, label=WORDS[rule])
                   for rule in MARKS if rule in set(table["rule"])]
-        figure.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=len(marks), frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0, columnspacing=1.2)
+        key(figure, marks, len(marks), columnspacing=1.2)
         return save(figure, provenance, path)
 
 

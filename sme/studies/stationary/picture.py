@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 
 FOOT = 0.2
 """inches: a line of provenance"""
@@ -22,7 +20,7 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     reference = table[table["source"] == "linearised equation"].set_index("case")["variance"]
     height = 0.36 * len(names) + 1.1 + FOOT
     with style.paper():
-        figure = Figure(figsize=(7.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(7.2, height, FOOT)
         axis = figure.subplots()
         axis.axvline(0, color="0.8", lw=0.8, zorder=0)
         for i, (source, colour) in enumerate(zip(sources, style.palette("colorblind", len(sources)), strict=True)):

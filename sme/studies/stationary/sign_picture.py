@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.integrate import solve_ivp
 from scipy.special import erf
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import save
 from sme.equations.chain import Chain
 from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.signsgd import SignSGD
@@ -34,7 +32,7 @@ def draw(provenance: Provenance, path: Path, paths: int = 512) -> Path:
     """Draw the drift with its simplifications, and a run through the three phases."""
     height = 3.0 + FOOT
     with style.paper():
-        figure = Figure(figsize=(8.2, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(8.2, height, FOOT)
         left, right = figure.subplots(1, 2)
         _drift(left)
         _run(right, paths)

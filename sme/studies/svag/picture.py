@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
+from sme.common.output.figure import canvas, key, pretty, save, sizes
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import pretty, save
 
 FOOT = 0.36
 """inches: a line of provenance, and the key"""
@@ -25,7 +23,7 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
     width, height = max(2.6 * columns, 4.6) + 0.3, 2.5 * rows + 0.4 + FOOT
     colours = dict(zip(table["noise"].unique(), style.palette("colorblind", 2), strict=False))
     with style.paper():
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, FOOT / height, 1, 1 - FOOT / height)))
+        figure = canvas(width, height, FOOT)
         axes = figure.subplots(rows, columns, squeeze=False)
         for axis, (observable, group) in zip(axes.ravel(), groups, strict=False):
             top, smallest = group["error"].abs().max(), group["ell"].min()
@@ -44,7 +42,8 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
                               elinewidth=1, capsize=2)
                 for sign, face in ((1, colours[noise]), (-1, "white")):
                     axis.plot(at[np.sign(error) == sign], size[np.sign(error) == sign], "o", ms=4, mfc=face, mec=colours[noise])
-            axis.set(yscale="log", title=pretty(str(observable)), xlabel="ℓ")
+            axis.set(title=pretty(str(observable)), xlabel="ℓ")
+            sizes(axis, group["error"], 1.96 * group["stderr"] + group["integrator_bias"].abs())
             axis.set_xscale("log", base=2)
             axis.set_xticks(ells, [f"{x:g}" for x in ells])
         for axis in axes.ravel()[len(groups):]:
@@ -55,6 +54,5 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
         marks += [Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="< 0"),
                   *(Line2D([], [], color="0.6", ls=dash, lw=0.8, label=name) for dash, name in ((":", "1/ℓ"), ("--", "1/ℓ²")))]
         figure.suptitle(title, fontsize="x-small")
-        figure.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 0.13 / height), ncols=5, frameon=False,
-                      fontsize="x-small", borderpad=0, borderaxespad=0)
+        key(figure, marks, 5)
         return save(figure, provenance, path)

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sme.common.output import style
+from sme.common.output.figure import pretty, save
 from sme.common.output.provenance import Provenance
-from sme.convergence.output.picture import pretty, save
+from sme.common.process.progress import fraction
 
 DISCRETE = "discrete"
 DENSE = 24
@@ -69,15 +70,21 @@ def histograms(table: pd.DataFrame, tau: float, provenance: Provenance, path: Pa
                 if curve == DISCRETE:
                     axis.stairs(inner["density"], edges, fill=True, color=GREY)
                 else:
-                    axis.stairs(inner["density"], edges, color=colours[curve], lw=1.1)
+                    axis.stairs(inner["density"], edges, color=colours[curve], **line(str(curve)))
             axis.set(title=f"t = {time:g}", xlabel=pretty(variable))
             axis.locator_params(axis="x", nbins=5)
             axis.set_ylim(bottom=0)
         for row in axes:
             row[0].set_ylabel("density")
-        lines = [Line2D([], [], color=colour, label=curve) for curve, colour in colours.items()]
+        lines = [Line2D([], [], color=colour, label=curve, **line(curve)) for curve, colour in colours.items()]
         _finish(figure, [Patch(color=GREY, label="discrete run"), *lines], 3, tau, provenance)
         return save(figure, provenance, path)
+
+
+def line(curve: str) -> dict[str, Any]:
+    """How an equation's density is drawn: order 1 wide and pale below order 2, so that neither hides the other."""
+    first = curve.startswith("order 1")
+    return {"lw": 3.0, "alpha": 0.55, "zorder": 2} if first else {"lw": 1.0, "zorder": 3}
 
 
 def _colours(table: pd.DataFrame) -> dict[str, Any]:
@@ -121,4 +128,4 @@ def _finish(figure: Figure, handles: list[Any], columns: int, tau: float, proven
     foot = FOOT / figure.get_figheight()
     figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize="x-small",
-                  title=f"{provenance.study}, τ = {tau:g}", title_fontsize="small")
+                  title=f"{provenance.title}, τ = {fraction(tau)}", title_fontsize="small")

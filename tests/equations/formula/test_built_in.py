@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 
 import pytest
+import torch
 
 import sme
 from sme.equations.registry import equation
@@ -15,6 +16,7 @@ BUILT_IN = [
     (sme.RMSProp(c=0.7, denominator="updated"), "step_memory"), (sme.AdaBayes(prior=0.4), "independent"),
     (sme.AdamW(c1=0.9, decay=0.3, denominator="updated"), "independent"), (sme.AdaGrad(), "step_memory"),
     (sme.AdaBayesFilter(c1=0.9, decay=0.2), "step_memory"), (sme.SGD(), "step_memory"), (sme.Nesterov(c=0.8), "independent"),
+    (sme.Adam(c1=0.9, bias_correction=True, t0=1.5, clock=(1, 0)), "independent"),
 ]
 
 
@@ -24,6 +26,33 @@ def test_built_in_rules_have_the_numbers_of_their_equation(optimizer, place, bro
     problem = models.line()
     formulas.compare_line(optimizer, place, brownian, problem,
                           lambda tau: equation(problem, optimizer, regime(place), tau, 2, brownian))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_signs_have_the_numbers_of_their_equation(order):
+    problem, optimizer = models.line(), sme.SignSGD()
+    formulas.compare_line(optimizer, "ballistic", "independent", problem,
+                          lambda tau: equation(problem, optimizer, regime("ballistic"), tau, 2, "independent"))
+    eq = equation(problem, optimizer, regime("ballistic"), 0.1, order)
+    assert set(eq.formula().terms) == {"b, theta", "G0, theta", "F, theta"} | ({"b1, theta"} if order == 2 else set())
+    with pytest.raises(sme.SMEError, match="steps by signs"):
+        sme.formula(optimizer, "batch_equivalent")
+    with pytest.raises(sme.SMEError, match="BallisticSignum does not follow"):
+        equation(problem, sme.Signum(), regime("ballistic"), 0.1, order).formula()
+
+
+def test_a_derived_bias_correction_agrees_to_second_order():
+    """Which the derived equation expands in τ, and a formula does not: what is left of the drift falls like τ²."""
+    problem, optimizer = models.line(), sme.AdamW(c1=0.9, decay=0.3, bias_correction=True, t0=1.5)
+    at, formula = formulas.state(optimizer, 1, 0), sme.formula(optimizer)
+    left = []
+    for tau in (0.04, 0.02, 0.01):
+        drift = sme.derive(problem, optimizer)(tau).drift(1.9, torch.cat(list(at.values()))[None])[0, 0]
+        leading, correction = (formulas.line(formula, f"{term}, theta", optimizer, problem, at, 1.9, tau) for term in ("b", "b1"))
+        left.append(abs(float(drift) - leading - tau * correction))
+    assert left[0] > 1e-6
+    assert left[0] / left[1] == pytest.approx(4, rel=0.15)
+    assert left[1] / left[2] == pytest.approx(4, rel=0.08)
 
 
 BROKEN = [("letters", "Letters", "slope", lambda right: lambda self, expression, way: right(self, expression, way) * 1.0000001),

@@ -1,5 +1,6 @@
 """Formulas entry by entry are the numbers of the equations: two parameters, noise that couples them and does not commute."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -51,6 +52,26 @@ CASES = [(name, place, brownian) for name in RULES for place in REGIMES for brow
 def test_entries_have_the_numbers_of_the_equation(name, place, brownian):
     still = place == "batch_equivalent" and name in MOVED
     compare(RULES[name], place, brownian, models.gaussian(not still))
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaning(sme.Optimizer):
+    """RMSProp whose memory depends on where it is, so that the memory's noise changes along the leading one."""
+
+    c: float = 0.6
+    fields = ("theta", "v")
+    defaults = {"v": 1.0}  # noqa: RUF012
+    nonnegative = ("v",)
+
+    def update(self, state, gradient, tau, t):
+        rate = self.c * (1.2 + torch.sin(state["theta"]))
+        return {"theta": state["theta"] - gradient.step / (state["v"].sqrt() + 0.2),
+                "v": state["v"] + tau * rate * (gradient.square - state["v"])}
+
+
+def test_a_memory_that_changes_along_the_noise_has_its_numbers():
+    compare(Leaning(), "batch_equivalent", "step_memory", models.gaussian(False))
+    formulas.compare_line(Leaning(), "batch_equivalent", "step_memory", models.line())
 
 
 def test_a_minibatch_has_its_third_moments():

@@ -1,6 +1,7 @@
 """What stands for a tensor does what torch does, and says what it cannot."""
 
 import inspect
+import math
 import sys
 
 import pytest
@@ -68,7 +69,9 @@ def test_methods_keywords_and_writing_in_place():
 
 
 def test_numbers_are_read_as_they_are_written():
-    for given, wanted in ((0.1, "1/10"), (1 / 3, "1/3"), (1e-8, "1/100000000"), (3, "3"), (0.96, "24/25")):
+    for given, wanted in ((0.1, "1/10"), (1 / 3, "1/3"), (1e-8, "1/100000000"), (3, "3"), (0.96, "24/25"),
+                          (1e-12, "1/1000000000000"), (-math.pi / 4, "-pi/4"), (-math.sqrt(0.5), "-sqrt(2)/2"),
+                          (2.5e-10, "1/4000000000")):
         assert str(symbolic(given)) == wanted
     odd = 0.12345678901234567
     assert float(symbolic(odd)) == odd
@@ -121,6 +124,15 @@ def test_what_has_no_formula_says_why_in_one_sentence(name):
     assert "Own" in str(caught.value)
 
 
+def test_powers_that_are_no_roots_and_kinks_have_letters_and_sides():
+    root = sme.formula(rule(lambda x, g, tau, t: {"theta": x["theta"] - g.step / (x["m"] ** 2 + 0.1) ** (1 / 3), "m": x["m"]}))
+    assert [str(value) for value in root.where.values()] == ["(m**2 + 1/10)**(-1/3)", "-2*P**4*m/3"]
+    bent = sme.formula(rule(lambda x, g, tau, t: kept({**x, "m": x["m"] + g.step}, tau * x["m"].sign())), "batch_equivalent")
+    assert "DiracDelta" not in str(bent.terms)
+    late = sme.formula(rule(lambda x, g, tau, t: kept(x, g.step * 0.96**t)))
+    assert sympy.expand(late["b1, theta"], log=False).has(sympy.log(sympy.Rational(24, 25)))
+
+
 def test_settings_are_letters_and_those_that_are_zero_are_off():
     class Own(sme.Optimizer):
         rate = 0.3
@@ -140,7 +152,7 @@ def test_settings_are_letters_and_those_that_are_zero_are_off():
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"optimizer": sme.SignSGD()}, "steps by signs"), ({"optimizer": sme.Signum()}, "steps by signs"),
+    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"), ({"optimizer": sme.Signum()}, "steps by signs"),
     ({"optimizer": sme.Adam(memory=0, c1=0.1, c2=0.1)}, "memory = 0"), ({"optimizer": "adam"}, "sme.Optimizer"),
     ({"regime": "balistic"}, "did you mean 'ballistic'"), ({"brownian": "none"}, "allowed are independent, step_memory"),
     ({"order": 3}, "order must be 1 or 2"), ({"gaussian": False, "regime": "batch_equivalent"}, "gaussian=False is for"),
@@ -154,6 +166,11 @@ def test_bad_input_is_refused_in_one_line(given, said):
 def test_equations_of_others_have_no_formula():
     eq = sme.derive(sme.Quadratic(), sme.Adam())(0.1)
     assert eq.formula(elementwise=False).terms == sme.formula(sme.Adam()).terms
+
+    bare = sme.derive(sme.Quadratic(), sme.Adam(), order=1, brownian="none")(0.1).formula()
+    assert set(bare.terms) == {"b, theta", "b, m", "b, v"}
+    assert r"dx = b\,dt \\" in bare.latex
+    assert "brownian = none" in bare.title
 
     class Theirs(type(eq)):
         pass

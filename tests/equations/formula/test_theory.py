@@ -104,3 +104,7 @@ def test_third_moments_are_those_of_the_theory():
     kappa, skew = Symbol("kappa", real=True), Symbol("K_dW", real=True)
     assert sympy.simplify(any_law.expanded("b1, theta") - plain.expanded("b1, theta") + c * slope * kappa) == 0
     assert sympy.expand(any_law["G0, v"] - plain["G0, v"] - c * skew) == 0
+    line = sme.formula(sme.RMSProp(denominator="updated"), gaussian=False)
+    assert sympy.simplify(line.expanded("G0, v") - 2 * c * g * S - c * Symbol("K", real=True)) == 0
+    fourth = sme.formula(sme.AdaBayesFilter(), gaussian=False)["b1, p"]  # p' has a square of q
+    assert fourth.has(Symbol("mu", real=True))

@@ -1,0 +1,110 @@
+"""The one way pictures are laid out, labelled and written: a foot with a key and where the numbers come from."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+from sme.common.errors import choose
+from sme.common.output.provenance import Provenance
+from sme.common.process.progress import fraction
+from sme.common.storage.files import replacing
+
+BESIDE = "pdf"
+"""what a picture in a folder of results has beside its PNG"""
+NARROW = 30.0
+"""quotient of an axis' ends below which 1, 2 and 5 have their labels too"""
+WIDE = 1000.0
+"""the same, above which there are no ticks without a label"""
+TICKS = 6
+"""labels of step sizes that a panel has room for"""
+_both: ContextVar[bool] = ContextVar("both", default=False)
+
+
+def canvas(width: float, height: float, foot: float) -> Figure:
+    """A figure in inches, whose lowest `foot` is for the key and the line of provenance."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
+
+
+def key(figure: Figure, handles: Sequence[Any], columns: int, **how: Any) -> None:
+    """What the marks mean, above the line of provenance."""
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / figure.get_figheight()), ncols=columns,
+                  frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0, **how)
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[None]:
+    """Have every PNG that is written within have a PDF beside it, as in a folder of results."""
+    token = _both.set(True)
+    try:
+        yield
+    finally:
+        _both.reset(token)
+
+
+def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
+    """Write a figure with the line that says where it comes from, in its foot and in the file's metadata."""
+    said = provenance.code if provenance.title == provenance.study else str(provenance)
+    figure.text(0.5, 0.04 / figure.get_figheight(), said, ha="center", fontsize=5, color="0.6")
+    kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
+    _write(figure, provenance, path, kind)
+    if kind == "png" and _both.get():
+        figure.set_layout_engine("none")  # it stays as it was laid out
+        _write(figure, provenance, path.with_suffix(f".{BESIDE}"), BESIDE)
+    return path
+
+
+def _write(figure: Figure, provenance: Provenance, path: Path, kind: str) -> None:
+    # letters that can be read, found and copied
+    with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study, "svg.fonttype": "none"}):
+        figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
+
+
+def _metadata(kind: str, provenance: Provenance) -> dict[str, str | None] | None:
+    """Title and maker, without a date: the same numbers give the same bytes. None where a format has no place for them."""
+    made, undated = {"png": ("Software", {}), "pdf": ("Creator", {"CreationDate": None}),
+                     "svg": ("Creator", {"Date": None})}.get(kind, ("", {}))
+    return {"Title": provenance.study, made: provenance.code, **undated} if made else None
+
+
+def pretty(name: str) -> str:
+    """An observable's name with its letters; a dollar is one, and begins no mathematics."""
+    return name.replace("theta", "θ").replace("^2", "²").replace("$", r"\$")
+
+
+def steps(axis: Any, taus: Sequence[float]) -> None:
+    """A logarithmic axis of step sizes with the labels 1/4, 1/8, …"""
+    axis.set_xscale("log", base=2)
+    there = sorted(set(map(float, taus)), reverse=True)
+    shown = there[:: math.ceil(len(there) / TICKS)]
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(shown, [fraction(tau) for tau in shown])
+
+
+def sizes(axis: Any, values: Any, bars: Any = 0.0) -> None:
+    """A logarithmic axis that follows values and their bars, and nothing else that is drawn, with labels that can be read."""
+    size, bar = np.broadcast_arrays(np.abs(np.asarray(values, float)), np.abs(np.asarray(bars, float)))
+    seen = np.isfinite(size) & (size > 0)
+    axis.set(yscale="log")
+    if seen.any():
+        ends = np.where(np.isfinite(bar), size + bar, size)[seen]
+        low = np.maximum(size - np.where(np.isfinite(bar), bar, 0), 0.5 * size)[seen].min() / 2
+        axis.set_ylim(low, 2.5 * max(ends.max(), size[seen].max()))
+    decades(axis)
+
+
+def decades(axis: Any) -> None:
+    """Labels of a logarithmic axis: powers of ten, and 2 and 5 times these where there are few."""
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < NARROW * low else (1.0,), numticks=8))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    if high > WIDE * low:  # more small ticks than can be told apart, each of which takes its time
+        axis.yaxis.set_minor_locator(NullLocator())
