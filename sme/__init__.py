@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sme.convergence.study import Interrupted, Study
     from sme.equations.base import Equation
     from sme.equations.formula.formula import Formula, formula
-    from sme.equations.literature.proposed.equation import Proposed, equation
     from sme.equations.order.check import check_order
     from sme.equations.order.order_check import OrderCheck
+    from sme.equations.proposed.equation import Proposed, equation
     from sme.equations.registry import derive
     from sme.equations.stationary import Stationary, stationary
     from sme.optimizers.adabayes import AdaBayes
@@ -78,7 +78,7 @@ HOMES = {
     "equations.formula.formula": "Formula formula",
     "equations.order.check": "check_order",
     "equations.order.order_check": "OrderCheck",
-    "equations.literature.proposed.equation": "Proposed equation",
+    "equations.proposed.equation": "Proposed equation",
     "equations.registry": "derive",
     "equations.stationary": "Stationary stationary",
     "optimizers.adabayes": "AdaBayes",

@@ -11,7 +11,7 @@ from sme.common.inputs import short
 from sme.equations.base import Equation
 from sme.equations.literature import averaged, backward, compagnoni, malladi, ode
 from sme.equations.literature.model import OWN, UNCLAIMED, Claim, Model
-from sme.equations.literature.proposed.equation import Bound, Proposed
+from sme.equations.proposed.equation import Bound, Proposed
 from sme.equations.registry import ORDERS, SKEWNESS, obstruction
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime

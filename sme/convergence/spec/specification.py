@@ -16,9 +16,9 @@ from sme.convergence.spec.outline import Outline
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
 from sme.equations.base import Equation
 from sme.equations.chain import Chain
-from sme.equations.literature.proposed.equation import Proposed, ProposedEquation
-from sme.equations.literature.proposed.tried import tried as try_it
 from sme.equations.models import OWN, Given, Model, model
+from sme.equations.proposed.equation import Proposed, ProposedEquation
+from sme.equations.proposed.tried import tried as try_it
 from sme.equations.registry import SKEWNESS, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.optimizers.regimes import Regime, regime

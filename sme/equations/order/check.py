@@ -13,8 +13,6 @@ from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
-from sme.equations.literature.proposed.equation import ProposedEquation
-from sme.equations.literature.proposed.tried import tried
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
@@ -28,6 +26,8 @@ from sme.equations.order.residuals import Functions, exponent, residuals, smalle
 from sme.equations.order.step_moments import Increments, Terms, terms
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import Visited, visited
+from sme.equations.proposed.equation import ProposedEquation
+from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
 from sme.optimizers.layout import Layout

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.func import jvp
 
 from sme.common.errors import SMEError
-from sme.equations.literature.proposed.equation import ProposedEquation
 from sme.equations.order.agreement import Agreement
 from sme.equations.order.differences.cumulants import Differences
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import standing, whole
+from sme.equations.proposed.equation import ProposedEquation
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import BALLISTIC
 

@@ -11,8 +11,8 @@ from sme.common.errors import SMEError
 from sme.common.inputs import short, whole
 from sme.common.process.turns import entry
 from sme.equations.base import Equation, Maker, X, join
-from sme.equations.literature.proposed.functions import RESERVED, asked, call
-from sme.equations.literature.proposed.units import TIME, Of, factor, factors, letters, values
+from sme.equations.proposed.functions import RESERVED, asked, call
+from sme.equations.proposed.units import TIME, Of, factor, factors, letters, values
 from sme.equations.registry import ORDERS
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.regimes import BALLISTIC, Regime

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
-from sme.equations.literature.proposed.equation import ProposedEquation
+from sme.equations.proposed.equation import ProposedEquation
 
 APART = (0.0, 1.0, 3.0, 2.0)
 """how far the states lie apart at which it is tried, the given one first"""
