@@ -154,7 +154,11 @@ def test_a_study_in_memory_and_one_with_observables_of_ones_own(sketched, tiny_r
     assert "no command is known" in text
 
 
-@pytest.mark.parametrize("name", [path.name for path in collect.studies(committed.ROOT / committed.RECORD)])
+NAMES = [path.name for path in collect.studies(committed.ROOT / committed.RECORD)]
+FEW = NAMES[::5]
+
+
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in FEW)])
 def test_the_command_and_the_lines_make_the_same_study_again(record, name, monkeypatch):
     study = next(each for each in record if each.name == name)
     with hydra.initialize_config_dir(str(command.CONF), version_base="1.3"):
