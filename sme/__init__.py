@@ -226,4 +226,4 @@ if not TYPE_CHECKING:  # to a type checker a name that is not there is a mistake
         raise AttributeError(f"module 'sme' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *PACKAGES})
+        return sorted({*__all__, *PACKAGES, *(name for name in globals() if name.startswith("__"))})

@@ -16,6 +16,9 @@ PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_
 SMOKE = "smoke"
 """`smoke=true`: the sizes of `conf/smoke/`, for a try of less than a minute"""
 
+ALONE = {"check_order": "model"}
+"""a setting beside which a script has nothing to make smaller"""
+
 
 def console() -> None:
     """`sme weak_error optimizer=adam`: the first word is the script."""
@@ -90,5 +93,7 @@ def _smoke(name: str, words: Sequence[str]) -> list[str]:
         return rest
     if (value := asked[-1].partition("=")[2].lower()) not in ("true", "false"):
         raise SMEError(f"smoke must be true or false, got {value!r}: smoke=true is a try of less than a minute")
+    if name in ALONE and any(word.partition("=")[0].lstrip("+") == ALONE[name] for word in rest):
+        return rest
     quick: list[str] = list(OmegaConf.load(command.CONF / SMOKE / f"{name}.yaml"))  # type: ignore[arg-type]
     return [*quick, *rest] if value == "true" else rest

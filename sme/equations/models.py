@@ -3,6 +3,7 @@
 Every claim is tested by the one-step moment test (`scripts/check_order.py table=models`).
 """
 
+from functools import partial
 from typing import Any
 
 from sme.common.errors import SMEError, choose
@@ -48,16 +49,30 @@ def proposed(given: Any, path: str = "") -> Model:
     """
     if isinstance(given, Proposed):
         place = path or recipe.held(given, given.drift) or ""
-        return Model(given.name, lambda _, regime: Bound(given, regime == BALLISTIC), "every rule with its fields",
-                     lambda *_: Claim(given.order), (given.order,), proposed=given, path=place)
+        if given.name in MODELS:
+            raise SMEError(f"an equation of your own is named {given.name!r}, as a model that is here: give it another name")
+        return Model(given.name, partial(_bound, given), "every rule with its fields", partial(_claimed, given.order),
+                     (given.order,), proposed=given, path=place)
     if isinstance(given, type) and issubclass(given, Equation):
-        return Model(given.__name__, lambda *_: given, "every rule with its fields", lambda *_: Claim(2), ORDERS,
+        return Model(given.__name__, partial(_always, given), "every rule with its fields", partial(_claimed, 2), ORDERS,
                      ("independent", "step_memory", "none"), memory=given.exponent, proposed=given,
                      path=path or recipe.path(given) or "")
     shown = f"{path}, {short(given)}," if path else short(given)
     raise SMEError(f"model must be {', '.join(map(repr, MODELS))}, or an equation of your own, what sme.equation(drift=…, "
                    "diffusion=…, motions=…) makes, a subclass of sme.Equation, or the dotted path of one, as 'mine.paper'; "
                    f"got {shown}")
+
+
+def _bound(given: Proposed, optimizer: Optimizer, regime: Regime) -> Bound:
+    return Bound(given, regime == BALLISTIC)
+
+
+def _always(given: type[Equation], optimizer: Optimizer, regime: Regime) -> type[Equation]:
+    return given
+
+
+def _claimed(order: float, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
+    return Claim(order)
 
 
 def _registered(optimizer: Optimizer, regime: Regime) -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
 def test_a_quick_try_gives_way_to_what_is_given():
+    assert main._smoke("check_order", ["model=mine.paper", "smoke=true"]) == ["model=mine.paper"]
     words = main._smoke("weak_error", ["smoke=true", "tau=1/16"])
     assert words[-1] == "tau=1/16"
     assert "shards=0" in words

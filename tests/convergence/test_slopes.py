@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sme.convergence.fit.fits import Fits
 from sme.convergence.fit.slopes import Interval, Verdict, fit_constant, fit_slope, judge_first, judge_second
 
 TAU = 2.0 ** -np.arange(2, 7)
@@ -137,6 +138,15 @@ def test_order_1_is_not_contradicted_by_a_steeper_slope():
     constant = Interval(-0.0045, -0.0049, -0.0040)
     assert judge_first(Interval(1.33, 1.29, 1.38), constant, constant) == Verdict("undecided", "steeper than order 1")
     assert judge_first(Interval(0.6, 0.5, 0.7), constant, constant).word == "inconsistent"
+
+
+def test_a_bent_slope_is_not_order_1_where_the_limit_may_be_a_share_of_the_errors():
+    """Three errors `C₀ + C₂ τ²`: local slopes around 1, and none of them is."""
+    tau = np.array([1 / 4, 1 / 8, 1 / 16])
+    verdict = Fits(tau, 0.0015 + 0.3 * tau**2, np.full(3, 1e-5), np.zeros(3)).judge(1, Interval(1.0, 0.99, 1.01))
+    assert verdict == Verdict("undecided", "too few step sizes")
+    right = Fits(tau, 0.3 * tau + 0.05 * tau**2, np.full(3, 1e-5), np.zeros(3))
+    assert right.judge(1, Interval(1.0, 0.99, 1.01)).word == "consistent"
 
 
 def test_an_interval_of_95_percent_that_misses_the_order_is_noted():

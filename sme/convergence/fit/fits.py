@@ -91,7 +91,7 @@ class Fits:
         """The verdict; `yardstick` is the `C₁` that order 2 is held against."""
         (slope, sure), (constant, wide), limit = self.slopes, self.constants, self.limits[1] if self.claimed else None
         if order == 1:
-            verdict = judge_first(slope, constant, self.without(noise=True), limit, sure)
+            verdict = judge_first(slope, constant, self.without(noise=True), limit, sure, self.largest)
         else:
             verdict = judge_second(constant, wide, self.without(noise=False), self.without(noise=True), yardstick, slope, limit,
                                    sure)

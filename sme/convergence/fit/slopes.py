@@ -27,6 +27,8 @@ SHARE = 0.1
 """half-width of C₁'s interval, in units of the yardstick, below which order 2 can be called consistent"""
 WIDE = 0.5
 """half-width of a slope's interval above which it is called not resolved"""
+TIGHT = 0.3
+"""the same of order 1 where its limit `C₀` may be a share of the errors"""
 SURE, SURER = 0.99, 0.999
 """levels of the intervals of C₁, and of those outside which an equation is called inconsistent"""
 NEAR = 0.1
@@ -127,10 +129,11 @@ class Verdict:
 
 
 def judge_first(slope: Interval, constant: Interval, noiseless: Interval, limit: Interval | None = None,
-                sure: Interval | None = None) -> Verdict:
+                sure: Interval | None = None, size: float = math.inf) -> Verdict:
     """Order 1: `consistent` if `C₁`'s 99 % interval excludes 0, the slope is resolved and its 99.9 % interval `sure` reaches 1,
 
-    and the limit `C₀`'s 99.9 % interval `limit` holds 0. `inconsistent` if that excludes 0, or `sure` lies below 0.9.
+    and the limit `C₀`'s 99.9 % interval `limit` holds 0; where that is wider than ± `0.1 size`, `size` the largest error, the
+    slope must be known to ± 0.3, lest a limit bends it. `inconsistent` if that excludes 0, or `sure` lies below 0.9.
     Else `undecided`; `noiseless` is the constant without Monte Carlo noise and bias: if it contains 0 too, more paths would
     not help.
     """
@@ -144,6 +147,8 @@ def judge_first(slope: Interval, constant: Interval, noiseless: Interval, limit:
         return Verdict("undecided", STEEP_FIRST)
     if sure.high < 1:
         return Verdict("inconsistent") if sure.high < 1 - NEAR else Verdict("undecided", FLAT)
+    if limit is not None and limit.half_width > SHARE * size and slope.half_width > TIGHT:
+        return Verdict("undecided", FEW)
     return Verdict("undecided", UNSEEN) if slope.half_width > WIDE else Verdict("consistent", BARELY if slope.high < 1 else "")
 
 

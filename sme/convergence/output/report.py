@@ -95,7 +95,7 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
     """What the tables mean, in words."""
     lines = ["error = E[discrete] − E[equation] ± standard error. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
              "slope and constants are, is learned from all τ of a row. Consistent: C1 as the order has it, C0 = 0, and the "
-             "slope's interval reaches the order."]
+             "slope's interval of 99.9 % is not below the order."]
     if "c1_ode" in slopes and slopes["c1_ode"].notna().any():
         lines.append("Order 2 is held against the C1 of the ODE, which is order 1 without noise: its own must be below a tenth.")
     if slopes["at"].eq(MAX).any():

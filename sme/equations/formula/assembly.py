@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import sympy
+
 from sme.common.errors import SMEError
 from sme.equations.formula import printing, signs
 from sme.equations.formula.calculus import Calculus, Entries, Line
@@ -50,6 +52,8 @@ def assemble(optimizer: Optimizer, regime: Regime, asked: Asked) -> Parts:
         made = signs.signs(calculus, asked)
     else:
         made = (ballistic if regime == BALLISTIC else batch_equivalent)(rule, calculus, asked, name)
+    still = {side: 0 for field, side in calculus.sides.items() if made.get(("b", field), 0) == 0}
+    made = {key: sympy.sympify(value).subs(still) for key, value in made.items()} if still else made
     terms = {f"{term}, {field}" if field else term: calculus.letters.primed(made[term, field]) for term in ORDER
              for field in (*rule.fields, "") if made.get((term, field), 0) != 0}
     where, ground = _letters(rule, calculus, made, terms)

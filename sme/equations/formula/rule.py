@@ -114,7 +114,8 @@ def _expanded(name: str, fields: Mapping[str, Any], ends: Mapping[str, Any], clo
 
 def _check_finite(name: str, *expressions: Any) -> None:
     if any(each.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo) for each in expressions):
-        raise SMEError(f"the update rule of {name} is not a number at τ = 0, so it has no formula: let nothing be divided by τ")
+        raise SMEError(f"the update rule of {name} is not a number at τ = 0, or has half powers of τ, so it has no formula: let "
+                       "nothing be divided by τ, and leave √τ to gradient.step")
 
 
 def _at(expression: Any) -> Any:

@@ -21,6 +21,8 @@ from sme.problems.base import Problem
 
 MOST = 4096
 """motions of an equation: more are surely a slip"""
+LONGEST = 60
+"""characters of a name"""
 OWN = "own"
 """what it is called in tables and folders"""
 
@@ -103,8 +105,8 @@ def equation(drift: Callable[..., Mapping[str, Any]], diffusion: Callable[..., M
         raise SMEError("diffusion takes increments dW of (paths, motions), and motions is 0: give their number, motions=…")
     if order not in ORDERS or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, the one that the equation is given with, got {short(order)}")
-    if not isinstance(name, str) or not name.isidentifier():
-        raise SMEError(f"name must be letters, digits and _, as it is part of folders' names, got {short(name)}")
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST:
+        raise SMEError(f"name must be letters, digits and _, {LONGEST} at most, for it is in folders' names, got {short(name)}")
     count = 0 if diffusion is None else count
     made = Proposed(drift, diffusion, count, int(order), factors(units), letters(symbols, RESERVED), name)
     made.asks()

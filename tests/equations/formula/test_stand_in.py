@@ -3,6 +3,7 @@
 import inspect
 import math
 import sys
+from dataclasses import dataclass
 
 import pytest
 import sympy
@@ -185,3 +186,21 @@ def test_without_sympy_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sympy", None)
     with pytest.raises(sme.SMEError, match=r"formulas need sympy.*pip install 'sme\[formula\]'"):
         sme.formula(sme.Adam(c1=0.123))
+
+
+@dataclass(frozen=True)
+class Still(sme.Optimizer):
+    """A rule that reads a field and leaves it as it is."""
+
+    fields = ("theta", "v")
+    defaults = {"v": 1.0}  # noqa: RUF012
+
+    def update(self, state, gradient, tau, t):
+        return {"theta": state["theta"] - gradient.step / (state["v"] + 1), "v": state["v"]}
+
+
+def test_a_field_that_stays_has_no_letter_for_its_drift():
+    found = sme.formula(Still())
+    assert "b, v" not in found.terms
+    assert not any("b_v" in str(value) for value in found.terms.values())
+    assert "b1, theta" in found.terms
