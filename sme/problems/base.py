@@ -25,6 +25,8 @@ Paths = Float[Tensor, "paths d"]
 Function = Callable[[Paths], Float[Tensor, " paths"]]
 SPREADS = (0.1, 0.3, 1.0)
 """of the random points at which two gradients of one loss are compared"""
+SIZES = "equal size"
+"""in what torch says where paths have other numbers of numbers"""
 
 
 class Problem(Turns):
@@ -193,11 +195,11 @@ class Problem(Turns):
         try:
             value = self._loss(theta)
             scalar = isinstance(value, Tensor) and value.shape == ()
-            apart = torch.stack((theta, 2 + 3 * theta.abs()))  # what gives numbers as their sizes ask for fails on two paths
-            gradient = self.gradient(apart)[:1] if scalar else torch.zeros(1, self.dim)
+            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
+            self._check_apart(theta)
         except Exception as fault:
             cure = ("write the operation out with others" if "not implemented" in str(fault) else
-                    "it must make as many numbers on every path, with minlength of bincount" if "equal size" in str(fault) else
+                    "it must make as many numbers on every path, with minlength of bincount" if SIZES in str(fault) else
                     "its own tensors must be float64, and it must not branch on theta")
             raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
                            f"{fault}; {cure}") from fault
@@ -205,6 +207,14 @@ class Problem(Turns):
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
         return value, gradient
+
+    def _check_apart(self, theta: Float[Tensor, " d"]) -> None:
+        """Raise if the loss makes other numbers of tensors on two paths, as `torch.bincount` does."""
+        try:
+            self.gradient(torch.stack((theta, 2 + 3 * theta.abs())))
+        except Exception as fault:
+            if SIZES in str(fault):
+                raise  # anything else is the other point's, where the loss may not be defined
 
     def agree(self, theta: Float[Tensor, " d"] | None = None) -> None:
         """Raise `SMEError` unless the noise's own mean gradient is the loss's, at `theta` and (once) at random points."""

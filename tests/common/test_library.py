@@ -182,11 +182,12 @@ def test_a_library_without_the_function_is_refused(monkeypatch):
     empty = types.SimpleNamespace()
     monkeypatch.setattr(backend, "source", lambda setup: "int other;")
     monkeypatch.setattr(backend, "load", lambda source: empty)
-    fault = backend._source(None)
+    setup = types.SimpleNamespace(order=1, horizon=1.0, steps=4, tau=0.25)
+    fault = backend._source(setup)
     assert isinstance(fault, NoCompilerError)
     assert "without the function" in str(fault)
     empty.run = None
-    assert backend._source(None) == "int other;"
+    assert backend._source(setup) == "int other;"
 
 
 def test_a_compiler_is_soon_given_up_where_it_says_not_even_its_version(cache, tmp_path, monkeypatch):

@@ -187,7 +187,7 @@ def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monke
     assert len(found.factors) == len(found.table)
     assert "How many times larger" in str(found)
     written = {path.name for path in two.folder.glob("compare-*")}
-    assert written == {f"compare-order2-independent-order1-independent-seed0.{end}" for end in ("csv", "md", "png")}
+    assert written == {f"compare-order2-independent-order1-independent-seed0.{end}" for end in ("csv", "md", "pdf", "png")}
     first = pd.read_csv(next(two.folder.glob("compare-*.csv")))
     two.compare(one, tau=1 / 4, paths=1)
     joined = pd.read_csv(next(two.folder.glob("compare-*.csv")))

@@ -266,7 +266,7 @@ def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), path.touch()))
     few = [{"loss": "wells", "lr": [0.05], "steps": [12], "start": 0.1, **each} for each in (
         {"optimizer": "adam", "beta1": 0.9, "beta2": 0.99}, {"optimizer": "rmsprop", "beta2": [0.0, 0.9]})]
-    said = memory_config.run(tiny(results=str(tmp_path), runs=few))
+    said = str(memory_config.run(tiny(results=str(tmp_path), runs=few)))
     assert "IDE − ODE" in said
     assert [len(figure.axes) for figure in drawn] == [2, 2]  # one figure, as PNG and as PDF
     table = pd.read_csv(tmp_path / "ide" / "runs.csv")
@@ -289,8 +289,8 @@ def test_a_loss_of_the_configuration_is_a_polynomial_or_a_regression(tmp_path, d
 
 
 def test_the_table_of_published_errors_is_written(tmp_path):
-    said = memory_config.run(tiny(results=str(tmp_path), table="lagrangian", rates=[0.05], epochs=[15], velocities=[2],
-                                  horizon=1.0))
+    said = str(memory_config.run(tiny(results=str(tmp_path), table="lagrangian", rates=[0.05], epochs=[15], velocities=[2],
+                                      horizon=1.0)))
     assert "updated averages, velocity 2" in said
     assert sorted(each.name for each in (tmp_path / "ide").iterdir()) == ["lagrangian.csv", "lagrangian.md"]
     assert pd.read_csv(tmp_path / "ide" / "lagrangian.csv")["published"].isna().all()  # nothing is, of so few steps

@@ -245,7 +245,7 @@ def test_the_command_writes_every_case(tmp_path, monkeypatch):
     # begun in the predicted law, so few steps do: a wrong start or a wrong chain would show
     assert ((seen["variance"] / linear - 1).abs() < 6 * seen["stderr"] / linear + 0.02).all()
     assert {path.name for path in tmp_path.iterdir()} == {
-        "stationary.csv", "stationary.md", "stationary.pdf", "stationary.png", "sign_phases.pdf", "sign_phases.png"}
+        "stationary.csv", "stationary.md", "stationary.pdf", "stationary.png", "sign_phases.png"}
     assert "0.73511" in said
 
 
