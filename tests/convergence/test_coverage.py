@@ -81,13 +81,13 @@ def test_right_equations_are_not_refuted_and_wrong_ones_do_not_pass(draws, ladde
 def test_small_corrections_seen_make_small_ones_expected():
     """Three step sizes, local slopes 1.04 and 1.02, then 0.75 and 0.87: the estimate lies where they tend to."""
     tau = LADDERS["three"]
-    for correction, width in ((-0.06, 0.3), (0.8, 0.6)):
+    for correction, width, word in ((-0.06, 0.3, "consistent"), (0.8, 0.6, "undecided")):  # a limit may bend the second
         errors = -0.4 * tau * (1 - correction * tau / tau.max() / 2)
         noise = 1e-5 * np.abs(errors)
         slope = fit_slope(tau, errors, noise, 0 * noise)
         assert abs(slope.value - 1) < 0.15
         assert slope.half_width < width
-        assert Fits(tau, errors, noise, 0 * noise).judge(1, Interval()).word == "consistent"
+        assert Fits(tau, errors, noise, 0 * noise).judge(1, Interval()).word == word
 
 
 def test_an_error_that_changes_sign_at_the_finest_step_size_is_not_refuted():
