@@ -126,7 +126,8 @@ def test_what_has_no_formula_says_why_in_one_sentence(name):
 
 
 def test_powers_that_are_no_roots_and_kinks_have_letters_and_sides():
-    root = sme.formula(rule(lambda x, g, tau, t: {"theta": x["theta"] - g.step / (x["m"] ** 2 + 0.1) ** (1 / 3), "m": x["m"] + g.step}))
+    root = sme.formula(rule(lambda x, g, tau, t: {
+        "theta": x["theta"] - g.step / (x["m"] ** 2 + 0.1) ** (1 / 3), "m": x["m"] + g.step}))
     assert [str(value) for value in root.where.values()] == ["(m**2 + 1/10)**(-1/3)", "-2*P**4*m/3"]
     bent = sme.formula(rule(lambda x, g, tau, t: kept({**x, "m": x["m"] + g.step}, tau * x["m"].sign())), "batch_equivalent")
     assert "DiracDelta" not in str(bent.terms)
