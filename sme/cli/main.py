@@ -15,7 +15,6 @@ PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_
 """no log files and no folders by the date: what a run leaves is in its results"""
 SMOKE = "smoke"
 """`smoke=true`: the sizes of `conf/smoke/`, for a try of less than a minute"""
-
 ALONE = {"check_order": "model"}
 """a setting beside which a script has nothing to make smaller"""
 

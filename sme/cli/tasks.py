@@ -142,7 +142,7 @@ def known_answers(settings: Settings) -> Answer:
     folder = effort.folder(values["results"])
     paths = whole("paths", values["paths"], 1)
     table = known_answers_run.measure(_ladder(values["tau"]), paths, effort.processes(values["processes"], "cpu"))
-    return answer(known_answers_run.KnownAnswers(table, paths, folder).saved())
+    return answer(known_answers_run.KnownAnswers(table, folder, paths).saved())
 
 
 def formula(settings: Settings) -> Answer:

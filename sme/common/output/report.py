@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -110,3 +111,11 @@ class Report(Brief, Turns, ABC):
     def _repr_html_(self) -> str:
         table = next(iter(self.tables.values()))
         return page(str(self), table, self.plot if self.plots else None)
+
+
+@dataclass(frozen=True, repr=False)
+class Tabled(Report):
+    """A report of one table."""
+
+    table: pd.DataFrame
+    folder: Path | None = None

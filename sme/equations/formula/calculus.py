@@ -1,6 +1,7 @@
 """How gradient and noise change along a direction of the state: in one dimension, and entry by entry in many."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ Vector = Mapping[str, Any]
 """an expression by field"""
 
 
-class Calculus:
+class Calculus(ABC):
     """Derivatives of expressions in the fields, the gradient `g`, the variance `σ` and the noise `S dW`.
 
     Attributes
@@ -46,13 +47,13 @@ class Calculus:
         """`(∂_t + b·∇) expression`, in the symbols of `b`."""
         return self.along(expression, self.sides, sympy.S.One)
 
+    @abstractmethod
     def images(self, theta: Any) -> dict[Any, Any]:
         """What gradient and noise change by where the parameters change by this."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, expression: Any, kick: Vector) -> Any:
         """`Σ_j ∂²expression[G₀e_j, G₀e_j]`, `G₀e_j = kick∘S e_j`."""
-        raise NotImplementedError
 
     def known(self) -> list[Any]:
         """The symbols of gradient and noise."""

@@ -15,6 +15,7 @@ from sme.equations.proposed.functions import RESERVED, asked, call
 from sme.equations.proposed.units import TIME, Of, factor, factors, letters, values
 from sme.equations.registry import ORDERS
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
@@ -143,7 +144,7 @@ class ProposedEquation(Equation):
     def _state(self, x: X) -> State:
         """The fields in the paper's units."""
         return {name: self._unit(name) * field if name in self.proposed.units else field
-                for name, field in zip(self.optimizer.fields, self.split(x), strict=True)}
+                for name, field in Layout(self.optimizer.fields, self.problem.dim).named(x).items()}
 
     def _beside(self, what: str) -> dict[str, Any]:
         """What a function asks for by name."""
@@ -167,7 +168,7 @@ class ProposedEquation(Equation):
         clock = self._unit(TIME)
         own = clock**0.5 * dW[:, : self.count]
         given = call("diffusion", self.proposed.diffusion, self._state(x), (own, self.tau, clock * t),
-                               self._beside("diffusion"), False)
+                     self._beside("diffusion"), False)
         return self._back(given, 1.0)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.equations.proposed.equation import ProposedEquation
+from sme.optimizers.layout import Layout
 
 APART = (0.0, 1.0, 3.0, 2.0)
 """how far the states lie apart at which it is tried, the given one first"""
@@ -24,7 +25,7 @@ def tried(equation: ProposedEquation, start: Mapping[str, Tensor], t: float) -> 
         if they fail, give no numbers, others each time, or mix paths, or the diffusion is not linear in its increments.
     """
     shifts = torch.tensor(APART, dtype=torch.float64).unsqueeze(1) / 64
-    x = torch.cat([start[name] for name in equation.optimizer.fields])
+    x = Layout(equation.optimizer.fields, equation.problem.dim).whole(dict(start))
     points = x * (1 + shifts.to(x)) + shifts.to(x) * (x == 0)
     _finite(equation, "drift", points[:1], equation.drift(t, points[:1]))
     _alike("drift", lambda some: equation.drift(t, points[some]))

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 
 from sme.common.errors import SMEError
 from sme.common.inputs import whole
-from sme.common.output.report import Report
+from sme.common.output.report import Tabled
 from sme.common.output.text import grid
 from sme.common.process.progress import progress
 from sme.problems.polynomial import Polynomial
@@ -114,14 +112,11 @@ def _error(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.6e}"
 
 
-@dataclass(frozen=True, repr=False)
-class Lagrangian(Report):
+class Lagrangian(Tabled):
     """Both tables of `measure`."""
 
     file = name = "lagrangian"
     title = "Errors of Adam's memory equations of first and second order in time"
-    table: pd.DataFrame
-    folder: Path | None = None
 
     def body(self, style: str) -> list[str]:
         table = self.table

@@ -1,12 +1,11 @@
 """The tables of AdaBayes between SGD and Adam."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sme.common.output.report import Report
+from sme.common.output.report import Tabled
 from sme.common.output.text import grid
 from sme.studies.interpolation import picture
 from sme.studies.interpolation.run import CURVES, SEED, limits
@@ -38,15 +37,12 @@ def _slope(group: pd.DataFrame) -> str:
     return f"{np.log(d0 / d1) / width:.3f}" + (f" ± {error:.3f}" if error else "")
 
 
-@dataclass(frozen=True, repr=False)
-class Interpolation(Report):
+class Interpolation(Tabled):
     """Limits of the fixed point, and the filter beside it; `table` is that of `run.measure`."""
 
     file = name = "interpolation"
     title = "AdaBayes between SGD and Adam"
     seeds = (SEED,)
-    table: pd.DataFrame
-    folder: Path | None = None
 
     def draw(self, path: Path) -> Path:
         return picture.draw(self.table, beside(self.table), self.provenance, path)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
 
 from sme.common.errors import SMEError
 from sme.common.output import provenance
-from sme.common.output.report import Report
+from sme.common.output.report import Tabled
 from sme.convergence.api import weak_error
 from sme.convergence.estimator import linear
 from sme.convergence.spec.specification import Specification
@@ -104,14 +103,12 @@ def measure(ladder: Sequence[float], paths: int = PATHS, processes: int = 1) -> 
 
 
 @dataclass(frozen=True, repr=False)
-class KnownAnswers(Report):
+class KnownAnswers(Tabled):
     """The table of `measure`, and what it is of."""
 
     file = name = "known_answers"
     title = "Known answers"
-    table: pd.DataFrame
-    paths: int
-    folder: Path | None = None
+    paths: int = PATHS
 
     def csv(self, table: pd.DataFrame) -> str:
         return table.to_csv(index=False)

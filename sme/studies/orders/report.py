@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from sme.common.output import style
 from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
-from sme.common.output.report import Report
+from sme.common.output.report import Report, Tabled
 from sme.common.output.text import grid
 from sme.equations.order.check import LEFT_OUT
 from sme.equations.order.order_check import OrderCheck
@@ -31,14 +31,11 @@ class Exact(Report):
         return table.assign(version=self.provenance.version).to_csv(index=False)
 
 
-@dataclass(frozen=True, repr=False)
-class Orders(Exact):
+class Orders(Exact, Tabled):
     """The orders of every equation; `table` is that of `run.catalogue`."""
 
     file = name = "orders"
     title = "Orders by the one-step moment test"
-    table: pd.DataFrame
-    folder: Path | None = None
 
     def draw(self, path: Path) -> None:
         draw(self.table, self.provenance, path)
@@ -51,14 +48,11 @@ class Orders(Exact):
         return [grid(shown, style), reasons]
 
 
-@dataclass(frozen=True, repr=False)
-class ModelOrders(Exact):
+class ModelOrders(Exact, Tabled):
     """The orders of the models, a column for each noise law; `table`, with a row for each, is that of `run.modelled`."""
 
     file = name = "models"
     title = "Orders of the models of the literature"
-    table: pd.DataFrame
-    folder: Path | None = None
 
     def body(self, style: str) -> list[str]:
         table = self.table

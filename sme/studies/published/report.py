@@ -1,12 +1,11 @@
 """The table of what the differences of the published equations cost."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sme.common.output.report import Report
+from sme.common.output.report import Tabled
 from sme.common.output.text import grid
 from sme.studies.published import picture
 from sme.studies.published.run import SEEDS
@@ -36,15 +35,12 @@ def slopes(table: pd.DataFrame, name: str) -> pd.Series:
         return np.log(groups[name].shift() / table[name]) / np.log(groups["tau"].shift() / table["tau"])
 
 
-@dataclass(frozen=True, repr=False)
-class Published(Report):
+class Published(Tabled):
     """Terms, orders by the one-step test and measured errors; `table` is that of `run.measure`."""
 
     file = name = "published"
     title = "What the differences of the published equations cost"
     seeds = SEEDS
-    table: pd.DataFrame
-    folder: Path | None = None
 
     def draw(self, path: Path) -> Path:
         return picture.draw(self.table, self.provenance, path)

@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from sme.common.output.report import Plot, Report
+from sme.common.output.report import Plot, Tabled
 from sme.common.output.text import grid
 from sme.studies.stationary import picture, sign_phases, sign_picture
 from sme.studies.stationary.run import DELTA, EXACT, PATHS, SEED, SIMULATED, H, S, slope
@@ -27,14 +26,12 @@ PHASES = "Phases of signSGD, Gaussian noise, `y = ∇f/√(2σ)`; errors of each
 
 
 @dataclass(frozen=True, repr=False)
-class StationaryLaws(Report):
+class StationaryLaws(Tabled):
     """Variances, what they rest on and the phases; `table` is that of `run.measure`."""
 
     file = name = "stationary"
     title = "Stationary laws"
     seeds = (SEED,)
-    table: pd.DataFrame
-    folder: Path | None = None
     paths: int = PATHS
 
     @property

@@ -23,7 +23,6 @@ CLEAR = 100.0
 """tolerances of a difference from which its value is known well enough to have a formula"""
 NEAR = 0.01
 """share of `T₃` by which a difference may miss it to be it, beside its error"""
-
 SHOWN = 3
 """third cumulants that are named"""
 

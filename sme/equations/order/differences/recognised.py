@@ -22,6 +22,7 @@ from sme.equations.order.differences.cumulants import Differences
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import standing, whole
 from sme.equations.proposed.equation import ProposedEquation
+from sme.optimizers.layout import Layout
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import BALLISTIC
 
@@ -103,7 +104,7 @@ def letters(asked: Tested, point: Point) -> list[dict[str, float]]:
     """The letters at a state for each coordinate, `P` and `Γ` where the rule has them, products of `H` with vectors beside it."""
     problem, optimizer, law = asked.problem, asked.optimizer, asked.problem.noise
     t, x = point
-    state = {name: part.unsqueeze(0) for name, part in zip(optimizer.fields, x.split(problem.dim), strict=True)}
+    state = Layout(optimizer.fields, problem.dim).named(x.unsqueeze(0))
     theta, one = state["theta"], torch.ones_like(state["theta"])
     g, sigma = problem.gradient(theta), law.variance(theta)
     found = {"g": g, "σ": sigma, **{name: field for name, field in state.items() if name != "theta"}}
