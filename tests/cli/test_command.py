@@ -99,6 +99,38 @@ def test_a_fault_is_one_line_and_a_code(capsys, fault, code, words):
     assert err.count("\n") == 1
 
 
+def test_a_loss_that_is_refused_for_want_of_memory_is_not_blamed(capsys):
+    def task():
+        try:
+            raise MemoryError
+        except MemoryError as fault:
+            raise sme.SMEError("the loss cannot be differentiated") from fault
+
+    assert ended(task, capsys) == (2, "error: there is not enough memory: give fewer paths or a smaller problem\n")
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory to load the libraries"),
+    (MemoryError(), "not enough memory to load the libraries"),
+    (ModuleNotFoundError("No module named 'torchsde'", name="torchsde"), "torchsde, which sme needs, cannot be loaded"),
+])
+def test_libraries_that_cannot_be_loaded_are_one_line(fault, words, monkeypatch, capsys):
+    def fail(name):
+        raise fault
+
+    monkeypatch.setattr(command.importlib, "import_module", fail)
+    with pytest.raises(SystemExit):
+        command.loaded("sme.cli.tasks")
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_module_of_ours_that_cannot_be_loaded_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError):
+        command.loaded("sme.nowhere")
+
+
 def test_a_fault_of_ours_keeps_its_traceback():
     def task():
         raise ZeroDivisionError
