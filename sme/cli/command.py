@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from tqdm import tqdm
 
-from sme.common.errors import SMEError, choose, one_line, plain_warnings
+from sme.common.errors import SMEError, choose, one_line, plain_warnings, reason
 from sme.common.process import interrupt, streams
-from sme.common.process.blame import scarce
+from sme.common.process.blame import place, scarce
 
 INSIDE = Path(__file__).parents[1] / "conf"
 CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
@@ -75,6 +75,10 @@ def _run(task: Callable[[], Any]) -> None:
             print(f"\n{study}")
             _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
         _fail("interrupted; what was finished is kept", INTERRUPTED)
+    except SystemExit as stop:
+        if (where := place(stop)) is not None and stop.code:
+            _fail(f"code of yours ends the program by itself ({reason(stop)}; {where})")
+        raise
     except Exception as fault:
         if (said := _said(task, fault)) is None:
             raise
@@ -93,16 +97,18 @@ def _said(task: Callable[[], Any], fault: Exception) -> str | None:
             return _unknown_option(fault)
         case OverrideParseException():
             return f"cannot read '{fault.override}': {_advice(str(fault.override))}"
-        case SMEError() | HydraException() | OmegaConfBaseException():
+        case SMEError() | HydraException() | OmegaConfBaseException() | Warning():  # this one where the user has it raised
             return _in_words(fault)
         case OSError():
-            place = "the standard output" if fault.filename is None else fault.filename
-            return f"cannot use {place}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
+            used = "the standard output" if fault.filename is None else fault.filename
+            return f"cannot use {used}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
         case RuntimeError() if isinstance(fault, BrokenProcessPool) or type(fault).__module__.startswith("submitit"):
             return ("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the "
                     "same command again, where memory ran out with fewer jobs or processes at a time")
         case ValueError() if str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
             return f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default"
+    if (where := place(fault)) is not None:
+        return f"code of yours fails: {reason(fault)} ({where})"
     if _inside(task, fault):
         return None
     words = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

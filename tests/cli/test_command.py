@@ -13,6 +13,7 @@ import pytest
 import sme
 from sme.cli import command
 from sme.common.derivatives import torch_forward
+from sme.common.identity import recipe
 from sme.common.process import interrupt
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -131,12 +132,31 @@ def test_a_module_of_ours_that_cannot_be_loaded_keeps_its_traceback():
         command.loaded("sme.nowhere")
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
-    def task():
-        raise ZeroDivisionError
+@pytest.mark.parametrize("fault", [ZeroDivisionError, RuntimeError])
+def test_a_fault_of_ours_keeps_its_traceback(fault):
+    task = {}
+    exec("def task(): raise fault", {"__name__": "sme.somewhere", "fault": fault}, task)
+    with pytest.raises(fault):
+        command.cli(task["task"])
 
-    with pytest.raises(ZeroDivisionError):
-        command.cli(task)
+
+@pytest.mark.parametrize(("code", "words"), [
+    ("raise LookupError('x\\ny')", "code of yours fails: LookupError: x y (own.py, line 1, in task)"),
+    ("import sys; sys.exit(3)", "code of yours ends the program by itself (SystemExit: 3; own.py, line 1, in task)"),
+    ("import warnings; warnings.simplefilter('error'); warnings.warn('too\\nfew')", "too few"),
+])
+def test_what_code_of_the_users_does_is_one_line(code, words, capsys):
+    task = {}
+    exec(compile(f"def task(): {code}", "own.py", "exec"), {"__name__": "own"}, task)
+    with warnings.catch_warnings():
+        assert ended(task["task"], capsys) == (2, f"error: {words}\n")
+
+
+def test_a_module_that_ends_the_program_as_it_is_imported_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit('done')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(sme.SMEError, match="ending.Rule cannot be imported: SystemExit: done"):
+        recipe.located("ending.Rule")
 
 
 def test_a_message_names_no_cause_of_another_process():

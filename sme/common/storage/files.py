@@ -36,7 +36,9 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         _regular(os.fstat(handle), limit)
-        content = file.read(limit + 1)
+        content: bytes | None = file.read(limit + 1)
+    if content is None:  # of /proc
+        raise ValueError("it has nothing to be read at once")
     if len(content) > limit:
         raise ValueError(f"it grew beyond {limit} bytes while it was read")
     return content
