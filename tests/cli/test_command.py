@@ -155,7 +155,7 @@ def test_what_code_of_the_users_does_is_one_line(code, words, capsys):
 def test_a_module_that_ends_the_program_as_it_is_imported_is_refused(tmp_path, monkeypatch):
     (tmp_path / "ending.py").write_text("import sys\nsys.exit('done')\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(sme.SMEError, match="ending.Rule cannot be imported: SystemExit: done"):
+    with pytest.raises(sme.SMEError, match=r"ending\.Rule cannot be imported: SystemExit: done"):
         recipe.located("ending.Rule")
 
 
