@@ -113,9 +113,17 @@ def write_text(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8", newline="")
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """What there is of a pattern, in a fixed order; nothing in a folder that is gone, or goes meanwhile."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
 def half_written(folder: Path) -> list[Path]:
     """What jobs that were killed left half-written there."""
-    return [path for path in sorted(folder.glob(f".*{PART}")) if time.time() - _written(path) > STALE]
+    return [path for path in listed(folder, f".*{PART}") if time.time() - _written(path) > STALE]
 
 
 def _written(path: Path) -> float:
