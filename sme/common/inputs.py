@@ -38,13 +38,6 @@ def number(what: str, given: Any) -> float:
         raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {short(given)}") from None
 
 
-def step_size(horizon: float, steps: int) -> float:
-    """`horizon/steps` as it was given: beside the quotient, up to rounding, a decimal number or `1/n`; `0.1` for `0.7/7`."""
-    tau = horizon / steps
-    likely = float(f"{tau:.14g}"), 1 / max(1, round(1 / tau))
-    return next((each for each in likely if abs(each - tau) <= 2 * math.ulp(tau)), tau)
-
-
 def several(given: Any) -> list[Any]:
     """A list of one or more values from a value, a sequence, or text such as `[1/4, 1/8]`."""
     if isinstance(given, str):

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from sme.common.errors import SMEError, reason
-from sme.common.inputs import step_size
 from sme.common.output.brief import Brief
 from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance, harmless, plain
@@ -33,6 +32,7 @@ from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Effort
 from sme.convergence.spec.specification import Specification
 from sme.equations.base import Kind
+from sme.optimizers.grid import StepGrid
 from sme.simulate.backend import compiled_setups
 from sme.simulate.halving import halving
 
@@ -199,7 +199,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
             raise
     rows = [row for steps in sorted(grid) for row in _rows(spec, duels[one[1], steps], folds[steps])]
     table = pd.DataFrame(rows, columns=[*(name for name in COLUMNS if name not in ("z_tables", "sharper")), "doubt"])
-    table["tau"] = [step_size(spec.horizon, round(spec.horizon / tau)) for tau in table["tau"]]
+    table["tau"] = [StepGrid.near(spec.horizon, tau).given for tau in table["tau"]]
     doubts = {f"{row.observable} at tau = {row.tau:g} is {row.doubt}" for row in table.itertuples() if row.doubt}
     table = table.drop(columns="doubt")
     errors = [frame[frame["order"] == order] for frame, (_, order) in zip(tables, (one, other), strict=True)]

@@ -21,6 +21,7 @@ from sme.equations.proposed.equation import Proposed, ProposedEquation
 from sme.equations.proposed.tried import tried as try_it
 from sme.equations.registry import SKEWNESS, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import Regime, regime
 from sme.problems import base as problems
 from sme.problems.base import Problem
@@ -128,13 +129,16 @@ class Specification:
         marks = [_whole(time / tau) for time in self.times]
         if 0 in marks or len(set(marks)) < len(marks):
             raise SMEError(f"times {list(self.times)} must be different multiples of tau = {tau:g}, none of them 0")
-        self.optimizer.check(self.horizon / steps)
+        self.optimizer.check(self.grid(steps).tau)
         return steps
+
+    def grid(self, steps: int) -> StepGrid:
+        """So many steps to the horizon."""
+        return StepGrid(self.horizon, steps)
 
     def setup(self, order: int, steps: int, device: str = "cpu") -> Setup:
         """What a shard of this order and step size needs, on a device."""
-        tau = self.horizon / steps
-        marks = tuple(round(time / tau) for time in self.times)
+        grid = self.grid(steps)
         place = torch.device(device)
         start = {name: field.to(place) for name, field in self.start.items()}
         problem = self.problem.to(place)
@@ -145,12 +149,12 @@ class Specification:
                            for name, observable in observables.items()}
             observables = {name: replace(each, inner=named.get(each.of, each.inner)) if isinstance(each, Capped) else each
                            for name, each in observables.items()}
-        setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
-                      start, marks, observables, kind=self.model.check(self.optimizer, self.regime))
+        setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, grid, start,
+                      tuple(map(grid.step, self.times)), observables, kind=self.model.check(self.optimizer, self.regime))
         motions = max(problem.noise.motions, problem.noise.second_motions)
         if steps * setup.substeps(scheme(setup.equation())) * motions >= COUNTER:
-            raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
-                           f"{COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
+            raise SMEError(f"tau = {grid.tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than "
+                           f"the {COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
         if order == 2 and self.model.start is not None:
             self.model.start(self.problem, self.optimizer, self.start)
         return setup

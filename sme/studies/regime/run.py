@@ -20,6 +20,7 @@ from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.equations.registry import parts_of
 from sme.optimizers.base import initial
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import BALLISTIC
@@ -201,7 +202,7 @@ def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) 
     point = at[None]
     g, sigma = problem.gradient(point)[0], problem.noise.variance(point)[0]
     averages = {"theta": at, "m": g, "v": g * g + sigma}
-    return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau,
+    return Setup(problem, optimizer, BALLISTIC, 1, "independent", StepGrid.of(tau, steps),
                  {field: averages[field] for field in optimizer.fields}, (steps,), {})
 
 
