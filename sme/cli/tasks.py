@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sme.cli import again, config, sweeps
 from sme.cli.command import Settings
-from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
+from sme.cli.config import build, checked, group, only, started, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
 from sme.common.inputs import flag, number, several, short, whole
@@ -90,14 +90,10 @@ def importance(settings: Settings) -> Answer:
     """The gain of examples drawn by the size of their gradients."""
     values = checked(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
     problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
-    for field in group("start", values["start"]):
-        choose("field in start", field, (*FIELDS, *optimizer.fields))
-    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
-             if value is not None and field in optimizer.fields}
-    found = importance_run.gain(
+    start = started(group("start", values["start"]), optimizer.fields, problem.dim)
+    return answer(importance_run.gain(
         problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
-        paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"])
-    return answer(found)
+        paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"]))
 
 
 def autoencoder(settings: Settings) -> Answer:
