@@ -59,13 +59,7 @@ def run(config: DictConfig) -> Study | Plan:
 
 
 def checked(config: DictConfig, names: Sequence[str]) -> dict[str, Any]:
-    """All settings as plain data, which are just these.
-
-    Raises
-    ------
-    SMEError
-        naming one that is unknown or missing.
-    """
+    """All settings as plain data, which are just these, or `SMEError` names one that is unknown or missing."""
     values = values_of(config)
     only(values, names)
     return values

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sme.cli.config import build, checked, group, only, started
+from sme.cli.config import FIELDS, build, checked, group, only, repeated
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import flag, number, several, short
 from sme.optimizers.base import Optimizer
@@ -19,7 +19,13 @@ PART = (*GROUPS, "regimes", "tau", "horizon", "paths", "few", "substeps")
 
 
 def compare_models(config: DictConfig) -> Survey:
-    """The survey that a configuration describes, computed and saved."""
+    """The survey that a configuration describes, computed and saved.
+
+    Raises
+    ------
+    SMEError
+        for bad input.
+    """
     values = checked(config, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
         raise SMEError(f"parts must be a group of groups of settings, got {short(values['parts'])}: leave it out for the default")
@@ -41,9 +47,12 @@ def _cases(name: str, part: Any, observables: Any) -> list[Case]:
         for setting in group(at, given):
             choose(f"setting of {at}", setting, ("problem", "start"))
         problem, values = build(f"{at}.problem", given.get("problem"), Problem), group(f"{at}.start", given.get("start") or {})
+        for field in values:
+            choose(f"field in {at}.start", field, FIELDS)
         for optimizer_name, node in part["optimizers"].items():
             optimizer = build(f"{place}optimizers.{optimizer_name}", node, Optimizer)
-            start = started(values, optimizer.fields, problem.dim, f"{at}.start")
+            start = {field: repeated(field, value, problem.dim) for field, value in values.items()
+                     if field in optimizer.fields and value is not None}
             for regime in several(part["regimes"]):
                 cases.append(Case(
                     problem_name, problem, optimizer, regime, start, models,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sme.cli import again, config, sweeps
 from sme.cli.command import Settings
-from sme.cli.config import build, checked, group, only, started, values_of
+from sme.cli.config import FIELDS, build, checked, group, only, repeated, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
 from sme.common.inputs import flag, number, several, short, whole
@@ -90,10 +90,14 @@ def importance(settings: Settings) -> Answer:
     """The gain of examples drawn by the size of their gradients."""
     values = checked(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
     problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
-    start = started(group("start", values["start"]), optimizer.fields, problem.dim)
-    return answer(importance_run.gain(
+    for field in group("start", values["start"]):
+        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
+             if value is not None and field in optimizer.fields}
+    found = importance_run.gain(
         problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
-        paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"]))
+        paths=values["paths"], seed=values["seed"], results=_folder(values["results"]), processes=values["processes"])
+    return answer(found)
 
 
 def autoencoder(settings: Settings) -> Answer:
@@ -212,13 +216,7 @@ def page(settings: Settings) -> Answer:
 
 
 def direct(study: Callable[..., Any], settings: Settings) -> Any:
-    """A study's own function: its arguments are the settings, and what it returns is its report.
-
-    Raises
-    ------
-    SMEError
-        for a setting that is missing or unknown.
-    """
+    """A study's own function: its arguments are the settings, and what it returns is its report."""
     values, takes = values_of(settings), inspect.signature(study).parameters
     only(values, [name for name, each in takes.items() if each.default is each.empty], takes)
     return study(**values)

@@ -9,7 +9,8 @@ from typing import Any
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import several, short
 from sme.common.process.turns import entry
-from sme.convergence.comparison.comparison import Comparison, compare
+from sme.convergence.comparison.comparison import Comparison
+from sme.convergence.comparison.run import compare
 from sme.convergence.findings import Findings
 from sme.convergence.fit import predicted as prediction
 from sme.convergence.runner import Runner

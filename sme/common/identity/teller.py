@@ -21,13 +21,6 @@ from sme.common.identity.trail import Trail
 
 PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictionary | weakref.WeakSet
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
-CHANGING = ("_last", "_slope", "_agrees", "_made", "made_with", "recipe")
-"""attributes of the package's own parts that a run changes, or that only say how they were made"""
-OF_MODULES = frozenset(("__name__", "__file__", "__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__",
-                        "__path__", "__warningregistry__", "__annotations__", "__annotate__", "__conditional_annotations__"))
-"""names that Python keeps in a module for itself"""
-OF_TORCH = ("persistent", "_is_buffer")
-"""attributes that torch notes on buffers"""
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
 
@@ -59,7 +52,7 @@ class Teller(Trail):
 
     def _noted(self, value: Any, found: Any) -> Any:
         """With what the user has noted on a tensor as attributes."""
-        noted = {each: item for each, item in sorted(vars(value).items()) if each not in OF_TORCH} if isinstance(
+        noted = {each: item for each, item in sorted(vars(value).items()) if each not in members.OF_TORCH} if isinstance(
             value, torch.Tensor) else {}
         return [*found, {each: self(item) for each, item in noted.items()}] if noted else found
 
@@ -170,7 +163,7 @@ class Teller(Trail):
         if (place := self.place(names)) is not None:
             return place
         with self.within(names), self._at(called):
-            return f"module {_sha({each: self(item) for each, item in sorted(names.items()) if each not in OF_MODULES})}"
+            return f"module {_sha({each: self(item) for each, item in sorted(names.items()) if each not in members.OF_MODULES})}"
 
     def kind(self, value: type) -> Any:
         """A class: its name, and of one of the user's own the hash of its members and those of its bases."""
@@ -220,7 +213,7 @@ class Teller(Trail):
         kind, packages = type(value), reach.packages(type(value))
         attributes, contents = {}, members.contents(value)
         for each, item in members.attributes(value):
-            if packages and each in CHANGING:
+            if packages and each in members.CHANGING:
                 continue
             try:
                 with self._at(f"{kind.__qualname__}.{each}"):
