@@ -13,8 +13,8 @@ from sme.common.identity import hashing, numerics, recipe
 from sme.common.inputs import number, several, short
 from sme.convergence.fit import tails
 from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.remade import BUILT_IN, remade
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
-from sme.equations.base import Equation
 from sme.equations.chain import Chain
 from sme.equations.models import OWN, Given, Model, model
 from sme.equations.proposed.equation import Proposed, ProposedEquation
@@ -25,12 +25,10 @@ from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import Regime, regime
 from sme.problems import base as problems
 from sme.problems.base import Problem
-from sme.problems.noise.base import GradientLaw
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.observables import Capped, available, is_called
 from sme.simulate.setup import Setup
 
-BUILT_IN = "built-in"
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
 MOST_STEPS = 2**53
@@ -195,30 +193,8 @@ class Specification:
 
     @classmethod
     def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
-        """From a `recipe`, with the parts that are given in place of its own.
-
-        Raises
-        ------
-        SMEError
-            if a part is lacking, or its code cannot be imported any more or refuses.
-        """
-        given = {"model_name" if name == "model" else name: part for name, part in given.items()}
-        parts = {**data, **given}
-        if lacking := [name.removesuffix("_name") for name, part in parts.items() if part is None]:
-            parts_here = ", ".join(f"{name}=…" for name in lacking)
-            raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
-                           f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
-        for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
-            if name not in given:
-                parts[name] = recipe.make(parts[name], kind, GradientLaw)
-        if "model_name" not in given and "." in str(parts.get("model_name")):
-            parts["model_name"] = recipe.thing(parts["model_name"], Proposed, Equation)
-        if "start" not in given:
-            parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
-        if "observables" not in given:
-            parts["observables"] = {name: name if path == BUILT_IN else recipe.function(path)
-                                    for name, path in parts["observables"].items()}
-        return cls.of(**parts)
+        """From a `recipe`, with the parts that are given in place of its own; raises `SMEError` as `remade`."""
+        return cls.of(**remade(data, given))
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]
