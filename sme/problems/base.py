@@ -229,7 +229,7 @@ class Problem(Turns):
 
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""
-        return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
+        return dict(self._spec) or {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
                 "noise": fingerprint(self.noise)}
 
 

@@ -110,7 +110,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     horizon = number("horizon", horizon)
     grids = _grids(problem, optimizers, tau, horizon)
     pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
-    root = None if results is None else effort.folder(results)
+    folder = effort.place(results, "atlas")
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
@@ -131,8 +131,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
             work.update()
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
-    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, None if root is None else root / "atlas")
-    return made.saved()
+    return Atlas("atlas", seed, pd.DataFrame(rows), differences, folder).saved()
 
 
 def _grids(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[float | str], horizon: float) -> list[StepGrid]:

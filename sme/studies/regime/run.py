@@ -175,7 +175,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                        "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2, LONG), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    root = None if results is None else effort.folder(results)
+    root = effort.place(results, "regime")
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
         parts = used(problem, problem.noise, *parts_of(problem, setup.optimizer, setup.regime))
@@ -189,7 +189,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
         curves = _curves(setup, marks, states, 0 if margin.radius > FAR else min(compared, steps))
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
                         limits.memory(given, steps), bends, margin, _errors(curves, problem, states, marks), curves,
-                        None if root is None else root / "regime" / name)
+                        root and root / name)
     return made.saved()
 
 

@@ -119,7 +119,7 @@ def trajectories(
     if numbers >= effort.SHARD_PATHS:
         effort.warn_rounded(numbers)
         numbers = len(effort.shards(numbers, None, grid.tau)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{grid.tau:g}" if results is not None else None
+    place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
     if place is not None:
         spec.outline().write(place, spec.describe(), spec.recipe())
