@@ -21,7 +21,7 @@ from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import Outline
 from sme.convergence.store.asked import Asked
 from sme.convergence.store.points import Key, Point
-from sme.simulate.backend import compiled_setups
+from sme.simulate.backend import chosen
 from sme.simulate.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -117,7 +117,7 @@ def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[i
     """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
     shared = {which: paired.prepared(setup) for which, setup in setups.items()}
     paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    return shared if backend == "torchsde" else compiled_setups(shared, must=backend == "compiled", paths=paths)
+    return chosen(shared, backend, paths)
 
 
 def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:

@@ -152,8 +152,9 @@ def physical_eps(eps: float, eps_mode: str, regime: Regime, tau: float) -> float
     return eps / scale if eps_mode == "outside" else eps / scale**2
 
 
-def settle(optimizer: Optimizer, positive: tuple[str, ...] = (), nonnegative: tuple[str, ...] = ("eps", "v_floor")) -> None:
-    """Store its memory rates and the numbers of these names as floats, checked, and check the choices an optimizer offers.
+def settle(optimizer: Optimizer, rates: tuple[str, ...] | None = None, positive: tuple[str, ...] = (),
+           nonnegative: tuple[str, ...] = ("eps", "v_floor")) -> None:
+    """Store the numbers of these names as floats, checked, and check the choices an optimizer offers; `rates` are its `memories`.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def settle(optimizer: Optimizer, positive: tuple[str, ...] = (), nonnegative: tu
         unless rates and `positive` are finite and > 0, `nonnegative` finite and ≥ 0, the choices known, and rates < 1
         where they are `1 − β` itself.
     """
-    rates = optimizer.memories
+    rates = optimizer.memories if rates is None else rates
     for name in (*nonnegative, *positive, *rates):
         value, least = number(name, getattr(optimizer, name)), "≥ 0" if name in nonnegative else "> 0"
         if not (0 <= value < math.inf and (value > 0 or name in nonnegative)):

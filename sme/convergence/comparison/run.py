@@ -23,7 +23,7 @@ from sme.convergence.spec.effort import Effort
 from sme.convergence.spec.specification import Specification
 from sme.equations.base import Kind
 from sme.optimizers.grid import StepGrid
-from sme.simulate.backend import compiled_setups
+from sme.simulate.backend import chosen
 from sme.simulate.halving import halving
 
 ROUNDING = 1e-12
@@ -51,8 +51,7 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     effort.warn_rounded(paths)
     duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
                                       theirs) for steps in grid}
-    if how.backend != "torchsde":
-        duels = compiled_setups(duels, must=how.backend == "compiled")  # type: ignore[arg-type, assignment]
+    duels = chosen(duels, how.backend)  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
     folds: dict[int, list[list[Block]]] = {steps: [[] for _ in range(BLOCKS)] for steps in grid}

@@ -22,7 +22,7 @@ from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.optimizers.grid import StepGrid
 from sme.problems.base import Problem
-from sme.simulate.backend import BACKENDS, compiled_setups
+from sme.simulate.backend import chosen
 from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.observables import select
@@ -176,8 +176,7 @@ def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str,
             weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
             setup = replace(setup, weights=weights)
         setups[order, steps] = setup
-    if choose("backend", backend, BACKENDS) != "torchsde":
-        setups = compiled_setups(setups, must=backend == "compiled")
+    setups = chosen(setups, backend)
     return {order: setup for (order, _), setup in setups.items()}
 
 
