@@ -216,13 +216,7 @@ def page(settings: Settings) -> Answer:
 
 
 def direct(study: Callable[..., Any], settings: Settings) -> Any:
-    """A study's own function: its arguments are the settings, and what it returns is its report.
-
-    Raises
-    ------
-    SMEError
-        for a setting that is missing or unknown.
-    """
+    """A study's own function: its arguments are the settings, and what it returns is its report."""
     values, takes = values_of(settings), inspect.signature(study).parameters
     only(values, [name for name, each in takes.items() if each.default is each.empty], takes)
     return study(**values)

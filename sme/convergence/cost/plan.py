@@ -18,7 +18,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from sme.common.errors import SMEError
-from sme.common.inputs import short, step_size
+from sme.common.inputs import short
 from sme.common.output.brief import Brief
 from sme.common.process.turns import entry
 from sme.convergence.api import parts, weak_error
@@ -162,7 +162,7 @@ def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, m
          point_mib: float) -> dict[str, Any]:
     substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
     levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
-    return {"order": setup.order, "tau": step_size(setup.horizon, setup.steps), "paths": shards * SHARD_PATHS,
+    return {"order": setup.order, "tau": setup.grid.given, "paths": shards * SHARD_PATHS,
             "shards": shards, "found": found, "left_out": left_out, "steps": steps, "substeps": substeps,
             "path_substeps": (shards - found - left_out) * SHARD_PATHS * steps * levels, "seconds": seconds,
             "memory_mib": memory_mib, "point_mib": point_mib}

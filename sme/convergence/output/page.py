@@ -24,6 +24,7 @@ from sme.common.storage.files import write_text
 from sme.common.version import version
 from sme.convergence.fit.tables import MAX
 from sme.convergence.output import again, formulas, report, verdicts
+from sme.optimizers.grid import StepGrid
 
 if TYPE_CHECKING:
     from sme.convergence.findings import Findings
@@ -192,7 +193,7 @@ def _formulas(study: "Findings") -> list[formulas.Formula]:
     if specification.model.proposed is not None:  # the caller's equation stands in the caller's functions
         return []
     errors = study.errors
-    steps = round(study.outline.horizon / errors["tau"].min())
+    steps = StepGrid.near(study.outline.horizon, errors["tau"].min()).steps
     try:
         return formulas.formulas(specification, int(errors["order"].max()), steps)
     except Exception as fault:  # of the study's own code: the page has all the rest

@@ -1,7 +1,7 @@
 """What the one-step moment test says of one equation."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -9,6 +9,9 @@ from tabulate import tabulate
 
 from sme.common.output.brief import Brief
 from sme.equations.order.differences.cumulants import quoted
+from sme.problems.smooth.obstacles import Obstacle
+
+LEFT_OUT = "the terms of order 2 are left out"
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,3 +87,32 @@ class OrderCheck(Brief):
         none = ["- no moment is off"] if self.decided and len(self.moments) else []
         lines += [f"- {each}" for each in quoted(self.differences)] or none
         return "\n".join([*lines, *(each for each in (self.obstacle, self.origin) if each)])
+
+
+def met(rough: Sequence[Obstacle], proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
+    """The order, whether it is decided, and the obstacle, with the operations that are not smooth."""
+    lower = [each for each in rough if each.order < proved]
+    if not lower:
+        return proved, decided, obstacle
+    order = min(each.order for each in lower)
+    most = min([proved, *(each.most for each in lower)])
+    said = "; ".join(str(each) for each in lower)
+    return order, decided and most <= order, said if most <= order else f"not decided: {said}"
+
+
+def obstacle_of(order: int, proved: float, without: float, sizes: Mapping[str, float], skewed: bool) -> str | None:
+    """What stands in the way of the next order, if it is no term that is wrong."""
+    if proved >= order:
+        return None if order == 2 else LEFT_OUT
+    if skewed and proved == 0.5:
+        return f"skewness: E δ₁⊗³/6 of size {sizes['skewness']:.3g}, at half order, and T₄ of size {sizes['T₄']:.3g}"
+    if without >= order:
+        return f"T₃ of size {sizes['T₃']:.3g}: the third moments of one step, which no Itô equation with independent motions has"
+    return None
+
+
+def tail(order: int, proved: float, moments: float) -> str | None:
+    """What stands in the way under heavy tails."""
+    if proved >= order:
+        return None if order == 2 else LEFT_OUT
+    return f"heavy tails: the noise has moments below the {moments:g}th alone, and the residual is that of its tail"

@@ -128,7 +128,7 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
         raise SMEError(f"there is nothing to compare in {len(cases)} cases: give one problem, optimizer and model at least")
     for case in cases:
         case.check()
-    root = None if results is None else effort.folder(results)
+    folder = effort.place(results, "models")
     errors, slopes, refused = [], [], []
     work = [(case, model, list(orders)) for case in cases for model, orders in case.models.items()]
     for case, model, orders in progress(work, desc="models", leave=True):
@@ -155,6 +155,4 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
     table = pd.concat(errors, ignore_index=True)[[*front, *columns]]
     fits = pd.concat(slopes, ignore_index=True)[[*front, "order", "observable", "slope", "slope_low", "slope_high", "verdict",
                                                  "price"]]
-    made = Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]),
-                  None if root is None else root / "models")
-    return made.saved()
+    return Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]), folder).saved()
