@@ -1,6 +1,5 @@
 """The one way in: `python scripts/x.py name=value …`, or `sme x name=value …` where there is no checkout."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 
@@ -46,7 +45,7 @@ def main(name: str) -> None:
     if {"--help", "-h"} & set(given):
         command.cli(lambda: print(pages.of(name)))
         return
-    importlib.import_module("sme.cli.tasks")  # all that takes long, before an interrupt is heard
+    command.loaded("sme.cli.tasks")  # all that takes long, before an interrupt is heard
 
     def begin() -> None:
         words = spellings.read(name, given)
