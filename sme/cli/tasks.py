@@ -14,6 +14,7 @@ from sme.common.inputs import flag, number, several, short, whole
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
+from sme.convergence.output import beside
 from sme.convergence.output import page as pages
 from sme.convergence.spec import effort
 from sme.equations.formula import formula as formulas
@@ -94,7 +95,7 @@ def page(settings: Settings) -> Answer:
     values = checked(settings, ("results", "file"))
     results = place("results", values["results"])
     path = results / PAGE if values["file"] is None else place("file", values["file"])
-    made = pages.write(tables.found(results), path, f"Studies in {values['results']}", again.words)
+    made = pages.write(tables.found(results), path, f"Studies in {values['results']}", again.words, beside.found(results))
     return _plain(f"in {made}")
 
 

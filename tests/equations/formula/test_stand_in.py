@@ -154,7 +154,8 @@ def test_settings_are_letters_and_those_that_are_zero_are_off():
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"), ({"optimizer": sme.Signum(), "regime": "batch_equivalent"}, "Signum for any"),
+    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"),
+    ({"optimizer": sme.Signum(), "regime": "batch_equivalent"}, "Signum for any"),
     ({"optimizer": sme.Adam(memory=0, c1=0.1, c2=0.1)}, "memory = 0"), ({"optimizer": "adam"}, "sme.Optimizer"),
     ({"regime": "balistic"}, "did you mean 'ballistic'"), ({"brownian": "none"}, "allowed are independent, step_memory"),
     ({"elementwise": "yes"}, "elementwise must be true or false"), ({"gaussian": 0}, "gaussian must be true or false"),
