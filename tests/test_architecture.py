@@ -14,7 +14,7 @@ FLOORS = ("common", "optimizers", "problems", "equations", "simulate", "converge
 """from the ground up"""
 WIDE = ("optimizers", "studies")
 """one rule a file, one study a folder"""
-WIDEST, DEEPEST, LONGEST = 12, 3, 290
+WIDEST, DEEPEST, LONGEST = 12, 3, 250
 ROOF = ("sme", "sme.info")
 """of these, what imports from all"""
 

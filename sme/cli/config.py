@@ -49,13 +49,7 @@ OmegaConf.register_new_resolver(POWER, _power, replace=True)
 
 
 def run(config: DictConfig) -> Study | Plan:
-    """The study that a configuration describes, computed and saved; or with `plan: true` what it would cost.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The study that a configuration describes, computed and saved; or with `plan: true` what it would cost."""
     values, began = values_of(config), time.process_time()
     planned = values.pop("plan", False)
     if not flag("plan", planned):
@@ -65,26 +59,14 @@ def run(config: DictConfig) -> Study | Plan:
 
 
 def checked(config: DictConfig, names: Sequence[str]) -> dict[str, Any]:
-    """All settings as plain data, which are just these.
-
-    Raises
-    ------
-    SMEError
-        naming one that is unknown or missing.
-    """
+    """All settings as plain data, which are just these, or `SMEError` names one that is unknown or missing."""
     values = values_of(config)
     only(values, names)
     return values
 
 
 def draw(config: DictConfig) -> Trajectories:
-    """The trajectories that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The trajectories that a configuration describes, computed and saved."""
     return trajectories(**_parts(values_of(config), trajectories))
 
 
@@ -95,7 +77,7 @@ def one_order(values: dict[str, Any]) -> OrderCheck:
     if horizon is None:
         no_use(given, (), "without a horizon the states are two that stand for any")
     else:
-        start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
+        start = started(given, optimizer.fields, problem.dim)
     return check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
                        start=start, horizon=horizon)
 
@@ -122,10 +104,8 @@ def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     problem = build("problem", values.pop("problem"), Problem)
     optimizer = build("optimizer", values.pop("optimizer"), Optimizer)
     given = values.pop("start")
-    for field in given:
-        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    start = started(given, optimizer.fields, problem.dim)
     no_use(given, optimizer.fields, f"{optimizer.name} has {', '.join(optimizer.fields)}")
-    start = {field: repeated(field, given[field], problem.dim) for field in optimizer.fields if given.get(field) is not None}
     values["observables"] = _observables(values.get("observables"), available(problem, optimizer))
     if (share := _share()) is not None:
         torch.set_num_threads(1)  # this process is the launcher's, and others work beside it
@@ -236,6 +216,13 @@ def no_use(start: Mapping[str, Any], taken: Iterable[str], reason: str) -> None:
             if not in_multirun():
                 raise SMEError(f"{said}; leave it out")
             warn(said)
+
+
+def started(given: dict[str, Any], fields: Iterable[str], dim: int, place: str = "start") -> dict[str, torch.Tensor]:
+    """The fields of a start that an optimizer has."""
+    for field in given:
+        choose(f"field in {place}", field, (*FIELDS, *fields))
+    return {field: repeated(field, given[field], dim) for field in fields if given.get(field) is not None}
 
 
 def repeated(field: str, given: Any, dim: int) -> torch.Tensor:

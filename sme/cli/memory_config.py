@@ -22,13 +22,7 @@ TABLES = ("runs", "lagrangian")
 
 
 def run(config: DictConfig) -> Report:
-    """The table that a configuration asks for, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The table that a configuration asks for, computed and saved."""
     values = checked(config, SETTINGS)
     folder = effort.folder(values["results"]) / "ide"
     torch.set_num_threads(1)  # a few points at a time: threads only get in each other's way

@@ -19,38 +19,20 @@ from sme.studies.svag.run import SVAGStudy, svag_study
 
 
 def examine(config: DictConfig) -> RegimeReport:
-    """The regime report that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The regime report that a configuration describes, computed and saved."""
     problem, hyperparameters, theta, values = _physical(config, regime_report)
     torch.set_num_threads(1)  # one path: threads only get in each other's way
     return regime_report(problem, hyperparameters, theta, **values)
 
 
 def approach(config: DictConfig) -> SVAGStudy:
-    """The study of SVAG that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The study of SVAG that a configuration describes, computed and saved."""
     problem, hyperparameters, theta, values = _physical(config, svag_study)
     return svag_study(problem, hyperparameters, theta, **values)
 
 
 def rescale(config: DictConfig) -> Collapse:
-    """The runs at several batch sizes that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The runs at several batch sizes that a configuration describes, computed and saved."""
     values = _settings(config, collapse, ("batch", "optimizers", "steps", "paths"))
     several_of, steps, values["runs"] = values.pop("optimizers"), values.pop("steps"), whole("paths", values.pop("paths"), 4)
     if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
@@ -61,13 +43,7 @@ def rescale(config: DictConfig) -> Collapse:
 
 
 def chart(config: DictConfig) -> Phases:
-    """The diagram of patterns that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The diagram of patterns that a configuration describes, computed and saved."""
     values = _settings(config, phases, ())
     problem, theta = _with_batch(values)
     torch.set_num_threads(1)  # as a worker process has: any number of processes gives the same digits

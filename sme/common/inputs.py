@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sme.common.errors import SMEError, choose, printed
+from sme.common.errors import SMEError, printed
 
 T = TypeVar("T")
 
@@ -37,13 +37,6 @@ def number(what: str, given: Any) -> float:
         return float(Fraction(given.strip()) if isinstance(given, str) else given)
     except (TypeError, ValueError, ArithmeticError, RuntimeError):  # torch's own of a tensor of several numbers
         raise SMEError(f"{what} must be a number such as 0.0625 or 1/16, got {short(given)}") from None
-
-
-def step_size(horizon: float, steps: int) -> float:
-    """`horizon/steps` as it was given: beside the quotient, up to rounding, a decimal number or `1/n`; `0.1` for `0.7/7`."""
-    tau = horizon / steps
-    likely = float(f"{tau:.14g}"), 1 / max(1, round(1 / tau))
-    return next((each for each in likely if abs(each - tau) <= 2 * math.ulp(tau)), tau)
 
 
 def several(given: Any) -> list[Any]:
@@ -175,28 +168,3 @@ def size(what: str, given: Any, least: str = "≥ 0") -> float:
     if not (0 <= value < math.inf and (value > 0 or least == "≥ 0")):
         raise SMEError(f"{what} must be finite and {least}, got {value:g}")
     return value
-
-
-def beta(what: str, given: Any, rule: str, betas: Sequence[str]) -> float | None:
-    """A `β` in `[0, 1)`, if the rule has it; else None.
-
-    Raises
-    ------
-    SMEError
-        for a number outside, or one that the rule lacks or has not.
-    """
-    if (what in betas) != (given is not None):
-        change = "give it a value in [0, 1)" if given is None else "leave it out"
-        raise SMEError(f"{rule} has {' and '.join(betas) or 'no beta'}, got {what} = {short(given)}: {change}")
-    if given is not None and not 0 <= (given := number(what, given)) < 1:
-        raise SMEError(f"{what} must lie in [0, 1), got {given:g}")
-    return given
-
-
-def settle_terms(rule: Any, sizes: Sequence[str], betas: Mapping[str, Sequence[str]]) -> None:
-    """Check torch's terms in a frozen dataclass and set them as numbers: `optimizer`, `lr`, these sizes, `beta1`, `beta2`."""
-    choose("optimizer", rule.optimizer, betas)
-    for name in ("lr", *sizes):
-        object.__setattr__(rule, name, size(name, getattr(rule, name), "> 0" if name == "lr" else "≥ 0"))
-    for name in ("beta1", "beta2"):
-        object.__setattr__(rule, name, beta(name, getattr(rule, name), rule.optimizer, betas[rule.optimizer]))

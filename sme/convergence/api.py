@@ -113,7 +113,7 @@ def weak_error(
                         times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
                         tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
                         kind=kind)
-    study = Study.begin(spec, effort.folder(results) / spec.name if results is not None else None)
+    study = Study.begin(spec, effort.place(results, spec.name))
     return study.extend(**asked)
 
 

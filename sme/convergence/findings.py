@@ -18,7 +18,7 @@ from sme.common.storage.files import listed, write_text
 from sme.common.storage.told import told
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import Predicted, quote
-from sme.convergence.output import page, picture, report
+from sme.convergence.output import page, picture, remarks, report
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import SHARD_PATHS
 from sme.convergence.spec.outline import Outline
@@ -28,11 +28,6 @@ from sme.convergence.store.asked import Asked
 from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
-
-FIRST = "0.2.0"
-"""version whose points have no `Halving`"""
-LETTERS = 160
-"""of a list in a study's `repr`"""
 
 
 def _here() -> Path | None:
@@ -85,7 +80,7 @@ class Findings(Turns):
             self.asked = requests.read(self.folder, self.name)
             self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
-            if not self._reported:
+            if not self.reported:
                 try:
                     self.kept = Kept.read(self.folder, self.outline)
                 except SMEError:
@@ -105,12 +100,13 @@ class Findings(Turns):
 
     @cached_property
     def _table(self) -> pd.DataFrame:
+        """The weak errors with all that slopes are judged by."""
         if self.kept is not None:
             return self.kept.errors
-        return tables.errors(self._reported, self.outline)
+        return tables.errors(self.reported, self.outline)
 
     @property
-    def _reported(self) -> list[Point]:
+    def reported(self) -> list[Point]:
         """The points that stand in the tables."""
         return [point for point in self.points if not point.key.trial]
 
@@ -149,34 +145,21 @@ class Findings(Turns):
     @property
     def remark(self) -> str:
         """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
-        parts = [self.outline.origin] if self.outline.origin else []
-        if self.missing:
-            names = requests.named(self.missing, self.outline.horizon)
-            parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
-                         "run the same command again to have them computed.")
-        if any(point.halving is None and point.version.startswith(FIRST) for point in self._reported):
-            parts.append(f"Points of sme {FIRST} state the integrator bias of that version, which is no upper estimate: their "
-                         "intervals may be too narrow.")
-        limit = self.asked.tolerance
-        if limit is not None and not tables.loose(self._table, limit).empty:
-            parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
-        if self.kept is None and len(self.outline.times) > 1 and len({key.shard % 2 for key in self._keys if not key.trial}) < 2:
-            parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
-        return " ".join(parts)
+        return remarks.remark(self)
 
     @property
     def provenance(self) -> Provenance:
         """The code and the seeds that made the points."""
         if self.kept is not None:
             return self.kept.provenance
-        made = [(point.version, point.key.seed) for point in self._reported]
+        made = [(point.version, point.key.seed) for point in self.reported]
         versions, seeds = (tuple(sorted(set(part))) for part in zip(*made, strict=True)) if made else ((), ())
         return Provenance(self.outline.study, versions, seeds, self.outline.parts)
 
     @property
     def physical(self) -> pd.DataFrame:
         """The hyperparameters of torch.optim, a row for each τ."""
-        return report.hyperparameters(self._reported) if self.kept is None else self.kept.physical
+        return report.hyperparameters(self.reported) if self.kept is None else self.kept.physical
 
     @property
     def requested(self) -> dict[str, Any]:
@@ -256,26 +239,12 @@ class Findings(Turns):
 
     def __repr__(self) -> str:
         """A screen: the name, what there is, and the verdicts by how many rows have each."""
-        outline, errors = self.outline, self.errors
-        taus = ", ".join(f"{tau:g}" for tau in errors["tau"].unique())
-        seen = f"τ = {shortened(taus)}; {len(errors)} errors" if len(errors) else "no errors"
-        observed = shortened(", ".join(outline.observables))
-        lines = [f"{type(self).__name__} {self.name}", f"horizon {outline.horizon:g}; {observed}", seen]
-        for order, rows in self.slopes.groupby("order"):
-            verdicts = ", ".join(f"{count} {word}" for word, count in rows["verdict"].value_counts().items())
-            lines.append(f"order {order}: slopes {rows['slope'].min():.3g} to {rows['slope'].max():.3g}, {verdicts}")
-        where = f"in {shortened(str(self.folder))}; " if self.folder is not None else ""
-        return "\n".join([*lines, f"{where}print(study) for the tables, study.slopes and study.errors for them as frames"])
+        return remarks.screen(self)
 
     def _repr_html_(self) -> str:
         """The same with the first rows of the slopes and the picture of the errors, for a notebook."""
         columns = ["order", "observable", "at", "slope", "slope_low", "slope_high", "verdict", "note"]
         return notebook.page(repr(self), self.slopes[columns], self.plot)
-
-
-def shortened(text: str) -> str:
-    """Its beginning, where it is long."""
-    return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
 
 
 def _names(folder: Path) -> frozenset[str]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torchsde
 
-from sme.common.inputs import step_size
 from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
 from sme.common.version import version
@@ -22,7 +21,7 @@ from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import Outline
 from sme.convergence.store.asked import Asked
 from sme.convergence.store.points import Key, Point
-from sme.simulate.backend import compiled_setups
+from sme.simulate.backend import chosen
 from sme.simulate.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -76,7 +75,7 @@ class Runner:
         if not left:
             return ""
         order, steps = next(iter(left))
-        return f"order {order}, τ = {fraction(self.job.spec.horizon / steps)}, {count - len(left) + 1} of {count}"
+        return f"order {order}, τ = {fraction(self.job.spec.grid(steps).tau)}, {count - len(left) + 1} of {count}"
 
     def _refine(self, tolerance: float) -> None:
         """Have as many shards of each (order, steps) as its own trial shards ask for: any ladder gives the same points."""
@@ -118,7 +117,7 @@ def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[i
     """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
     shared = {which: paired.prepared(setup) for which, setup in setups.items()}
     paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    return shared if backend == "torchsde" else compiled_setups(shared, must=backend == "compiled", paths=paths)
+    return chosen(shared, backend, paths)
 
 
 def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:
@@ -128,7 +127,7 @@ def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> 
     versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
                 "torchsde": torchsde.__version__, "numpy": np.__version__}
     tau, regime = setup.tau, setup.regime
-    physical = {"tau": step_size(setup.horizon, setup.steps),
+    physical = {"tau": setup.grid.given,
                 **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
     made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
     variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)

@@ -9,7 +9,8 @@ from typing import Any
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import several, short
 from sme.common.process.turns import entry
-from sme.convergence.comparison.comparison import Comparison, compare
+from sme.convergence.comparison.comparison import Comparison
+from sme.convergence.comparison.run import compare
 from sme.convergence.findings import Findings
 from sme.convergence.fit import predicted as prediction
 from sme.convergence.runner import Runner
@@ -18,6 +19,7 @@ from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import Outline
 from sme.convergence.spec.specification import Specification
 from sme.equations.models import Given
+from sme.optimizers.grid import StepGrid
 from sme.simulate import stability
 
 PARTS = ("problem", "optimizer", "start", "observables", "model")
@@ -128,7 +130,7 @@ class Study(Findings):
         if not keys and (order is None or tau is None):
             raise SMEError(f"{self.name} has no points to go by, so both order and tau are needed, "
                            "such as order=2, tau=[1/8, 1/16]")
-        job = Job.of(spec, tau=sorted({spec.horizon / key.steps for key in keys}) if tau is None else tau,
+        job = Job.of(spec, tau=sorted({spec.grid(key.steps).tau for key in keys}) if tau is None else tau,
                      order=sorted({key.order for key in keys}) if order is None else order, paths=paths, shards=shards,
                      tolerance=tolerance, budget_s=budget_s, device=device,
                      seed=min((key.seed for key in keys), default=0) if seed is None else seed,
@@ -223,4 +225,4 @@ class Study(Findings):
 
     @property
     def _steps(self) -> set[int]:
-        return {round(self.outline.horizon / tau) for tau in self.errors["tau"].unique()}
+        return {StepGrid.near(self.outline.horizon, tau).steps for tau in self.errors["tau"].unique()}

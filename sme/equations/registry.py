@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 
-import torch
-
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
@@ -156,7 +154,7 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     sound(optimizer)
     check_memory(optimizer)
     untouched.check(problem)
-    problem.evaluated(problem.start.get("theta", torch.full((problem.dim,), 0.5, dtype=torch.float64)))
+    untouched.evaluated(problem, untouched.near(problem))
     problem.agree()
 
 

@@ -47,14 +47,12 @@ class AdaBayes(Optimizer):
     v_floor: float = 0.01
 
     fields = ("theta", "m", "v")
+    memories = ("c1", "c2")
     defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        settle(self, ("c1", "c2"), positive=("prior",), nonnegative=("v_floor",))
-
-    def rates(self) -> dict[str, float]:
-        return {"c1": self.c1, "c2": self.c2}
+        settle(self, positive=("prior",), nonnegative=("v_floor",))
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         m = state["m"] + self.c1 * (gradient.step - tau * state["m"])

@@ -50,18 +50,16 @@ class AdaBayesFilter(Optimizer):
     decay: float = 0.0
 
     fields = ("theta", "m", "p")
+    memories = ("c1",)
     defaults = {"m": 0.0, "p": 1.0}  # noqa: RUF012
     nonnegative = ("p",)
 
     def __post_init__(self) -> None:
-        settle(self, ("c1",), positive=("prior",), nonnegative=("decay",))
+        settle(self, positive=("prior",), nonnegative=("decay",))
 
     @property
     def name(self) -> str:
         return "adabayes_filter"
-
-    def rates(self) -> dict[str, float]:
-        return {"c1": self.c1}
 
     def update(self, state: State, gradient: Gradient, tau: Any, t: Any) -> State:
         m = state["m"] + self.c1 * (gradient.step - tau * state["m"])

@@ -69,11 +69,12 @@ class Adam(Optimizer):
     memory: float = 1.0
 
     fields = ("theta", "m", "v")
+    memories = ("c1", "c2")
     defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        settle(self, ("c1", "c2"), nonnegative=("memory", "eps", "v_floor"))
+        settle(self, nonnegative=("memory", "eps", "v_floor"))
         object.__setattr__(self, "t0", number("t0", self.t0))
         instance("bias_correction", self.bias_correction, bool, "True or False")
         if not 0 <= self.t0 < math.inf:
@@ -90,9 +91,6 @@ class Adam(Optimizer):
         object.__setattr__(self, "clock", tuple(whole("an offset of the clock", n, 0) for n in self.clock))
         if self.bias_correction and self.t0 == 0 and 0 in self.clock:
             raise SMEError(f"clock = {self.clock} divides by γ = 0 in the first step: give offsets ≥ 1, or t0 > 0")
-
-    def rates(self) -> dict[str, float]:
-        return {"c1": self.c1, "c2": self.c2}
 
     def correction(self, t: float | Tensor, tau: float | Tensor) -> Correction:
         """`Γ`, `√γ₂` and their derivatives at time `t`."""

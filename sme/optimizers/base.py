@@ -28,13 +28,15 @@ class Optimizer(ABC):
     The discrete run steps `update`, the control variates differentiate it, equations are derived from
     it, and the closed forms are tested against it. A subclass gives `fields` and `update`; it may give
     `defaults` (start values of fields that need not be named in `start`), `nonnegative` (fields
-    that start, and stay, ≥ 0), `signed` (whether `update` reads `gradient.sign`) and `physical`.
+    that start, and stay, ≥ 0), `signed` (whether `update` reads `gradient.sign`), `memories` (names of its memory rates) and
+    `physical`.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("theta",)
     defaults: ClassVar[Mapping[str, float]] = {}
     nonnegative: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[bool] = False
+    memories: ClassVar[tuple[str, ...]] = ()
     v_floor: float = 0.0
     t0: float = 0.0
     memory: float = 1.0
@@ -49,8 +51,8 @@ class Optimizer(ABC):
         """
 
     def rates(self) -> Mapping[str, float]:
-        """The memory rates `c`, each with `1 − β = c τ^q`, by name."""
-        return {}
+        """The memory rates `c`, each with `1 − β = c τ^q`, by name: those of `memories`."""
+        return {name: getattr(self, name) for name in self.memories}
 
     def forgetting(self, c: float, tau: float) -> float:
         """`1 − β = c τ^q`, `q = memory`, for the rate `c`."""
@@ -150,9 +152,9 @@ def physical_eps(eps: float, eps_mode: str, regime: Regime, tau: float) -> float
     return eps / scale if eps_mode == "outside" else eps / scale**2
 
 
-def settle(optimizer: Optimizer, rates: tuple[str, ...] = (), positive: tuple[str, ...] = (),
+def settle(optimizer: Optimizer, rates: tuple[str, ...] | None = None, positive: tuple[str, ...] = (),
            nonnegative: tuple[str, ...] = ("eps", "v_floor")) -> None:
-    """Store the numbers of these names as floats, checked, and check the choices an optimizer offers.
+    """Store the numbers of these names as floats, checked, and check the choices an optimizer offers; `rates` are its `memories`.
 
     Raises
     ------
@@ -160,6 +162,7 @@ def settle(optimizer: Optimizer, rates: tuple[str, ...] = (), positive: tuple[st
         unless rates and `positive` are finite and > 0, `nonnegative` finite and ≥ 0, the choices known, and rates < 1
         where they are `1 − β` itself.
     """
+    rates = optimizer.memories if rates is None else rates
     for name in (*nonnegative, *positive, *rates):
         value, least = number(name, getattr(optimizer, name)), "≥ 0" if name in nonnegative else "> 0"
         if not (0 <= value < math.inf and (value > 0 or name in nonnegative)):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sme.common.errors import SMEError, warn
-from sme.common.inputs import settle_terms, size, whole
+from sme.common.inputs import size, whole
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -18,6 +18,7 @@ from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.optimizers.regimes import regime as named
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
+from sme.optimizers.torch_terms import TorchTerms
 
 RULES: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adagrad": AdaGrad,
                                      "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
@@ -48,7 +49,7 @@ class Scaled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
+class Hyperparameters(TorchTerms):
     """What `torch.optim` is given, with the batch size and the number of steps.
 
     Parameters
@@ -76,18 +77,13 @@ class Hyperparameters:
         for a value outside these ranges, or one that the optimizer lacks or has not.
     """
 
-    optimizer: str
-    lr: float
-    beta1: float | None = None
-    beta2: float | None = None
-    eps: float = 1e-8
     weight_decay: float = 0.0
     batch_size: int | None = None
     steps: int | None = None
     dampening: float = 0.0
 
     def __post_init__(self) -> None:
-        settle_terms(self, ("eps", "weight_decay"), BETAS)
+        self.settle(BETAS, "weight_decay")
         if self.weight_decay and self.optimizer != "adamw":
             raise SMEError(f"weight_decay = {self.weight_decay:g} of {self.optimizer} is a part of the loss, ½ wd |θ|²: "
                            "put it there and, with minibatches, into the loss of each example, or use adamw, which decays beside "

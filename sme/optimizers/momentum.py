@@ -37,13 +37,11 @@ class Momentum(Optimizer):
     c: float = 1.0
 
     fields = ("theta", "m")
+    memories = ("c",)
     defaults = {"m": 0.0}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        settle(self, ("c",), nonnegative=())
-
-    def rates(self) -> dict[str, float]:
-        return {"c": self.c}
+        settle(self, nonnegative=())
 
     def momentum(self, state: State, gradient: Gradient, tau: float) -> Tensor:
         """`m'`."""

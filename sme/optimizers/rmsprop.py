@@ -53,14 +53,12 @@ class RMSProp(Optimizer):
     memory: float = 1.0
 
     fields = ("theta", "v")
+    memories = ("c",)
     defaults = {"v": 1.0}  # noqa: RUF012
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:
-        settle(self, ("c",), nonnegative=("memory", "eps", "v_floor"))
-
-    def rates(self) -> dict[str, float]:
-        return {"c": self.c}
+        settle(self, nonnegative=("memory", "eps", "v_floor"))
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square

@@ -25,8 +25,6 @@ Paths = Float[Tensor, "paths d"]
 Function = Callable[[Paths], Float[Tensor, " paths"]]
 SPREADS = (0.1, 0.3, 1.0)
 """of the random points at which two gradients of one loss are compared"""
-SIZES = "equal size"
-"""in what torch says where paths have other numbers of numbers"""
 
 
 class Problem(Turns):
@@ -165,7 +163,7 @@ class Problem(Turns):
     def check(self, theta: Float[Tensor, " d"]) -> None:
         """Raise `SMEError` unless loss, gradient and noise are finite and well-shaped at `theta`, and leave it as it is."""
         untouched.check(self)
-        value, gradient = self.evaluated(theta)
+        value, gradient = untouched.evaluated(self, theta)
         again = self._loss(theta)
         if not torch.equal(value.nan_to_num(), again.nan_to_num()):
             raise SMEError(f"the loss has another value each time at the same θ, {float(value.detach()):.9g} and "
@@ -183,38 +181,6 @@ class Problem(Turns):
                     "change the start, the loss or the noise factor"
                 )
         self.agree(theta)
-
-    def evaluated(self, theta: Float[Tensor, " d"]) -> tuple[Tensor, Paths]:
-        """Loss and gradient at one point.
-
-        Raises
-        ------
-        SMEError
-            if torch.func cannot, or the loss is no scalar.
-        """
-        try:
-            value = self._loss(theta)
-            scalar = isinstance(value, Tensor) and value.shape == ()
-            gradient = self.gradient(theta.expand(1, -1)) if scalar else torch.zeros(1, self.dim)
-            self._check_apart(theta)
-        except Exception as fault:
-            cure = ("write the operation out with others" if "not implemented" in str(fault) else
-                    "it must make as many numbers on every path, with minlength of bincount" if SIZES in str(fault) else
-                    "its own tensors must be float64, and it must not branch on theta")
-            raise SMEError(f"the loss cannot be evaluated and differentiated by torch.func at a float64 theta ({self.dim},): "
-                           f"{fault}; {cure}") from fault
-        if not scalar:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise SMEError(f"the loss must return a scalar tensor, got {shape} for theta of {self.dim}")
-        return value, gradient
-
-    def _check_apart(self, theta: Float[Tensor, " d"]) -> None:
-        """Raise if the loss makes other numbers of tensors on two paths, as `torch.bincount` does."""
-        try:
-            self.gradient(torch.stack((theta, 2 + 3 * theta.abs())))
-        except Exception as fault:
-            if SIZES in str(fault):
-                raise  # anything else is the other point's, where the loss may not be defined
 
     def agree(self, theta: Float[Tensor, " d"] | None = None) -> None:
         """Raise `SMEError` unless the noise's own mean gradient is the loss's, at `theta` and (once) at random points."""
@@ -263,7 +229,7 @@ class Problem(Turns):
 
     def describe(self) -> dict[str, object]:
         """What identifies this problem, in words."""
-        return {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
+        return dict(self._spec) or {"name": self.name, "dim": self.dim, "loss": fingerprint(self._loss),
                 "noise": fingerprint(self.noise)}
 
 

@@ -85,6 +85,3 @@ class Logistic(Problem):
 
     def hessian(self, theta: Paths, u: Paths) -> Paths:
         return self._examples.slope(theta, u)[0]
-
-    def describe(self) -> dict[str, object]:
-        return dict(self._spec)

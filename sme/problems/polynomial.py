@@ -28,7 +28,25 @@ class Powers:
         return total
 
 
-class Polynomial(Problem):
+class Curve(Problem):
+    """A loss of one parameter that is a polynomial."""
+
+    _value: Powers
+
+    def loss(self, theta: Paths) -> Tensor:
+        return self._value(theta[:, 0])
+
+    def gradient(self, theta: Paths) -> Paths:
+        return self._value(theta, 1)
+
+    def hessian(self, theta: Paths, u: Paths) -> Paths:
+        return self._value(theta, 2) * u
+
+    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
+        return self._value(theta, 3) * u * w
+
+
+class Polynomial(Curve):
     """`f(θ) = Σ_k coefficients[k] θᵏ`, one parameter, noise of size `noise`, Gaussian if no other `law` is named.
 
     The default, `½θ² + 0.075 θ⁴`, is the smallest problem with a curvature that changes.
@@ -53,18 +71,3 @@ class Polynomial(Problem):
         random, described = named(law, torch.tensor([[noise]], dtype=torch.float64), noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "polynomial", "coefficients": self._value.coefficients, "noise": noise, **described}
         super().__init__(self._at, 1, random, "polynomial")
-
-    def loss(self, theta: Paths) -> Tensor:
-        return self._value(theta[:, 0])
-
-    def gradient(self, theta: Paths) -> Paths:
-        return self._value(theta, 1)
-
-    def hessian(self, theta: Paths, u: Paths) -> Paths:
-        return self._value(theta, 2) * u
-
-    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
-        return self._value(theta, 3) * u * w
-
-    def describe(self) -> dict[str, object]:
-        return dict(self._spec)

@@ -62,6 +62,3 @@ class Quadratic(Problem):
 
     def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
         return torch.zeros_like(theta)
-
-    def describe(self) -> dict[str, object]:
-        return dict(self._spec)

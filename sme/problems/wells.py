@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, whole
-from sme.problems.base import Paths, Problem
+from sme.problems.base import Paths
 from sme.problems.noise.gaussian import GaussianNoise
 from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.noise.minibatch.per_example import Examples, Shares, Weights
-from sme.problems.polynomial import Powers
+from sme.problems.polynomial import Curve, Powers
 
 NOISES = ("minibatch", "gaussian")
 STEEP, FLAT = 0.2 * Expanded([1.1, 1.0]) ** 2 * Expanded([-1.9, 1.0]) ** 4, 2 * Expanded([-0.1, 1.0]) ** 2
@@ -56,7 +56,7 @@ class Halves(Examples):
         return {"mean": self.mean.coefficients, "half": self.half.coefficients}
 
 
-class Wells(Problem):
+class Wells(Curve):
     """`f = ½ (f₁ + f₂)` with `f₁ = 0.2 (θ + 1.1)² (θ − 1.9)⁴`, `f₂ = 2 (θ − 0.1)²`, one parameter.
 
     A noise level `α` adds `α (f₁ − f₂)` to `f₁` and takes it from `f₂`: the mean stays, the noise grows
@@ -86,13 +86,13 @@ class Wells(Problem):
             raise SMEError(f"level must be ≥ 0 and finite, got {level:g}: 0 is the noise of the two losses as they are")
         if not 0 < scale < math.inf:
             raise SMEError(f"scale must be positive and finite, got {scale:g}: 1 is the noise of the batch as it is")
-        self._mean = Powers((0.5 * (STEEP + FLAT)).coef.tolist())
+        self._value = Powers((0.5 * (STEEP + FLAT)).coef.tolist())
         self._half = Powers(((0.5 + level) * (STEEP - FLAT)).coef.tolist())
         self._spec = {"problem": "wells", "level": level, "batch_size": batch_size, "noise": choose("noise", noise, NOISES),
                       "scale": scale}
         self._size = scale / math.sqrt(batch_size)
         # the signed root of Σ is smooth where the two slopes cross
-        law = (MinibatchNoise(batch_size=batch_size, examples=Halves(self._mean, self._half), scale=scale)
+        law = (MinibatchNoise(batch_size=batch_size, examples=Halves(self._value, self._half), scale=scale)
                if noise == "minibatch"
                else GaussianNoise(self._root))
         super().__init__(self._at, 1, law, "wells")
@@ -100,17 +100,3 @@ class Wells(Problem):
     def _root(self, theta: Tensor) -> Tensor:
         return self._half(theta, 1).unsqueeze(0) * self._size
 
-    def loss(self, theta: Paths) -> Tensor:
-        return self._mean(theta[:, 0])
-
-    def gradient(self, theta: Paths) -> Paths:
-        return self._mean(theta, 1)
-
-    def hessian(self, theta: Paths, u: Paths) -> Paths:
-        return self._mean(theta, 2) * u
-
-    def third(self, theta: Paths, u: Paths, w: Paths) -> Paths:
-        return self._mean(theta, 3) * u * w
-
-    def describe(self) -> dict[str, object]:
-        return dict(self._spec)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from sme.common.errors import SMEError
+from sme.common.errors import SMEError, choose
 from sme.common.library import NoCompilerError, complain, load
 from sme.common.process.progress import fraction, phase
 from sme.simulate.codegen.ensemble import agrees
@@ -13,9 +13,22 @@ from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.program import source
 from sme.simulate.setup import Setup
 
-BACKENDS = ("auto", "compiled", "torchsde")
+BACKENDS = {"auto": False, "compiled": True, "torchsde": None}
+"""whether a run of it must be compiled; None where it is not"""
 LEAST = 2**14
 """path-steps of a shard below which `auto` does not compile: that would take longer than the run"""
+
+
+def chosen(setups: Mapping[tuple[int, int], Setup], backend: str, paths: int = 2**15) -> dict[tuple[int, int], Setup]:
+    """The setups as this backend runs them (see `compiled_setups`).
+
+    Raises
+    ------
+    SMEError
+        for a backend that there is not, or that cannot be had.
+    """
+    must = BACKENDS[choose("backend", backend, BACKENDS)]
+    return dict(setups) if must is None else compiled_setups(setups, must, paths)
 
 
 def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool,

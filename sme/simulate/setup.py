@@ -13,6 +13,7 @@ from sme.equations.base import Equation, Kind
 from sme.equations.chain import Chain
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
@@ -33,8 +34,7 @@ class Setup:
     regime: Regime
     order: int
     brownian: str
-    steps: int
-    horizon: float
+    grid: StepGrid
     start: State
     marks: tuple[int, ...]
     """step numbers at which the observables are taken"""
@@ -54,9 +54,14 @@ class Setup:
     """the class of the equation under test, if it is not the one that the registry has"""
 
     @property
+    def steps(self) -> int:
+        """How many there are to the horizon."""
+        return self.grid.steps
+
+    @property
     def tau(self) -> float:
-        """`τ = horizon/steps`."""
-        return self.horizon / self.steps
+        """`τ`."""
+        return self.grid.tau
 
     @property
     def chain(self) -> Chain:

@@ -11,6 +11,7 @@ from scipy.linalg import expm
 
 import sme
 from sme.cli import memory_config
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import BALLISTIC
 from sme.simulate import noiseless
 from sme.simulate.integro import iterated, ordinary, volterra
@@ -112,7 +113,7 @@ def test_the_ordinary_form_is_the_first_order_modified_equation(given):
     optimizer = (sme.RMSProp(c=c2, eps=1e-8, v_floor=0.0) if c1 is None
                  else sme.Adam(c1=c1, c2=c2, eps=1e-8, bias_correction=True, t0=lr, clock=(0, 0), v_floor=0.0))
     x = x if c1 else x[[0, 2]]
-    setup = Setup(TILTED, optimizer, BALLISTIC, 1, "none", 10, 1.0, {}, (), {})
+    setup = Setup(TILTED, optimizer, BALLISTIC, 1, "none", StepGrid(1.0, 10), {}, (), {})
     drift = setup.equation().drift(t, torch.from_numpy(x.T.copy())).numpy()[0]
     slope = Ordinary(equation.losses, equation.rule)._slope(x.shape)(t**0.5, x.ravel()) / (2 * t**0.5)
     np.testing.assert_allclose(slope, drift, rtol=1e-12)
@@ -160,7 +161,7 @@ def test_the_run_is_that_of_the_optimizer(given):
     start = {"theta": torch.tensor([-1.5], dtype=torch.float64), "v": torch.zeros(1, dtype=torch.float64)}
     tau = 0.01 if adagrad else 0.1
     silent = sme.Polynomial([2.5, -2.0, -2.0, 0.0, 1.5], noise=0.0)
-    setup = Setup(silent, optimizer, BALLISTIC, 1, "none", 20, 20 * tau, start, (), {})
+    setup = Setup(silent, optimizer, BALLISTIC, 1, "none", StepGrid.of(tau, 20), start, (), {})
     found = sme.IDE(TILTED, **given).discrete(-1.5, 20)["theta"]
     np.testing.assert_allclose(found, noiseless.discrete(setup, range(21))[:, :1].numpy(), rtol=1e-12)
 

@@ -15,6 +15,7 @@ from sme.equations.chain import Chain
 from sme.equations.literature import variants as terms
 from sme.equations.order.one_step import residual
 from sme.equations.registry import equation
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import regime
 from sme.simulate.control_variates import controls
 from sme.simulate.setup import Setup
@@ -145,7 +146,7 @@ def test_the_cost_is_what_two_runs_say(monkeypatch):
     state = {**case.state, "v": torch.ones(2, dtype=torch.float64)}
     means = []
     for kind in (None, case.kind):
-        setup = Setup(case.problem, case.optimizer, regime(case.regime), 2, case.brownian, 2, 0.25, state, (2,),
+        setup = Setup(case.problem, case.optimizer, regime(case.regime), 2, case.brownian, StepGrid(0.25, 2), state, (2,),
                       {"|theta|^2": lambda s: s["theta"].square().sum(-1)}, kind=kind)
         means.append(np.mean([block.moments.mean[0] for block in run_shard(prepared(setup), 0, 0)]))
     assert abs(row["cost"]) > 10 * row["cost_stderr"]

@@ -18,6 +18,13 @@ GENERATED = ("__init__", "__repr__", "__eq__", "__hash__", "__lt__", "__le__", "
 TUPLES = ("_fields", "_field_defaults", "_make", "_replace", "_asdict", "__new__", "__getnewargs__", "__repr__", "__replace__")
 """members that `NamedTuple` writes from the fields"""
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+CHANGING = ("_last", "_slope", "_agrees", "_made", "made_with", "recipe")
+"""attributes of the package's own parts that a run changes, or that only say how they were made"""
+OF_MODULES = frozenset(("__name__", "__file__", "__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__",
+                        "__path__", "__warningregistry__", "__annotations__", "__annotate__", "__conditional_annotations__"))
+"""names that Python keeps in a module for itself"""
+OF_TORCH = ("persistent", "_is_buffer")
+"""attributes that torch notes on buffers"""
 FUNCTIONS = types.FunctionType | staticmethod | classmethod | property | functools.cached_property | functools.partialmethod
 
 

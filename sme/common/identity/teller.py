@@ -2,7 +2,6 @@
 
 import enum
 import functools
-import json
 import logging
 import sys
 import types
@@ -16,18 +15,13 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.common.identity import layers, members, outside, reach, syntax, values
+from sme.common.identity.members import OF_MODULES
 from sme.common.identity.owned import name, own, whose
 from sme.common.identity.trail import Trail
+from sme.common.identity.values import sha_of
 
 PASSING = logging.Logger | weakref.WeakKeyDictionary | weakref.WeakValueDictionary | weakref.WeakSet
 """what makes no numbers: logs, and caches that empty themselves, as those of functools.singledispatch"""
-CHANGING = ("_last", "_slope", "_agrees", "_made", "made_with", "recipe")
-"""attributes of the package's own parts that a run changes, or that only say how they were made"""
-OF_MODULES = frozenset(("__name__", "__file__", "__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__",
-                        "__path__", "__warningregistry__", "__annotations__", "__annotate__", "__conditional_annotations__"))
-"""names that Python keeps in a module for itself"""
-OF_TORCH = ("persistent", "_is_buffer")
-"""attributes that torch notes on buffers"""
 METHODS = types.BuiltinMethodType | types.MethodWrapperType
 
 
@@ -59,7 +53,7 @@ class Teller(Trail):
 
     def _noted(self, value: Any, found: Any) -> Any:
         """With what the user has noted on a tensor as attributes."""
-        noted = {each: item for each, item in sorted(vars(value).items()) if each not in OF_TORCH} if isinstance(
+        noted = {each: item for each, item in sorted(vars(value).items()) if each not in members.OF_TORCH} if isinstance(
             value, torch.Tensor) else {}
         return [*found, {each: self(item) for each, item in noted.items()}] if noted else found
 
@@ -116,7 +110,7 @@ class Teller(Trail):
             noted = {key: self(item) for key, item in sorted(vars(value).items()) if not key.startswith(("__", "_torch"))}
             given = [self(value.__defaults__), self(value.__kwdefaults__)]
             parts = [told.form, given, held, self._reads(value, told, cells), noted]
-        return f"function {value.__qualname__.split('.')[-1]} code {_sha(parts)}"
+        return f"function {value.__qualname__.split('.')[-1]} code {sha_of(parts)}"
 
     def _installed(self, value: types.FunctionType) -> Any:
         inner = value.__code__.co_qualname
@@ -125,7 +119,7 @@ class Teller(Trail):
         if "<locals>" not in inner:
             return name(value)
         held = [self(reach.held(cell)) for cell in value.__closure__ or ()]
-        return f"function {whose(value)}.{inner} sha256 {_sha([held, self(value.__defaults__), self(value.__kwdefaults__)])}"
+        return f"function {whose(value)}.{inner} sha256 {sha_of([held, self(value.__defaults__), self(value.__kwdefaults__)])}"
 
     def _reads(self, value: types.FunctionType, told: syntax.Code, cells: Mapping[str, Any]) -> dict[str, Any]:
         """What a function reads from outside, by name."""
@@ -170,7 +164,7 @@ class Teller(Trail):
         if (place := self.place(names)) is not None:
             return place
         with self.within(names), self._at(called):
-            return f"module {_sha({each: self(item) for each, item in sorted(names.items()) if each not in OF_MODULES})}"
+            return f"module {sha_of({each: self(item) for each, item in sorted(names.items()) if each not in OF_MODULES})}"
 
     def kind(self, value: type) -> Any:
         """A class: its name, and of one of the user's own the hash of its members and those of its bases."""
@@ -191,7 +185,7 @@ class Teller(Trail):
             parts.append(found)
         if own(type(value).__module__):
             parts.append(self(type(value)))
-        return [name(value), f"class {_sha(parts)}"]
+        return [name(value), f"class {sha_of(parts)}"]
 
     def part(self, value: Any) -> tuple[Any, dict[str, Any]] | None:
         """What a part of a study says of itself, and beside it its code and attributes, if its class is the user's own."""
@@ -214,13 +208,13 @@ class Teller(Trail):
         if not own(kind.__module__):
             return self._reduced(value)
         said = [self(reach.says(value))] if reach.describes(kind) else []
-        return f"object {name(kind)} sha256 {_sha([self._own(value), *said])}"
+        return f"object {name(kind)} sha256 {sha_of([self._own(value), *said])}"
 
     def _own(self, value: Any) -> dict[str, Any]:
         kind, packages = type(value), reach.packages(type(value))
         attributes, contents = {}, members.contents(value)
         for each, item in members.attributes(value):
-            if packages and each in CHANGING:
+            if packages and each in members.CHANGING:
                 continue
             try:
                 with self._at(f"{kind.__qualname__}.{each}"):
@@ -229,14 +223,14 @@ class Teller(Trail):
                 if not reach.describes(kind) or not own(whose(kind.describe)):
                     raise
                 attributes[each] = "untold"  # what it says of itself stands for it
-        return {"code": self(kind)[1], "attributes": _sha([attributes, None if contents is None else self(contents)])}
+        return {"code": self(kind)[1], "attributes": sha_of([attributes, None if contents is None else self(contents)])}
 
     def _module(self, value: torch.nn.Module) -> Any:
         kind = self(type(value))
         further = layers.further(value, self)
         numbers = {each: values.array(item) if isinstance(item, torch.Tensor) else self(item)
                    for each, item in layers.numbers(value).items()}
-        return [*kind, layers.tree(value), numbers, *([_sha(further)] if further else [])]
+        return [*kind, layers.tree(value), numbers, *([sha_of(further)] if further else [])]
 
     def _reduced(self, value: Any) -> Any:
         """An object of an installed class is what it would be saved as."""
@@ -252,8 +246,4 @@ class Teller(Trail):
                            "use numbers, tensors or plain functions in the loss, the noise and the observables")
         if isinstance(saved, str):
             return [name(kind), saved]
-        return [name(kind), _sha([self(list(each) if isinstance(each, Iterator) else each) for each in saved])]
-
-
-def _sha(parts: Any) -> str:
-    return values.sha(json.dumps(parts).encode())
+        return [name(kind), sha_of([self(list(each) if isinstance(each, Iterator) else each) for each in saved])]

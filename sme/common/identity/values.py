@@ -4,6 +4,7 @@ import datetime
 import decimal
 import fractions
 import hashlib
+import json
 import pathlib
 import re
 from typing import Any
@@ -25,6 +26,11 @@ PRINTED = (complex, bytes, bytearray, range, slice, fractions.Fraction, decimal.
 def sha(data: bytes) -> str:
     """Sixteen hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def sha_of(parts: Any) -> str:
+    """Of plain data."""
+    return sha(json.dumps(parts).encode())
 
 
 def simple(value: Any) -> Any:

@@ -39,7 +39,7 @@ def equation(setup: Setup) -> Moments:
     there = setup.equation()
     drift, diffusion = _linear(there.drift(0.0, units).numpy().T), there.diffuse(0.0, rest, each).numpy().T
     # Van Loan: ∫ e^{Bs} G Gᵀ e^{Bᵀs} ds
-    block = scipy.linalg.expm(setup.horizon * np.block([[drift, diffusion @ diffusion.T], [np.zeros_like(drift), -drift.T]]))
+    block = scipy.linalg.expm(setup.grid.horizon * np.block([[drift, diffusion @ diffusion.T], [np.zeros_like(drift), -drift.T]]))
     size = len(drift)
     flow = block[:size, :size]
     return Moments(flow @ setup.whole(1)[0].numpy(), block[:size, size:] @ flow.T)

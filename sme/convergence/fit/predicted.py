@@ -17,6 +17,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.fit.tables import labels
 from sme.equations.base import Equation
 from sme.equations.registry import equation
+from sme.optimizers.grid import StepGrid
 from sme.simulate.setup import Setup
 
 STEPS = 32
@@ -48,12 +49,12 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     """
     first = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 1, "independent")
     memory = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 2, "step_memory")
-    steps = _grid(setup.horizon, times)
-    work = [(setup, first, memory, times, steps, block) for block in range(blocks)]
+    grid = _grid(setup.grid.horizon, times)
+    work = [(setup, first, memory, times, grid, block) for block in range(blocks)]
     done = spread(_block, work, processes)
     parts = list(progress(done, total=blocks, unit="block", desc="obstruction"))
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    names = [label(name, at) for at, _ in labels(times, setup.horizon) for name in setup.observables]
+    names = [label(name, at) for at, _ in labels(times, setup.grid.horizon) for name in setup.observables]
     return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
 
 
@@ -85,21 +86,21 @@ def label(observable: str, at: str) -> str:
     return f"{observable} at {at}"
 
 
-def _grid(horizon: float, times: tuple[float, ...]) -> int:
-    """A number of steps near `STEPS` that puts every checkpoint on the grid."""
+def _grid(horizon: float, times: tuple[float, ...]) -> StepGrid:
+    """With a number of steps near `STEPS` that puts every checkpoint on the grid."""
     for steps in range(STEPS, 16 * STEPS):
         if all(abs(time / horizon * steps - round(time / horizon * steps)) < 1e-9 for time in times):
-            return steps
-    return STEPS
+            return StepGrid(horizon, steps)
+    return StepGrid(horizon, STEPS)
 
 
-def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, ...], steps: int,
+def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, ...], grid: StepGrid,
            block: int) -> tuple[Tensor, Tensor]:
     """The extrapolated estimates of antithetic pairs, and weighted sums of the kicks, which have mean 0."""
-    delta, pairs = setup.horizon / steps, paired.BLOCK_PAIRS
-    increments = Increments((SEED, steps, block), pairs, 2, delta, setup.start["theta"].device)
+    delta, pairs = grid.tau, paired.BLOCK_PAIRS
+    increments = Increments((SEED, grid.steps, block), pairs, 2, delta, setup.start["theta"].device)
     start = setup.whole(2 * pairs)
-    marks = [round(time / delta) for time in times]
+    marks = [*map(grid.step, times)]
     levels = {1: [start, start], 2: [start, start]}  # coarse and fine, with + and −
     rows, sums = [], [torch.zeros_like(start)] * POWERS
     for k in range(marks[-1]):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from sme.common.inputs import step_size
 from sme.convergence.estimator.estimates import estimates
 from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.fit.fits import Fits
@@ -54,7 +53,7 @@ def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
         odd, even = ([point for point in members if point.key.shard % 2 == parity] for parity in (1, 0))
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
-        parts += [part.assign(order=order, tau=step_size(outline.horizon, steps)) for part in measured]
+        parts += [part.assign(order=order, tau=outline.grid(steps).given) for part in measured]
     if not parts:
         return pd.DataFrame(columns=ERRORS + HIDDEN)
     return _withheld(pd.concat(parts, ignore_index=True)[ERRORS + HIDDEN], outline.doubts)

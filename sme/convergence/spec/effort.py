@@ -78,6 +78,11 @@ def folder(results: Any) -> Path:
     return path
 
 
+def place(results: Any, *below: str) -> Path | None:
+    """The folder of this name below the results folder, which is made now; None without results, for a report in memory."""
+    return None if results is None else folder(results).joinpath(*below)
+
+
 def tolerance(given: Any) -> float | None:
     """A relative tolerance between 0 and 1, or None."""
     value = None if given is None else number("tolerance", given)

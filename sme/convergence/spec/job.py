@@ -46,7 +46,7 @@ class Job:
             raise SMEError(f"tau is empty, got {short(tau)}: give at least one step size, such as 1/8")
         _check_rows(len(spec.observables), len(spec.times))
         how = Effort.of(seed, device, processes, backend, paths, tolerance, budget_s)
-        numbers = {(each, steps): effort.shards(paths, tolerance, spec.horizon / steps, shards)
+        numbers = {(each, steps): effort.shards(paths, tolerance, spec.grid(steps).tau, shards)
                    for each in wanted for steps in grid}
         return cls(spec, {which: spec.setup(*which, how.device) for which in numbers}, numbers, how)
 

@@ -11,6 +11,7 @@ from sme.common.errors import SMEError, reason
 from sme.common.identity import hashing
 from sme.common.identity.numerics import NUMERICS, said, written
 from sme.common.storage import seal
+from sme.optimizers.grid import StepGrid
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
@@ -47,6 +48,10 @@ class Outline:
     """the order that the tail of the noise leaves in general, whatever the equation"""
     origin: str = ""
     """whose the equation is, in a sentence, where it is the caller's"""
+
+    def grid(self, steps: int) -> StepGrid:
+        """So many steps to the horizon."""
+        return StepGrid(self.horizon, steps)
 
     @property
     def numerics(self) -> int | dict[str, int]:

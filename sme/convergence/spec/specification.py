@@ -13,23 +13,22 @@ from sme.common.identity import hashing, numerics, recipe
 from sme.common.inputs import number, several, short
 from sme.convergence.fit import tails
 from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.remade import BUILT_IN, remade
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
-from sme.equations.base import Equation
 from sme.equations.chain import Chain
 from sme.equations.models import OWN, Given, Model, model
 from sme.equations.proposed.equation import Proposed, ProposedEquation
 from sme.equations.proposed.tried import tried as try_it
 from sme.equations.registry import SKEWNESS, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import Regime, regime
 from sme.problems import base as problems
 from sme.problems.base import Problem
-from sme.problems.noise.base import GradientLaw
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.observables import Capped, available, is_called
 from sme.simulate.setup import Setup
 
-BUILT_IN = "built-in"
 LARGE = 100_000
 """numbers of a start beyond which it is not written down"""
 MOST_STEPS = 2**53
@@ -128,13 +127,16 @@ class Specification:
         marks = [_whole(time / tau) for time in self.times]
         if 0 in marks or len(set(marks)) < len(marks):
             raise SMEError(f"times {list(self.times)} must be different multiples of tau = {tau:g}, none of them 0")
-        self.optimizer.check(self.horizon / steps)
+        self.optimizer.check(self.grid(steps).tau)
         return steps
+
+    def grid(self, steps: int) -> StepGrid:
+        """So many steps to the horizon."""
+        return StepGrid(self.horizon, steps)
 
     def setup(self, order: int, steps: int, device: str = "cpu") -> Setup:
         """What a shard of this order and step size needs, on a device."""
-        tau = self.horizon / steps
-        marks = tuple(round(time / tau) for time in self.times)
+        grid = self.grid(steps)
         place = torch.device(device)
         start = {name: field.to(place) for name, field in self.start.items()}
         problem = self.problem.to(place)
@@ -145,12 +147,12 @@ class Specification:
                            for name, observable in observables.items()}
             observables = {name: replace(each, inner=named.get(each.of, each.inner)) if isinstance(each, Capped) else each
                            for name, each in observables.items()}
-        setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, steps, self.horizon,
-                      start, marks, observables, kind=self.model.check(self.optimizer, self.regime))
+        setup = Setup(problem, self.optimizer, self.regime, order, self.brownian, grid, start,
+                      tuple(map(grid.step, self.times)), observables, kind=self.model.check(self.optimizer, self.regime))
         motions = max(problem.noise.motions, problem.noise.second_motions)
         if steps * setup.substeps(scheme(setup.equation())) * motions >= COUNTER:
-            raise SMEError(f"tau = {tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than the "
-                           f"{COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
+            raise SMEError(f"tau = {grid.tau:g} makes {steps} steps, and with {motions} Brownian motions these need more than "
+                           f"the {COUNTER} random numbers that a path has: use a larger tau or a shorter horizon")
         if order == 2 and self.model.start is not None:
             self.model.start(self.problem, self.optimizer, self.start)
         return setup
@@ -191,30 +193,8 @@ class Specification:
 
     @classmethod
     def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
-        """From a `recipe`, with the parts that are given in place of its own.
-
-        Raises
-        ------
-        SMEError
-            if a part is lacking, or its code cannot be imported any more or refuses.
-        """
-        given = {"model_name" if name == "model" else name: part for name, part in given.items()}
-        parts = {**data, **given}
-        if lacking := [name.removesuffix("_name") for name, part in parts.items() if part is None]:
-            parts_here = ", ".join(f"{name}=…" for name in lacking)
-            raise SMEError(f"no dotted path names the {' and the '.join(lacking)} that this study was begun with, so they cannot "
-                           f"be made again from its folder: hand them over, sme.load(folder, {parts_here})")
-        for name, kind in (("problem", Problem), ("optimizer", Optimizer)):
-            if name not in given:
-                parts[name] = recipe.make(parts[name], kind, GradientLaw)
-        if "model_name" not in given and "." in str(parts.get("model_name")):
-            parts["model_name"] = recipe.thing(parts["model_name"], Proposed, Equation)
-        if "start" not in given:
-            parts["start"] = {name: torch.tensor(field, dtype=torch.float64) for name, field in parts["start"].items()}
-        if "observables" not in given:
-            parts["observables"] = {name: name if path == BUILT_IN else recipe.function(path)
-                                    for name, path in parts["observables"].items()}
-        return cls.of(**parts)
+        """From a `recipe`, with the parts that are given in place of its own; raises `SMEError` as `remade`."""
+        return cls.of(**remade(data, given))
 
     def _built_in(self, name: str) -> bool:
         named, given = available(self.problem, self.optimizer), self.observables[name]

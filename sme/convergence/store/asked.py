@@ -10,6 +10,7 @@ from pathlib import Path
 from sme.common.errors import SMEError, reason
 from sme.common.storage.files import listed, read_bytes, sha, write_text
 from sme.convergence.store.points import Key
+from sme.optimizers.grid import StepGrid
 
 FOLDER = "asked"
 """beside the points"""
@@ -83,7 +84,7 @@ def named(keys: Iterable[Key], horizon: float) -> str:
     shards: Mapping[tuple[int, int, int], list[int]] = defaultdict(list)
     for key in sorted(keys):
         shards[key[:3]].append(key.shard)
-    parts = [f"order {order}, tau = {horizon / steps:g}, seed {seed}: shard {_ranges(numbers)}"
+    parts = [f"order {order}, tau = {StepGrid(horizon, steps).tau:g}, seed {seed}: shard {_ranges(numbers)}"
              for (order, steps, seed), numbers in shards.items()]
     return "; ".join(parts)
 

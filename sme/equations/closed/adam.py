@@ -1,18 +1,20 @@
 """The closed-form equations of Adam."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sme.equations.base import Equation, X, join
+from sme.equations.base import X, join
+from sme.equations.closed.second_moment import SecondMoment
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.bias import Correction
 from sme.optimizers.preconditioner import Preconditioner
 
 
-class _Adam(Equation):
+class _Adam(SecondMoment):
     """What both regimes share: `b_θ = −Γ P∘m`, `b_m = c₁ (g − m)` and their part of `b₁`.
 
     `b₁_θ = ½ (−Γ P∘b_m + Γ P'∘m∘b_v + m∘∂_t(Γ P))`, `b₁_m = −½ c₁ (H b_θ − b_m)`; the updated
@@ -30,6 +32,10 @@ class _Adam(Equation):
         "noise of the second motion, v": r"\sqrt\tau\,c_2\,\sqrt2\,(\Sigma\circ\Sigma)^{1/2}\,dW^2",
         "step memory, v": r"2\,c_2\,S\,y\circ S\,dW",
     }
+
+    @property
+    def rate(self) -> float:
+        return self.optimizer.c2
 
     def _at(self, t: float, v: Tensor) -> tuple[Correction, Preconditioner]:
         factor = self.optimizer.correction(t, self.tau)
@@ -59,13 +65,27 @@ class _Adam(Equation):
         b1_m = -0.5 * c1 * (h - b_m)
         return b_theta, b_m, b1_theta, b1_m, h
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
-        theta, *_ = fields = self.split(x)
-        return join(*map(torch.zeros_like, fields[:-1]), self.optimizer.c2 * self.square_memory(theta, y, dW))
+    @abstractmethod
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        """What `v` follows."""
 
-    def memory_trace(self, t: float, x: X) -> X:
-        theta, *_ = fields = self.split(x)
-        return join(*map(torch.zeros_like, fields[:-1]), 2 * self.optimizer.c2 * self.law.variance(theta))
+    @abstractmethod
+    def _bent_moment(self, g: Tensor, h: Tensor, b_v: Tensor) -> Tensor:
+        """`b₁_v` of constant noise."""
+
+    def drift(self, t: float, x: X) -> X:
+        theta, m, v = self.split(x)
+        c2, tau = self.optimizer.c2, self.tau
+        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
+        b_v = c2 * (self._moment(g, sigma) - v)
+        b_theta, b_m, *rest = self._leading(t, theta, m, v, b_v, g)
+        if self.order == 1:
+            return join(b_theta, b_m, b_v)
+        b1_theta, b1_m, h = rest
+        b1_v = self._bent_moment(g, h, b_v)
+        if not self.law.constant:
+            b1_v = b1_v - 0.5 * c2 * self.law.variance_slope(theta, b_theta)
+        return join(b_theta + tau * b1_theta, b_m + tau * b1_m, b_v + tau * b1_v)
 
 
 class BallisticAdam(_Adam):
@@ -87,19 +107,11 @@ class BallisticAdam(_Adam):
         "noise of the first motion, v": r"\sqrt\tau\,c_2\,(2\,g\circ S + K)\,dW^1",
     }
 
-    def drift(self, t: float, x: X) -> X:
-        theta, m, v = self.split(x)
-        c2, tau = self.optimizer.c2, self.tau
-        g = self.problem.gradient(theta)
-        b_v = c2 * (g * g + self.law.variance(theta) - v)
-        b_theta, b_m, *rest = self._leading(t, theta, m, v, b_v, g)
-        if self.order == 1:
-            return join(b_theta, b_m, b_v)
-        b1_theta, b1_m, h = rest
-        b1_v = -0.5 * c2 * (2 * g * h - b_v)
-        if not self.law.constant:
-            b1_v = b1_v - 0.5 * c2 * self.law.variance_slope(theta, b_theta)
-        return join(b_theta + tau * b1_theta, b_m + tau * b1_m, b_v + tau * b1_v)
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        return g * g + sigma
+
+    def _bent_moment(self, g: Tensor, h: Tensor, b_v: Tensor) -> Tensor:
+        return -0.5 * self.optimizer.c2 * (2 * g * h - b_v)
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, _, v = self.split(x)
@@ -132,19 +144,12 @@ class BatchEquivalentAdam(_Adam):
         "noise correction, v": r"\tau\,2\,c_2\,g\circ S\,dW^1",
     }
 
-    def drift(self, t: float, x: X) -> X:
-        theta, m, v = self.split(x)
-        c2, tau = self.optimizer.c2, self.tau
-        g = self.problem.gradient(theta)
-        b_v = c2 * (self.law.variance(theta) - v)
-        b_theta, b_m, *rest = self._leading(t, theta, m, v, b_v, g)
-        if self.order == 1:
-            return join(b_theta, b_m, b_v)
-        b1_theta, b1_m, _ = rest
-        b1_v = c2 * g * g + 0.5 * c2 * b_v
-        if not self.law.constant:
-            b1_v = b1_v - 0.5 * c2 * self.law.variance_slope(theta, b_theta)
-        return join(b_theta + tau * b1_theta, b_m + tau * b1_m, b_v + tau * b1_v)
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        return sigma
+
+    def _bent_moment(self, g: Tensor, h: Tensor, b_v: Tensor) -> Tensor:
+        c2 = self.optimizer.c2
+        return c2 * g * g + 0.5 * c2 * b_v
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, m, v = self.split(x)

@@ -5,12 +5,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sme.equations.base import Equation, X, curvature, join
+from sme.equations.base import X, curvature, join
+from sme.equations.closed.second_moment import SecondMoment
 from sme.optimizers.preconditioner import Preconditioner
 from sme.optimizers.rmsprop import RMSProp
 
 
-class _RMSProp(Equation):
+class _RMSProp(SecondMoment):
     optimizer: RMSProp
     latex: ClassVar = {
         "leading drift, theta": r"-P\circ g",
@@ -18,20 +19,16 @@ class _RMSProp(Equation):
         "step memory, v": r"2\,c\,S\,y\circ S\,dW",
     }
 
+    @property
+    def rate(self) -> float:
+        return self.optimizer.c
+
     def _preconditioner(self, v: Tensor) -> Preconditioner:
         return self.precondition(v, self.optimizer.eps)
 
     @property
     def _updated(self) -> bool:
         return self.optimizer.denominator == "updated"
-
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
-        theta, *_ = fields = self.split(x)
-        return join(*map(torch.zeros_like, fields[:-1]), self.optimizer.c * self.square_memory(theta, y, dW))
-
-    def memory_trace(self, t: float, x: X) -> X:
-        theta, *_ = fields = self.split(x)
-        return join(*map(torch.zeros_like, fields[:-1]), 2 * self.optimizer.c * self.law.variance(theta))
 
 
 class BallisticRMSProp(_RMSProp):

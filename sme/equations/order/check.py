@@ -20,7 +20,7 @@ from sme.equations.order.differences.cumulants import Differences
 from sme.equations.order.differences.recognised import lettered
 from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.order_check import OrderCheck
+from sme.equations.order.order_check import LEFT_OUT, OrderCheck, met, obstacle_of, tail
 from sme.equations.order.remembered import remembered
 from sme.equations.order.residuals import Functions, exponent, residuals, smallest
 from sme.equations.order.step_moments import Increments, Terms, terms
@@ -43,7 +43,6 @@ LARGEST = 2.0**-4
 SEEN, SEEN_SKEWED = 0.01, 0.3
 """share of the largest residual at a state below which one is left out of the rate; with skewed noise or heavy tails the next
 term is less than a power of `τ` away"""
-LEFT_OUT = "the terms of order 2 are left out"
 EXPONENTS = ((1.85, 2.0), (0.9, 1.0), (0.4, 0.5))
 """least exponent of the residual, less one, above which an order is supported where heavy tails make any exponents between"""
 NEAR = 2.0**-10
@@ -138,10 +137,10 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
-        obstacle = lack if lack and proved < 1 else _tail(order, proved, problem.noise.moments)
+        obstacle = lack if lack and proved < 1 else tail(order, proved, problem.noise.moments)
         if chosen.proposed is not None and obstacle == LEFT_OUT:
             obstacle = None
-        proved, decided, obstacle = _met(rough, proved, not math.isnan(rate), obstacle)
+        proved, decided, obstacle = met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
     found = moments.verdict()
     third = _third(obstruction, moments) if brownian == "independent" else None
@@ -157,13 +156,13 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     elif lack and found.order < 1:
         obstacle = lack
     else:
-        obstacle = _obstacle(order, found.order, without, sizes, skewed) if chosen.proposed is None else None
+        obstacle = obstacle_of(order, found.order, without, sizes, skewed) if chosen.proposed is None else None
         if obstacle is None and found.wrong is not None:
             cause = "a term of the equation is wrong, or the update rule is not smooth there"
             if rough:
                 cause = f"not decided: {'; '.join(map(str, rough))}; or a term of the equation is wrong"
             obstacle = f"{cause}: {moments.words(found.wrong)}" if chosen.proposed is None or rough else None  # the report has it
-    proved, decided, obstacle = _met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
+    proved, decided, obstacle = met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
         obstacle = f"{obstacle}; {said}" if obstacle else said
@@ -224,17 +223,6 @@ def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
     return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
 
 
-def _met(rough: Sequence[Obstacle], proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
-    """The order, whether it is decided, and the obstacle, with the operations that are not smooth."""
-    lower = [each for each in rough if each.order < proved]
-    if not lower:
-        return proved, decided, obstacle
-    order = min(each.order for each in lower)
-    most = min([proved, *(each.most for each in lower)])
-    said = "; ".join(str(each) for each in lower)
-    return order, decided and most <= order, said if most <= order else f"not decided: {said}"
-
-
 def _third(obstruction: Obstruction, moments: Agreement) -> Tensor:
     """`T₃` of every product of increments, at every point."""
     weights, products = moments.increments.weights, moments.increments.products
@@ -247,21 +235,3 @@ def _third(obstruction: Obstruction, moments: Agreement) -> Tensor:
 
         row[cubes] = obstruction.third(x, cubic, t)
     return whole
-
-
-def _obstacle(order: int, proved: float, without: float, sizes: Mapping[str, float], skewed: bool) -> str | None:
-    """What stands in the way of the next order, if it is no term that is wrong."""
-    if proved >= order:
-        return None if order == 2 else LEFT_OUT
-    if skewed and proved == 0.5:
-        return f"skewness: E δ₁⊗³/6 of size {sizes['skewness']:.3g}, at half order, and T₄ of size {sizes['T₄']:.3g}"
-    if without >= order:
-        return f"T₃ of size {sizes['T₃']:.3g}: the third moments of one step, which no Itô equation with independent motions has"
-    return None
-
-
-def _tail(order: int, proved: float, moments: float) -> str | None:
-    """What stands in the way under heavy tails."""
-    if proved >= order:
-        return None if order == 2 else LEFT_OUT
-    return f"heavy tails: the noise has moments below the {moments:g}th alone, and the residual is that of its tail"

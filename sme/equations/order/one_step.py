@@ -161,3 +161,18 @@ def equation_expectation(equation: Equation, x: Float[Tensor, " state"], phi: Te
 def residual(chain: Chain, equation: Equation, x: Float[Tensor, " state"], phi: Test, t: float) -> Tensor:
     """Chain minus equation over one step, one number for each test function."""
     return chain_expectation(chain, x, phi, t) - equation_expectation(equation, x, phi, t)[0]
+
+
+def twice_of_product(each: tuple[int, ...], place: Tensor, here: Tensor, second: Tensor, cross: Tensor) -> Tensor:
+    """`𝓛²` of a product at the point itself, from `here` = (B, A), `second` = 𝓛(B, A), `cross` = `A·∇(B, A)`."""
+    if len(each) == 1:
+        return second[each[0]]
+    if len(each) == 2:
+        i, j = each
+        return 2 * here[i] * here[j] + second[place[i, j]] + cross[j, i] + cross[i, j]
+    if len(each) == 3:
+        turns = [(each[k], place[each[(k + 1) % 3], each[(k + 2) % 3]]) for k in range(3)]
+        return torch.stack([2 * here[i] * here[pair] + cross[i, pair] for i, pair in turns]).sum()
+    i, j, k, m = each
+    return 2 * (here[place[i, j]] * here[place[k, m]] + here[place[i, k]] * here[place[j, m]]
+                + here[place[i, m]] * here[place[j, k]])

@@ -18,7 +18,7 @@ from sme.common.derivatives.differences import EPSILON
 from sme.equations.base import Equation
 from sme.equations.chain import Chain
 from sme.equations.order.expectation import SETTLED, UnsettledError, settled
-from sme.equations.order.one_step import Generator
+from sme.equations.order.one_step import Generator, twice_of_product
 
 DEGREE = 4
 """of the products of increments"""
@@ -207,24 +207,9 @@ def _second(equation: Equation, increments: Increments, x: Tensor, t: float) -> 
     parts = along.first[0].abs() + 0.5 * along.second[1:].abs().sum(0)
     c = (around.directions[1:, : len(x)] @ increments.weights.T).T
     cross, wrong, sizes = c @ along.first[1:], c.abs() @ along.first_error[1:], c.abs() @ along.first[1:].abs()
-    rows = [(_product(each, both.place, here, second, cross), _product(each, both.place, 0 * here, error, wrong),
-             _product(each, both.place, here.abs(), parts, sizes)) for each in increments.products]
+    rows = [(twice_of_product(each, both.place, here, second, cross), twice_of_product(each, both.place, 0 * here, error, wrong),
+             twice_of_product(each, both.place, here.abs(), parts, sizes)) for each in increments.products]
     return 0.5 * torch.stack([torch.stack(row) for row in rows]).T
-
-
-def _product(each: Name, place: Tensor, here: Tensor, second: Tensor, cross: Tensor) -> Tensor:
-    """`𝓛²` of a product at the point itself, from `here` = (B, A), `second` = 𝓛(B, A), `cross` = `A·∇(B, A)`."""
-    if len(each) == 1:
-        return second[each[0]]
-    if len(each) == 2:
-        i, j = each
-        return 2 * here[i] * here[j] + second[place[i, j]] + cross[j, i] + cross[i, j]
-    if len(each) == 3:
-        turns = [(each[k], place[each[(k + 1) % 3], each[(k + 2) % 3]]) for k in range(3)]
-        return torch.stack([2 * here[i] * here[pair] + cross[i, pair] for i, pair in turns]).sum()
-    i, j, k, m = each
-    return 2 * (here[place[i, j]] * here[place[k, m]] + here[place[i, k]] * here[place[j, m]]
-                + here[place[i, m]] * here[place[j, k]])
 
 
 def _fitted(tau: Float[Tensor, " steps"], rows: Float[Tensor, "steps kinds products"], second: Float[Tensor, "3 products"],

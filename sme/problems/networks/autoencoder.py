@@ -20,13 +20,8 @@ class Autoencoder(Preset):
         of the hidden layer, as of `sme.Digits`.
     examples
         so many of the 1 797 to train on, evenly spaced; of the others up to as many are for the test.
-    batch_size, sampling
-        of `sme.MinibatchNoise`.
-    noise
-        standard deviation of Gaussian noise on the full gradient in place of the minibatch's, 0 for none at all; None:
-        minibatches.
-    seed
-        of the initial parameters.
+    batch_size, sampling, noise, seed
+        as of `sme.Digits`.
 
     Raises
     ------

@@ -76,9 +76,23 @@ class Rules(Interpreter):
         if name in POINTWISE:
             return self._pointwise(name, args, kwargs)
         rule = getattr(self, f"_{name.lstrip('_')}", None)
-        if rule is None:
-            raise NotLoweredError(f"the operation {target} has no form in C here")
-        return rule(*args, **kwargs)
+        return self.further(name, target, args, kwargs) if rule is None else rule(*args, **kwargs)
+
+    def further(self, name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation without a method of its own."""
+        raise NotLoweredError(f"the operation {target} has no form in C here")
+
+    def _addmm(self, c: Any, a: Any, b: Any, beta: float = 1.0, alpha: float = 1.0) -> Any:
+        product = self._pointwise("mul", (self._mm(a, b), alpha), {})
+        return self._pointwise("add", (self._pointwise("mul", (c, beta), {}), product), {})
+
+    def _convert_element_type(self, a: Any, dtype: torch.dtype) -> Any:
+        if dtype not in KEPT and self.moves(a):
+            raise NotLoweredError(f"it converts to {dtype}")
+        return a
+
+    def _mm(self, a: Any, b: Any) -> Any:
+        raise NotImplementedError
 
     def moves(self, argument: Any) -> bool:
         """Whether the path decides any of its numbers."""
@@ -86,3 +100,14 @@ class Rules(Interpreter):
 
     def _pointwise(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise NotImplementedError
+
+
+def same(given: Any, things: Any) -> Any:
+    """What is equal for the very same arguments alone: 1 is not 1.0 or true, 0.0 not -0.0; of these things each is its own."""
+    if isinstance(given, things):
+        return "thing", id(given)
+    if isinstance(given, list | tuple):
+        return type(given), *(same(each, things) for each in given)
+    if isinstance(given, dict):
+        return type(given), *((name, same(each, things)) for name, each in given.items())
+    return type(given), repr(given) if isinstance(given, float | complex) else given

@@ -9,21 +9,18 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map
 
+from sme.simulate.codegen import moves
 from sme.simulate.codegen.buffers import places, used
-from sme.simulate.codegen.interpreter import NotLoweredError, Rules
+from sme.simulate.codegen.interpreter import NotLoweredError, Rules, same
+from sme.simulate.codegen.moves import batched, moved, transposed
 from sme.simulate.codegen.operations import POINTWISE
 from sme.simulate.codegen.scalars import Program, Value
 from sme.simulate.codegen.statements import Array, Nest, Number, Product, Statement, Store, Tables, Total, strides
 
 LARGEST = 1 << 16
 """numbers of a path in buffers at a time: beyond, they leave the processor's caches"""
-MOVES = frozenset(("permute", "t", "transpose", "view", "reshape", "_unsafe_view", "view_copy", "expand", "repeat", "unsqueeze",
-                   "squeeze", "slice", "select", "split_with_sizes", "split", "unbind", "diagonal", "diagonal_copy",
-                   "index_select", "index", "flip", "roll", "movedim", "unfold", "swapaxes"))
-"""the result has the same numbers in other places"""
-ALIKE = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty_like",
-                   "_new_zeros_with_same_feature_meta"))
-"""the result depends on the argument's shape alone"""
+MOVES = moves.MOVES | {"flip", "roll", "movedim", "unfold", "swapaxes"}
+ALIKE = moves.ALIKE | {"new_ones", "new_full", "empty_like"}
 Operand = Array | Tensor | float | None
 
 
@@ -41,7 +38,7 @@ class Loops(Rules):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not hasattr(target, "_schema"):  # operator.getitem of a split
             return target(*args, **kwargs)
-        key = (target, _key((args, kwargs)))
+        key = (target, same((args, kwargs), Array | Tensor))
         if key not in self._known:
             self._known[key] = (args, kwargs), self._call(target, args, kwargs)  # an id is taken while its object is kept
         return self._known[key][1]
@@ -167,7 +164,7 @@ class Loops(Rules):
         if not torch.Size(shape).numel() or not a.shape[2] or any(isinstance(each, Tensor) and not each.any() for each in (a, b)):
             return torch.zeros(shape, dtype=torch.float64)
         if _shared(b) and not _shared(a):
-            return moved(self._product(moved(b, _turned), moved(a, _turned)), _turned)
+            return moved(self._product(moved(b, transposed), moved(a, transposed)), transposed)
         if isinstance(a, Tensor) and shape[1] == a.shape[2] and not (a - torch.diag_embed(a.diagonal(0, 1, 2))).any():
             return self._pointwise("mul", (a.diagonal(0, 1, 2).unsqueeze(-1), b), {})
         one, other = (self.tables.array(each) if isinstance(each, Tensor) else each for each in (a, b))
@@ -187,7 +184,7 @@ class Loops(Rules):
         return result
 
     def _mm(self, a: Any, b: Any) -> Any:
-        return moved(self._product(moved(a, _first), moved(b, _first)), lambda each: each.squeeze(0))
+        return moved(self._product(moved(a, batched), moved(b, batched)), lambda each: each.squeeze(0))
 
     def _bmm(self, a: Any, b: Any) -> Any:
         return self._product(a, b)
@@ -196,11 +193,7 @@ class Loops(Rules):
         return moved(self._mm(a, moved(b, lambda each: each.unsqueeze(1))), lambda each: each.squeeze(1))
 
     def _dot(self, a: Any, b: Any) -> Any:
-        return moved(self._mv(moved(a, _first), b), lambda each: each.squeeze(0))
-
-    def _addmm(self, c: Any, a: Any, b: Any, beta: float = 1.0, alpha: float = 1.0) -> Any:
-        product = self._pointwise("mul", (self._mm(a, b), alpha), {})
-        return self._pointwise("add", (self._pointwise("mul", (c, beta), {}), product), {})
+        return moved(self._mv(moved(a, batched), b), lambda each: each.squeeze(0))
 
     def _sum(self, a: Array, dim: Any = None, keepdim: bool = False) -> Any:
         axes = list(range(a.places.dim())) if dim is None or dim == [] else np.atleast_1d(dim).tolist()
@@ -237,46 +230,11 @@ class Loops(Rules):
         self.write(part, Array(result.source, region(result.places)), result.source.at)
         return result
 
-    def _slice_scatter(self, a: Any, part: Any, dim: int = 0, start: int | None = None, end: int | None = None,
-                       step: int = 1) -> Any:
-        return self._scatter(a, part, lambda each: torch.ops.aten.slice(each, dim, start, end, step))
+    def _slice_scatter(self, a: Any, part: Any, *where: Any, **named: Any) -> Any:
+        return self._scatter(a, part, lambda each: torch.ops.aten.slice(each, *where, **named))
 
-    def _select_scatter(self, a: Any, part: Any, dim: int, index: int) -> Any:
-        return self._scatter(a, part, lambda each: each.select(dim, index))
-
-    def _convert_element_type(self, a: Array, dtype: torch.dtype) -> Array:
-        if dtype not in (torch.float64, torch.bool):
-            raise NotLoweredError(f"it converts to {dtype}")
-        return a
-
-
-def _key(given: Any) -> Any:
-    """What is equal for the very same arguments alone: 1 is not 1.0 or true, and 0.0 not -0.0; tensors by what they are."""
-    if isinstance(given, Array | Tensor):
-        return "tensor", id(given)
-    if isinstance(given, list | tuple):
-        return type(given), *map(_key, given)
-    if isinstance(given, dict):
-        return type(given), *((name, _key(each)) for name, each in given.items())
-    return type(given), repr(given) if isinstance(given, float | complex) else given
-
-
-def moved(given: Any, by: Callable[[Tensor], Any]) -> Any:
-    """The same numbers in other places."""
-    if isinstance(given, Tensor):
-        return by(given)
-    found = by(given.places)
-    if isinstance(found, Tensor):
-        return Array(given.source, found) if found.numel() else torch.zeros(found.shape, dtype=torch.float64)
-    return [moved(Array(given.source, each), lambda same: same) for each in found]
-
-
-def _turned(each: Tensor) -> Tensor:
-    return each.transpose(1, 2)
-
-
-def _first(each: Tensor) -> Tensor:
-    return each.unsqueeze(0)
+    def _select_scatter(self, a: Any, part: Any, *where: Any, **named: Any) -> Any:
+        return self._scatter(a, part, lambda each: each.select(*where, **named))
 
 
 def _shared(given: Array | Tensor) -> bool:

@@ -14,6 +14,7 @@ from sme.common.process.turns import Turns
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, initial
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
@@ -145,7 +146,7 @@ class IDE(Turns):
                              t0=whole("step", step, 1) * lr, clock=(1, 1), **common)
         silent = Renoised(self.problem, GaussianNoise(torch.zeros(self.problem.dim, 1, dtype=torch.float64)))
         start: dict[str, Tensor] = {name: torch.from_numpy(np.array(fields[name])) for name in optimizer.fields}
-        setup = Setup(silent, optimizer, BALLISTIC, order, "independent", max(marks), max(marks) * tau, start, (), {})
+        setup = Setup(silent, optimizer, BALLISTIC, order, "independent", StepGrid.of(tau, max(marks)), start, (), {})
         with torch.no_grad():
             return noiseless.drift(setup, order, marks, tolerance)[:, : self.problem.dim].numpy()
 

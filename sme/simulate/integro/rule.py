@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from sme.common.errors import SMEError
-from sme.common.inputs import settle_terms, whole
+from sme.common.inputs import whole
+from sme.optimizers.torch_terms import TorchTerms
 from sme.simulate.integro.kernels import Fading, Kernel, Rising
 
 BETAS = {"adagrad": (), "rmsprop": ("beta2",), "adam": ("beta1", "beta2")}
@@ -24,7 +25,7 @@ class Direction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(TorchTerms):
     """Hyperparameters `α = lr`, `β₁`, `β₂`, `ε`, the same in the discrete run and in its equations, with time `t = kα`.
 
     With the memories `m = ∫ K₁ g`, `v = ∫ K₂ g²` of `g = ∇f + ½ l2 θ`,
@@ -52,17 +53,12 @@ class Rule:
         for a value out of range, or one that the optimizer lacks or has not.
     """
 
-    optimizer: str
-    lr: float
-    beta1: float | None = None
-    beta2: float | None = None
-    eps: float = 1e-8
     l2: float = 0.0
     decay: float = 0.0
     clock: int = 0
 
     def __post_init__(self) -> None:
-        settle_terms(self, ("eps", "l2", "decay"), BETAS)
+        self.settle(BETAS, "l2", "decay")
         object.__setattr__(self, "clock", whole("clock", self.clock, 0))
         if self.clock and self.optimizer != "adam":
             raise SMEError(f"clock = {self.clock} has no meaning for {self.optimizer}, which corrects no bias: leave it out")

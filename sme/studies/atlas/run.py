@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, seed_of, several, step_size, whole
+from sme.common.inputs import number, seed_of, several, whole
 from sme.common.output.report import Report
 from sme.common.output.text import grid
 from sme.common.process.progress import progress
@@ -20,6 +20,7 @@ from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.equations.chain import Chain
 from sme.optimizers.base import Optimizer, initial
+from sme.optimizers.grid import StepGrid
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.studies.atlas import picture
@@ -107,9 +108,9 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     """
     problems.checked(problem)
     horizon = number("horizon", horizon)
-    steps = _steps(problem, optimizers, tau, horizon)
+    grids = _grids(problem, optimizers, tau, horizon)
     pairs, seed = math.ceil(whole("paths", paths, 4) / 2), seed_of(seed)
-    root = None if results is None else effort.folder(results)
+    folder = effort.place(results, "atlas")
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
     work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
@@ -120,8 +121,8 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
         state = initial(optimizer, given, problem.dim)
         limits = {cell: Limit(cell, problem, optimizer, state) for cell in cells}
         for cell in cells:
-            found = [_run(limits[cell], count, horizon, pairs, seed) for count in steps]
-            table = pd.DataFrame([(step_size(horizon, count), *_mean(each)) for count, each in zip(steps, found, strict=True)],
+            found = [_run(limits[cell], each, pairs, seed) for each in grids]
+            table = pd.DataFrame([(grid.given, *_mean(each)) for grid, each in zip(grids, found, strict=True)],
                                  columns=["tau", "difference", "stderr"])
             names = {"optimizer": optimizer.name, "noise": cell.noise, "memory": cell.memory}
             parts.append(table.assign(**names))
@@ -130,12 +131,11 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
             work.update()
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
-    made = Atlas("atlas", seed, pd.DataFrame(rows), differences, None if root is None else root / "atlas")
-    return made.saved()
+    return Atlas("atlas", seed, pd.DataFrame(rows), differences, folder).saved()
 
 
-def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[float | str], horizon: float) -> list[int]:
-    """Steps to the horizon, from the coarsest step size to the finest.
+def _grids(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[float | str], horizon: float) -> list[StepGrid]:
+    """From the coarsest step size to the finest.
 
     Raises
     ------
@@ -165,18 +165,18 @@ def _steps(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[floa
         steps.append(round(count))
     if len(set(steps)) < 2:
         raise SMEError(f"two or more step sizes are needed to see a limit, got {list(several(tau))}")
-    return sorted(set(steps))
+    return [StepGrid(horizon, count) for count in sorted(set(steps))]
 
 
-def _run(limit: Limit, steps: int, horizon: float, pairs: int, seed: int) -> Tensor:
+def _run(limit: Limit, grid: StepGrid, pairs: int, seed: int) -> Tensor:
     """`θ²` of the discrete run less that of the limit at the end, both on the same noise, a mean for each pair."""
-    tau, key = horizon / steps, np.random.SeedSequence([seed, steps]).generate_state(1)
+    tau, key = grid.tau, np.random.SeedSequence([seed, grid.steps]).generate_state(1)
     generator = torch.Generator().manual_seed(int(key[0]))
     chain = Chain(limit.problem, limit.optimizer, limit.cell.regime, tau)
     runs = 2 * pairs if limit.cell.noisy else 1
     one = {name: field.expand(2 * pairs, -1).contiguous() for name, field in limit.start.items()}
     other = {name: field.expand(runs, -1).contiguous() for name, field in limit.start.items()}
-    for k in range(steps):
+    for k in range(grid.steps):
         half = torch.randn(pairs, 1, generator=generator, dtype=torch.float64)
         z = torch.cat((half, -half))
         one, _ = chain.step(one, z, k)

@@ -16,6 +16,7 @@ from sme.common.process.progress import progress
 from sme.common.process.turns import entry
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, initial
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.nesterov import Nesterov
 from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.rmsprop import RMSProp
@@ -121,7 +122,7 @@ def _setup(settings: Mapping[str, Any], contender: Contender, lr: float, seed: i
     optimizer.check(tau)
     second = {"v": torch.full((problem.dim,), SECOND, dtype=torch.float64)} if "v" in optimizer.fields else {}
     start = initial(optimizer, {**problem.start, **second}, problem.dim)
-    return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau, start, (steps,),
+    return Setup(problem, optimizer, BALLISTIC, 1, "independent", StepGrid.of(tau, steps), start, (steps,),
                  select(problem, optimizer, list(OBSERVABLES)))
 
 

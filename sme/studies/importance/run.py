@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
-from sme.common.output.report import Report
+from sme.common.output.report import Tabled
 from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
@@ -49,7 +49,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
         for bad input.
     """
     law = minibatches("importance", problem.noise)
-    folder = effort.folder(results) if results is not None else None
+    folder = effort.place(results)
     theta = initial(optimizer, start, problem.dim)["theta"]
     found = importance(problem, theta)
     laws = {"uniform": MinibatchNoise(batch_size=law.batch_size, examples=law.examples, scale=law.scale),
@@ -62,37 +62,31 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     rows = [{"curve": curve, "uniform": ends["uniform"]["mean"][curve], "optimal": ends["optimal"]["mean"][curve],
              "gain": ends["uniform"]["mean"][curve] - ends["optimal"]["mean"][curve],
              "stderr": math.hypot(*(ends[name]["stderr"][curve] for name in laws))} for curve in ends["uniform"].index]
-    made = Gain(found.table, pd.DataFrame(rows), seed,
+    made = Gain(pd.DataFrame(rows), folder, found.table, seed,
                 f"{optimizer.name} on {problem.name}, batches of {law.batch_size} of {law.motions}, τ = {tau:g}, horizon "
-                f"{horizon:g}, {paths} paths", folder)
+                f"{horizon:g}, {paths} paths")
     return made.saved()
 
 
 @dataclass(frozen=True, repr=False)
-class Gain(Report):
+class Gain(Tabled):
     """What examples drawn by importance gain: the noise at the start, and the mean losses at the end."""
 
     file = name = "importance"
     title = "Examples drawn by the size of their gradients"
-    noise: pd.DataFrame
-    loss: pd.DataFrame
-    seed: int
-    setting: str
-    folder: Path | None = None
+    noise: pd.DataFrame = field(default_factory=pd.DataFrame)
+    seed: int = 0
+    setting: str = ""
 
     @property
     def seeds(self) -> tuple[int, ...]:
         return self.seed, self.seed + 1
 
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        return {"importance": self.loss}
-
     def csv(self, table: pd.DataFrame) -> str:
         return table.assign(version=self.provenance.version, seeds=",".join(map(str, self.seeds))).to_csv(index=False)
 
     def body(self, style: str) -> list[str]:
-        noise, loss = (grid(each.map(_shown), style) for each in (self.noise, self.loss))
+        noise, loss = (grid(each.map(_shown), style) for each in (self.noise, self.table))
         return ["The noise of a minibatch at the start:", noise, "Mean loss at the end:", loss, self.setting]
 
 

@@ -14,8 +14,7 @@ from sme.common.output.figure import canvas, save
 from sme.common.output.provenance import Provenance
 from sme.common.output.report import Report, Tabled
 from sme.common.output.text import grid
-from sme.equations.order.check import LEFT_OUT
-from sme.equations.order.order_check import OrderCheck
+from sme.equations.order.order_check import LEFT_OUT, OrderCheck
 from sme.studies.orders.run import EQUATIONS
 
 FOOT = 0.17

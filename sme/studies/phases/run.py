@@ -152,7 +152,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     every = [max(1, steps // looks), max(1, steps // (SHARP * looks))]
     name = f"{problem.name}-" + digest({"of": fingerprint([problem, theta, eta, eps, places, pairs, steps, every])},
                                        used(problem, problem.noise))
-    place = effort.folder(results) / "phases" / name if results is not None else None
+    place = effort.place(results, "phases", name)
     size = max(1, HELD // problem.dim)
     chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)
     tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None,

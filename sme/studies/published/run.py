@@ -11,7 +11,7 @@ from sme.common.inputs import whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.convergence.api import weak_error
-from sme.convergence.comparison.comparison import compare
+from sme.convergence.comparison.run import compare
 from sme.convergence.spec.effort import Effort
 from sme.equations.base import Equation
 from sme.equations.literature import variants as terms

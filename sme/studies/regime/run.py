@@ -20,6 +20,7 @@ from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.equations.registry import parts_of
 from sme.optimizers.base import initial
+from sme.optimizers.grid import StepGrid
 from sme.optimizers.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import BALLISTIC
@@ -174,7 +175,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                        "nesterov, rmsprop, adam and adamw")
     steps, compared = whole("steps", steps, 2, LONG), whole("compared", compared, 0)
     given = replace(given, steps=steps)
-    root = None if results is None else effort.folder(results)
+    root = effort.place(results, "regime")
     with torch.no_grad():
         setup = _setup(problem, given, theta, steps)
         parts = used(problem, problem.noise, *parts_of(problem, setup.optimizer, setup.regime))
@@ -188,7 +189,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
         curves = _curves(setup, marks, states, 0 if margin.radius > FAR else min(compared, steps))
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
                         limits.memory(given, steps), bends, margin, _errors(curves, problem, states, marks), curves,
-                        None if root is None else root / "regime" / name)
+                        root and root / name)
     return made.saved()
 
 
@@ -201,7 +202,7 @@ def _setup(problem: Problem, given: Hyperparameters, theta: Tensor, steps: int) 
     point = at[None]
     g, sigma = problem.gradient(point)[0], problem.noise.variance(point)[0]
     averages = {"theta": at, "m": g, "v": g * g + sigma}
-    return Setup(problem, optimizer, BALLISTIC, 1, "independent", steps, steps * tau,
+    return Setup(problem, optimizer, BALLISTIC, 1, "independent", StepGrid.of(tau, steps),
                  {field: averages[field] for field in optimizer.fields}, (steps,), {})
 
 

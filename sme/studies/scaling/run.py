@@ -138,7 +138,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     points, runs = whole("points", points, 1), 2 * math.ceil(whole("runs", runs, 4) / 2)
     for each in given:
         _check_steps(each, [factor for factor in factors if _allowed(each, factor)], points)
-    root = None if results is None else effort.folder(results)
+    root = effort.place(results, "scaling")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
@@ -163,7 +163,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     limits = {each.optimizer: largest(each) for each in given}
     values = {key: found for key, (_, found) in curves.items()}
     made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
-                    None if root is None else root / "scaling" / name)
+                    root and root / name)
     return made.saved()
 
 

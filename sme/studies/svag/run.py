@@ -107,7 +107,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     flag("plain", plain)
     if not ells:
         raise SMEError("ell is empty: give at least one, such as [1, 2, 4]")
-    root = None if results is None else effort.folder(results)
+    root = effort.place(results, "svag")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
     first = given.uncorrected(BATCH_EQUIVALENT)
@@ -128,6 +128,4 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
         problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law, *parts))
-    study_made = SVAGStudy(name, given, seed, table, None if root is None else root / "svag" / name)
-    study_made.save()
-    return study_made
+    return SVAGStudy(name, given, seed, table, root and root / name).saved()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, seed_of, several, short, step_size, whole
+from sme.common.inputs import number, seed_of, several, short, whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
 from sme.common.process.turns import entry
@@ -20,8 +20,9 @@ from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
 from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
+from sme.optimizers.grid import StepGrid
 from sme.problems.base import Problem
-from sme.simulate.backend import BACKENDS, compiled_setups
+from sme.simulate.backend import chosen
 from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.observables import select
@@ -103,11 +104,11 @@ def trajectories(
         for bad input: what was given, what is allowed, what to change.
     """
     spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None, model)
-    steps = _coarsest(spec, tau)
-    last = _checkpoints(spec, steps, checkpoints)
-    marks = _marks(steps, points, last)
+    grid = _coarsest(spec, tau)
+    last = _checkpoints(spec, grid, checkpoints)
+    marks = _marks(grid.steps, points, last)
     choose("band", band, BANDS)
-    setups = _setups(spec, spec.orders(order, every=True), steps, effort.device(device), marks, several(histogram), backend)
+    setups = _setups(spec, spec.orders(order, every=True), grid.steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
     if substeps is not None:
@@ -117,13 +118,13 @@ def trajectories(
     seed, numbers = seed_of(seed), whole("paths", paths, 1)
     if numbers >= effort.SHARD_PATHS:
         effort.warn_rounded(numbers)
-        numbers = len(effort.shards(numbers, None, spec.horizon / steps)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    place = effort.folder(results) / "trajectories" / f"{spec.name}-tau{spec.horizon / steps:g}" if results is not None else None
+        numbers = len(effort.shards(numbers, None, grid.tau)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
     if place is not None:
         spec.outline().write(place, spec.describe(), spec.recipe())
-    times = np.array([0, *marks]) * (spec.horizon / steps)
-    made = Trajectories(spec.name, step_size(spec.horizon, steps), seed, tabled(found, names[: len(spec.observables)], times),
+    times = grid.time(np.array([0, *marks]))
+    made = Trajectories(spec.name, grid.given, seed, tabled(found, names[: len(spec.observables)], times),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
                         None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
                         origin=spec.model.origin)
@@ -133,22 +134,22 @@ def trajectories(
     return made.saved()
 
 
-def _coarsest(spec: Specification, tau: Any) -> int:
+def _coarsest(spec: Specification, tau: Any) -> StepGrid:
     given = several(tau)
     if not given:
         raise SMEError("tau is empty: give a step size")
-    return min(spec.steps(each) for each in given)
+    return spec.grid(min(spec.steps(each) for each in given))
 
 
-def _checkpoints(spec: Specification, steps: int, given: Any) -> list[int]:
+def _checkpoints(spec: Specification, grid: StepGrid, given: Any) -> list[int]:
     """The steps of the histograms."""
     if given is None:
-        return sorted({max(1, round(share * steps)) for share in CHECKPOINTS})
+        return sorted({max(1, round(share * grid.steps)) for share in CHECKPOINTS})
     times = tuple(sorted({number("a checkpoint", time) for time in several(given)}))
     if not times or not all(0 < time <= spec.horizon for time in times):
         raise SMEError(f"checkpoints must lie in (0, horizon] = (0, {spec.horizon:g}], got {short(given)}")
-    replace(spec, times=times).steps(spec.horizon / steps)  # on the grid, or says why not
-    return [round(time * steps / spec.horizon) for time in times]
+    replace(spec, times=times).steps(grid.tau)  # on the grid, or says why not
+    return [*map(grid.step, times)]
 
 
 def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
@@ -175,8 +176,7 @@ def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str,
             weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
             setup = replace(setup, weights=weights)
         setups[order, steps] = setup
-    if choose("backend", backend, BACKENDS) != "torchsde":
-        setups = compiled_setups(setups, must=backend == "compiled")
+    setups = chosen(setups, backend)
     return {order: setup for (order, _), setup in setups.items()}
 
 

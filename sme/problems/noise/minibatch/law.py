@@ -125,13 +125,13 @@ class MinibatchNoise(GradientLaw):
 
     def _root(self, weights: Tensor) -> Tensor:
         """Centred weights, for which `Σ_i w_i g_i = Σ_i w_i X_i`, times `scale √(s₂/n)`."""
-        return _centred(weights) * (self.scale * math.sqrt(self.sampling.second / self.motions))
+        return _centred(weights) * (self.scale * math.sqrt(self.sampling.shares.second / self.motions))
 
     def diffuse(self, theta: Paths, dW: Float[Tensor, "paths n"]) -> Paths:
         return self.examples.weigh(theta, self._root(dW))[0]
 
     def diffuse_square(self, theta: Paths, dW: Float[Tensor, "paths n"]) -> tuple[Paths, Paths]:
-        weights, moments = self._root(dW), self.sampling
+        weights, moments = self._root(dW), self.sampling.shares
         ratio = moments.third / moments.second if moments.second else 0.0
         if ratio == 0:
             noise = self.diffuse(theta, dW)
@@ -165,22 +165,22 @@ class MinibatchNoise(GradientLaw):
 
     def variance(self, theta: Paths) -> Paths:
         mean, square = self.examples.averages(theta)
-        return (square - mean * mean) * (self.scale**2 * self.sampling.second)
+        return (square - mean * mean) * (self.scale**2 * self.sampling.shares.second)
 
     def variance_slope(self, theta: Paths, u: Paths) -> Paths:
         mean_slope, square_slope = self.examples.slope(theta, u)
-        return (square_slope - 2 * self.examples.gradient(theta) * mean_slope) * (self.scale**2 * self.sampling.second)
+        return (square_slope - 2 * self.examples.gradient(theta) * mean_slope) * (self.scale**2 * self.sampling.shares.second)
 
     def third(self, theta: Paths) -> Paths:
         mean, square = self.examples.averages(theta)
-        return (self.examples.power(theta, 3) - 3 * mean * square + 2 * mean**3) * (self.scale**3 * self.sampling.third)
+        return (self.examples.power(theta, 3) - 3 * mean * square + 2 * mean**3) * (self.scale**3 * self.sampling.shares.third)
 
     def fourth(self, theta: Paths) -> Paths:
         mean, square = self.examples.averages(theta)
         cube, fourth = self.examples.power(theta, 3), self.examples.power(theta, 4)
         central = fourth - 4 * mean * cube + 6 * mean**2 * square - 3 * mean**4
         variance = square - mean * mean
-        return (self.sampling.fourth * central + 3 * self.sampling.pairs * variance * variance) * self.scale**4
+        return (self.sampling.shares.fourth * central + 3 * self.sampling.shares.pairs * variance * variance) * self.scale**4
 
     def physical(self, regime: Regime, tau: float) -> dict[str, object]:
         return {"batch size": self.batch_size}

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +13,19 @@ from sme.common.errors import SMEError, choose
 from sme.problems.noise.base import Stream
 
 Indices = Int[Tensor, "paths batch"]
+
+
+class Shares(NamedTuple):
+    """What a batch mean's moments have of those of one example."""
+
+    second: float
+    """of the covariance"""
+    third: float
+    """of the third moments"""
+    fourth: float
+    """of the fourth moments, with one example four times"""
+    pairs: float
+    """of the fourth moments, with two examples twice"""
 
 
 @dataclass(frozen=True)
@@ -35,23 +49,8 @@ class Sampling(ABC):
 
     @property
     @abstractmethod
-    def second(self) -> float:
-        """of the covariance"""
-
-    @property
-    @abstractmethod
-    def third(self) -> float:
-        """of the third moments"""
-
-    @property
-    @abstractmethod
-    def fourth(self) -> float:
-        """of the fourth moments, with one example four times"""
-
-    @property
-    @abstractmethod
-    def pairs(self) -> float:
-        """of the fourth moments, with two examples twice"""
+    def shares(self) -> Shares:
+        """Of the one-example moments in those of a batch."""
 
     @abstractmethod
     def products(self) -> tuple[float, float]:
@@ -79,10 +78,7 @@ class WithReplacement(Sampling):
     """`B` independent indices in every step."""
 
     name = "with_replacement"
-    second = property(lambda self: 1 / self.batch)
-    third = property(lambda self: 1 / self.batch**2)
-    fourth = property(lambda self: 1 / self.batch**3)
-    pairs = property(lambda self: (self.batch - 1) / self.batch**3)
+    shares = property(lambda self: Shares(1 / self.batch, 1 / self.batch**2, 1 / self.batch**3, (self.batch - 1) / self.batch**3))
 
     def products(self) -> tuple[float, float]:
         return math.sqrt(2 * (1 - 1 / self.batch)) / (self.count * self.batch), 0.0
@@ -118,30 +114,14 @@ class WithoutReplacement(Sampling):
         return (-1 / self.batch) ** power if self.batch == self.count - 1 else None
 
     @property
-    def second(self) -> float:
+    def shares(self) -> Shares:
         n, b = self.count, self.batch
-        return (n - b) / (b * (n - 1)) if n > 1 else 0.0
-
-    @property
-    def third(self) -> float:
-        n, b = self.count, self.batch
-        if (few := self._few(3)) is not None:
-            return few
-        return (n - b) * (n - 2 * b) / (b**2 * (n - 1) * (n - 2))
-
-    @property
-    def fourth(self) -> float:
-        n, b = self.count, self.batch
-        if (few := self._few(4)) is not None:
-            return few
-        return (n - b) * (n * n - 6 * n * b + 6 * b * b + n) / (b**3 * (n - 1) * (n - 2) * (n - 3))
-
-    @property
-    def pairs(self) -> float:
-        n, b = self.count, self.batch
-        if self._few(4) is not None:
-            return 0.0
-        return (n - b) * n * (b - 1) * (n - b - 1) / (b**3 * (n - 1) * (n - 2) * (n - 3))
+        second = (n - b) / (b * (n - 1)) if n > 1 else 0.0
+        if (third := self._few(3)) is not None and (fourth := self._few(4)) is not None:
+            return Shares(second, third, fourth, 0.0)
+        return Shares(second, (n - b) * (n - 2 * b) / (b**2 * (n - 1) * (n - 2)),
+                      (n - b) * (n * n - 6 * n * b + 6 * b * b + n) / (b**3 * (n - 1) * (n - 2) * (n - 3)),
+                      (n - b) * n * (b - 1) * (n - b - 1) / (b**3 * (n - 1) * (n - 2) * (n - 3)))
 
     def products(self) -> tuple[float, float]:
         n, b = self.count, self.batch

@@ -112,13 +112,13 @@ class ImportanceNoise(MinibatchNoise):
     def third(self, theta: Paths) -> Paths:
         mean = self.examples.gradient(theta)
         central = self._average(theta, 3) - 3 * mean * self._average(theta, 2) + 2 * mean**3
-        return central * (self.scale**3 * self.sampling.third)
+        return central * (self.scale**3 * self.sampling.shares.third)
 
     def fourth(self, theta: Paths) -> Paths:
         mean, square = self.examples.gradient(theta), self._average(theta, 2)
         central = self._average(theta, 4) - 4 * mean * self._average(theta, 3) + 6 * mean**2 * square - 3 * mean**4
         variance = square - mean * mean
-        return (self.sampling.fourth * central + 3 * self.sampling.pairs * variance * variance) * self.scale**4
+        return (self.sampling.shares.fourth * central + 3 * self.sampling.shares.pairs * variance * variance) * self.scale**4
 
     def describe(self) -> dict[str, object]:
         return {**super().describe(), "law": "minibatch by importance", "probabilities": fingerprint(self.probabilities)}
