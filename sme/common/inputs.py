@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,8 +15,8 @@ from sme.common.errors import SMEError, printed
 
 T = TypeVar("T")
 
-LONGEST = 80
-"""characters of what is printed in a message"""
+LONGEST, NAMES = 80, 20
+"""characters of what is printed in a message, and names of a group"""
 MOST, LONG = 10**12, 10**9
 """of what is counted, and of steps one after the other: more than a machine can do, and surely a slip"""
 SEEDS, TORCH_SEEDS = 2**128 - 1, 2**64 - 1
@@ -64,16 +65,29 @@ def dense(what: str, given: Tensor) -> Tensor:
     return given if given.layout == torch.strided else given.to_dense()
 
 
-def short(given: Any, most: int = 4) -> str:
-    """What was given in one line: of numbers the first few and how many there are, of anything else the beginning."""
+def short(given: Any, most: int = 4, depth: int = 3) -> str:
+    """What was given in one line: of numbers the first few and how many there are, of anything else the beginning.
+
+    Groups in groups, `depth` deep: a group may hold itself.
+    """
     if isinstance(given, Tensor) and not given.is_complex():
         flat = given.detach().reshape(-1)
-        shown = ", ".join(f"{float(f'{each:.6g}')}" for each in flat[:most].tolist())
-        return f"[{shown}, … {len(flat)} numbers]" if len(flat) > most else f"[{shown}]"
+        text = ", ".join(f"{float(f'{each:.6g}')}" for each in flat[:most].tolist())
+        return f"[{text}, … {len(flat)} numbers]" if len(flat) > most else f"[{text}]"
     if isinstance(given, Mapping):
-        return f"{{{', '.join(f'{name!r}: {short(each)}' for name, each in given.items())}}}"
+        first = islice(given.items(), NAMES if depth else 0)
+        shown = [f"{printed(name)}: {short(each, most, depth - 1)}" for name, each in first]
+        return f"{{{', '.join(shown)}{', …' if len(given) > len(shown) else ''}}}".replace("{, …", "{…")
     line = printed(given)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
+
+
+def word(given: object) -> str:
+    """As text without blanks at its ends; nothing of what cannot be written."""
+    try:
+        return str(given).strip()
+    except Exception:
+        return ""
 
 
 def whole(what: str, given: Any, least: int, most: int = MOST) -> int:

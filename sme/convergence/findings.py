@@ -14,7 +14,7 @@ from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
-from sme.common.storage.files import listed, write_text
+from sme.common.storage.files import here, listed, write_text
 from sme.common.storage.told import told
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import Predicted, quote
@@ -28,14 +28,6 @@ from sme.convergence.store.asked import Asked
 from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
-
-
-def _here() -> Path | None:
-    """The working directory; None of one that was deleted."""
-    try:
-        return Path().absolute()
-    except OSError:
-        return None
 
 
 @dataclass(repr=False)
@@ -63,7 +55,7 @@ class Findings(Turns):
     """the tables in the folder, of a study whose points are not there"""
     read: frozenset[str] = frozenset()
     """the names of the files that `points` and `predicted` are from"""
-    home: Path | None = field(default_factory=_here, repr=False)
+    home: Path | None = field(default_factory=here, repr=False)
     """where the program was as it began, if it was anywhere; a relative `folder` is meant from there"""
 
     @property
@@ -90,7 +82,7 @@ class Findings(Turns):
 
     def stay(self) -> None:
         """Have a relative folder be the one that it was, in a program that has changed its working directory since."""
-        if self.folder is not None and not self.folder.is_absolute() and self.home is not None and self.home != _here():
+        if self.folder is not None and not self.folder.is_absolute() and self.home is not None and self.home != here():
             self.folder = self.home / self.folder
 
     def forget(self) -> None:

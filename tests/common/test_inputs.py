@@ -10,9 +10,10 @@ import torch
 import sme
 from sme.common import inputs
 from sme.common.errors import LONGEST, choose, one_line
-from sme.common.inputs import flag, number, room, seed_of, whole
+from sme.common.inputs import flag, number, room, seed_of, short, whole
 from sme.convergence.spec import job
 from sme.convergence.spec.specification import Specification
+from sme.equations.models import model
 from sme.studies.ide import lagrangian
 from sme.studies.interpolation import run
 
@@ -101,6 +102,27 @@ def test_what_is_no_number_is_named_in_one_short_line(given):
         number("x", given)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_group_that_holds_itself_or_very_many_is_named_in_one_short_line():
+    itself = {"a": 0.5}
+    itself["b"] = itself
+    assert short(itself) == "{'a': 0.5, 'b': {'a': 0.5, 'b': {'a': 0.5, 'b': {…}}}}"
+    assert short(dict.fromkeys(range(10**4), 1)).endswith("19: 1, …}")
+    assert short({"theta": torch.tensor([0.5, 2.0])}) == "{'theta': [0.5, 2.0]}"
+    assert short({}) == "{}"
+
+
+class Unwritten:
+    """Has no text."""
+
+    def __str__(self):
+        return 3
+
+
+def test_what_has_no_text_is_no_order():
+    with pytest.raises(sme.SMEError, match="order must be 1 or 2"):
+        model("sme").asked(Unwritten(), (2,))
 
 
 @pytest.mark.parametrize("given", [1.5, "many", -3, 10**13, 1e300, float("inf"), float("nan"), "7/2", None, True, np.False_])

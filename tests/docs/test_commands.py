@@ -394,6 +394,17 @@ def marks(command: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow] if slow else []
 
 
+def test_no_command_leaves_a_file_where_git_sees_it():
+    reads = ("scripts/report.py", "scripts/study.py")
+    for command, where in everywhere().items():
+        script, *words = shlex.split(command)[1:] or [""]
+        for name, _, value in (word.partition("=") for word in words):
+            if name in ("results", "file"):
+                assert value.partition("/")[0] == "results", (command, where)
+                assert name == "file" or script in reads or value != "results/published", (command, where)
+
+
+
 @pytest.mark.parametrize("command", [pytest.param(each, marks=marks(each), id=each) for each in COMMANDS])
 def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -113,6 +113,14 @@ def write_text(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8", newline="")
 
 
+def here() -> Path | None:
+    """The working directory; None of one that was deleted."""
+    try:
+        return Path().absolute()
+    except OSError:
+        return None
+
+
 def listed(folder: Path, pattern: str) -> list[Path]:
     """What there is of a pattern, in a fixed order; nothing in a folder that is gone, or goes meanwhile."""
     try:

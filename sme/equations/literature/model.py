@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, several, short
+from sme.common.inputs import number, several, short, word
 from sme.equations.base import Equation
 from sme.equations.base import Kind as Made
 from sme.equations.registry import BROWNIAN
@@ -128,7 +128,7 @@ class Model:
         chosen = []
         allowed = " or ".join(map(str, self.orders)) + (" (or both)" if len(self.orders) > 1 else "")
         for part in several(given):
-            value = number("order", part) if str(part).strip() in map(str, self.orders) else None
+            value = number("order", part) if word(part) in map(str, self.orders) else None
             if value is None:
                 of = "" if self.name == OWN else f" of model='{self.name}'"
                 rest = "no equation of another order is known" if self.name == OWN else "leave order out"
