@@ -1,5 +1,6 @@
 """How every script runs its task: warnings and bad input as one line each; with `sme.cli.config` all that knows Hydra."""
 
+import importlib
 import os
 import sys
 import traceback
@@ -15,8 +16,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from tqdm import tqdm
 
-from sme.common.errors import SMEError, choose, one_line, plain_warnings
+from sme.common.errors import SMEError, choose, one_line, plain_warnings, reason
 from sme.common.process import interrupt, streams
+from sme.common.process.blame import place, scarce
 
 INSIDE = Path(__file__).parents[1] / "conf"
 CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
@@ -49,6 +51,19 @@ def cli(task: Callable[[], Any]) -> None:
         _fail(f"cannot write to the standard output: {fault.strerror or fault}")
 
 
+def loaded(module: str) -> None:
+    """Import what takes long; that a library is missing, or memory for one, is one line too."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, MemoryError, SMEError) as fault:
+        root = (getattr(fault, "name", None) or "").partition(".")[0]
+        if scarce(fault):
+            _fail("there is not enough memory to load the libraries: allow this process 2 GiB or more (ulimit -v)")
+        if root in ("", "sme"):
+            raise
+        _fail(f"{root}, which sme needs, cannot be loaded ({fault}): install sme again into this environment")
+
+
 def _run(task: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -60,6 +75,10 @@ def _run(task: Callable[[], Any]) -> None:
             print(f"\n{study}")
             _fail(f"{stop}: the same command goes on from there", INTERRUPTED)
         _fail("interrupted; what was finished is kept", INTERRUPTED)
+    except SystemExit as stop:
+        if (where := place(stop)) is not None and stop.code:
+            _fail(f"code of yours ends the program by itself ({reason(stop)}; {where})")
+        raise
     except Exception as fault:
         if (said := _said(task, fault)) is None:
             raise
@@ -70,25 +89,26 @@ def _run(task: Callable[[], Any]) -> None:
 
 def _said(task: Callable[[], Any], fault: Exception) -> str | None:
     """What a user is told of a fault; None of one that is ours, whose traceback is the best that can be said."""
+    if (lacking := scarce(fault)) is not None:
+        words = str(lacking).partition("\n")[0]
+        return f"there is not enough memory{f' ({words})' if words else ''}: give fewer paths or a smaller problem"
     match fault:
         case MissingConfigException():
             return _unknown_option(fault)
         case OverrideParseException():
             return f"cannot read '{fault.override}': {_advice(str(fault.override))}"
-        case SMEError() | HydraException() | OmegaConfBaseException():
+        case SMEError() | HydraException() | OmegaConfBaseException() | Warning():  # this one where the user has it raised
             return _in_words(fault)
         case OSError():
-            place = "the standard output" if fault.filename is None else fault.filename
-            return f"cannot use {place}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
-        case MemoryError():
-            return f"there is not enough memory ({fault}): give fewer paths or a smaller problem"
+            used = "the standard output" if fault.filename is None else fault.filename
+            return f"cannot use {used}: {fault.strerror or fault}. Give a file or folder that can be read and written to"
         case RuntimeError() if isinstance(fault, BrokenProcessPool) or type(fault).__module__.startswith("submitit"):
             return ("a job was killed, as happens where memory or time runs out. Every point that was finished is kept: run the "
                     "same command again, where memory ran out with fewer jobs or processes at a time")
-        case RuntimeError() if "allocate memory" in str(fault):  # torch's own
-            return f"there is not enough memory ({str(fault).splitlines()[0]}): give fewer paths or a smaller problem"
         case ValueError() if str(fault).startswith("Config group override"):  # Hydra's, without a class of its own
             return f"{fault}: give a name, such as optimizer=adam, or leave the group out for its default"
+    if (where := place(fault)) is not None:
+        return f"code of yours fails: {reason(fault)} ({where})"
     if _inside(task, fault):
         return None
     words = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

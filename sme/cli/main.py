@@ -1,6 +1,5 @@
 """The one way in: `python scripts/x.py name=value …`, or `sme x name=value …` where there is no checkout."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 
@@ -46,7 +45,7 @@ def main(name: str) -> None:
     if {"--help", "-h"} & set(given):
         command.cli(lambda: print(pages.of(name)))
         return
-    importlib.import_module("sme.cli.tasks")  # all that takes long, before an interrupt is heard
+    command.loaded(_target(name).rpartition(".")[0])  # all that takes long, before an interrupt is heard
 
     def begin() -> None:
         words = spellings.read(name, given)
@@ -63,12 +62,17 @@ def task(settings: command.Settings) -> None:
     from sme.cli import config, tasks  # not for the pages of help, which know no more than the settings
 
     target = settings.get("_target_")
-    if target not in [OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_") for name in scripts()]:
+    if target not in map(_target, scripts()):
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
     study = get_method(target)
     own = study.__module__.startswith("sme.cli.")
     answer = tasks.answer(study(settings) if own else tasks.direct(study, settings))
     print(one_line(answer.line) if config.in_multirun() else answer.text)
+
+
+def _target(name: str) -> str:
+    """The task of a script."""
+    return str(OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_"))
 
 
 def _plumbing(name: str, words: Sequence[str]) -> list[str]:

@@ -89,7 +89,11 @@ def read(name: str, given: Sequence[str]) -> list[str]:
     _warn_of_lost(flags, new)
     if further:
         new.append(f"{OPEN[name]}=[{','.join(map(_quoted, further))}]")
-    options = [each for each in GROUPS[:2] if any(each in default for default in OmegaConf.select(settings, "defaults") or ())]
+    groups = [each for each in GROUPS if any(each in default for default in OmegaConf.select(settings, "defaults") or ())]
+    for prefix, group in (re.match(r"(\+*)([^=]*)", word).groups() for word in new):  # type: ignore[union-attr]
+        if prefix and group in groups:
+            raise SMEError(f"+{group}=… adds a second {group}, and there is one: write {group}=…, without the +")
+    options = [each for each in GROUPS[:2] if each in groups]
     return [*flags, *(each for word in new for each in _own(_inside(name, word), options))]
 
 

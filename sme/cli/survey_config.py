@@ -1,24 +1,50 @@
-"""From a configuration to the cases of a survey of models."""
+"""From a configuration to the studies beside the weak error: surveys of models, orders, laws, and smaller ones."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
+from sme.cli import config, tasks
+from sme.cli.command import Settings
 from sme.cli.config import FIELDS, build, checked, group, only, repeated
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import flag, number, several, short
+from sme.common.inputs import flag, number, several, short, whole
+from sme.common.output.report import Report
+from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
+from sme.studies.autoencoder import run as autoencoder_run
+from sme.studies.autoencoder.report import Autoencoder
+from sme.studies.importance import run as importance_run
+from sme.studies.interpolation import run as interpolation_run
+from sme.studies.interpolation.report import Interpolation
+from sme.studies.known_answers import run as known_answers_run
 from sme.studies.models.cases import Case
 from sme.studies.models.run import Survey, survey
+from sme.studies.orders import by_law
+from sme.studies.orders.report import ModelOrders, OneOrder, Orders
+from sme.studies.orders.run import catalogue, modelled
+from sme.studies.panels import run as panels_run
+from sme.studies.published import run as published_run
+from sme.studies.published.report import Published
+from sme.studies.stationary import run as stationary_run
+from sme.studies.stationary.report import StationaryLaws
 
+ORDERS: dict[str, Callable[[list[str], int, Path | None], Report]] = {
+    "orders": lambda names, processes, folder: Orders(catalogue(names, processes), folder),
+    "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder),
+    "laws": by_law.tables}
+TABLES = ("table", "optimizers", "processes")
+ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", "horizon")
+"""settings of `check_order` for its tables, and for one equation"""
 SETTINGS = ("parts", "observables", "seed", "processes", "results")
 GROUPS = ("problems", "optimizers", "models")
 PART = (*GROUPS, "regimes", "tau", "horizon", "paths", "few", "substeps")
 
 
-def compare_models(config: DictConfig) -> Survey:
+def compare_models(settings: Settings) -> Survey:
     """The survey that a configuration describes, computed and saved.
 
     Raises
@@ -26,7 +52,7 @@ def compare_models(config: DictConfig) -> Survey:
     SMEError
         for bad input.
     """
-    values = checked(config, SETTINGS)
+    values = checked(settings, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
         raise SMEError(f"parts must be a group of groups of settings, got {short(values['parts'])}: leave it out for the default")
     cases = [case for name, part in values["parts"].items() for case in _cases(name, part, values["observables"])]
@@ -59,3 +85,97 @@ def _cases(name: str, part: Any, observables: Any) -> list[Case]:
                     tuple(number("tau", tau) for tau in several(part["tau"])), number("horizon", part["horizon"]),
                     None if observables is None else tuple(several(observables)), part["paths"], part["few"], part["substeps"]))
     return cases
+
+
+def check_order(settings: Settings) -> tasks.Answer:
+    """Orders by the one-step test, of all equations, models or laws of the noise; or of one equation, what is wrong with it."""
+    values = checked(settings, (*TABLES, *ONE, "results"))
+    for name in config.named() & {*(TABLES if values["model"] is not None else ONE)}:
+        raise SMEError(f"{name} has no use {'beside' if values['model'] is not None else 'without'} model: a table has "
+                       f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
+    folder = tasks.folder(values["results"])
+    if values["model"] is not None:
+        made = OneOrder(config.one_order(values), folder).saved()
+        return tasks.Answer(made.found.report, made.title)
+    task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
+    given = [] if names is None else [str(each) for each in several(names)]
+    if names is not None and not any(given):
+        raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
+    return tasks.answer(task(given, effort.processes(values["processes"], "cpu"), folder).saved())
+
+
+def importance(settings: Settings) -> tasks.Answer:
+    """The gain of examples drawn by the size of their gradients."""
+    values = checked(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
+    problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
+    for field in group("start", values["start"]):
+        choose("field in start", field, (*FIELDS, *optimizer.fields))
+    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
+             if value is not None and field in optimizer.fields}
+    found = importance_run.gain(
+        problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
+        paths=values["paths"], seed=values["seed"], results=tasks.folder(values["results"]), processes=values["processes"])
+    return tasks.answer(found)
+
+
+def autoencoder(settings: Settings) -> tasks.Answer:
+    """Adam, RMSProp and Nesterov's momentum on an autoencoder."""
+    values = checked(settings, ("steps", "paths", "examples", "hidden", "results", "processes"))
+    sizes = {name: whole(name, values[name], 1) for name in ("steps", "paths", "examples", "hidden")}
+    folder = effort.folder(values["results"])
+    made = autoencoder_run.race({"examples": sizes["examples"], "hidden": sizes["hidden"]}, sizes["steps"], sizes["paths"],
+                                processes=effort.processes(values["processes"], "cpu"))
+    return tasks.answer(Autoencoder(made, folder).saved())
+
+
+def interpolation(settings: Settings) -> tasks.Answer:
+    """AdaBayes between SGD and Adam."""
+    values = checked(settings, ("tau", "paths", "results"))
+    folder = effort.folder(values["results"])
+    table = interpolation_run.measure(tasks.ladder(values["tau"]), whole("paths", values["paths"], 1))
+    return tasks.answer(Interpolation(table, folder).saved())
+
+
+def published(settings: Settings) -> tasks.Answer:
+    """What the differences between the published second-order equations and ours cost."""
+    values = checked(settings, ("tau", "paths", "differences", "results", "processes"))
+    folder = effort.folder(values["results"])
+    which = None if values["differences"] is None else several(values["differences"])
+    table = published_run.measure(tasks.ladder(values["tau"]), whole("paths", values["paths"], 1),
+                                  effort.processes(values["processes"], "cpu"), which)
+    return tasks.answer(Published(table, folder).saved())
+
+
+def stationary(settings: Settings) -> tasks.Answer:
+    """Stationary variances of every rule."""
+    values = checked(settings, ("paths", "results", "processes"))
+    paths, folder = whole("paths", values["paths"], 2, 2**24), effort.folder(values["results"])
+    table = stationary_run.measure(paths, effort.processes(values["processes"], "cpu"))
+    return tasks.answer(StationaryLaws(table, folder, paths).saved())
+
+
+def known_answers(settings: Settings) -> tasks.Answer:
+    """Weak errors to test other programs by."""
+    values = checked(settings, ("tau", "paths", "results", "processes"))
+    folder = effort.folder(values["results"])
+    paths = whole("paths", values["paths"], 1)
+    table = known_answers_run.measure(tasks.ladder(values["tau"]), paths, effort.processes(values["processes"], "cpu"))
+    return tasks.answer(known_answers_run.KnownAnswers(table, folder, paths).saved())
+
+
+def panels(settings: Settings) -> tasks.Answer:
+    """Studies or trajectories side by side."""
+    values = checked(settings, ("task", "name", "conditions", "results", "studies", "observables", "over"))
+    task, name = values["task"], values["name"]
+    if task is None or name is None:
+        raise SMEError("task and name are missing: give task=errors or task=histograms, and name=… for the table and the picture")
+    own: dict[str, Callable[..., Report]] = {"errors": panels_run.errors, "histograms": panels_run.histograms}
+    begin, rest = own[choose("task", task, own)], {"errors": "observables", "histograms": "over"}
+    if (other := values[rest["histograms" if task == "errors" else "errors"]]) is not None:
+        raise SMEError(f"{other!r} is a setting of the other task: task={task} takes {rest[task]}")
+    given: Sequence[Any] = () if values[rest[task]] is None else tuple(map(str, several(values[rest[task]])))
+    studies = None if values["studies"] is None else tasks.place("studies", values["studies"])
+    given_conditions = values["conditions"] or ()
+    conditions = [given_conditions] if isinstance(given_conditions, str) else list(map(str, several(given_conditions)))
+    made = begin(tasks.place("results", values["results"]), str(name), conditions, given, studies)
+    return tasks.answer(made)

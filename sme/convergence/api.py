@@ -10,6 +10,7 @@ from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
+from sme.common.storage.files import listed
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
@@ -152,7 +153,7 @@ def load(folder: str | Path, **parts: Any) -> Study:
         raise SMEError(f"folder must be the path of one study's folder, got {short(folder)}: give it as text")
     place = Path(folder)
     if not (place / FILE).is_file():
-        near = ", ".join(path.parent.name for path in sorted(place.glob(f"*/{FILE}"))[:3])
+        near = ", ".join(path.parent.name for path in listed(place, f"*/{FILE}")[:3])
         raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
                        + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
     study = Study.load(place)

@@ -10,7 +10,7 @@ from sme.common.errors import SMEError, reason
 from sme.common.output import provenance
 from sme.common.output.provenance import harmless, plain
 from sme.common.storage import sums
-from sme.common.storage.files import read_table, write_text
+from sme.common.storage.files import listed, read_table, write_text
 from sme.convergence.findings import Findings
 from sme.convergence.fit.tables import SLOPES
 from sme.convergence.spec.outline import FILE, StudyMetadata
@@ -32,7 +32,7 @@ def studies(results: Path) -> list[Path]:
     """
     if not results.is_dir():
         raise SMEError(f"{results} is not a folder: give the folder that holds the studies, such as results/")
-    return sorted(path.parent for path in results.glob(f"*/{FILE}"))
+    return [path.parent for path in listed(results, f"*/{FILE}")]
 
 
 def _outlines(results: Path) -> list[tuple[Path, StudyMetadata]]:

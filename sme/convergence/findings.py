@@ -14,7 +14,7 @@ from sme.common.output.figure import printed
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
-from sme.common.storage.files import write_text
+from sme.common.storage.files import listed, write_text
 from sme.common.storage.told import told
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import ObstructionConstants, quote
@@ -28,6 +28,14 @@ from sme.convergence.store.asked import Requests
 from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
+
+
+def _here() -> Path | None:
+    """The working directory; None of one that was deleted."""
+    try:
+        return Path().absolute()
+    except OSError:
+        return None
 
 
 @dataclass(repr=False)
@@ -55,8 +63,8 @@ class Findings(Turns):
     """the tables in the folder, of a study whose points are not there"""
     read: frozenset[str] = frozenset()
     """the names of the files that `points` and `predicted` are from"""
-    home: Path = field(default_factory=lambda: Path().absolute(), repr=False)
-    """where the program was as it began; a relative `folder` is meant from there"""
+    home: Path | None = field(default_factory=_here, repr=False)
+    """where the program was as it began, if it was anywhere; a relative `folder` is meant from there"""
 
     @property
     def name(self) -> str:
@@ -82,12 +90,12 @@ class Findings(Turns):
 
     def stay(self) -> None:
         """Have a relative folder be the one that it was, in a program that has changed its working directory since."""
-        if self.folder is not None and not self.folder.is_absolute() and self.home != Path().absolute():
+        if self.folder is not None and not self.folder.is_absolute() and self.home is not None and self.home != _here():
             self.folder = self.home / self.folder
 
     def forget(self) -> None:
         """Have the tables derived anew."""
-        for derived in ("_table", "slopes"):
+        for derived in ("_table", "_slopes"):
             self.__dict__.pop(derived, None)
 
     @cached_property
@@ -107,9 +115,13 @@ class Findings(Turns):
         """The weak errors."""
         return self._table[tables.ERRORS].copy()
 
-    @cached_property
+    @property
     def slopes(self) -> pd.DataFrame:
         """The orders of convergence and their verdicts."""
+        return self._slopes.copy()
+
+    @cached_property
+    def _slopes(self) -> pd.DataFrame:
         constants = self.predicted.constants if self.predicted else {}
         quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
         table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack,
@@ -124,11 +136,7 @@ class Findings(Turns):
     @property
     def missing(self) -> list[Key]:
         """The points that were asked for and are not there."""
-        return self.asked.missing(self._keys)
-
-    @property
-    def _keys(self) -> list[Key]:
-        return [point.key for point in self.points]
+        return self.asked.missing(point.key for point in self.points)
 
     @property
     def remark(self) -> str:
@@ -236,4 +244,4 @@ class Findings(Turns):
 
 
 def _names(folder: Path) -> frozenset[str]:
-    return frozenset(path.name for pattern in ("points/*.json", predicted.FILE) for path in folder.glob(pattern))
+    return frozenset(path.name for pattern in ("points/*.json", predicted.FILE) for path in listed(folder, pattern))

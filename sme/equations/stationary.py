@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from jaxtyping import Complex, Float
 from scipy.linalg import solve_continuous_lyapunov
-from scipy.optimize import root
 from torch import Tensor
 
 from sme.common.errors import SMEError
@@ -143,6 +142,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
 
 def _rest(model: Equation, x: Float[Tensor, " state"]) -> Float[Tensor, " state"]:
     """Where the drift vanishes."""
+    from scipy.optimize import root  # takes half a second, and few runs ask for it
 
     def drift(x: np.ndarray) -> np.ndarray:
         return model.drift(LATE, torch.from_numpy(x)[None])[0].numpy()

@@ -13,6 +13,7 @@ import pytest
 import sme
 from sme.cli import command
 from sme.common.derivatives import torch_forward
+from sme.common.identity import recipe
 from sme.common.process import interrupt
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -99,12 +100,63 @@ def test_a_fault_is_one_line_and_a_code(capsys, fault, code, words):
     assert err.count("\n") == 1
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
+def test_a_loss_that_is_refused_for_want_of_memory_is_not_blamed(capsys):
     def task():
-        raise ZeroDivisionError
+        try:
+            raise MemoryError
+        except MemoryError as fault:
+            raise sme.SMEError("the loss cannot be differentiated") from fault
 
-    with pytest.raises(ZeroDivisionError):
-        command.cli(task)
+    assert ended(task, capsys) == (2, "error: there is not enough memory: give fewer paths or a smaller problem\n")
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory to load the libraries"),
+    (MemoryError(), "not enough memory to load the libraries"),
+    (ModuleNotFoundError("No module named 'torchsde'", name="torchsde"), "torchsde, which sme needs, cannot be loaded"),
+])
+def test_libraries_that_cannot_be_loaded_are_one_line(fault, words, monkeypatch, capsys):
+    def fail(name):
+        raise fault
+
+    monkeypatch.setattr(command.importlib, "import_module", fail)
+    with pytest.raises(SystemExit):
+        command.loaded("sme.cli.tasks")
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_module_of_ours_that_cannot_be_loaded_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError):
+        command.loaded("sme.nowhere")
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError, RuntimeError])
+def test_a_fault_of_ours_keeps_its_traceback(fault):
+    task = {}
+    exec("def task(): raise fault", {"__name__": "sme.somewhere", "fault": fault}, task)
+    with pytest.raises(fault):
+        command.cli(task["task"])
+
+
+@pytest.mark.parametrize(("code", "words"), [
+    ("raise LookupError('x\\ny')", "code of yours fails: LookupError: x y (own.py, line 1, in task)"),
+    ("import sys; sys.exit(3)", "code of yours ends the program by itself (SystemExit: 3; own.py, line 1, in task)"),
+    ("import warnings; warnings.simplefilter('error'); warnings.warn('too\\nfew')", "too few"),
+])
+def test_what_code_of_the_users_does_is_one_line(code, words, capsys):
+    task = {}
+    exec(compile(f"def task(): {code}", "own.py", "exec"), {"__name__": "own"}, task)
+    with warnings.catch_warnings():
+        assert ended(task["task"], capsys) == (2, f"error: {words}\n")
+
+
+def test_a_module_that_ends_the_program_as_it_is_imported_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit('done')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(sme.SMEError, match=r"ending\.Rule cannot be imported: SystemExit: done"):
+        recipe.located("ending.Rule")
 
 
 def test_a_message_names_no_cause_of_another_process():

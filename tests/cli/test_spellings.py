@@ -50,6 +50,8 @@ NEW = [
 WRONG = [
     ("weak_error", ["adam"], "'adam' is no setting of weak_error: write name=value"),
     ("weak_error", ["--ordre", "2"], "--ordre is no flag of weak_error"),
+    ("weak_error", ["+optimizer=adam"], r"adds a second optimizer, and there is one: write optimizer=…, without the \+"),
+    ("trajectories", ["tau=1/4", "++problem=wells"], "adds a second problem"),
     ("study", ["show", "a", "b", "c"], "'c' is no setting of study"),
     ("known_answers", ["--paths"], "--paths has no value: write paths=value"),
     ("known_answers", ["--paths", "--tau", "1/4"], "--paths has no value: write paths=value"),

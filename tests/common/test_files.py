@@ -119,6 +119,16 @@ def test_what_is_no_file_of_ours_is_named_and_never_stops_the_rest(put, where, f
         assert len(table) == len(made.slopes)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_file_that_has_nothing_to_give_at_once_is_refused(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "kernel")  # as files of /proc, which say that they are regular
+    writer = os.open(tmp_path / "kernel", os.O_RDWR)
+    monkeypatch.setattr(files, "_regular", lambda *_: None)
+    with pytest.raises(ValueError, match="nothing to be read"):
+        files.read_bytes(tmp_path / "kernel")
+    os.close(writer)
+
+
 def test_a_deep_or_foreign_tree_is_one_line(tmp_path):
     path = tmp_path / "x.json"
     for text, words in (("[" * 10**5 + "]" * 10**5, "nested too deeply"), ("[]", "no group"), ('{"a": 1}', "no checksum"),

@@ -109,7 +109,7 @@ def test_a_page_asks_nothing_of_a_network(study, tmp_path):
 def test_names_and_notes_are_data(study, tmp_path, evil):
     study = replace(study)
     study.__dict__.update(_table=study._table.assign(observable=evil),
-                          slopes=study.slopes.assign(observable=evil, note=evil, verdict=evil))
+                          _slopes=study.slopes.assign(observable=evil, note=evil, verdict=evil))
     study.outline = replace(study.outline, study=f"{evil}-ballistic-{evil}-none-12345678", optimizer=evil, problem=evil)
     study.kept = replace(study.kept, provenance=Provenance(study.name, (evil,), ()), physical=pd.DataFrame({evil: [evil]}))
     page.write([study, study], tmp_path / "x.html", evil, lambda _: evil)
@@ -317,7 +317,7 @@ def test_of_a_long_table_the_end_and_the_largest_are_shown(study, monkeypatch):
 @browser
 def test_nor_does_one_in_a_picture(record, drawn, tmp_path):
     study = replace(some(record, "rmsprop-batch_equivalent-polynomial-independent-da")[0])
-    one = {name: table[table["observable"] == "mean v"] for name, table in (("_table", study._table), ("slopes", study.slopes))}
+    one = {name: table[table["observable"] == "mean v"] for name, table in (("_table", study._table), ("_slopes", study.slopes))}
     study.__dict__.update({name: table.assign(observable=EVIL + "<b onclick='x'>") for name, table in one.items()})
     path = study.report(tmp_path / "x.html")
     seen = Page(path.read_text(encoding="utf-8"))

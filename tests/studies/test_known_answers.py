@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import sme
-from sme.cli import tasks
+from sme.cli import survey_config
 from sme.convergence.estimator import paired
 from sme.studies.known_answers import run
 
@@ -26,7 +26,7 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
         assert f"| `{name}` |" in text
         assert all(f"| `{rule.name}` |" in text for rule in rules)
     monkeypatch.delitem(answers.CASES, "quadratic")
-    assert "integrator_bias" in tasks.known_answers(settings(tmp_path)).text
+    assert "integrator_bias" in survey_config.known_answers(settings(tmp_path)).text
     table = pd.read_csv(tmp_path / "known_answers.csv")
     assert list(table.columns) == answers.COLUMNS
     found = {tuple(key) for key in table[["case", "optimizer"]].drop_duplicates().to_numpy()}
@@ -41,4 +41,4 @@ def test_the_files_hold_each_case_and_the_closed_ones_are_right(answers, tmp_pat
 
 def test_a_number_of_paths_that_is_none_is_refused(answers, tmp_path):
     with pytest.raises(sme.SMEError, match="paths must be a whole number"):
-        tasks.known_answers(settings(tmp_path, paths=0))
+        survey_config.known_answers(settings(tmp_path, paths=0))

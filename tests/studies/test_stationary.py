@@ -13,7 +13,7 @@ from scipy.special import erf
 from scipy.stats import t as student
 
 import sme
-from sme.cli import tasks
+from sme.cli import survey_config
 from sme.equations.chain import Chain
 from sme.optimizers.hyperparameters import Hyperparameters
 from sme.optimizers.regimes import BALLISTIC
@@ -231,7 +231,7 @@ def test_the_command_writes_every_case(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "SETTLE", 0.01)
     monkeypatch.setattr(run, "AVERAGE", 0.02)
     monkeypatch.setattr(sign_picture, "draw", lambda provenance, path, paths: path.touch())
-    said = tasks.stationary(OmegaConf.create({"paths": 64, "processes": 1, "results": str(tmp_path)})).text
+    said = survey_config.stationary(OmegaConf.create({"paths": 64, "processes": 1, "results": str(tmp_path)})).text
     table = pd.read_csv(tmp_path / "stationary.csv")
     assert list(dict.fromkeys(table["case"])) == [case.name for case in run.cases()]
     seen = table[table["source"] == "simulated"].set_index("case")
@@ -251,7 +251,7 @@ def test_the_command_writes_every_case(tmp_path, monkeypatch):
 
 def test_a_number_of_paths_that_is_none_is_refused(tmp_path):
     with pytest.raises(sme.SMEError, match="paths must be a whole number"):
-        tasks.stationary(OmegaConf.create({"paths": 0, "processes": 1, "results": str(tmp_path)}))
+        survey_config.stationary(OmegaConf.create({"paths": 0, "processes": 1, "results": str(tmp_path)}))
 
 
 def chain_at_rest(slope, tau, noise=1.0, width=6.0, cells=500):

@@ -40,7 +40,9 @@ def test_the_errors_are_those_of_the_studies(made):
 
 
 def test_a_table_a_picture_and_the_studies_are_kept(made):
-    assert {path.name for path in made.folder.iterdir()} == {"models.csv", "models.md", "models.pdf", "models.png", "slopes.csv"}
+    assert {path.name for path in made.folder.iterdir()} == {
+        "models.csv", "models.md", "slopes.csv", *(f"{name}.{kind}" for name in made.plots for kind in ("png", "pdf"))}
+    assert "models_cost" in made.plots
     assert len(list(made.folder.parent.glob("rmsprop-ballistic-polynomial-*/errors.csv"))) == 2
     assert pd.read_csv(made.folder / "models.csv")["version"].notna().all()
 

@@ -71,8 +71,8 @@ def located(dotted: str) -> Any:
             if fault.name is not None and (module == fault.name or module.startswith(f"{fault.name}.")):
                 continue
             raise SMEError(f"{dotted} cannot be imported: {fault}") from fault
-        except Exception as fault:
-            raise SMEError(f"{dotted} cannot be imported: {type(fault).__name__}: {fault}") from fault
+        except (Exception, SystemExit) as fault:  # a script that ends with sys.exit()
+            raise SMEError(f"{dotted} cannot be imported: {reason(fault)}") from fault
         for name in parts[cut:]:
             if not hasattr(found, name):
                 if parts[0] == PACKAGE and hasattr(sys.modules[PACKAGE], parts[-1]):

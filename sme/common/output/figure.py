@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from sme.common.errors import choose
 from sme.common.output.provenance import Provenance
@@ -24,6 +24,7 @@ NARROW = 30.0
 """quotient of an axis' ends below which 1, 2 and 5 have their labels too"""
 WIDE = 1000.0
 """the same, above which there are no ticks without a label"""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS = 6
 """labels of step sizes that a panel has room for"""
 _both: ContextVar[bool] = ContextVar("both", default=False)
@@ -55,9 +56,11 @@ def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
     said = provenance.code if provenance.title == provenance.study else str(provenance)
     figure.text(0.5, 0.04 / figure.get_figheight(), said, ha="center", fontsize=5, color="0.6")
     kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
+    if (layout := figure.get_layout_engine()) is not None:  # once, and not by a drawing of its own for every format
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     _write(figure, provenance, path, kind)
     if kind == "png" and _both.get():
-        figure.set_layout_engine("none")  # it stays as it was laid out
         _write(figure, provenance, path.with_suffix(f".{BESIDE}"), BESIDE)
     return path
 
@@ -101,10 +104,18 @@ def sizes(axis: Any, values: Any, bars: Any = 0.0) -> None:
     decades(axis)
 
 
+def power(value: float) -> str:
+    """`2·10⁻³`, in letters: a formula for each label takes longer than all that is drawn."""
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = value / 10.0**exponent
+    return ("" if abs(factor - 1) < 1e-6 else f"{factor:g}·") + "10" + str(exponent).translate(RAISED)
+
+
 def decades(axis: Any) -> None:
     """Labels of a logarithmic axis: powers of ten, and 2 and 5 times these where there are few."""
     low, high = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < NARROW * low else (1.0,), numticks=8))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axis.yaxis.set_minor_formatter(NullFormatter())
     if high > WIDE * low:  # more small ticks than can be told apart, each of which takes its time
         axis.yaxis.set_minor_locator(NullLocator())

@@ -17,7 +17,10 @@ def ours() -> bool:
     name = sys.argv[0] if sys.argv else ""
     if name == "-m":  # while Python looks for the module
         return any(flag == "-m" and module.startswith("sme.") for flag, module in itertools.pairwise(sys.orig_argv))
-    return Path(name).name == "sme" or Path(name).absolute().parent == SCRIPTS
+    try:
+        return Path(name).name == "sme" or Path(name).absolute().parent == SCRIPTS
+    except OSError:  # in a folder that was deleted
+        return False
 
 
 def quiet() -> None:

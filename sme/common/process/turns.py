@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sme.common.derivatives.inferred import Plain, tensors
+from sme.common.process.blame import theirs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,13 +55,16 @@ def alone(function: F) -> F:
 
 
 def entry(function: F) -> F:
-    """`alone`, with torch as it is by default and the caller's own settings and random numbers back at the end."""
+    """`alone`, with torch as it is by default and the caller's own settings and random numbers back at the end.
+
+    A fault in the caller's own code is an `SMEError` that says where.
+    """
 
     @functools.wraps(function)
     def entered(*args: Any, **kwargs: Any) -> Any:
         if getattr(_mine, "entered", False):
             return function(*args, **kwargs)
-        with ordinary((args, kwargs)):
+        with theirs(), ordinary((args, kwargs)):
             _mine.entered = True
             try:
                 return function(*args, **kwargs)

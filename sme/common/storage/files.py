@@ -36,7 +36,9 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         _regular(os.fstat(handle), limit)
-        content = file.read(limit + 1)
+        content: bytes | None = file.read(limit + 1)
+    if content is None:  # of /proc
+        raise ValueError("it has nothing to be read at once")
     if len(content) > limit:
         raise ValueError(f"it grew beyond {limit} bytes while it was read")
     return content
@@ -111,9 +113,17 @@ def write_text(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8", newline="")
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """What there is of a pattern, in a fixed order; nothing in a folder that is gone, or goes meanwhile."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
 def half_written(folder: Path) -> list[Path]:
     """What jobs that were killed left half-written there."""
-    return [path for path in sorted(folder.glob(f".*{PART}")) if time.time() - _written(path) > STALE]
+    return [path for path in listed(folder, f".*{PART}") if time.time() - _written(path) > STALE]
 
 
 def _written(path: Path) -> float:

@@ -1,35 +1,31 @@
-"""A few pairs of every setup, timed in as many processes as a job would use."""
+"""A few pairs of every setup, timed."""
 
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-from sme.common.process.processes import spread
 from sme.convergence.estimator import paired
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS, chunk, run_block
 from sme.simulate.setup import Setup
 
 PILOT_S = 0.5
-"""of an order, over its step sizes, in each process"""
+"""of an order, over its step sizes"""
 PAIRS, STEPS = 64, 64
 """so many pairs at first, so many steps at most"""
 LEAST = 0.5
 """the share of a compiled run's time that must go with its pairs, lest one slow moment say that none does"""
 Which = tuple[int, int]
 Setups = dict[Which, Setup]
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What one process says of one setup."""
+    """What is found of one setup."""
 
     seconds: float
     """of a shard"""
@@ -37,11 +33,6 @@ class Sample:
     """of the process, its peak so far"""
     block: Block
     """of the few pairs that were run"""
-
-
-def everywhere(processes: int, work: Callable[[Setups], T], setups: Setups) -> list[T]:
-    """Have every process of a job do the same, at the same time; on one, the main process itself."""
-    return list(spread(work, [(setups,)] * processes, processes))
 
 
 def begin(setups: Setups) -> None:

@@ -1,16 +1,13 @@
-"""What a study would cost, before it is run: a short pilot of every order and step size, in as many processes."""
+"""What a study would cost, before it is run: a short pilot of every order and step size, in this process."""
 
 import heapq
 import inspect
 import json
 import math
 import os
-import tempfile
 import time
-import warnings
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +21,11 @@ from sme.common.process.turns import entry
 from sme.convergence.api import parts, weak_error
 from sme.convergence.cost import pilot
 from sme.convergence.cost.weight import point_mib
-from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.fit import predicted
 from sme.convergence.runner import ready
 from sme.convergence.spec.effort import SHARD_PATHS, warn_rounded
 from sme.convergence.spec.job import Job
-from sme.convergence.store.points import Key, Point
 from sme.convergence.study import Study
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -38,6 +33,9 @@ from sme.simulate import stability
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
+
+WORKERS_S, PICTURE_S, PANEL_S = 4.0, 1.5, 0.25
+"""seconds in which workers load their libraries, and of tables and picture, beside those of each panel"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,7 +51,8 @@ class Plan(Brief):
         process, `point_mib` what a shard takes in the folder at most, which grows with the square of the number of observables
         and times.
     starting
-        seconds for what is no simulation: tracing, starting processes, drawing.
+        seconds for what is no simulation: tracing, which is timed, starting processes and drawing, which are not
+        (`WORKERS_S`, `PICTURE_S`, `PANEL_S`).
     predicting
         seconds for the constants that an obstruction leaves.
     memory_mib
@@ -103,8 +102,8 @@ class Plan(Brief):
 def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     """What `weak_error` would cost with the same arguments; nothing of the study is run or written.
 
-    All that comes before the simulation is done and timed. Then every process runs a few pairs at each order and step size, all
-    processes at once, since they share memory and caches, and the times are scaled to the shards that are not there yet.
+    All that comes before the simulation is done and timed. Then a few pairs run at each order and step size, and the times are
+    scaled to the shards that are not there yet. Processes that share memory and caches may take longer than one alone.
 
     Raises
     ------
@@ -128,27 +127,24 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     warn_rounded(given.arguments["paths"])
     stability.warn(job.setups.values())
     setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
-    if setups:
-        pilot.everywhere(workers, pilot.begin, setups)
+    pilot.begin(setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
-    predicting = _predicting(job, folder)
-    samples = pilot.everywhere(workers, pilot.pilot, setups) if setups else []
-    drawing = _drawing(study, setups, {which: sample.block for which, sample in samples[0].items()} if samples else {})
+    predicting, samples = _predicting(job, folder), pilot.pilot(setups)
 
-    costs = {which: sum(each[which].seconds for each in samples) / len(samples) for which in setups}
-    tasks = [costs[key[:2]] for key in missing]
+    tasks = [samples[key[:2]].seconds for key in missing]
     running, started = _schedule(tasks, workers, job.effort.budget_s - beginning)
     seconds: Counter[tuple[int, int]] = Counter()
     for key, cost in zip(missing[:started], tasks, strict=False):
         seconds[key[:2]] += running * cost / sum(tasks[:started])  # type: ignore[assignment]
-    memory = {which: max(each[which].memory_mib for each in samples) for which in setups}
     left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
-    rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which], memory.get(which, math.nan),
+    rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which],
+                 samples[which].memory_mib if which in samples else math.nan,
                  point_mib(setups[which]) if which in setups else math.nan)
             for which, setup in job.setups.items()]
-    peaks = [max(sample.memory_mib for sample in each.values()) for each in samples] if workers > 1 else []
-    sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples[0].items()} if samples else {}
-    return Plan(job.spec.name, pd.DataFrame(rows), beginning + drawing, predicting, pilot.peak() + sum(peaks), workers,
+    sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples.items()}
+    around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if workers > 1 else 0.0)
+    return Plan(job.spec.name, pd.DataFrame(rows), beginning + around, predicting,
+                pilot.peak() * (1 + workers if workers > 1 else 1), workers,
                 job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
 
 
@@ -169,25 +165,14 @@ def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, m
 
 
 def _predicting(job: Job, folder: Path | None) -> float:
-    """Seconds for the constants that the obstruction leaves, from a block in every process."""
+    """Seconds for the constants that the obstruction leaves, from one block."""
     known, setup = predicted.read(folder, job.spec.name), job.obstructed
     if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
         return 0.0
     began = time.perf_counter()
     workers = min(job.effort.processes, predicted.BLOCKS)
-    predicted.predict(setup, job.spec.times, workers, workers)
+    predicted.predict(setup, job.spec.times, 1, 1)
     return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / workers)
-
-
-def _drawing(study: Study, setups: Mapping[tuple[int, int], Setup], blocks: Mapping[tuple[int, int], Block]) -> float:
-    """Seconds for tables and picture, from those of the pilot, which nobody sees."""
-    began = time.perf_counter()
-    physical = {which: {"tau": setup.tau} for which, setup in setups.items()}
-    pretended = [Point(Key(*which, 0, 0), study.name, [block] * BLOCKS, physical[which], {}) for which, block in blocks.items()]
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        replace(study, points=study.points + pretended, folder=Path(scratch), kept=None, read=frozenset()).save()
-    return time.perf_counter() - began
 
 
 def _schedule(tasks: list[float], processes: int, budget_s: float) -> tuple[float, int]:

@@ -6,7 +6,6 @@ from functools import reduce
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.integrate import solve_ivp
 
 from sme.common.process.progress import fraction, phase
 from sme.convergence.estimator.block import Block
@@ -45,6 +44,8 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
 
 def _solved(setup: Setup) -> Float[np.ndarray, "marks observables"]:
     """The same by a solver with steps of its own, so that a long run costs what its horizon does; NaN where it blows up."""
+    from scipy.integrate import solve_ivp  # takes half a second, and few runs ask for it
+
     ode, like, begin = setup.reference(), setup.whole(1), setup.optimizer.t0
 
     def drift(t: float, x: np.ndarray) -> np.ndarray:

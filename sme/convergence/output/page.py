@@ -24,24 +24,30 @@ from sme.common.storage.files import write_text
 from sme.common.version import version
 from sme.convergence.fit.tables import MAX
 from sme.convergence.output import again, formulas, report, verdicts
+from sme.convergence.output.beside import Beside
 from sme.optimizers.grid import StepGrid
 
 if TYPE_CHECKING:
     from sme.convergence.findings import Findings
 
 FILTERS = ("optimizer", "regime", "problem", "equation", "order", "verdict")
-COLUMNS = {"study": "text", "optimizer": "text", "regime": "text", "problem": "text", "equation": "text", "order": "number",
-           "observable": "text", "at": "text", "verdict": "text", "slope [95 %]": "number", "C1 [99 %]": "number",
-           "points": "number", "note": "text"}
-"""of the table of slopes, and how they sort"""
+COLUMNS = {"study": "text", "optimizer": "text", "problem": "text", "regime": "text", "order": "number", "observable": "text",
+           "at": "text", "verdict": "text", "slope [95 %]": "number", "note": "text", "C1 [99 %]": "number", "points": "number",
+           "equation": "text"}
+"""of the table of slopes, and how they sort: what was found stands where one reads first"""
+FIRST = ("order", "observable", "at", "verdict", "slope [95 %]", "note")
+"""columns of a study's own table, before all others"""
 LATE = ("end", MAX)
 MOST = 100
 """rows of a study's table"""
 Command = Callable[["Findings"], str]
 
 
-def write(studies: Sequence["Findings"], path: str | Path, title: str, command: Command = lambda study: "") -> Path:
+def write(studies: Sequence["Findings"], path: str | Path, title: str, command: Command = lambda study: "",
+          others: Sequence[Beside] = ()) -> Path:
     """Write the page of these studies to a file; `command` gives the shell command that makes one again, or nothing.
+
+    `others` are reports of other studies, which stand behind.
 
     Raises
     ------
@@ -53,11 +59,11 @@ def write(studies: Sequence["Findings"], path: str | Path, title: str, command: 
     shown = [study for study in studies if not study.errors.empty]
     if not shown:
         raise SMEError(f"{title} has no errors to show: run a study first, such as python scripts/weak_error.py optimizer=adam")
-    write_text(Path(path), html(shown, title, command))
+    write_text(Path(path), html(shown, title, command, others))
     return Path(path)
 
 
-def html(studies: Sequence["Findings"], title: str, command: Command) -> str:
+def html(studies: Sequence["Findings"], title: str, command: Command, others: Sequence[Beside] = ()) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
@@ -67,7 +73,7 @@ def html(studies: Sequence["Findings"], title: str, command: Command) -> str:
     filters = {name: sorted({str(row["filters"][name]) for row in rows}) for name in FILTERS}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_part("page.html")).render(
-        title=title, studies=[each for each, _ in told], rows=rows, columns=COLUMNS, filters=filters,
+        title=title, studies=[each for each, _ in told], others=others, rows=rows, columns=COLUMNS, filters=filters,
         several=len(studies) > 1, version=version(), symbols=formulas.SYMBOLS, style=_unescaped(style),
         script=_unescaped(script), allowed=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
 
@@ -121,7 +127,7 @@ def _study(study: "Findings", command: Command) -> dict[str, Any]:
     points = [verdicts.words(order, rows) for order, rows in study.slopes.groupby("order")]
     left, svg = len(study.errors) - len(errors), _picture(study)
     return {"name": study.name, "title": study.provenance.title, "verdicts": points, "remarks": report.remarks(study.slopes),
-            "picture": _unescaped(svg), "size": _size(svg), "slopes": _cells(report.slope_table(slopes)),
+            "picture": _unescaped(svg), "size": _size(svg), "slopes": _cells(_first(report.slope_table(slopes))),
             "errors": _cells(report.error_table(errors)),
             "left": f"{left} more, at other checkpoints, stand in errors.csv." if left else "",
             "remark": study.remark, "provenance": str(study.provenance),
@@ -134,6 +140,11 @@ def _study(study: "Findings", command: Command) -> dict[str, Any]:
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
     """A table of a study; of a long one only the rows at the end and the largest."""
     return table if len(table) <= MOST else table[table["at"].isin(LATE)]
+
+
+def _first(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdict and note beside the slope."""
+    return table[[*FIRST, *(name for name in table if name not in FIRST)]]
 
 
 def _picture(study: "Findings") -> str:

@@ -22,14 +22,15 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
     """Draw |error| over τ for every observable and checkpoint to a file, with error bars, fits and reference slopes.
 
     Filled circles are positive errors, open ones negative; crosses are |integrator bias|, where it is not far below the errors:
-    the axis follows these.
+    the axis follows these. A fit is a straight line, its leading term: `C τ^p` with the slope `p`, through the finest point
+    that is three standard errors from 0.
     """
     shown = _shown(errors)
     places, names = (list(shown[name].unique()) for name in ("at", "observable"))
     columns = min(4 if len(names) == 4 else 3, len(names))
     rows = math.ceil(len(names) / columns)  # for each checkpoint, which begins a row
-    across = 5 if columns > 1 else 2  # entries of the key side by side
-    foot = 0.17 + 0.17 * math.ceil(5 / across)  # inches: a line of provenance, and the key
+    across = 3 if columns > 1 else 2  # entries of the key side by side
+    foot = 0.17 + 0.17 * math.ceil(len(_key()) / across)  # inches: a line of provenance, and the key
     width, height = 2.9 * columns + 0.3, 2.6 * rows * len(places) + 0.4 + foot
     with style.paper():
         figure = canvas(width, height, foot)
@@ -67,6 +68,7 @@ def _key() -> list[Line2D]:
         Line2D([], [], marker="o", label="error > 0", **black),
         Line2D([], [], marker="o", mfc="white", label="error < 0 (bars: 95 %)", **black),
         Line2D([], [], marker="x", label="|integrator bias|, if not far below", **black),
+        Line2D([], [], color="0.3", lw=1, label="C τᵖ, leading term alone"),
         Line2D([], [], color="0.6", ls=":", lw=0.8, label="slope 1"),
         Line2D([], [], color="0.6", ls="--", lw=0.8, label="slope 2"),
     ]

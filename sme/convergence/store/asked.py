@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sme.common.errors import SMEError, reason
-from sme.common.storage.files import read_bytes, sha, write_text
+from sme.common.storage.files import listed, read_bytes, sha, write_text
 from sme.convergence.store.points import Key
 from sme.optimizers.grid import StepGrid
 
@@ -71,7 +71,7 @@ class Requests:
 def read(folder: Path, study: str) -> Requests:
     """All that was asked for of the study in this folder; what is damaged is named in a warning."""
     total = Requests()
-    for path in sorted((folder / FOLDER).glob("*.json")):
+    for path in listed(folder / FOLDER, "*.json"):
         try:
             total = total.merge(Requests.load(path, study))
         except SMEError as fault:

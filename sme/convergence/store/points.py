@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sme.common.errors import SMEError, reason
 from sme.common.identity.numerics import BASE, said
 from sme.common.storage import seal
-from sme.common.storage.files import half_written, write_text
+from sme.common.storage.files import half_written, listed, write_text
 from sme.common.version import UNKNOWN
 from sme.convergence.estimator import trials
 from sme.convergence.estimator.block import Block
@@ -123,7 +123,7 @@ def read(folder: Path, outline: StudyMetadata) -> Iterator[Point]:
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "
                       "is asked for; delete the file", stacklevel=2)
     widths: dict[tuple[int, int], tuple[int, Path]] = {}
-    for path in sorted(folder.glob("order*.json")):
+    for path in listed(folder, "order*.json"):
         try:
             point = Point.load(path, outline.study, outline.numerics)
             if not point.fits(outline):

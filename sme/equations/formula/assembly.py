@@ -12,6 +12,7 @@ from sme.equations.formula.terms import K_LINE, K_NOISE, KAPPA, MU, Y_NOISE, Ask
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.optimizers.signsgd import SignSGD
+from sme.optimizers.signum import Signum
 
 ORDER = ("b", "b1", "G0", "G1", "F", "R", "T3")
 
@@ -41,15 +42,16 @@ def assemble(optimizer: Optimizer, regime: Regime, asked: Asked) -> Parts:
         for a rule that has none, and entry by entry for one that mixes coordinates.
     """
     name = type(optimizer).__name__
-    by_signs = type(optimizer) is SignSGD and regime == BALLISTIC and asked.gaussian and not asked.memory
-    rule = signs.rule() if by_signs else read(optimizer)
+    ways = {SignSGD: signs.signs, Signum: signs.signum} if regime == BALLISTIC and not asked.memory else {}
+    by_signs = ways.get(type(optimizer)) if asked.gaussian or type(optimizer) is Signum else None
+    rule = signs.rule(tuple(optimizer.fields)) if by_signs else read(optimizer)
     if rule.mixes and not asked.line:
         raise SMEError(f"{name} mixes coordinates (through {', '.join(rule.mixes)}), so it has no formula entry by entry: leave "
                        "elementwise out for that of one dimension")
     constant = regime != BALLISTIC and rule.kick["theta"] != 0 and not (asked.memory and asked.line)
     calculus = (Line if asked.line else Entries)(rule, constant)
     if by_signs:
-        made = signs.signs(calculus, asked)
+        made = by_signs(calculus, asked)
     else:
         made = (ballistic if regime == BALLISTIC else batch_equivalent)(rule, calculus, asked, name)
     still = {side: 0 for field, side in calculus.sides.items() if made.get(("b", field), 0) == 0}
@@ -79,11 +81,33 @@ def _vectors(c: Calculus) -> tuple[Any, ...]:
             *c.sides.values(), Y_NOISE, K_LINE, K_NOISE, c.second_factor, signs.REST)
 
 
+def diffusion(parts: Parts) -> dict[str, Any]:
+    """`D₁ = G₀G₁ᵀ + G₁G₀ᵀ + F Fᵀ` by pair of fields, in one dimension: `D = D₀ + τ D₁` of the batch-equivalent regime.
+
+    Ballistic, `D = τ (G₀G₀ᵀ + F Fᵀ)` has no correction; entry by entry increments stand in the terms, and with step memory `R`
+    is part of the noise: both have none here.
+    """
+    found = {name: {key.partition(", ")[2]: value for key, value in parts.terms.items() if key.partition(",")[0] == name}
+             for name in ("b", "G0", "G1", "F", "R")}
+    if parts.many or parts.small or found["R"] or not (found["G1"] or found["F"]):
+        return {}
+    fields, (g0, g1, f) = list(found["b"]), (found[name] for name in ("G0", "G1", "F"))
+    made = {f"D1, {i}, {j}": g0.get(i, 0) * g1.get(j, 0) + g1.get(i, 0) * g0.get(j, 0) + f.get(i, 0) * f.get(j, 0)
+            for place, i in enumerate(fields) for j in fields[place:]}
+    s, sigma = (sympy.Symbol(name, real=True) for name in ("S", "sigma"))
+    return {key: sympy.expand(value).subs(s**2, sigma) for key, value in made.items() if sympy.expand(value) != 0}
+
+
 def latex_rows(parts: Parts) -> list[tuple[str, str]]:
     """The two sides of every line."""
     return printing.rows(parts.terms, parts.where, parts.vectors, parts.many)
 
 
+def diffusion_rows(parts: Parts) -> list[tuple[str, str]]:
+    """Those of the diffusion correction."""
+    return printing.rows(diffusion(parts), {}, parts.vectors, parts.many)
+
+
 def text_lines(parts: Parts) -> list[str]:
     """The same as text."""
-    return printing.lines(parts.terms, parts.where, parts.many)
+    return printing.lines(parts.terms | diffusion(parts), parts.where, parts.many)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from sme.common.errors import SMEError, choose
+from sme.common.inputs import flag
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer, sound
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
@@ -19,7 +20,9 @@ ROWS = {"b": ("leading drift", r"{}"), "b1": ("drift correction", r"\tau\,({})")
         "G1": ("noise correction", r"\tau\,({})"), "F": ("noise of the second motion", r"\sqrt\tau\,({})"),
         "R": ("step memory", r"{}")}
 """the terms of a description, and how theirs are made of a formula's"""
-OURS, APART = ("sme.equations.closed.", "sme.equations.derived."), ("BallisticSignum", "IndependentSignSGD")
+PLAIN = {r"\,": " ", r"\sqrt": "√", r"\tau": "τ", "_1": "₁", "_0": "₀", "dW^2": "dW²"}
+"""the head of a formula as text"""
+OURS, APART = ("sme.equations.closed.", "sme.equations.derived."), ("IndependentSignSGD",)
 """where the equations are that follow from the rule as here, and those which do not"""
 
 
@@ -38,6 +41,8 @@ class Formula:
         of the batch-equivalent regime, with `d_theta` for `∂_θ`; terms that are 0 are left out.
     where
         what letters such as `P` and `P'` stand for.
+
+    `.diffusion` has the correction `D₁` of the diffusion `D = D₀ + τ D₁`.
     """
 
     title: str
@@ -55,6 +60,13 @@ class Formula:
     def __getitem__(self, key: str) -> Any:
         return self.terms[choose("term of a formula", key, self.terms)]
 
+    @property
+    def diffusion(self) -> dict[str, Any]:
+        """`D₁ = G₀G₁ᵀ + G₁G₀ᵀ + F Fᵀ` by `"D1, theta, v"`: the diffusion is `D₀ + τ D₁` (batch-equivalent, one dimension)."""
+        from sme.equations.formula.assembly import diffusion
+
+        return diffusion(self.parts)
+
     def expanded(self, key: str) -> Any:
         """A term in the rule's own letters, `f`, `S` (entry by entry `g`, `σ`, `S dW`) alone."""
         made = self[key]
@@ -65,9 +77,11 @@ class Formula:
     @property
     def latex(self) -> str:
         """One `aligned` environment: the equation, its terms, and what their letters stand for."""
-        from sme.equations.formula.assembly import latex_rows
+        from sme.equations.formula.assembly import diffusion_rows, latex_rows
 
-        lines = [f"& {self.head}", *(f"{left} &= {right}" for left, right in latex_rows(self.parts))]
+        rows, count = latex_rows(self.parts), len(self.terms)
+        rows = [*rows[:count], *diffusion_rows(self.parts), *rows[count:]]
+        lines = [f"& {self.head}", *(f"{left} &= {right}" for left, right in rows)]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def rows(self) -> dict[str, str]:
@@ -92,7 +106,8 @@ class Formula:
     def __str__(self) -> str:
         from sme.equations.formula.assembly import text_lines
 
-        return "\n".join([self.title, "", *text_lines(self.parts)])
+        equation = functools.reduce(lambda text, pair: text.replace(*pair), PLAIN.items(), self.head)
+        return "\n".join([self.title, "", equation, *text_lines(self.parts)])
 
     __repr__ = __str__
 
@@ -138,9 +153,10 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     place, choice = named(regime), choose("brownian", brownian, BROWNIAN)
     if order not in (1, 2) or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
-    if not gaussian and (place != BALLISTIC or choice == "step_memory"):
+    many, normal = flag("elementwise", elementwise), flag("gaussian", gaussian)
+    if not normal and (place != BALLISTIC or choice == "step_memory"):
         raise SMEError("gaussian=False is for the ballistic regime with brownian='independent': elsewhere the law is Gaussian")
-    return (_kept if _frozen(optimizer) else _made)(optimizer, place, choice, order, bool(elementwise), bool(gaussian))
+    return (_kept if _frozen(optimizer) else _made)(optimizer, place, choice, order, many, normal)
 
 
 def _frozen(optimizer: Optimizer) -> bool:

@@ -20,7 +20,7 @@ TEXT = {
     "S_y": "(S y)", "root_dW": "((Σ∘Σ)^½ dW²)", "rest_dW": "((Cov sign(ĝ) − G₀G₀ᵀ)^½ dW²)",
 }
 LABELS = {"b": ("b", "b", ""), "b1": ("b_1", "b₁", ""), "G0": ("G_0", "G₀", r"\,dW"), "G1": ("G_1", "G₁", r"\,dW"),
-          "F": ("F", "F", r"\,dW^2"), "R": ("R", "R", "[y, dW]"), "T3": ("T_3", "T₃", "")}
+          "F": ("F", "F", r"\,dW^2"), "R": ("R", "R", "[y, dW]"), "T3": ("T_3", "T₃", ""), "D1": ("D_1", "D₁", "")}
 """each term in LaTeX and in text, and the increments that stand in it where entries are many"""
 INDEXED = 3
 """the place of entries with an index in a product, after vectors"""
@@ -112,6 +112,9 @@ class Text(StrPrinter):
         mark, below = {"d_": "∂_", "b_": "b_"}.get(bare[:2], ""), bare[2:]
         return (mark + str(pretty_symbol(below)) if mark else TEXT.get(bare) or str(pretty_symbol(bare))) + primes
 
+    def _print_DiracDelta(self, expr: Any) -> str:
+        return f"δ({self._print(expr.args[0])})"
+
     def _print_Function(self, expr: Any) -> str:
         if not isinstance(expr, AppliedUndef):
             return str(super()._print_Function(expr))
@@ -122,10 +125,10 @@ class Text(StrPrinter):
 
 def label(key: str, many: bool) -> str:
     """`b1, theta` as `b_{1,θ}`; with its increments where entries are many."""
-    term, _, field = key.partition(", ")
+    term, *fields = key.split(", ")
     name, _, index = LABELS[term][0].partition("_")
-    symbol = Latex(())._print_Symbol(sympy.Symbol(field)) if field else ""
-    return f"{name}_{{{','.join(each for each in (index, symbol) if each)}}}" + LABELS[term][2] * many
+    symbols = [Latex(())._print_Symbol(sympy.Symbol(field)) for field in fields]
+    return f"{name}_{{{','.join(each for each in (index, *symbols) if each)}}}" + LABELS[term][2] * many
 
 
 def rows(terms: Mapping[str, Any], where: Mapping[Any, Any], vectors: Collection[Any], many: bool) -> list[tuple[str, str]]:
@@ -140,7 +143,7 @@ def lines(terms: Mapping[str, Any], where: Mapping[Any, Any], many: bool) -> lis
     """The same as text."""
     text, said = Text(), list[str]()
     for key, value in terms.items():
-        term, _, field = key.partition(", ")
+        term, *fields = key.split(", ")
         total = f"Σ_ijk ({text.doprint(value)})" if many and term == "T3" else text.doprint(value)
-        said.append(f"{LABELS[term][1]}{'_' + str(pretty_symbol(field)) if field else ''} = {total}")
+        said.append(f"{'_'.join([LABELS[term][1], *(str(pretty_symbol(field)) for field in fields)])} = {total}")
     return said + [f"{text.doprint(symbol)} = {text.doprint(value)}" for symbol, value in where.items()]

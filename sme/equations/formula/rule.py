@@ -63,8 +63,8 @@ def read(optimizer: Optimizer) -> Rule:
     """
     name = type(optimizer).__name__
     if optimizer.signed or isinstance(optimizer, Signum):
-        raise SMEError(f"{name} steps by signs, which cannot be expanded: SignSGD has formulas in the ballistic regime with "
-                       "Gaussian noise and brownian='independent', and others are in describe(state).latex of their equation")
+        raise SMEError(f"{name} steps by signs, which cannot be expanded: in the ballistic regime with brownian='independent' "
+                       "SignSGD has formulas for Gaussian noise, and Signum for any; others have none")
     if optimizer.memory != 1:
         raise SMEError(f"formulas are for memory = 1, 1 − β = c τ, and {name} has memory = {optimizer.memory:g}")
     numbers: dict[Any, Any] = {}

@@ -76,17 +76,21 @@ class OrderCheck(Brief):
         seen = "residual: rounding" if math.isnan(self.rate) else f"residual ~ τ^{self.rate:.2f} at least{rest}"
         said = f"order {self.proved:g} by the one-step test" if self.decided else f"order {self.proved:g} at least, not decided"
         fine = "" if math.isnan(self.resolution) else f"; a term that is wrong by {self.resolution:.1g} would have been seen"
-        lines = [self.title, table, f"{seen}: {said}{fine}", *([self.report] if self.origin else [])]
-        return "\n\n".join([*lines, self.obstacle] if self.obstacle and not self.origin else lines)
+        lines = [self.title, table, f"{seen}: {said}{fine}", "\n".join(self._reasons)]
+        return "\n\n".join(line for line in lines if line)
 
     @property
     def report(self) -> str:
         """What one would quote: the title, the order, and every moment of one step that is off, a sentence each."""
         said = f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
-        lines = [f"{self.title}: {said} by the one-step test."]
+        return "\n".join([f"{self.title}: {said} by the one-step test.", *self._reasons])
+
+    @property
+    def _reasons(self) -> list[str]:
+        """Every moment of one step that is off, what stands in the way, and whose the equation is: a sentence each."""
         none = ["- no moment is off"] if self.decided and len(self.moments) else []
-        lines += [f"- {each}" for each in quoted(self.differences)] or none
-        return "\n".join([*lines, *(each for each in (self.obstacle, self.origin) if each)])
+        said = [f"- {each}" for each in quoted(self.differences)] or none
+        return [*said, *(each for each in (self.obstacle, self.origin) if each)]
 
 
 def met(rough: Sequence[Obstacle], proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:

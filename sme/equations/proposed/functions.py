@@ -39,9 +39,12 @@ def asked(what: str, function: Any, symbols: Sequence[str]) -> tuple[str, ...]:
     if len(names) < len(takes) and not any(each.kind is each.VAR_POSITIONAL for each in parameters):
         raise SMEError(f"{what} takes ({', '.join(each.name for each in parameters)}), and is called as {call}: give it these "
                        "arguments in this order")
-    if sorted(names) == sorted(takes) and names != list(takes):
-        raise SMEError(f"{what} takes ({', '.join(names)}), and is called as {call}: change the order of its arguments")
     there = (*MODELLED, *symbols)
+    for name, place in zip(names, takes, strict=False):
+        if name != place and name in (*takes, *there):
+            behind = f", and take {name} by name, behind the others" if name in there else ""
+            raise SMEError(f"{what} takes ({', '.join(names)}), and is called as {call}, so its {name} would be {place}: change "
+                           f"the order of its arguments{behind}")
     rest = [*places[len(takes):], *(each for each in parameters if each.kind is each.KEYWORD_ONLY)]
     for each in rest:
         if each.name not in there and each.default is each.empty:

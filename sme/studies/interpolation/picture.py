@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from sme.common.output import style
-from sme.common.output.figure import canvas, save
+from sme.common.output.figure import canvas, save, steps
 from sme.common.output.provenance import Provenance
 
 FOOT = 0.2
@@ -46,11 +46,11 @@ def draw(table: pd.DataFrame, beside: pd.DataFrame, provenance: Provenance, path
             distances.errorbar(part["tau"], apart, yerr=np.stack([bar, 1.96 * part["stderr"]]), color=hues[size], lw=1, ms=3.5,
                                fmt="-" if "constant" in curve else "o:")
         guide = np.array([min(taus), max(taus)])
-        distances.plot(guide, 2 * guide, ":", color="0.6", lw=0.9)
+        distances.plot(guide, 2 * guide, "--", color="0.6", lw=0.9)  # dotted lines are those of Gaussian gradients
         least = np.abs(beside.loc[beside["ratio"].isin(shown), "quotient"] - 1).min()
         distances.set(yscale="log", ylim=(0.02 * least, 2), xlabel="step size τ", ylabel="|filter/fixed point − 1|")
-        distances.set_xscale("log", base=2)
+        steps(distances, taus)
         keys = [Line2D([], [], color=hue, label=f"√v/a = {size:g}") for size, hue in hues.items()]
-        distances.legend(handles=[*keys, *marks, Line2D([], [], color="0.6", ls=":", label="slope 1")], frameon=False,
+        distances.legend(handles=[*keys, *marks, Line2D([], [], color="0.6", ls="--", lw=0.9, label="slope 1")], frameon=False,
                          fontsize="x-small", loc="lower right", ncols=2)
         return save(figure, provenance, path)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sme.common.errors import SMEError
-from sme.common.output.report import Report
+from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid, quote
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
@@ -89,14 +90,26 @@ class Survey(Report):
             lines += ["Without an equation:", grid(self.refused, style)]
         return [grid(self.shown(), style), *lines]
 
-    def plot(self, path: str | Path, observable: str | None = None) -> Path:
-        """Draw the errors over τ and over the cost to a file, in a format that its ending names."""
-        return self.draw(Path(path), observable)
+    @property
+    def plots(self) -> dict[str, Plot]:
+        """`models`: errors over τ where several models are compared; `models_other`: elsewhere; `models_cost`: over the cost."""
+        named = self._named(self.observable)
+        many = picture.several(named)
+        parts = {"models": (named[many], "tau"), "models_other": (named[~many], "tau"), "models_cost": (named, "cost")}
+        if not many.any():
+            parts = {"models": (named, "tau"), "models_cost": (named, "cost")}
+        return {name: partial(picture.draw, rows, self.observable, over, self.provenance)
+                for name, (rows, over) in parts.items() if len(rows)}
 
-    def draw(self, path: Path, observable: str | None = None) -> Path:
+    def plot(self, path: str | Path, observable: str | None = None) -> Path:
+        """Draw the errors of all problems over τ to a file, in a format that its ending names."""
         observable = observable or self.observable
-        named = self.errors.assign(curve=[label(*each) for each in zip(self.errors["model"], self.errors["order"], strict=True)])
-        return picture.draw(named[named["observable"] == observable], observable, self.provenance, path)
+        return picture.draw(self._named(observable), observable, "tau", self.provenance, Path(path))
+
+    def _named(self, observable: str) -> pd.DataFrame:
+        """The errors of an observable, with the name of their curve."""
+        errors = self.errors[self.errors["observable"] == observable]
+        return errors.assign(curve=[label(*each) for each in zip(errors["model"], errors["order"], strict=True)])
 
 
 def label(model: str, order: int) -> str:

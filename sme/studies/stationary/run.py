@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import erf
-from scipy.stats import t
+from scipy.special import erf, stdtr
 
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
@@ -42,7 +41,7 @@ SIMULATED, LINEAR, EXACT = "simulated", "linearised equation", "chain, exact"
 
 def slope(nu: float) -> float:
     """`ℓ_ν`, of `E sign(g + t)` at `g = 0`: twice the density of Student's t at 0."""
-    return float(2 * t.pdf(0.0, nu))
+    return 2 * math.gamma((nu + 1) / 2) / (math.gamma(nu / 2) * math.sqrt(nu * math.pi))
 
 
 def gaussian_mean(g: np.ndarray) -> np.ndarray:
@@ -52,7 +51,7 @@ def gaussian_mean(g: np.ndarray) -> np.ndarray:
 
 def student_mean(g: np.ndarray) -> np.ndarray:
     """`E sign(ĝ)` for Student's t."""
-    return 2 * t.cdf(g / S, NU) - 1
+    return 2 * stdtr(NU, g / S) - 1
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,13 @@ def _drift(axis: Any) -> None:
         axis.plot(y[where], high[where], "--", color="C3", lw=1.1)
     axis.plot([], [], "--", color="C3", lw=1.1, label="simplified")
     axis.set(xlabel="y = ∇f/√(2σ)", ylabel="drift", xlim=(0, 2.5), title="drift of signSGD")
-    axis.legend(frameon=False, fontsize="x-small")
+    _legend(axis)
+
+
+def _legend(axis: Any) -> None:
+    """Lines first, then the phases in the order in which a run goes through them."""
+    handles, labels = axis.get_legend_handles_labels()
+    axis.legend([*handles[3:], *handles[2::-1]], [*labels[3:], *labels[2::-1]], frameon=False, fontsize="x-small")
 
 
 def _run(axis: Any, paths: int) -> None:
@@ -78,4 +84,4 @@ def _run(axis: Any, paths: int) -> None:
             label = None
     axis.set(xlabel="time", ylabel="θ", ylim=(-0.5, 1.05 * BEGIN), xlim=(0, HORIZON),
              title=f"½ θ², noise {NOISE:g}, τ = {TAU:g}")
-    axis.legend(frameon=False, fontsize="x-small")
+    _legend(axis)

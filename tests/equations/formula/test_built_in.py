@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 
 import pytest
+import sympy
 import torch
 
 import sme
@@ -37,8 +38,48 @@ def test_signs_have_the_numbers_of_their_equation(order):
     assert set(eq.formula().terms) == {"b, theta", "G0, theta", "F, theta"} | ({"b1, theta"} if order == 2 else set())
     with pytest.raises(sme.SMEError, match="steps by signs"):
         sme.formula(optimizer, "batch_equivalent")
-    with pytest.raises(sme.SMEError, match="BallisticSignum does not follow"):
-        equation(problem, sme.Signum(), regime("ballistic"), 0.1, order).formula()
+    with pytest.raises(sme.SMEError, match="Signum for any"):
+        sme.formula(sme.Signum(), brownian="step_memory")
+
+
+def test_signum_has_the_numbers_of_its_equation_away_from_0_and_the_shift_at_0():
+    problem, optimizer, tau, t = models.line(), sme.Signum(c=0.6), 0.05, 0.3
+    at = {"theta": torch.tensor([0.4], dtype=torch.float64), "m": torch.tensor([-0.7], dtype=torch.float64)}
+    eq = equation(problem, optimizer, regime("ballistic"), tau, 2)
+    drift, formula = eq.drift(t, torch.cat(list(at.values()))[None])[0], eq.formula()
+    for place, field in enumerate(("theta", "m")):
+        leading = formulas.line(formula, f"b, {field}", optimizer, problem, at, t, tau)
+        rest = 0.0 if field == "theta" else formulas.line(formula, "b1, m", optimizer, problem, at, t, tau)
+        assert float(drift[place]) == pytest.approx(float(leading + tau * rest), rel=1e-13)
+    m, b_m, h = *sympy.symbols("m b_m", real=True), sympy.Symbol("h", real=True)
+    assert formula["b1, theta"] == sympy.diff(-sympy.sign(m + h * b_m / 2), h).subs(h, 0)
+
+
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(c=0.7), sme.Adam(c1=0.9, c2=0.4)], ids=["rmsprop", "adam"])
+def test_the_diffusion_correction_is_that_of_the_equation(optimizer):
+    """`D(τ) − D₀ = τ D₁ + O(τ²)` of the closed form, its columns from unit increments."""
+    problem = sme.Polynomial(coefficients=[0.0, 0.3, 0.5, 0.2], noise=0.4)
+    at, t, place = formulas.state(optimizer, 1, 3), 1.3, regime("batch_equivalent")
+    x, fields = torch.cat(list(at.values()))[None], list(optimizer.fields)
+    found = sme.formula(optimizer, place)
+
+    def diffusion(tau, order):
+        eq = equation(problem, optimizer, place, tau, order)
+        columns = torch.eye(eq.motions, dtype=torch.float64)
+        made = eq.diffuse(t, x.expand(eq.motions, -1), columns)
+        return made.T @ made
+
+    tau = 1e-5
+    correction = (diffusion(tau, 2) - diffusion(tau, 1)) / tau
+    for i, one in enumerate(fields):
+        for j, other in enumerate(fields[i:], i):
+            key = f"D1, {one}, {other}"
+            value = 0.0
+            if key in found.diffusion:
+                whole = dataclasses.replace(found, parts=found.parts._replace(terms={key: found.diffusion[key]}))
+                value = float(formulas.line(whole, key, optimizer, problem, at, t, tau))
+            assert float(correction[i, j]) == pytest.approx(value, abs=1e-4)
+    assert {f"D1, {fields[-1]}, {fields[-1]}"} < set(found.diffusion)
 
 
 def test_a_derived_bias_correction_agrees_to_second_order():

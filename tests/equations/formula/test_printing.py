@@ -43,7 +43,7 @@ def test_everything_printed_is_balanced_and_has_all_terms(optimizer):
     assert formula.latex.count("&=") == len(formula.terms) + len(formula.where)
     for opening, closing in ("{}", "()"):
         assert formula.latex.count(opening) == formula.latex.count(closing)
-    assert str(formula).count("\n") == 1 + len(formula.terms) + len(formula.where)
+    assert str(formula).count("\n") == 2 + len(formula.terms) + len(formula.where) + len(formula.diffusion)
     used = {symbol for value in (*formula.terms.values(), *formula.where.values()) for symbol in value.free_symbols}
     assert {each.name for each in used} & {"P", "P'", "r", "u", "Gamma", "gamma1"} <= {each.name for each in formula.where}
     assert set(formula.where) <= used
@@ -60,3 +60,13 @@ def test_a_description_has_the_formulas_of_a_derived_equation():
     assert found.latex["drift correction, theta"] == rf"\tau\,({wanted})"
     assert found.latex["noise of the first motion, m"] == r"\sqrt\tau\,(c_{1}\,S\,dW)"
     assert r"P' = - \frac{P^{2}}{2\,\sqrt{v}}" in found.latex["where"]
+
+
+@pytest.mark.parametrize(("given", "head"), [
+    ({"optimizer": sme.Adam()}, "dx = (b + τ b₁) dt + √τ G₀ dW + √τ F dW²"),
+    ({"optimizer": sme.SGD(), "order": 1, "regime": "batch_equivalent"}, "dx = b dt + G₀ dW"),
+    ({"optimizer": sme.RMSProp(), "regime": "batch_equivalent", "brownian": "step_memory"},
+     "dx = (b + τ b₁) dt + (G₀ + τ G₁) dW + R y dW"),
+])
+def test_the_text_begins_with_the_equation(given, head):
+    assert str(sme.formula(**given)).splitlines()[:3][1:] == ["", head]

@@ -154,9 +154,11 @@ def test_settings_are_letters_and_those_that_are_zero_are_off():
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"), ({"optimizer": sme.Signum()}, "steps by signs"),
+    ({"optimizer": sme.SignSGD(), "brownian": "step_memory"}, "steps by signs"),
+    ({"optimizer": sme.Signum(), "regime": "batch_equivalent"}, "Signum for any"),
     ({"optimizer": sme.Adam(memory=0, c1=0.1, c2=0.1)}, "memory = 0"), ({"optimizer": "adam"}, "sme.Optimizer"),
     ({"regime": "balistic"}, "did you mean 'ballistic'"), ({"brownian": "none"}, "allowed are independent, step_memory"),
+    ({"elementwise": "yes"}, "elementwise must be true or false"), ({"gaussian": 0}, "gaussian must be true or false"),
     ({"order": 3}, "order must be 1 or 2"), ({"gaussian": False, "regime": "batch_equivalent"}, "gaussian=False is for"),
     ({"optimizer": sme.RMSProp(), "regime": "batch_equivalent", "elementwise": True, "gaussian": False}, "gaussian=False is for"),
 ])

@@ -142,7 +142,7 @@ def quoted(rows: pd.DataFrame) -> list[str]:
     for _, group in first[first["power of τ"] == least].groupby(["degree", first["fields"].map(_kinds)], sort=False):
         told = group[group["formula"] != ""]
         row = group.loc[(told if len(told) else group)["off by"].abs().idxmax()]
-        others = f", one of {len(group)} of these fields" if len(group) > 1 else ""
+        others = f", the most of {len(group)} entries" if len(group) > 1 else ""
         one, other = (each if abs(each) > row["error"] else 0.0 for each in (row["expected"], row["found"]))
         by = f"{row['formula']} = {row['off by']:.6g}" if row["formula"] else f"{row['off by']:+.6g}"
         said.append(f"{row['name']} at τ{_power(row['power of τ'])} is off by {by} (expected {one:.6g}, "

@@ -1,0 +1,51 @@
+"""Whose code failed: the caller's own, which is said in one line, or ours."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sme.common.errors import SMEError, reason
+from sme.common.identity.owned import PACKAGE, own
+
+SCARCE = ("allocate memory", "map segment")
+"""what torch and the loader of libraries say where there is no memory"""
+
+
+@contextmanager
+def theirs() -> Iterator[None]:
+    """A fault in code of the user's own, wherever it was called from, as one line that says where.
+
+    Raises
+    ------
+    SMEError
+        in its place.
+    """
+    try:
+        yield
+    except SMEError:
+        raise
+    except Exception as fault:
+        if (where := place(fault)) is None or scarce(fault):
+            raise
+        raise SMEError(f"code of yours fails: {reason(fault)} ({where})") from fault
+
+
+def place(fault: BaseException) -> str | None:
+    """`mine.py, line 6, in update` of what failed in the user's own code, or was called there; None of what failed in ours."""
+    for frame, line in reversed(list(traceback.walk_tb(fault.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] == PACKAGE:
+            return None
+        if own(module):
+            return f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+    return None
+
+
+def scarce(fault: BaseException | None) -> BaseException | None:
+    """That memory ran out, where a fault is that or comes from it."""
+    while fault is not None and not isinstance(fault, MemoryError):
+        if isinstance(fault, RuntimeError | ImportError | OSError) and any(words in str(fault) for words in SCARCE):
+            break
+        fault = fault.__cause__ or fault.__context__
+    return fault
