@@ -17,14 +17,14 @@ from sme.common.storage import sums
 from sme.common.storage.files import here, listed, write_text
 from sme.common.storage.told import told
 from sme.convergence.fit import predicted, tables
-from sme.convergence.fit.predicted import Predicted, quote
+from sme.convergence.fit.predicted import ObstructionConstants, quote
 from sme.convergence.output import page, picture, remarks, report
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import SHARD_PATHS
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked as requests
 from sme.convergence.store import points as files
-from sme.convergence.store.asked import Asked
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
@@ -44,12 +44,12 @@ class Findings(Turns):
         see `tables.slopes`.
     """
 
-    outline: Outline
+    outline: StudyMetadata
     points: list[Point] = field(default_factory=list)
     folder: Path | None = None
-    predicted: Predicted | None = None
+    predicted: ObstructionConstants | None = None
     """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
-    asked: Asked = field(default_factory=Asked)
+    asked: Requests = field(default_factory=Requests)
     """the points that runs were asked for"""
     kept: Kept | None = None
     """the tables in the folder, of a study whose points are not there"""
@@ -128,11 +128,7 @@ class Findings(Turns):
     @property
     def missing(self) -> list[Key]:
         """The points that were asked for and are not there."""
-        return self.asked.missing(self._keys)
-
-    @property
-    def _keys(self) -> list[Key]:
-        return [point.key for point in self.points]
+        return self.asked.missing(point.key for point in self.points)
 
     @property
     def remark(self) -> str:

@@ -18,8 +18,8 @@ from sme.convergence.cost import weight
 from sme.convergence.estimator import paired, trials
 from sme.convergence.fit import tables
 from sme.convergence.spec.job import Job
-from sme.convergence.spec.outline import Outline
-from sme.convergence.store.asked import Asked
+from sme.convergence.spec.outline import StudyMetadata
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Key, Point
 from sme.simulate.backend import chosen
 from sme.simulate.setup import Setup
@@ -41,7 +41,7 @@ class Runner:
 
     def __init__(self, job: Job, points: list[Point], folder: Path | None) -> None:
         self.job, self.folder, self.outline, self.effort = job, folder, job.spec.outline(), job.effort
-        self.points, self.asked = points, Asked()
+        self.points, self.asked = points, Requests()
         self.deadline = time.monotonic() + job.effort.budget_s
 
     def run(self) -> None:
@@ -97,12 +97,12 @@ class Runner:
 
     def _ask(self, keys: list[Key]) -> None:
         """Note what is asked for beside the points, before any is computed."""
-        asked = Asked(frozenset(keys), self.effort.tolerance)
+        asked = Requests(frozenset(keys), self.effort.tolerance)
         self.asked = self.asked.merge(asked)
         if self.folder is not None:
             asked.save(self.folder, self.outline.study)
 
-    def _compute(self, tasks: list[tuple[Setup, Key, Outline, Path | None]]) -> Iterator[Point]:
+    def _compute(self, tasks: list[tuple[Setup, Key, StudyMetadata, Path | None]]) -> Iterator[Point]:
         processes = self.effort.processes
         size = len(tasks) if math.isinf(self.deadline) else processes
         while tasks:
@@ -120,7 +120,7 @@ def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[i
     return chosen(shared, backend, paths)
 
 
-def _computed(setup: Setup, key: Key, outline: Outline, folder: Path | None) -> Point:
+def _computed(setup: Setup, key: Key, outline: StudyMetadata, folder: Path | None) -> Point:
     """The point, kept at once by the process that computed it: a parent that dies loses nothing."""
     began = time.perf_counter()
     blocks = paired.run_shard(setup, key.seed, key.shard)

@@ -21,10 +21,10 @@ from sme.convergence.comparison import picture
 from sme.convergence.comparison.comparison import COLUMNS, Comparison
 from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
-from sme.convergence.fit.predicted import Predicted
-from sme.convergence.spec.outline import Outline
+from sme.convergence.fit.predicted import ObstructionConstants
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked
-from sme.convergence.store.asked import Asked
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Point
 from sme.studies.autoencoder import runs_file
 from sme.studies.panels import run
@@ -72,9 +72,10 @@ def readers(folder, name):
     """Every kind of kept JSON file: its path, and what reads it."""
     point = next((folder / "points").glob("*.json"))
     request = next((folder / asked.FOLDER).glob("*.json"))
-    predicted.write(folder, name, Predicted(64, {"loss at end": (-0.0123, 0.0021)}))
+    predicted.write(folder, name, ObstructionConstants(64, {"loss at end": (-0.0123, 0.0021)}))
     return {"point": (point, lambda: dataclasses.astuple(Point.load(point, name))[0]),
-            "asked": (request, lambda: Asked.load(request, name)), "spec": (folder / "spec.json", lambda: Outline.read(folder)),
+            "asked": (request, lambda: Requests.load(request, name)),
+            "spec": (folder / "spec.json", lambda: StudyMetadata.read(folder)),
             "obstruction": (folder / predicted.FILE, lambda: predicted.read(folder, name)),
             "sums": (folder / sums.FOLDER / "errors.csv.json", lambda: sums.check(folder / "errors.csv", name))}
 

@@ -13,7 +13,7 @@ import sme
 from sme.common.identity import hashing, recipe
 from sme.common.storage import seal
 from sme.convergence import collect
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.convergence.study import Study
 from sme.studies.panels import run
@@ -85,7 +85,7 @@ def test_what_is_no_part_is_never_called(where, mine, tmp_path):
         folder = written(tmp_path / str(i), lambda r, change=change: r["problem"].update(law=change["nested"])
                          if "nested" in change else r.update(change))
         with pytest.raises(sme.SMEError) as fault:
-            Study(Outline.read(folder), folder=folder).extend(order=1, tau=1 / 2)
+            Study(StudyMetadata.read(folder), folder=folder).extend(order=1, tau=1 / 2)
         assert "\n" not in str(fault.value)
         assert not mine.exists(), target
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import sme
-from sme.common.inputs import step_size
+from sme.optimizers.grid import StepGrid
 from tests.support import short
 from tests.support.short import START
 
@@ -19,11 +19,11 @@ study = partial(short.study, order=1, tau=[0.1, 0.05], horizon=0.6)
                                               (0.35, 0.05), (4.0, 0.16), (1.0, 1 / 7), (2.0, 2**-9),
                                               (0.7, 1 / 30), (1.4, 1 / 15)])
 def test_the_step_size_is_the_one_given(horizon, tau):
-    assert step_size(horizon, round(horizon / tau)) == tau
+    assert StepGrid.near(horizon, tau).given == tau
 
 
 def test_some_are_not_their_own_quotients():
-    assert 0.7 / 7 != 0.1 == step_size(0.7, 7)
+    assert 0.7 / 7 != 0.1 == StepGrid(0.7, 7).given
 
 
 def test_rows_are_found_by_the_step_size_that_was_given(tmp_path):

@@ -140,7 +140,7 @@ def test_the_difference_of_two_equations_is_the_exact_one(monkeypatch):
 def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 0.5, START, None, None)
-    plain = duel.Duel.of(spec.setup(2, 2), 1, "independent")
+    plain = duel.EquationPair.of(spec.setup(2, 2), 1, "independent")
     sharp = duel.prepared(plain)
     rows = len(spec.observables)
     raw = duel.run_block(plain, (0, 2, 0, 0)).moments
@@ -156,7 +156,7 @@ def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch)
 @pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()], ids=lambda each: each.name)
 def test_the_standard_error_of_a_comparison_is_its_spread_over_seeds(optimizer):
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, START, None, None)
-    one = duel.prepared(duel.Duel.of(spec.setup(2, 8), 1, "independent"))
+    one = duel.prepared(duel.EquationPair.of(spec.setup(2, 8), 1, "independent"))
     rows = len(spec.observables)
     found = [crossfit.estimate([part for part, _ in duel.run_shard(one, seed, 0)], 2 * rows) for seed in range(60)]
     mean, stderr = (np.stack(part)[:, :rows] for part in zip(*found, strict=True))

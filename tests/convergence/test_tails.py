@@ -16,7 +16,7 @@ from sme.convergence.estimator.estimates import estimates
 from sme.convergence.fit import tails
 from sme.convergence.fit.tables import ERRORS, HIDDEN, slopes
 from sme.convergence.fit.tails import MEAN, VARIANCE
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
 
@@ -213,5 +213,5 @@ def test_a_specification_keeps_the_order_that_the_tail_leaves(tmp_path):
     heavy, light = spec(sme.SGD(), nu=2.3), spec(sme.SGD(), problem=sme.Problem(loss, 2, sme.GaussianNoise(torch.eye(2))))
     for given in (heavy, light):
         given.outline().write(tmp_path, given.describe(), given.recipe())
-        assert Outline.read(tmp_path) == given.outline()
+        assert StudyMetadata.read(tmp_path) == given.outline()
         assert ("tail" in json.loads((tmp_path / "spec.json").read_text())) == (given is heavy)

@@ -12,7 +12,7 @@ from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.fit.fits import Fits
 from sme.convergence.fit.slopes import Interval, Verdict, fit_constant
 from sme.convergence.fit.tails import LEFT
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store.points import Point
 from sme.equations.registry import SKEWNESS
 
@@ -35,7 +35,7 @@ def labels(times: Iterable[float], horizon: float) -> list[tuple[str, float]]:
     return [("end" if math.isclose(time, horizon) else f"t={time:g}", time) for time in times]
 
 
-def errors(points: Iterable[Point], outline: Outline) -> pd.DataFrame:
+def errors(points: Iterable[Point], outline: StudyMetadata) -> pd.DataFrame:
     """One row for each order, τ, time and observable, from all shards and seeds together.
 
     `error = E[discrete] − E[equation]`; `diverged` and `floored` are shares of the paths. With more

@@ -24,7 +24,7 @@ BESIDE = ("numerics", "specification", "recipe")
 
 
 @dataclass(frozen=True)
-class Outline:
+class StudyMetadata:
     """The names and numbers of a study; `spec.json` holds them with the whole specification."""
 
     study: str
@@ -67,7 +67,7 @@ class Outline:
         return {name: value for name, value in asdict(self).items() if name not in OPTIONAL or value not in ("", {}, math.inf)}
 
     @classmethod
-    def read(cls, folder: Path) -> "Outline":
+    def read(cls, folder: Path) -> "StudyMetadata":
         """Read `spec.json`.
 
         Raises
@@ -132,7 +132,7 @@ def opened(folder: Path) -> dict[str, Any]:
     """
     path = folder / FILE
     try:
-        data, _ = seal.read(path, older=(*Outline.__dataclass_fields__, *BESIDE))
+        data, _ = seal.read(path, older=(*StudyMetadata.__dataclass_fields__, *BESIDE))
         name, digest = str(data["study"]), hashing.hashed(data["specification"], data["numerics"])
         if name[-9:] != f"-{digest}":
             raise ValueError(f"its specification is not that of {name}")

@@ -12,7 +12,7 @@ from sme.common.errors import SMEError, warn
 from sme.common.identity import hashing, numerics, recipe
 from sme.common.inputs import number, several, short
 from sme.convergence.fit import tails
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.remade import BUILT_IN, remade
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
 from sme.equations.chain import Chain
@@ -157,13 +157,13 @@ class Specification:
             self.model.start(self.problem, self.optimizer, self.start)
         return setup
 
-    def outline(self) -> Outline:
+    def outline(self) -> StudyMetadata:
         """What the tables need to know."""
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
         chain = Chain(self.problem, self.optimizer, self.regime, tails.TAU)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         ours = self.model.proposed is None or way == SKEWNESS  # which is the noise's, whatever the equation
-        return Outline(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
+        return StudyMetadata(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
                        self.times, tuple(self.observables), way if ours and not lack else "", lack, self.parts,
                        tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime),
                        self.model.origin)

@@ -15,7 +15,7 @@ from sme.common.version import UNKNOWN
 from sme.convergence.estimator import trials
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.simulate.halving import Halving
 
 Numerics = int | dict[str, int]
@@ -107,7 +107,7 @@ class Point:
                            f"not to {study} (numerics {said(numerics)}): move it away")
         return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics, halving, variables)
 
-    def fits(self, outline: Outline) -> bool:
+    def fits(self, outline: StudyMetadata) -> bool:
         """Whether its rows are those of the study (of an older point only that there are as many)."""
         if len(self.blocks[0].moments.mean) < KINDS.get(self.key.order, 1) * len(outline.observables) * len(outline.times):
             return False
@@ -117,7 +117,7 @@ class Point:
         return names == outline.observables and len(times) == len(wanted) and all(map(math.isclose, times, wanted))
 
 
-def read(folder: Path, outline: Outline) -> Iterator[Point]:
+def read(folder: Path, outline: StudyMetadata) -> Iterator[Point]:
     """The study's whole points in the folder, in a fixed order; a warning names what is damaged or half-written and left out."""
     for path in half_written(folder):
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "

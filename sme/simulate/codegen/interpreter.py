@@ -48,7 +48,7 @@ def _decompositions() -> Mapping[Any, Callable[..., Any]]:
     return dict(found)
 
 
-class Rules(Interpreter):
+class AtenInterpreter(Interpreter):
     """Runs a graph by a rule for each operation: the method with its name after an underscore."""
 
     def lower(self, *arguments: Any) -> Any:
