@@ -54,7 +54,7 @@ def drawn(latex: str) -> str:
         except ValueError:  # a command that matplotlib has not
             return ""
     box = path.get_extents().padded(1)
-    parts = [COMMANDS[code] + " ".join(f"{place:.2f}" for place in points if code != CLOSED)
+    parts = [COMMANDS[int(code)] + " ".join(f"{place:.2f}" for place in points if code != CLOSED)
              for points, code in path.iter_segments()]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{box.width:.2f}pt" height="{box.height:.2f}pt" '
             f'viewBox="{box.x0:.2f} {-box.y1:.2f} {box.width:.2f} {box.height:.2f}">'

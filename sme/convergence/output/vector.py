@@ -106,8 +106,8 @@ def _panel(group: pd.DataFrame, fits: dict[int, pd.Series], title: str) -> Itera
     for place, (order, data) in enumerate(reversed(list(group.groupby("order")))):
         yield from _errors(scale, data, fits[int(order)], COLOURS[int(order)], least)
         fit = fits[int(order)]
-        slope = quote(fit["slope"], fit["slope_low"], fit["slope_high"]) if math.isfinite(fit["slope"]) else "no slope"
-        yield _text(WIDTH - RIGHT - 6, HEIGHT - BOTTOM - 7 - LINE * place, f"order {order}: {slope}", "end", COLOURS[int(order)])
+        said = quote(fit["slope"], fit["slope_low"], fit["slope_high"]) if math.isfinite(fit["slope"]) else "no slope"
+        yield _text(WIDTH - RIGHT - 6, HEIGHT - BOTTOM - 7 - LINE * place, f"order {order}: {said}", "end", COLOURS[int(order)])
 
 
 def _errors(scale: _Scale, data: pd.DataFrame, fit: pd.Series, colour: str, least: float) -> Iterator[str]:
