@@ -131,7 +131,8 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
 
 
 @entry
-def load(folder: str | Path, **parts: Any) -> Study:
+def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any = None, observables: Any = None, start: Any = None,
+         model: Any = None) -> Study:
     """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
 
     Its tables and pictures are there at once. To extend or compare it, its parts are made again from `spec.json`, where
@@ -141,8 +142,8 @@ def load(folder: str | Path, **parts: Any) -> Study:
     ----------
     folder
         of one study, inside a results folder.
-    parts
-        `problem`, `optimizer`, `observables`, `start` or `model` as they were given to `sme.weak_error`.
+    problem, optimizer, observables, start, model
+        as they were given to `sme.weak_error`, where `spec.json` has no dotted path of them.
 
     Raises
     ------
@@ -157,6 +158,7 @@ def load(folder: str | Path, **parts: Any) -> Study:
         raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
                        + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
     study = Study.load(place)
-    if parts:
+    given = {"problem": problem, "optimizer": optimizer, "observables": observables, "start": start, "model": model}
+    if parts := {name: part for name, part in given.items() if part is not None}:
         study.specification(**parts)
     return study

@@ -152,9 +152,9 @@ def test_a_picture_for_print_has_its_maker_and_no_date(kind, tmp_path, monkeypat
 
 def test_a_picture_shows_the_end_and_the_largest_where_there_is_no_room_for_all():
     few, many = study(names=("f", "g")).errors, study(names=tuple("abcde")).errors
-    assert list(picture._shown(few)["at"].unique()) == ["t=0.5", "end", MAX]
-    assert list(picture._shown(many)["at"].unique()) == ["end", MAX]
-    assert set(picture._shown(many)["observable"]) == set("abcde")
+    assert list(picture.shown(few)["at"].unique()) == ["t=0.5", "end", MAX]
+    assert list(picture.shown(many)["at"].unique()) == ["end", MAX]
+    assert set(picture.shown(many)["observable"]) == set("abcde")
 
 
 def test_an_older_table_without_provenance_is_not_lost(tmp_path):

@@ -148,6 +148,9 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
                 job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
 
 
+plan.__signature__ = inspect.signature(weak_error).replace(return_annotation=Plan)  # type: ignore[attr-defined]
+
+
 def _compiled() -> float:
     """Seconds that the C compiler has taken so far."""
     spent = os.times()
