@@ -1,6 +1,8 @@
 """The one way in: `python scripts/x.py name=value …`, or `sme x name=value …` where there is no checkout."""
 
+import functools
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -63,12 +65,19 @@ def task(settings: command.Settings) -> None:
     from sme.cli import config, tasks  # not for the pages of help, which know no more than the settings
 
     target = settings.get("_target_")
-    if target not in [OmegaConf.select(OmegaConf.load(command.CONF / f"{name}.yaml"), "_target_") for name in scripts()]:
+    if target not in _targets():
         raise SMEError(f"_target_ = {target} is no task of this package: leave it as it is")
     study = get_method(target)
     own = study.__module__.startswith("sme.cli.")
     answer = tasks.answer(study(settings) if own else tasks.direct(study, settings))
     print(one_line(answer.line) if config.in_multirun() else answer.text)
+
+
+@functools.cache
+def _targets() -> list[str]:
+    """The task of each script: by the lines alone, as all files take OmegaConf longer than some tasks."""
+    texts = [(command.CONF / f"{name}.yaml").read_text(encoding="utf-8") for name in scripts()]
+    return [found for text in texts for found in re.findall(r"(?m)^_target_: *(\S+)", text)]
 
 
 def _plumbing(name: str, words: Sequence[str]) -> list[str]:
