@@ -14,6 +14,7 @@ from sme.convergence.spec.specification import Specification
 from sme.equations.models import OWN
 from sme.problems.networks import network
 from tests.support.committed import results
+from tests.support.few import few
 
 START = {"theta": torch.tensor([1.0, 0.5])}
 
@@ -73,7 +74,7 @@ def test_names_hold_the_number_two_and_beside_it_what_has_been_raised(monkeypatc
     assert numerics.written(["core", "minibatch"]) == 2
 
 
-@pytest.mark.parametrize("part", ["core", "minibatch", "network", "derived"])
+@pytest.mark.parametrize("part", few(["core", "minibatch", "network", "derived"], "core", "minibatch"))
 def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     before = {what: make().name for what, make in STUDIES.items()}
     monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], 3: "for this test"})
@@ -94,6 +95,7 @@ def test_a_regime_report_is_named_by_its_equations_too(optimizer, renamed, monke
     assert (name() != before) == renamed
 
 
+@pytest.mark.slow
 def test_a_study_of_svag_is_named_by_its_equation_too(monkeypatch):
     problem = sme.Logistic(features=1, examples=5, batch_size=1)
 

@@ -262,6 +262,7 @@ def chromium(tmp_path, *words):
                           timeout=120, check=True)
 
 
+@pytest.mark.slow
 @browser
 def test_the_page_sorts_filters_and_prints_in_a_browser(sketched, record, tmp_path):
     studies = some(record, "adagrad", "signsgd", "rmsprop-ballistic-quadratic-none")
@@ -358,6 +359,7 @@ def test_of_a_long_table_the_end_and_the_largest_are_shown(study, monkeypatch):
     assert set(page._shown(rows)["at"]) == {"end", "max"}
 
 
+@pytest.mark.slow
 @browser
 def test_nor_does_one_in_a_picture(record, drawn, tmp_path):
     study = replace(some(record, "rmsprop-batch_equivalent-polynomial-independent-da")[0])

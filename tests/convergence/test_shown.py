@@ -96,6 +96,7 @@ def test_many_observables_are_said_to_be_heavy(monkeypatch):
         weight.warn([few, many])
 
 
+@pytest.mark.slow
 def test_a_network_starts_where_it_is():
     network = sme.Network(torch.nn.Linear(2, 1), (torch.rand(6, 2), torch.rand(6, 1)), loss="mse", batch_size=2)
     kinds = {"tau": 1 / 2, "order": 1, "paths": 8, "observables": ["|theta|^2"]}

@@ -45,6 +45,7 @@ def test_trajectories_plans_and_comparisons_have_them_too():
     assert set(planned.table["tau"]) == {0.1}
 
 
+@pytest.mark.slow
 def test_a_study_without_points_can_be_compared(tmp_path):
     made = study(results=tmp_path, order=[1, 2], tau=[0.1, 0.05])
     with_points = made.compare(orders=(2, 1), paths=1, processes=1, backend="torchsde")
@@ -57,6 +58,7 @@ def test_a_study_without_points_can_be_compared(tmp_path):
     assert "±" in str(found)
 
 
+@pytest.mark.slow
 def test_two_studies_without_points_can_be_compared(tmp_path):
     made = [study(results=tmp_path, brownian=each) for each in ("independent", "none")]
     for each in made:
@@ -67,6 +69,7 @@ def test_two_studies_without_points_can_be_compared(tmp_path):
     assert len(found.table)
 
 
+@pytest.mark.slow
 def test_an_order_that_was_not_measured_has_no_number_from_the_tables():
     made = study(order=1).compare(orders=(2, 1), paths=1, processes=1, backend="torchsde")
     assert made.table["z_tables"].isna().all()
