@@ -1,11 +1,15 @@
 """Optimizers of torch.optim as rules: torch's own steps, hand-written rules, step sizes, and refusals."""
 
 import math
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import sme
+from sme.cli.config import build
 from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
@@ -233,3 +237,61 @@ def test_groups_move_their_own_parts():
         updated(rule, initial(rule, {"theta": torch.ones(8)}, 8), BALLISTIC.seen(torch.ones(8), 0.02), 0.02, 0.2)
     with pytest.raises(sme.SMEError, match="each of them once"):
         sme.from_torch(optimizer, t0=0.2, parameters=[weights, bias])
+
+
+def test_a_name_on_the_command_line_is_the_same_rule():
+    conf = Path(__file__).parents[2] / "conf" / "optimizer" / "torch.yaml"
+    there = OmegaConf.to_container(OmegaConf.load(conf), resolve=False)
+    node = {name: value for name, value in there.items() if name != "regime"}
+    made = build("optimizer", {**node, "kind": "NAdam", "betas": [0.8, 0.95], "lr": 0.02, "t0": 2.0}, sme.Optimizer)
+    assert made == sme.from_torch(TORCH.NAdam(parameters(), lr=0.02, betas=(0.8, 0.95)), t0=2.0)
+    other = build("optimizer", {**node, "kind": "SGD", "lr": 0.1, "regime": "batch_equivalent"}, sme.Optimizer)
+    assert other == sme.from_torch(TORCH.SGD(parameters(), lr=0.1), regime="batch_equivalent")
+    assert build("optimizer", {**node, "kind": "Muon"}, sme.Optimizer).shapes == ()
+    for change, words in (({"kind": "Nadam"}, "did you mean 'NAdam'"), ({"rho": 0.9}, "unknown hyperparameter of torch.optim"),
+                          ({"lr": -1.0}, "refuses its hyperparameters: .*Invalid learning"), ({"kind": "Rprop"}, "Rprop has no")):
+        with pytest.raises(sme.SMEError, match=words):
+            build("optimizer", {**node, **change}, sme.Optimizer)
+
+
+def scheduler(kind, *arguments, **given):
+    optimizer = TORCH.SGD(parameters(), lr=0.1)
+    return optimizer, getattr(TORCH.lr_scheduler, kind)(optimizer, *arguments, **given)
+
+
+def sequence():
+    optimizer = TORCH.SGD(parameters(), lr=0.1)
+    own = TORCH.lr_scheduler
+    return optimizer, own.SequentialLR(optimizer, [own.LinearLR(optimizer, 0.2, 1.0, 8), own.ConstantLR(optimizer, 1.0, 1),
+                                                   own.CosineAnnealingLR(optimizer, 30)], [8, 20])
+
+
+@pytest.mark.parametrize("make", [
+    lambda: scheduler("LinearLR", 0.25, 0.75, 12), lambda: scheduler("ConstantLR", 0.5, 7),
+    lambda: scheduler("CosineAnnealingLR", 64, 0.01), lambda: scheduler("ExponentialLR", 0.9),
+    lambda: scheduler("PolynomialLR", 40, 2.0), lambda: scheduler("StepLR", 9, 0.5),
+    lambda: scheduler("MultiStepLR", [5, 11, 30], 0.3), sequence])
+def test_schedulers_are_functions_of_time(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of steps that nobody took
+        optimizer, given = make()
+        rule = sme.from_torch(optimizer, scheduler=given)
+        rates = []
+        for _ in range(50):
+            rates.append(optimizer.param_groups[0]["lr"])
+            given.step()
+    assert isinstance(rule, sme.Scheduled)
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    ours = [-float(updated(rule, {"theta": zero}, BALLISTIC.seen(one, 0.1), 0.1, k * 0.1)["theta"]) for k in range(50)]
+    assert ours == pytest.approx(rates, rel=1e-10, abs=1e-14)
+    assert len({round(rate, 6) for rate in rates}) > 1
+
+
+def test_schedulers_that_are_none_here_are_refused():
+    optimizer, given = scheduler("LambdaLR", lambda step: 1.0)
+    with pytest.raises(sme.SMEError, match="LambdaLR is no function of time here"):
+        sme.from_torch(optimizer, scheduler=given)
+    with pytest.raises(sme.SMEError, match=r"scheduler must be a torch\.optim\.lr_scheduler of this optimizer"):
+        sme.from_torch(TORCH.SGD(parameters(), lr=0.1), scheduler=given)
+    with pytest.warns(UserWarning, match="initial_lr = 0.1, not the present lr = 0.025"):
+        sme.from_torch(scheduler("LinearLR", 0.25, 1.0, 12)[0])

@@ -60,14 +60,13 @@ class Line(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 at time 0 to `least` at `end`: `least + ½ (1 − least)(1 + cos(πt/end))`, and `least` from then on."""
+    """`least + ½ (1 − least)(1 + cos(πt/end))`: from 1 at time 0 to `least` at `end`, and up again after it, as torch's."""
 
     end: float
     least: float = 0.0
 
     def __call__(self, t: Any) -> Any:
-        share = (_tensor(t) / self.end).clamp(max=1.0)
-        return self.least + 0.5 * (1 - self.least) * (1 + torch.cos(math.pi * share))
+        return self.least + 0.5 * (1 - self.least) * (1 + torch.cos(math.pi / self.end * _tensor(t)))
 
 
 @dataclass(frozen=True)
