@@ -43,7 +43,8 @@ class Groups(Optimizer):
         if not self.rules or {rule for rule, _ in self.runs} != set(range(len(self.rules))):
             raise SMEError(f"runs must name each of the {len(self.rules)} rules, from 0 on, got {short(self.runs)}")
         for what in ("t0", "memory", "signed", "v_floor"):
-            if len(found := {getattr(rule, what) for rule in self.rules}) > 1:
+            seen = [rule for rule in self.rules if what != "v_floor" or "v" in rule.fields]
+            if len(found := {getattr(rule, what) for rule in seen}) > 1:
                 raise SMEError(f"the rules of groups must agree in {what}, got {', '.join(map(str, sorted(found)))}")
 
     @property
@@ -64,7 +65,7 @@ class Groups(Optimizer):
 
     @property
     def v_floor(self) -> float:  # type: ignore[override]
-        return self.rules[0].v_floor
+        return max(rule.v_floor for rule in self.rules)
 
     @property
     def t0(self) -> float:  # type: ignore[override]
