@@ -16,6 +16,9 @@ from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import write_text
 from sme.common.storage.told import told
+from sme.convergence.estimator.quadrature import computed
+from sme.convergence.estimator.quadrature.computed import Computed
+from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import Predicted, quote
 from sme.convergence.output import page, picture, report
@@ -50,7 +53,7 @@ class Findings(Turns):
     """
 
     outline: Outline
-    points: list[Point] = field(default_factory=list)
+    points: list[Point | Computed] = field(default_factory=list)
     folder: Path | None = None
     predicted: Predicted | None = None
     """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
@@ -73,7 +76,8 @@ class Findings(Turns):
         self.stay()
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.outline))
+            kind = computed if self.outline.method == QUADRATURE else files
+            self.points = list(kind.read(self.folder / "points", self.outline))
             self.asked = requests.read(self.folder, self.name)
             self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
@@ -102,7 +106,7 @@ class Findings(Turns):
         return tables.errors(self._reported, self.outline)
 
     @property
-    def _reported(self) -> list[Point]:
+    def _reported(self) -> list[Point | Computed]:
         """The points that stand in the tables."""
         return [point for point in self.points if not point.key.trial]
 
@@ -138,6 +142,9 @@ class Findings(Turns):
     def remark(self) -> str:
         """What a reader of the tables must know: points that are missing, a tolerance that is not met."""
         parts = [self.outline.origin] if self.outline.origin else []
+        if exact := self.outline.method == QUADRATURE:
+            parts.append("By quadrature, without random paths: stderr is a numerical bound in place of a standard error; "
+                         "diverged and floored are shares of a few runs that say where the state is.")
         if self.missing:
             names = requests.named(self.missing, self.outline.horizon)
             parts.append(f"{len(self.missing)} of the {len(self.asked.keys)} points asked for are missing ({names}): "
@@ -148,7 +155,8 @@ class Findings(Turns):
         limit = self.asked.tolerance
         if limit is not None and not tables.loose(self._table, limit).empty:
             parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
-        if self.kept is None and len(self.outline.times) > 1 and len({key.shard % 2 for key in self._keys if not key.trial}) < 2:
+        halves = {key.shard % 2 for key in self._keys if not key.trial}
+        if not exact and self.kept is None and len(self.outline.times) > 1 and len(halves) < 2:
             parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
         return " ".join(parts)
 
@@ -170,6 +178,9 @@ class Findings(Turns):
     def requested(self) -> dict[str, Any]:
         """What `sme.weak_error` was asked for, beside what is studied: `order`, `tau`, and what is not by default."""
         errors, seeds = self.errors, self.provenance.seeds
+        if self.outline.method:
+            return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(set(errors["tau"]), reverse=True),
+                    "method": self.outline.method}
         counts = {tau: int(paths) for tau, paths in errors.groupby("tau")["paths"].max().items()}
         default = all(count == SHARD_PATHS * len(effort.shards(None, None, tau)) for tau, count in counts.items())
         return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(counts, reverse=True),

@@ -186,7 +186,7 @@ def _drawing(study: Study, setups: Mapping[tuple[int, int], Setup], blocks: Mapp
     pretended = [Point(Key(*which, 0, 0), study.name, [block] * BLOCKS, physical[which], {}) for which, block in blocks.items()]
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        replace(study, points=study.points + pretended, folder=Path(scratch), kept=None, read=frozenset()).save()
+        replace(study, points=[*study.points, *pretended], folder=Path(scratch), kept=None, read=frozenset()).save()
     return time.perf_counter() - began
 
 
