@@ -57,8 +57,13 @@ def settled(setup: Setup) -> Settled:
     """Of one setup: the last rung, with how far it is from the one before."""
     with torch.no_grad():
         states, diverged, floored = _pilot(setup)
-        chain = Course.of(states)
-        courses = [chain if setup.kind is None else Course.of(_follow(setup, each)) for each in equations(setup)]
+        if states.shape[1] < PATHS // 2:
+            nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
+            return Settled(nothing, nothing, diverged, floored)
+        fields = setup.optimizer.nonnegative
+        nonnegative = torch.tensor([name in fields for name in setup.optimizer.fields]).repeat_interleave(setup.problem.dim)
+        chain = Course.of(states, nonnegative)
+        courses = [chain if setup.kind is None else Course.of(_follow(setup, each), nonnegative) for each in equations(setup)]
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         last = value = bound = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
         rungs = RUNGS if states.shape[-1] <= SMALL else RUNGS[:FEWER]
