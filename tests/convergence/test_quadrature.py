@@ -8,6 +8,7 @@ import torch
 
 import sme
 from sme.common.errors import SMEError
+from sme.convergence.cost import offer
 from sme.convergence.estimator import linear, paired
 from sme.convergence.estimator.quadrature import settle
 from sme.convergence.estimator.quadrature.frames import Course, Frame, Scale
@@ -219,3 +220,14 @@ def test_what_does_not_settle_is_no_number():
     found = settle.settled(setup)
     assert math.isnan(found.values[0, 0])
     assert math.isnan(found.bounds[0, 0])
+
+
+def test_a_plan_names_it_where_it_is_cheaper():
+    arguments = {"tau": [1 / 4], "start": start(theta=0.5), "order": 1}
+    own = sme.plan(sme.Polynomial(), sme.SGD(), **arguments, method="quadrature")
+    assert own.table["paths"].tolist() == [0]
+    assert 0 < own.seconds < 60
+    setup = spec(sme.Polynomial(), sme.SGD(), begin=start(theta=0.5)).setup(1, 4)
+    assert "method=quadrature" in offer.said({(1, 4): setup}, 1e6)
+    assert not offer.said({(1, 4): setup}, 0.0)
+    assert not offer.said({(1, 4): spec(sme.Quadratic(), sme.Adam(), begin={"theta": torch.ones(2)}).setup(1, 4)}, 1e6)
