@@ -57,13 +57,15 @@ def settled(setup: Setup) -> Settled:
     """Of one setup: the last rung, with how far it is from the one before."""
     with torch.no_grad():
         states, diverged, floored = _pilot(setup)
-        chain = Course.of(states)
-        courses = [chain if setup.kind is None else Course.of(_follow(setup, each)) for each in equations(setup)]
+        if states.shape[1] < PATHS // 2:
+            nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
+            return Settled(nothing, nothing, diverged, floored)
+        chain, courses = _courses(setup, states)
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         last = value = bound = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
         rungs = RUNGS if states.shape[-1] <= SMALL else RUNGS[:FEWER]
-        for (degree, nodes, scale), step in zip(rungs, _steps(setup), strict=False):
-            now = _kinds(setup, step, chain, courses, degree, nodes, scale)
+        for (degree, nodes, width), step in zip(rungs, _steps(setup), strict=False):
+            now = _kinds(setup, step, chain, courses, degree, nodes, width)
             change = _change(now - last, size)
             better = change < bound
             value, bound, last = torch.where(better, now, value), torch.where(better, change, bound), now
@@ -75,18 +77,33 @@ def settled(setup: Setup) -> Settled:
     return Settled(numbers, bounds, diverged, floored)
 
 
+def first(setup: Setup) -> Kinds:
+    """The first rung alone."""
+    chain, courses = _courses(setup, _pilot(setup)[0])
+    degree, nodes, width = RUNGS[0]
+    return _kinds(setup, next(_steps(setup)), chain, courses, degree, nodes, width)
+
+
+def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[Course, list[Course]]:
+    """That of the discrete run, and those of the equations: the same, but for equations of somebody else's."""
+    fields = setup.optimizer.nonnegative
+    nonnegative = torch.tensor([name in fields for name in setup.optimizer.fields]).repeat_interleave(setup.problem.dim)
+    chain = Course.of(states, nonnegative)
+    return chain, [chain if setup.kind is None else Course.of(_follow(setup, each), nonnegative) for each in equations(setup)]
+
+
 def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
     """Its size, and no less than what other observables of the time lead to expect: one may be small by chance."""
     share = (difference.abs() / size.clamp_min(1e-300)).nan_to_num(torch.inf, torch.inf)
     return torch.maximum(share, ALIKE * share[::2].amax((0, 2)).unsqueeze(-1)) * size
 
 
-def _kinds(setup: Setup, step: Step, chain: Course, courses: list[Course], degree: int, nodes: int, scale: float) -> Kinds:
+def _kinds(setup: Setup, step: Step, chain: Course, courses: list[Course], degree: int, nodes: int, width: float) -> Kinds:
     """At one rung."""
-    discretely = observed(setup, step, chain.frames(degree, scale))
+    discretely = observed(setup, step, chain.frames(degree, width))
     found: list[Tensor] = []
     for equation, course in zip(equations(setup), courses, strict=True):
-        method, frames = scheme(equation), course.frames(degree, scale)
+        method, frames = scheme(equation), course.frames(degree, width)
         finest = setup.substeps(method)
         levels = LEVELS if found or finest % FURTHER else (*LEVELS, FURTHER)
         seen = [observed(setup, Substep(equation, finest // level, nodes), frames) for level in levels]
