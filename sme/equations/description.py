@@ -144,8 +144,10 @@ def _pairs(a: Tensor, b: Tensor) -> Tensor:
 def _second(equation: "Equation", x: "X") -> Tensor | None:
     """The columns of the second motion."""
     n, d = equation.first, equation.problem.dim
-    if equation.law.paired:
+    if not equation.law.bilinear:
         return _unit(equation.second)
+    if equation.law.transforms:
+        return equation.law.second_columns() if n * n <= MOST else None
     # a minibatch: (S dV)∘(S ζ), bilinear in dV and the signs ζ; the images of few dV have the covariance of S dV
     if n * min(n, d) > MOST:
         return None

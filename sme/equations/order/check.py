@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ from sme.equations.order.visited import Visited, visited
 from sme.equations.proposed.equation import ProposedEquation
 from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
+from sme.equations.shifted.equation import Shifted
+from sme.equations.shifted.switches import RawMeanStep
 from sme.optimizers.base import Optimizer
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
@@ -220,8 +223,10 @@ def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
 def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
     """The operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
-    shifted = asked.make(asked.largest)[1].shifted and asked.order == 2
-    return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
+    equation = asked.make(asked.largest)[1]
+    raw = partial(RawMeanStep, asked.problem, asked.optimizer) if isinstance(equation, Shifted) else None
+    return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None,
+                     equation.shifted and asked.order == 2, raw)
 
 
 def _met(rough: Sequence[Obstacle], proved: float, decided: bool, obstacle: str | None) -> tuple[float, bool, str | None]:
