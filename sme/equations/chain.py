@@ -4,17 +4,21 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
+from sme.common.errors import SMEError
 from sme.optimizers.base import Optimizer, State, updated
 from sme.optimizers.layout import Layout
-from sme.optimizers.regimes import Gradient, Regime
+from sme.optimizers.regimes import BALLISTIC, Gradient, Regime
 from sme.problems.base import Problem
 from sme.problems.driven import Driven
+from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 
 class Chain:
     """`step(state, z, k)` applies the optimizer's own `update` to every path."""
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, tau: float) -> None:
+        if isinstance(problem.noise, TransformedNoise) and regime != BALLISTIC:
+            raise SMEError(problem.noise.elsewhere)
         self.problem, self.optimizer, self.regime, self.tau = Driven.of(problem), optimizer, regime, tau
 
     def mean(self, theta: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:

@@ -22,7 +22,7 @@ class Shifted(Equation):
 
     The shift is `−½τ (∂_t + m·∇) m` to `O(τ²)`: no derivative of the rule enters, which may jump in the gradient; only the means
     over the noise must be smooth. `C^{1/2} = (E[φ zᵀ], L)`, `L` Cholesky's factor of what is left, so that the first motion is
-    the run's own noise. Source: docs/theory/rules.md, section 12.
+    the run's own noise. Source: docs/theory/rules.md, section 11.
     """
 
     small_noise = True

@@ -30,7 +30,7 @@ class TransformedNoise(GradientLaw):
 
     A transform before a rule that is smooth in step and square is a change of the law: the equations hold with `E γ` in place of
     `∇f` and the moments of `γ − E γ` for those of the noise. Of a minibatch they are sums over all batches, of Gaussian noise
-    closed forms or integrals. Source: docs/theory/rules.md, section 12.
+    closed forms or integrals. Source: docs/theory/rules.md, section 11.
 
     Raises
     ------
@@ -105,9 +105,9 @@ class TransformedNoise(GradientLaw):
         return self.seen(theta, z) - self.found(theta).mean
 
     def noisy(self, theta: Paths, z: Tensor, mean: Callable[[Paths], Paths], share: float) -> Paths:
-        if share != 1:
-            raise SMEError(self.elsewhere)
-        return self.seen(theta, z)
+        if share == 1:
+            return self.seen(theta, z)
+        return super().noisy(theta, z, mean, share)
 
     @property
     def elsewhere(self) -> str:
