@@ -9,7 +9,7 @@ from sme.optimizers.base import Optimizer, State, updated
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Gradient, Regime
 from sme.problems.base import Problem
-from sme.problems.driven import Driven
+from sme.problems.noise.wrapped.driven import Driven
 from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 

@@ -15,8 +15,8 @@ from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
+from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.step import Step
-from sme.equations.shifted.equation import Shifted
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
@@ -29,7 +29,7 @@ from sme.optimizers.signum import Signum
 from sme.problems import base as problems
 from sme.problems import untouched
 from sme.problems.base import Problem
-from sme.problems.driven import Driven
+from sme.problems.noise.wrapped.driven import Driven
 from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 BROWNIAN = ("none", "independent", "step_memory")

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import sme
+from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.step import Step
 from sme.equations.registry import equation
-from sme.equations.shifted.equation import Shifted
 from sme.optimizers.regimes import Gradient, RawGradientError, regime
 from tests.support import models
 

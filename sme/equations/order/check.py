@@ -14,6 +14,8 @@ from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
+from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.switches import RawMeanStep
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
@@ -30,8 +32,6 @@ from sme.equations.order.visited import Visited, visited
 from sme.equations.proposed.equation import ProposedEquation
 from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
-from sme.equations.shifted.equation import Shifted
-from sme.equations.shifted.switches import RawMeanStep
 from sme.optimizers.base import Optimizer
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named

@@ -13,8 +13,8 @@ from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.equations.chain import Chain
 from sme.equations.closed.signs import sign_moments
+from sme.equations.derived.shifted.nodes import COUNTS, OneStep
 from sme.equations.registry import is_raw
-from sme.equations.shifted.nodes import COUNTS, OneStep
 from sme.optimizers.base import updated
 from sme.optimizers.regimes import BALLISTIC, Gradient
 

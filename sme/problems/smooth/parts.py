@@ -13,10 +13,10 @@ from sme.optimizers.base import Optimizer, updated
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Gradient, Regime
 from sme.problems.base import Problem
-from sme.problems.driven import Driven
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.noise.minibatch.per_example import LossExamples
+from sme.problems.noise.wrapped.driven import Driven
 from sme.problems.noise.wrapped.transformed import TransformedNoise
 from sme.problems.renoised import Renoised
 from sme.problems.smooth.graph import Graph, TracingError

@@ -9,8 +9,8 @@ from scipy.stats import norm
 from torch import nn
 
 import sme
-from sme.problems.driven import Driven
 from sme.problems.noise.minibatch.clipped import clipped
+from sme.problems.noise.wrapped.driven import Driven
 
 POINTS = np.random.default_rng(5).normal(size=(8, 2))
 LIMIT, SIGMA = 1.1, 0.6

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.equations.chain import Chain
-from sme.equations.shifted.cuts import cuts
+from sme.equations.derived.shifted.cuts import cuts
 from sme.problems.noise.wrapped.polar import REACH, legendre, rays
 from sme.problems.noise.wrapped.transformed import MOST, columns
 from sme.problems.smooth.graph import Graph, TracingError

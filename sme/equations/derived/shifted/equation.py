@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
-from sme.equations.shifted.nodes import OneStep
+from sme.equations.derived.shifted.nodes import OneStep
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC
 from sme.problems.base import Problem
