@@ -98,7 +98,7 @@ def describe(equation: "Equation", state: Mapping[str, Tensor], t: float | None 
             for field, size, there in zip(optimizer.fields, term.sizes(x, len(optimizer.fields)), present, strict=True) if there]
     regime = "ballistic" if equation.small_noise else "batch-equivalent"
     title = (f"{optimizer.name}, {regime} regime, order {equation.order}, brownian = {equation.brownian}, "
-             f"τ = {equation.tau:g}, t = {time:g}")
+             f"τ = {equation.tau:g}, t = {time:g}{equation.remark(time, x)}")
     return Description(title, pd.DataFrame(rows, columns=COLUMNS), _formulas(equation, {(row[0], row[2]) for row in rows}),
                        equation.obstructed if equation.order == 2 else "")
 

@@ -293,3 +293,11 @@ def test_the_raw_gradient_is_the_step_without_its_unit():
     seen = BALLISTIC.seen(torch.tensor([2.0, -3.0], dtype=torch.float64), 0.25)
     assert torch.equal(seen.unit * seen.scaled, seen.step)
     assert torch.equal(seen.scaled.square(), seen.square)
+
+
+def test_the_description_says_how_far_a_step_is_from_its_limit():
+    model = equation(quartic(varying=False), Sign(), BALLISTIC, 0.1, 2)
+    said = model.describe({"theta": torch.tensor([0.3])}).title
+    g, slope = 0.3 + 0.3 * 0.3**3, 1 + 0.9 * 0.3**2  # of −erf(g/(s√2))
+    wanted = 0.1 * 2 * norm.pdf(g / DEVIATION) / DEVIATION * slope
+    assert f"τ‖∇b‖ = {wanted:.3g}" in said

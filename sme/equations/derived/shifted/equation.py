@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.base import Equation, X
@@ -12,6 +13,9 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC
 from sme.problems.base import Problem
 from sme.problems.noise.wrapped.moments import joint
+
+NEAR = 1e-5
+"""step of the differences of the mean, relative to the state"""
 
 
 class Shifted(Equation):
@@ -73,6 +77,13 @@ class Shifted(Equation):
         if along.shape[-1]:
             own = torch.cat((dW[:, : self.first], own), 1)
         return self.tau**0.5 * (factor @ own.unsqueeze(-1)).squeeze(-1)
+
+    def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
+        """`τ‖∇m_τ‖`, which must be far below 1 for the order to show: the largest singular value, by differences."""
+        units = NEAR * (1 + x.abs().max()) * torch.eye(x.shape[1], dtype=x.dtype)
+        up, down = self.step.moments(t, torch.cat((x + units, x - units)))[0].chunk(2)
+        slope = (up - down) / (2 * units.diagonal().unsqueeze(1))
+        return f", τ‖∇b‖ = {self.tau * float(torch.linalg.matrix_norm(slope, 2)):.3g} (to be far below 1)"
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_last": None}
