@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
+    from sme.problems.noise.wrapped.private import Private
     from sme.problems.noise.wrapped.svag import SVAGNoise
     from sme.problems.polynomial import Polynomial
     from sme.problems.quadratic import Quadratic
@@ -127,7 +129,9 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
+    "problems.noise.wrapped.private": "Private",
     "problems.noise.wrapped.svag": "SVAGNoise",
     "problems.polynomial": "Polynomial",
     "problems.quadratic": "Quadratic",
@@ -162,6 +166,7 @@ __all__ = [
     "Autoencoder",
     "Averaged",
     "BreastCancer",
+    "Clipped",
     "Collapse",
     "Comparison",
     "Diabetes",
@@ -183,11 +188,13 @@ __all__ = [
     "NAdam",
     "Nesterov",
     "Network",
+    "Normalised",
     "Optimizer",
     "OrderCheck",
     "Phases",
     "Plan",
     "Polynomial",
+    "Private",
     "Problem",
     "Proposed",
     "Quadratic",
@@ -200,6 +207,7 @@ __all__ = [
     "SVAGStudy",
     "Scheduled",
     "SignSGD",
+    "Signed",
     "Signum",
     "Stationary",
     "StudentNoise",
