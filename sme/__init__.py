@@ -32,8 +32,17 @@ if TYPE_CHECKING:
     from sme.optimizers.adamw import AdamW
     from sme.optimizers.base import Optimizer
     from sme.optimizers.hyperparameters import Hyperparameters
+    from sme.optimizers.imported.from_torch import from_torch
+    from sme.optimizers.library.adadelta import Adadelta
+    from sme.optimizers.library.asgd import ASGD
+    from sme.optimizers.library.muon import Muon
+    from sme.optimizers.library.nadam import NAdam
+    from sme.optimizers.library.radam import RAdam
     from sme.optimizers.momentum import Momentum
     from sme.optimizers.nesterov import Nesterov
+    from sme.optimizers.parts.averaged import Averaged
+    from sme.optimizers.parts.groups import Groups
+    from sme.optimizers.parts.scheduled import Scheduled
     from sme.optimizers.rmsprop import RMSProp
     from sme.optimizers.rmspropw import RMSPropW
     from sme.optimizers.scaling_rules import scale, svag
@@ -88,8 +97,17 @@ HOMES = {
     "optimizers.adamw": "AdamW",
     "optimizers.base": "Optimizer",
     "optimizers.hyperparameters": "Hyperparameters",
+    "optimizers.imported.from_torch": "from_torch",
+    "optimizers.library.adadelta": "Adadelta",
+    "optimizers.library.asgd": "ASGD",
+    "optimizers.library.muon": "Muon",
+    "optimizers.library.nadam": "NAdam",
+    "optimizers.library.radam": "RAdam",
     "optimizers.momentum": "Momentum",
     "optimizers.nesterov": "Nesterov",
+    "optimizers.parts.averaged": "Averaged",
+    "optimizers.parts.groups": "Groups",
+    "optimizers.parts.scheduled": "Scheduled",
     "optimizers.rmsprop": "RMSProp",
     "optimizers.rmspropw": "RMSPropW",
     "optimizers.scaling_rules": "scale svag",
@@ -131,15 +149,18 @@ PACKAGES = ("cli", "common", "convergence", "equations", "optimizers", "problems
 moved.install()
 
 __all__ = [
+    "ASGD",
     "IDE",
     "SGD",
     "AdaBayes",
     "AdaBayesFilter",
     "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
     "AffineNoise",
     "Autoencoder",
+    "Averaged",
     "BreastCancer",
     "Collapse",
     "Comparison",
@@ -150,6 +171,7 @@ __all__ = [
     "Equation",
     "Formula",
     "GaussianNoise",
+    "Groups",
     "Hyperparameters",
     "Importance",
     "ImportanceNoise",
@@ -157,6 +179,8 @@ __all__ = [
     "Logistic",
     "MinibatchNoise",
     "Momentum",
+    "Muon",
+    "NAdam",
     "Nesterov",
     "Network",
     "Optimizer",
@@ -167,12 +191,14 @@ __all__ = [
     "Problem",
     "Proposed",
     "Quadratic",
+    "RAdam",
     "RMSProp",
     "RMSPropW",
     "RegimeReport",
     "SMEError",
     "SVAGNoise",
     "SVAGStudy",
+    "Scheduled",
     "SignSGD",
     "Signum",
     "Stationary",
@@ -187,6 +213,7 @@ __all__ = [
     "derive",
     "equation",
     "formula",
+    "from_torch",
     "importance",
     "load",
     "phases",

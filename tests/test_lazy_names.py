@@ -69,6 +69,7 @@ print(sme.problems.noise.minibatch.law.MinibatchNoise is sme.MinibatchNoise)
     assert said == ["True"]
 
 
+@pytest.mark.slow
 def test_a_law_by_its_name_is_there_without_the_others():
     said = fresh("from sme.problems.noise.named import NAMED\nprint(*sorted(NAMED))")
     assert said == ["affine gaussian rademacher skewed student"]

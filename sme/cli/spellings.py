@@ -135,8 +135,10 @@ def _warn_of_lost(flags: Sequence[str], settings: Sequence[str]) -> None:
 
 
 def _own(word: str, groups: Sequence[str]) -> list[str]:
-    """`optimizer=mine.MyOptimizer` is the option `own` with this path."""
+    """`optimizer=mine.MyOptimizer` is the option `own` with this path, `optimizer=torch.NAdam` the option `torch` of it."""
     group, _, path = word.partition("=")
+    if group == "optimizer" and group in groups and (kind := re.fullmatch(r"torch(\.optim)?\.([A-Za-z_]\w*)", path)):
+        return [f"{group}=torch", f"{group}.kind={kind[2]}"]
     if group not in groups or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
         return [word]
     return [f"{group}=own", f"{group}._target_={path}"]

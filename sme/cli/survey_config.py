@@ -8,7 +8,7 @@ import torch
 
 from sme.cli import config, tasks
 from sme.cli.command import Settings
-from sme.cli.config import FIELDS, build, checked, group, only, repeated
+from sme.cli.config import build, checked, group, only, started
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import flag, number, several, short, whole
 from sme.common.output.report import Report
@@ -42,16 +42,15 @@ ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", 
 SETTINGS = ("parts", "observables", "seed", "processes", "results")
 GROUPS = ("problems", "optimizers", "models")
 PART = (*GROUPS, "regimes", "tau", "horizon", "paths", "few", "substeps")
+READERS: dict[str, Callable[[Any], Any]] = {
+    "results": effort.folder, "tau": lambda given: [number("tau", each) for each in several(given)],
+    "processes": lambda given: effort.processes(given, "cpu"),
+    "differences": lambda given: None if given is None else several(given)}
+"""how settings of several tables are read; others are whole numbers from 1 on"""
 
 
 def compare_models(settings: Settings) -> Survey:
-    """The survey that a configuration describes, computed and saved.
-
-    Raises
-    ------
-    SMEError
-        for bad input.
-    """
+    """The survey that a configuration describes, computed and saved."""
     values = checked(settings, SETTINGS)
     if not isinstance(values["parts"], dict) or not values["parts"]:
         raise SMEError(f"parts must be a group of groups of settings, got {short(values['parts'])}: leave it out for the default")
@@ -73,12 +72,9 @@ def _cases(name: str, part: Any, observables: Any) -> list[Case]:
         for setting in group(at, given):
             choose(f"setting of {at}", setting, ("problem", "start"))
         problem, values = build(f"{at}.problem", given.get("problem"), Problem), group(f"{at}.start", given.get("start") or {})
-        for field in values:
-            choose(f"field in {at}.start", field, FIELDS)
         for optimizer_name, node in part["optimizers"].items():
             optimizer = build(f"{place}optimizers.{optimizer_name}", node, Optimizer)
-            start = {field: repeated(field, value, problem.dim) for field, value in values.items()
-                     if field in optimizer.fields and value is not None}
+            start = started(values, optimizer.fields, problem.dim, f"{at}.start")
             for regime in several(part["regimes"]):
                 cases.append(Case(
                     problem_name, problem, optimizer, regime, start, models,
@@ -93,7 +89,7 @@ def check_order(settings: Settings) -> tasks.Answer:
     for name in config.named() & {*(TABLES if values["model"] is not None else ONE)}:
         raise SMEError(f"{name} has no use {'beside' if values['model'] is not None else 'without'} model: a table has "
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
-    folder = tasks.folder(values["results"])
+    folder = effort.place(values["results"])
     if values["model"] is not None:
         made = OneOrder(config.one_order(values), folder).saved()
         return tasks.Answer(made.found.report, made.title)
@@ -108,59 +104,50 @@ def importance(settings: Settings) -> tasks.Answer:
     """The gain of examples drawn by the size of their gradients."""
     values = checked(settings, ("problem", "optimizer", "start", "tau", "horizon", "paths", "seed", "results", "processes"))
     problem, optimizer = build("problem", values["problem"], Problem), build("optimizer", values["optimizer"], Optimizer)
-    for field in group("start", values["start"]):
-        choose("field in start", field, (*FIELDS, *optimizer.fields))
-    start = {field: repeated(field, value, problem.dim) for field, value in values["start"].items()
-             if value is not None and field in optimizer.fields}
+    start = started(group("start", values["start"]), optimizer.fields, problem.dim)
     found = importance_run.gain(
         problem, optimizer, tau=number("tau", values["tau"]), horizon=number("horizon", values["horizon"]), start=start,
-        paths=values["paths"], seed=values["seed"], results=tasks.folder(values["results"]), processes=values["processes"])
+        paths=values["paths"], seed=values["seed"], results=effort.place(values["results"]), processes=values["processes"])
     return tasks.answer(found)
 
 
 def autoencoder(settings: Settings) -> tasks.Answer:
     """Adam, RMSProp and Nesterov's momentum on an autoencoder."""
-    values = checked(settings, ("steps", "paths", "examples", "hidden", "results", "processes"))
-    sizes = {name: whole(name, values[name], 1) for name in ("steps", "paths", "examples", "hidden")}
-    folder = effort.folder(values["results"])
-    made = autoencoder_run.race({"examples": sizes["examples"], "hidden": sizes["hidden"]}, sizes["steps"], sizes["paths"],
-                                processes=effort.processes(values["processes"], "cpu"))
+    folder, examples, hidden, steps, paths, processes = _read(
+        settings, "results", "examples", "hidden", "steps", "paths", "processes")
+    made = autoencoder_run.race({"examples": examples, "hidden": hidden}, steps, paths, processes=processes)
     return tasks.answer(Autoencoder(made, folder).saved())
 
 
 def interpolation(settings: Settings) -> tasks.Answer:
     """AdaBayes between SGD and Adam."""
-    values = checked(settings, ("tau", "paths", "results"))
-    folder = effort.folder(values["results"])
-    table = interpolation_run.measure(tasks.ladder(values["tau"]), whole("paths", values["paths"], 1))
-    return tasks.answer(Interpolation(table, folder).saved())
+    folder, *asked = _read(settings, "results", "tau", "paths")
+    return tasks.answer(Interpolation(interpolation_run.measure(*asked), folder).saved())
 
 
 def published(settings: Settings) -> tasks.Answer:
     """What the differences between the published second-order equations and ours cost."""
-    values = checked(settings, ("tau", "paths", "differences", "results", "processes"))
-    folder = effort.folder(values["results"])
-    which = None if values["differences"] is None else several(values["differences"])
-    table = published_run.measure(tasks.ladder(values["tau"]), whole("paths", values["paths"], 1),
-                                  effort.processes(values["processes"], "cpu"), which)
-    return tasks.answer(Published(table, folder).saved())
+    folder, *asked = _read(settings, "results", "tau", "paths", "processes", "differences")
+    return tasks.answer(Published(published_run.measure(*asked), folder).saved())
 
 
 def stationary(settings: Settings) -> tasks.Answer:
     """Stationary variances of every rule."""
-    values = checked(settings, ("paths", "results", "processes"))
-    paths, folder = whole("paths", values["paths"], 2, 2**24), effort.folder(values["results"])
-    table = stationary_run.measure(paths, effort.processes(values["processes"], "cpu"))
-    return tasks.answer(StationaryLaws(table, folder, paths).saved())
+    most = {"paths": lambda given: whole("paths", given, 2, 2**24)}
+    folder, paths, processes = _read(settings, "results", "paths", "processes", **most)
+    return tasks.answer(StationaryLaws(stationary_run.measure(paths, processes), folder, paths).saved())
 
 
 def known_answers(settings: Settings) -> tasks.Answer:
     """Weak errors to test other programs by."""
-    values = checked(settings, ("tau", "paths", "results", "processes"))
-    folder = effort.folder(values["results"])
-    paths = whole("paths", values["paths"], 1)
-    table = known_answers_run.measure(tasks.ladder(values["tau"]), paths, effort.processes(values["processes"], "cpu"))
-    return tasks.answer(known_answers_run.KnownAnswers(table, folder, paths).saved())
+    folder, tau, paths, processes = _read(settings, "results", "tau", "paths", "processes")
+    return tasks.answer(known_answers_run.KnownAnswers(known_answers_run.measure(tau, paths, processes), folder, paths).saved())
+
+
+def _read(settings: Settings, *names: str, **own: Callable[[Any], Any]) -> list[Any]:
+    """The settings of these names, which are all that there are, each by its reader; `own` are readers in place of those."""
+    values, readers = checked(settings, names), {**READERS, **own}
+    return [readers[name](values[name]) if name in readers else whole(name, values[name], 1) for name in names]
 
 
 def panels(settings: Settings) -> tasks.Answer:

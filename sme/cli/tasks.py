@@ -10,13 +10,12 @@ from sme.cli.command import Settings
 from sme.cli.config import build, checked, only, values_of
 from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
-from sme.common.inputs import flag, number, several, short, whole
+from sme.common.inputs import flag, several, short, whole
 from sme.convergence import collect as tables
 from sme.convergence.api import load
 from sme.convergence.cost.plan import Plan
 from sme.convergence.output import beside
 from sme.convergence.output import page as pages
-from sme.convergence.spec import effort
 from sme.equations.formula import formula as formulas
 from sme.optimizers.base import Optimizer
 
@@ -106,22 +105,12 @@ def direct(study: Callable[..., Any], settings: Settings) -> Any:
     return study(**values)
 
 
-def folder(given: Any) -> Path | None:
-    """A folder that is written to, or None for none."""
-    return None if given is None else effort.folder(given)
-
-
 def place(name: str, given: Any) -> Path:
     """A folder that is read."""
     if not isinstance(given, str):
         raise SMEError(f"{name} must be the path of a folder, got {short(given)}: give it as text, and one that looks like a "
                        f"number in quotes of its own, {name}=\"'2024'\"")
     return Path(given)
-
-
-def ladder(given: Any) -> list[float]:
-    """Step sizes."""
-    return [number("tau", each) for each in several(given)]
 
 
 def answer(made: Any) -> Answer:

@@ -110,6 +110,12 @@ def _table() -> dict[str, str]:
 NEW = _table()
 """old name of a module → its name"""
 OLD = {new: old for old, new in NEW.items()}
+RENAMED = {
+    "Asked": "Requests", "Contender": "OptimizerCase", "Duel": "EquationPair", "Effort": "Execution",
+    "Ladder": "ExtrapolatedPath", "Outline": "StudyMetadata", "Predicted": "ObstructionConstants",
+    "Race": "AutoencoderComparison",
+}
+"""classes that had other names in those modules"""
 
 
 class Moved(MetaPathFinder, Loader):
@@ -130,7 +136,7 @@ class Moved(MetaPathFinder, Loader):
                       f"public names of {PACKAGE}", FutureWarning, stacklevel=2)
 
         def handed_on(attribute: str) -> Any:
-            return getattr(new, attribute)
+            return getattr(new, RENAMED.get(attribute, attribute))
 
         module.__getattr__ = handed_on  # type: ignore[method-assign]
 

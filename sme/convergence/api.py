@@ -11,6 +11,7 @@ from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.common.storage.files import listed
+from sme.convergence.estimator.quadrature.method import MONTE_CARLO
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
@@ -45,6 +46,7 @@ def weak_error(
     backend: str = "auto",
     results: str | Path | None = None,
     kind: object = None,
+    method: str = MONTE_CARLO,
 ) -> Study:
     """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
 
@@ -101,6 +103,11 @@ def weak_error(
         folder for points and tables; points found there are not computed again. None: in memory.
     kind
         refused, with a word on where an equation of your own goes: to `model`.
+    method
+        `"monte_carlo"`, or of a state of at most four numbers `"quadrature"`: the expectations of the same chain and scheme
+        without random paths, from polynomials that follow the run. It draws nothing, so paths, shards, tolerance, seed and
+        backend are of no use to it. `stderr` is then a numerical bound, the last change as polynomials and nodes are
+        refined, and `paths` 0. Such a study has a folder of its own.
 
     Raises
     ------
@@ -112,26 +119,28 @@ def weak_error(
     spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
                         times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
                         tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
-                        kind=kind)
+                        kind=kind, method=method)
     study = Study.begin(spec, effort.place(results, spec.name))
     return study.extend(**asked)
 
 
 def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: Given, horizon: float,
           start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
-          results: Any = None, kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
+          results: Any = None, kind: object = None, method: str = MONTE_CARLO,
+          **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model, method)
     return spec, {**asked, "order": spec.orders(order)}
 
 
 @entry
-def load(folder: str | Path, **parts: Any) -> Study:
+def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any = None, observables: Any = None, start: Any = None,
+         model: Any = None) -> Study:
     """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
 
     Its tables and pictures are there at once. To extend or compare it, its parts are made again from `spec.json`, where
@@ -141,8 +150,8 @@ def load(folder: str | Path, **parts: Any) -> Study:
     ----------
     folder
         of one study, inside a results folder.
-    parts
-        `problem`, `optimizer`, `observables`, `start` or `model` as they were given to `sme.weak_error`.
+    problem, optimizer, observables, start, model
+        as they were given to `sme.weak_error`, where `spec.json` has no dotted path of them.
 
     Raises
     ------
@@ -157,6 +166,7 @@ def load(folder: str | Path, **parts: Any) -> Study:
         raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
                        + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
     study = Study.load(place)
-    if parts:
+    given = {"problem": problem, "optimizer": optimizer, "observables": observables, "start": start, "model": model}
+    if parts := {name: part for name, part in given.items() if part is not None}:
         study.specification(**parts)
     return study

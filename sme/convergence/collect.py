@@ -13,7 +13,7 @@ from sme.common.storage import sums
 from sme.common.storage.files import listed, read_table, write_text
 from sme.convergence.findings import Findings
 from sme.convergence.fit.tables import SLOPES
-from sme.convergence.spec.outline import FILE, Outline
+from sme.convergence.spec.outline import FILE, StudyMetadata
 from sme.convergence.study import Study
 
 COLUMNS = ["study", "optimizer", "regime", "problem", "brownian", *SLOPES, *provenance.COLUMNS]
@@ -35,12 +35,12 @@ def studies(results: Path) -> list[Path]:
     return [path.parent for path in listed(results, f"*/{FILE}")]
 
 
-def _outlines(results: Path) -> list[tuple[Path, Outline]]:
+def _outlines(results: Path) -> list[tuple[Path, StudyMetadata]]:
     """The folders of studies with what they hold; a warning names what cannot be read, or is a copy, and is left out."""
-    found: dict[str, tuple[Path, Outline]] = {}
+    found: dict[str, tuple[Path, StudyMetadata]] = {}
     for folder in sorted(studies(results), key=lambda folder: not re.search("-[0-9a-f]{8}$", folder.name)):
         try:
-            outline = Outline.read(folder)
+            outline = StudyMetadata.read(folder)
         except SMEError as fault:
             warnings.warn(f"left out: {fault}", stacklevel=3)
             continue
@@ -91,7 +91,7 @@ def join(results: str | Path) -> pd.DataFrame:
     return _join(Path(results), _outlines(Path(results)))
 
 
-def _join(results: Path, outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
+def _join(results: Path, outlines: list[tuple[Path, StudyMetadata]]) -> pd.DataFrame:
     table = _joined(outlines)
     while True:
         write_text(results / "slopes.csv", table.assign(observable=table["observable"].map(harmless)).to_csv(index=False))
@@ -101,7 +101,7 @@ def _join(results: Path, outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
         table = now
 
 
-def _joined(outlines: list[tuple[Path, Outline]]) -> pd.DataFrame:
+def _joined(outlines: list[tuple[Path, StudyMetadata]]) -> pd.DataFrame:
     parts = []
     for folder, outline in outlines:
         path = folder / "slopes.csv"

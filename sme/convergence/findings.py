@@ -16,15 +16,18 @@ from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import here, listed, write_text
 from sme.common.storage.told import told
+from sme.convergence.estimator.quadrature import computed
+from sme.convergence.estimator.quadrature.computed import Computed
+from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import predicted, tables
-from sme.convergence.fit.predicted import Predicted, quote
+from sme.convergence.fit.predicted import ObstructionConstants, quote
 from sme.convergence.output import page, picture, remarks, report
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import SHARD_PATHS
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked as requests
 from sme.convergence.store import points as files
-from sme.convergence.store.asked import Asked
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.kept import Kept
 from sme.convergence.store.points import Key, Point
 from sme.optimizers.regimes import BALLISTIC
@@ -44,12 +47,12 @@ class Findings(Turns):
         see `tables.slopes`.
     """
 
-    outline: Outline
-    points: list[Point] = field(default_factory=list)
+    outline: StudyMetadata
+    points: list[Point | Computed] = field(default_factory=list)
     folder: Path | None = None
-    predicted: Predicted | None = None
+    predicted: ObstructionConstants | None = None
     """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
-    asked: Asked = field(default_factory=Asked)
+    asked: Requests = field(default_factory=Requests)
     """the points that runs were asked for"""
     kept: Kept | None = None
     """the tables in the folder, of a study whose points are not there"""
@@ -68,7 +71,8 @@ class Findings(Turns):
         self.stay()
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.outline))
+            kind = computed if self.outline.method == QUADRATURE else files
+            self.points = list(kind.read(self.folder / "points", self.outline))
             self.asked = requests.read(self.folder, self.name)
             self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
@@ -98,7 +102,7 @@ class Findings(Turns):
         return tables.errors(self.reported, self.outline)
 
     @property
-    def reported(self) -> list[Point]:
+    def reported(self) -> list[Point | Computed]:
         """The points that stand in the tables."""
         return [point for point in self.points if not point.key.trial]
 
@@ -128,11 +132,7 @@ class Findings(Turns):
     @property
     def missing(self) -> list[Key]:
         """The points that were asked for and are not there."""
-        return self.asked.missing(self._keys)
-
-    @property
-    def _keys(self) -> list[Key]:
-        return [point.key for point in self.points]
+        return self.asked.missing(point.key for point in self.points)
 
     @property
     def remark(self) -> str:
@@ -157,6 +157,9 @@ class Findings(Turns):
     def requested(self) -> dict[str, Any]:
         """What `sme.weak_error` was asked for, beside what is studied: `order`, `tau`, and what is not by default."""
         errors, seeds = self.errors, self.provenance.seeds
+        if self.outline.method:
+            return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(set(errors["tau"]), reverse=True),
+                    "method": self.outline.method}
         counts = {tau: int(paths) for tau, paths in errors.groupby("tau")["paths"].max().items()}
         default = all(count == SHARD_PATHS * len(effort.shards(None, None, tau)) for tau, count in counts.items())
         return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(counts, reverse=True),

@@ -11,12 +11,14 @@ from sme.common.inputs import several, short
 from sme.common.process.turns import entry
 from sme.convergence.comparison.comparison import Comparison
 from sme.convergence.comparison.run import compare
+from sme.convergence.estimator.quadrature.method import QUADRATURE
+from sme.convergence.estimator.quadrature.runner import ByQuadrature
 from sme.convergence.findings import Findings
 from sme.convergence.fit import predicted as prediction
 from sme.convergence.runner import Runner
-from sme.convergence.spec.effort import Effort, warn_rounded
+from sme.convergence.spec.effort import Execution, warn_rounded
 from sme.convergence.spec.job import Job
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.equations.models import Given
 from sme.optimizers.grid import StepGrid
@@ -57,7 +59,7 @@ class Study(Findings):
         """
         if folder is not None:
             with suppress(SMEError):  # none there, or one that is damaged, which is written again
-                specification = specification.ordered(Outline.read(folder).observables)
+                specification = specification.ordered(StudyMetadata.read(folder).observables)
         study = cls(specification.outline(), folder=folder, known=specification)
         study.reload(strict=False)
         return study
@@ -71,7 +73,7 @@ class Study(Findings):
         SMEError
             if it holds none, or one of other numerics.
         """
-        study = cls(Outline.read(folder), folder=folder)
+        study = cls(StudyMetadata.read(folder), folder=folder)
         study.reload()
         study.orders = tuple(sorted({int(order) for order in study.errors["order"]}))
         return study
@@ -86,7 +88,7 @@ class Study(Findings):
         """
         if self.known is None:
             self.stay()
-            data = Outline.recipe(self.folder) if self.folder is not None else None
+            data = StudyMetadata.recipe(self.folder) if self.folder is not None else None
             if data is None:
                 raise SMEError(f"{self.name} does not say what it was made from: run its own command or script again")
             for name in given:
@@ -97,7 +99,7 @@ class Study(Findings):
                 raise SMEError(f"{self.name} cannot be made again from what its spec.json says ({fault}): hand its parts over, "
                                f"{', '.join(f'{name}=…' for name in PARTS)}, or run its own command or script again") from fault
             if found.name != self.name:
-                earlier = self.folder is not None and Outline.earlier(self.folder)
+                earlier = self.folder is not None and StudyMetadata.earlier(self.folder)
                 cause = ("it was begun by a version of sme that named own code by its bytecode, so that it cannot be proven that "
                          "the code is still the same" if earlier else "they have changed since it was begun")
                 raise SMEError(f"the parts of {self.name} are not its own, they make {found.name} now: {cause}. "
@@ -139,7 +141,7 @@ class Study(Findings):
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
-        runner = Runner(job, self.points, self.folder)
+        runner = (ByQuadrature if spec.method == QUADRATURE else Runner)(job, self.points, self.folder)
         self.orders = tuple(sorted({*self.orders, *job.orders}))
         try:
             runner.run()
@@ -201,7 +203,7 @@ class Study(Findings):
         chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
         shared = self._steps if model is not None else self._steps & there._steps
         grid = shared if tau is None else {one.steps(each) for each in several(tau)}
-        how = Effort.of(seed, device, processes, backend, paths, None, None)
+        how = Execution.of(seed, device, processes, backend, paths, None, None)
         self.stay()
         found = compare((one, chosen[0]), (two, chosen[1]), sorted(grid), paths, how, (self.errors, there.errors))
         if self.folder is not None:

@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from scipy.linalg import solve_continuous_lyapunov
 from torch import Tensor
 
-from sme.common.errors import SMEError
+from sme.common.errors import SMEError, warn
 from sme.common.inputs import number, short
 from sme.common.output.brief import Brief
 from sme.common.output.text import grid
@@ -84,7 +84,7 @@ class Stationary(Brief):
 
 
 @entry
-def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str | Regime = "ballistic",
+def stationary(problem: Problem, optimizer: Optimizer, tau: float, regime: str | Regime = "ballistic",
                start: Mapping[str, Tensor] | None = None) -> Stationary:
     """The stationary mean and covariance near a minimum, of any rule that has an equation.
 
@@ -96,7 +96,7 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
 
     Parameters
     ----------
-    optimizer, problem
+    problem, optimizer
         with a minimum at which the Hessian is positive, or a weight decay.
     tau
         `τ`.
@@ -112,6 +112,9 @@ def stationary(optimizer: Optimizer, problem: Problem, tau: float, regime: str |
         the drift is not smooth (Signum); in the batch-equivalent regime, for a loss that is not quadratic or noise that depends
         on `θ`.
     """
+    if isinstance(problem, Optimizer) and isinstance(optimizer, Problem):
+        warn("write sme.stationary(problem, optimizer, …), as everywhere: the optimizer first goes with the next version")
+        problem, optimizer = optimizer, problem
     check_parts(problem, optimizer)
     place, step = named(regime), number("tau", tau)
     if not 0 < step < np.inf:

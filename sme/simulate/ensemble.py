@@ -24,7 +24,7 @@ FAR = DIVERGED**0.5
 """a pair with a state beyond this, or not finite, is diverged"""
 
 
-class Ladder:
+class ExtrapolatedPath:
     """An equation on three levels of one path, extrapolated pairwise."""
 
     def __init__(self, equation: Equation, x: Float[Tensor, "paths state"], levels: Sequence[int] = LEVELS) -> None:
@@ -62,7 +62,7 @@ class Ensemble(ABC):
     def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> None:
         self.setup, self.paths, self.done = setup, 2 * pairs, 0
         self.device = setup.start["theta"].device
-        self.ladders = [Ladder(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
+        self.ladders = [ExtrapolatedPath(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
         self.increments = Increments(numbers, pairs, setup.substeps(self.ladders[0].scheme), setup.tau, self.device, offset)
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None

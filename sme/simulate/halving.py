@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from sme.equations.base import Equation
-from sme.simulate.ensemble import LEVELS, Ladder
+from sme.simulate.ensemble import LEVELS, ExtrapolatedPath
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
@@ -56,7 +56,7 @@ def halving(setup: Setup, equation: Equation) -> Halving | None:
     still = copy.copy(equation)
     still.first = still.second = 0
     still.remembers = False
-    ladder, moves = Ladder(still, setup.whole(1), TWICE), []
+    ladder, moves = ExtrapolatedPath(still, setup.whole(1), TWICE), []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
         if k + 1 in setup.marks:

@@ -83,6 +83,9 @@ COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (PANELS, ["task=errors", "name=x", "results=.", "problem.dim=2"], "problem.dim=2", "0 results", "run their command"),
 ]
 
+FEW = COMMANDS[1::2]
+"""by default"""
+
 PASSED_ON = [  # that tests/common/test_errors.py and the table below ask the library for, and the command line passes on
     (MINE, ["tau=0.3"], "tau = 0.3", "whole number of steps", "use tau = 0.3333333333333333, or 1/n"),
     (MINE, ["tau=1e-12"], "tau = 1e-12", "at most", "give fewer paths"),
@@ -139,7 +142,7 @@ def answers(tmp_path_factory):
     refusing, working = tmp_path_factory.mktemp("refusing"), tmp_path_factory.mktemp("working")
     common = {MINE: ["processes=1", f"results={refusing}"]}
     job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=32768", "processes=1", f"results={working}"]
-    todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in COMMANDS]
+    todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in FEW]
     todo += [(MINE, 0, ["-m", "order=3,1,x", "tau=0.25", *job]), (MINE, 2500, ["order=1", "tau=0.125", *job]),
              (MINE, 0, ["order=1", "tau=[0.25,0.125]", *job])]
     return in_this_process(todo, refusing), refusing, working
@@ -155,18 +158,20 @@ def all_refused(rows, said, folder):
 
 def test_the_command_line_refuses_in_one_line_with_exit_code_2(answers):
     said, folder, _ = answers
-    all_refused(COMMANDS, said[: len(COMMANDS)], folder)
+    all_refused(FEW, said[: len(FEW)], folder)
 
 
 @pytest.mark.slow
-def test_the_command_line_passes_refusals_on(tmp_path):
-    todo = [(script, 0, ["processes=1", f"results={tmp_path}", *arguments]) for script, arguments, *_ in PASSED_ON]
-    all_refused(PASSED_ON, in_this_process(todo, tmp_path), tmp_path)
+def test_the_command_line_refuses_all_others(tmp_path):
+    others = [*(row for row in COMMANDS if row not in FEW), *PASSED_ON]
+    common = {MINE: ["processes=1", f"results={tmp_path}"]}
+    todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in others]
+    all_refused(others, in_this_process(todo, tmp_path), tmp_path)
 
 
 def test_a_bad_job_stops_no_other_and_a_full_disk_loses_nothing(answers):
     said, _, results = answers
-    (code, stderr), (full, fault), (again, rest) = said[len(COMMANDS):]
+    (code, stderr), (full, fault), (again, rest) = said[len(FEW):]
     refused(code, stderr)
     assert "order must be 1 or 2 (or both), got 3" in stderr  # the first bad one
     refused(full, fault)

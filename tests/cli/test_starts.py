@@ -61,7 +61,7 @@ def test_options_serve_several_optimizers_and_so_does_a_sweep(composed, monkeypa
     lambda start: sme.weak_error(sme.Quadratic(), sme.SGD(), tau=0.5, start=start),
     lambda start: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=start),
     lambda start: sme.check_order(sme.Quadratic(), sme.SGD(), start=start),
-    lambda start: sme.stationary(sme.SGD(), sme.Quadratic(), tau=0.5, start=start),
+    lambda start: sme.stationary(sme.Quadratic(), sme.SGD(), tau=0.5, start=start),
     lambda start: atlas(sme.Polynomial(noise=0.5), [sme.RMSProp()], {**start, "m": start["v"]}),
     lambda start: gain(sme.Logistic(examples=20), sme.SGD(), tau=0.5, horizon=1.0, start=start),
 ])

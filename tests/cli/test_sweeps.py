@@ -179,6 +179,7 @@ def test_two_commands_for_the_same_points_at_the_same_time(quick, tmp_path):
     assert tables(results) == tables(quick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [["processes=1"], pytest.param(JOBLIB, marks=pytest.mark.slow)], ids=["one", "joblib"])
 @pytest.mark.parametrize("written", [["*/.errors.csv*", "*/errors.csv"],
                                      pytest.param(["*/points/*.json"], marks=pytest.mark.slow)], ids=["tables", "point"])

@@ -22,6 +22,7 @@ from sme.convergence.fit.tails import growth
 from sme.convergence.spec.specification import Specification
 from sme.simulate.control_variates.controls import responses
 from sme.studies.trajectories.sample import follow
+from tests.support.few import few
 
 START = {"theta": torch.tensor([0.7, -0.4], dtype=torch.float64)}
 SLOW = pytest.mark.slow
@@ -126,7 +127,7 @@ def test_an_observable_that_writes_over_its_fields_is_refused(write):
         setup(write, source=False)
 
 
-@pytest.mark.parametrize(("source", "tried"), [(False, BAD), (True, FEW), pytest.param(True, BAD, marks=SLOW)])
+@pytest.mark.parametrize(("source", "tried"), few([(False, BAD), (True, FEW), (True, BAD)], 0))
 def test_an_observable_changes_nothing_of_a_run(source, tried):
     good = block(setup(square, source))
     for bad in tried:
@@ -172,8 +173,7 @@ class Same(Plain):
         return state
 
 
-@pytest.mark.parametrize(("rule", "source"), [(InPlace, True), (Same, False), pytest.param(InPlace, False, marks=SLOW),
-                                              pytest.param(Same, True, marks=SLOW)])
+@pytest.mark.parametrize(("rule", "source"), few([(InPlace, True), (Same, False), (InPlace, False), (Same, True)], 1, 2))
 def test_a_rule_that_writes_over_its_arguments_steps_as_one_that_does_not(rule, source):
     one, other = (block(setup(square, source, rule=each())) for each in (rule, Plain))
     assert np.allclose(one.moments.mean, other.moments.mean, rtol=1e-9, atol=1e-13)  # derived by series or by nested derivatives
@@ -310,6 +310,7 @@ def run(rule=None):
                           backend="torchsde").errors
 
 
+@pytest.mark.slow
 def test_modes_of_the_caller_change_nothing():
     alone = run()
     for mode in (torch.inference_mode, torch.no_grad, lambda: torch.device("meta")):
@@ -384,6 +385,7 @@ def test_a_callers_look_does_not_get_into_pictures(tmp_path, drawn):
         assert study.plot(tmp_path / "b.svg").read_bytes() == plain
 
 
+@pytest.mark.slow
 def test_threads_take_turns():
     problem = sme.Problem(lambda t: 0.3 * (t @ t) ** 2 + t.sum(), 2, sme.GaussianNoise(0.2 * torch.eye(2)))
     t, u = START["theta"][None], torch.ones(1, 2, dtype=torch.float64)

@@ -21,11 +21,12 @@ from sme.convergence.comparison import picture
 from sme.convergence.comparison.comparison import COLUMNS, Comparison
 from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
-from sme.convergence.fit.predicted import Predicted
-from sme.convergence.spec.outline import Outline
+from sme.convergence.fit.predicted import ObstructionConstants
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked
-from sme.convergence.store.asked import Asked
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Point
+from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import runs_file
 from sme.studies.panels import run
 
@@ -39,6 +40,7 @@ def made(tmp_path_factory):
     """A study of two orders, two shards and two times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired, "BLOCK_PAIRS", 16)
+        patch.setattr(controls, "LONGEST", 0)
         return sme.weak_error(sme.Quadratic(), sme.Momentum(), order=[1, 2], tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                               observables=["loss", "mean m"], paths=2 * 32768, backend="torchsde",
                               results=tmp_path_factory.mktemp("made"))
@@ -72,9 +74,10 @@ def readers(folder, name):
     """Every kind of kept JSON file: its path, and what reads it."""
     point = next((folder / "points").glob("*.json"))
     request = next((folder / asked.FOLDER).glob("*.json"))
-    predicted.write(folder, name, Predicted(64, {"loss at end": (-0.0123, 0.0021)}))
+    predicted.write(folder, name, ObstructionConstants(64, {"loss at end": (-0.0123, 0.0021)}))
     return {"point": (point, lambda: dataclasses.astuple(Point.load(point, name))[0]),
-            "asked": (request, lambda: Asked.load(request, name)), "spec": (folder / "spec.json", lambda: Outline.read(folder)),
+            "asked": (request, lambda: Requests.load(request, name)),
+            "spec": (folder / "spec.json", lambda: StudyMetadata.read(folder)),
             "obstruction": (folder / predicted.FILE, lambda: predicted.read(folder, name)),
             "sums": (folder / sums.FOLDER / "errors.csv.json", lambda: sums.check(folder / "errors.csv", name))}
 
@@ -260,6 +263,7 @@ def test_slopes_that_were_changed_are_not_joined(without, folder, made, tmp_path
         assert (folder / "slopes.csv").read_text() == right
 
 
+@pytest.mark.slow
 def test_a_study_in_which_all_pairs_diverge_stops_nothing(folder, made, monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
     with pytest.warns(UserWarning, match="curvature"):

@@ -13,10 +13,11 @@ import sme
 from sme.common.identity import hashing, recipe
 from sme.common.storage import seal
 from sme.convergence import collect
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.convergence.study import Study
 from sme.studies.panels import run
+from tests.support.few import few
 
 START = {"theta": torch.tensor([0.8, -0.3])}
 MINE = '''
@@ -77,7 +78,7 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
-@pytest.mark.parametrize("where", ["problem", "optimizer", "observable", "nested"])
+@pytest.mark.parametrize("where", few(["problem", "optimizer", "observable", "nested"], "optimizer", "nested"))
 def test_what_is_no_part_is_never_called(where, mine, tmp_path):
     for i, target in enumerate(FOREIGN):
         node = {"_target_": target, "command": f"touch {mine}", "args": [f"touch {mine}"], "path": str(mine), "content": "x"}
@@ -85,7 +86,7 @@ def test_what_is_no_part_is_never_called(where, mine, tmp_path):
         folder = written(tmp_path / str(i), lambda r, change=change: r["problem"].update(law=change["nested"])
                          if "nested" in change else r.update(change))
         with pytest.raises(sme.SMEError) as fault:
-            Study(Outline.read(folder), folder=folder).extend(order=1, tau=1 / 2)
+            Study(StudyMetadata.read(folder), folder=folder).extend(order=1, tau=1 / 2)
         assert "\n" not in str(fault.value)
         assert not mine.exists(), target
 

@@ -49,7 +49,7 @@ REFUSED = {  # by what is given: the call, and what its line must say
     "a tiny step size": (lambda: study(tau=1e-323), "more than can be counted"),
     "a huge horizon": (lambda: study(horizon=3e307, tau=1e-3), "more than can be counted"),
     "a rule without theta": (lambda: study(optimizer=Headless()), "none of them is theta"),
-    "a start that is a number": (lambda: sme.stationary(sme.SGD(), sme.Quadratic(), 1 / 8, start=4), "start must map"),
+    "a start that is a number": (lambda: sme.stationary(sme.Quadratic(), sme.SGD(), 1 / 8, start=4), "start must map"),
     "a state that is a number": (lambda: sme.derive(sme.Quadratic(), sme.SGD())(1 / 16).describe(5), "start must map"),
     "no point to be important at": (lambda: sme.importance(logistic(), None), "theta must be a real tensor"),
     "a word to be important at": (lambda: sme.importance(logistic(), "here"), "theta must be a real tensor"),

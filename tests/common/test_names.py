@@ -9,11 +9,12 @@ import torch
 
 import sme
 from sme.common.identity import hashing, numerics, recipe
-from sme.convergence.spec.outline import Outline, _parts
+from sme.convergence.spec.outline import StudyMetadata, _parts
 from sme.convergence.spec.specification import Specification
 from sme.equations.models import OWN
 from sme.problems.networks import network
 from tests.support.committed import results
+from tests.support.few import few
 
 START = {"theta": torch.tensor([1.0, 0.5])}
 
@@ -73,7 +74,7 @@ def test_names_hold_the_number_two_and_beside_it_what_has_been_raised(monkeypatc
     assert numerics.written(["core", "minibatch"]) == 2
 
 
-@pytest.mark.parametrize("part", ["core", "minibatch", "network", "derived"])
+@pytest.mark.parametrize("part", few(["core", "minibatch", "network", "derived"], "core", "minibatch"))
 def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     before = {what: make().name for what, make in STUDIES.items()}
     monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], 3: "for this test"})
@@ -94,6 +95,7 @@ def test_a_regime_report_is_named_by_its_equations_too(optimizer, renamed, monke
     assert (name() != before) == renamed
 
 
+@pytest.mark.slow
 def test_a_study_of_svag_is_named_by_its_equation_too(monkeypatch):
     problem = sme.Logistic(features=1, examples=5, batch_size=1)
 
@@ -123,12 +125,12 @@ def test_a_folder_of_raised_numerics_is_refused_by_the_studies_that_use_it(tmp_p
         (tmp_path / name).mkdir()
         made.outline().write(tmp_path / name, made.describe(), made.recipe())
     monkeypatch.setitem(numerics.NUMERICS, "minibatch", {2: "before", 3: "now"})
-    assert Outline.read(tmp_path / "closed").numerics == 2
+    assert StudyMetadata.read(tmp_path / "closed").numerics == 2
     with pytest.raises(sme.SMEError, match=r"numerics 2, not 2 \(minibatch 3\)"):
-        Outline.read(tmp_path / "examples")
+        StudyMetadata.read(tmp_path / "examples")
     made = STUDIES["by examples"]()
     made.outline().write(tmp_path / "examples", made.describe(), made.recipe())
-    assert Outline.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 3}
+    assert StudyMetadata.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 3}
 
 
 @pytest.mark.parametrize("what", STUDIES)
@@ -143,9 +145,9 @@ def test_a_folder_from_before_the_parts_is_read_where_none_of_its_own_is_raised(
     monkeypatch.setitem(numerics.NUMERICS, "network", {2: "before", 3: "now"})
     if "network" in USES[what]:
         with pytest.raises(sme.SMEError, match="Run its command again"):
-            Outline.read(tmp_path)
+            StudyMetadata.read(tmp_path)
     else:
-        assert Outline.read(tmp_path).study == made.name
+        assert StudyMetadata.read(tmp_path).study == made.name
     assert {"core", *USES[what]} <= set(_parts(data))
 
 

@@ -156,7 +156,7 @@ def test_an_object_that_cannot_be_printed_is_called_by_its_type():
     lambda odd: sme.phases(odd, PAIR), lambda odd: sme.importance(odd, PAIR), lambda odd: sme.collapse(odd, [], PAIR, kappa=(1,)),
     lambda odd: sme.svag_study(odd, sme.Hyperparameters("sgd", 0.1), PAIR), lambda odd: sme.IDE(odd, "adam", 0.1),
     lambda odd: sme.derive(odd, sme.SGD()), lambda odd: sme.check_order(odd, sme.SGD()),
-    lambda odd: sme.stationary(sme.SGD(), odd, 0.1),
+    lambda odd: sme.stationary(odd, sme.SGD(), 0.1),
 ], ids=("phases", "importance", "collapse", "svag_study", "IDE", "derive", "check_order", "stationary"))
 @pytest.mark.parametrize("odd", [None, 3, Mute(), torch.ones(2), sme.SGD(), sme.Quadratic], ids=lambda each: type(each).__name__)
 def test_what_is_no_problem_is_refused_everywhere(call, odd):

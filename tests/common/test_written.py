@@ -13,6 +13,7 @@ import sme
 from sme.common.derivatives.written import FORMS, Forms
 from sme.common.identity.hashing import fingerprint
 from sme.problems.networks.network import Network
+from tests.support.few import few
 
 WIDTH = 6
 GENERATOR = torch.Generator().manual_seed(5)
@@ -141,7 +142,7 @@ def normed(norm, **settings):
     return Network(module, (x, y), "mse", batch_size=2, **settings)
 
 
-@pytest.mark.parametrize("noise", [None, sme.DiagonalNoise(0.1, 37)])
+@pytest.mark.parametrize("noise", few([None, sme.DiagonalNoise(0.1, 37)], 1))
 @pytest.mark.parametrize("norm", [nn.LayerNorm, Functional])
 def test_a_network_with_layer_norm_has_the_drift_of_one_with_it_written_out(norm, noise):
     mine, right = normed(norm, noise=noise), normed(Norm, noise=noise)
@@ -218,10 +219,10 @@ class Sequence(nn.Module):
         return self.out((z[0] if isinstance(z, tuple) else z).mean(1))
 
 
-@pytest.mark.parametrize("layer", [
+@pytest.mark.parametrize("layer", few([
     lambda: nn.MultiheadAttention(4, 2, batch_first=True), lambda: nn.GRU(4, 4, batch_first=True),
     lambda: weight_norm(nn.Linear(4, 4)), lambda: nn.PReLU(4),
-    lambda: nn.TransformerEncoderLayer(4, 2, 6, activation="gelu", batch_first=True).eval()])
+    lambda: nn.TransformerEncoderLayer(4, 2, 6, activation="gelu", batch_first=True).eval()], 0, 1))
 def test_layers_that_torch_func_lacks_run_and_have_right_derivatives(layer):
     torch.manual_seed(2)
     generator = torch.Generator().manual_seed(0)
@@ -346,6 +347,7 @@ class Held(nn.Module):
         return x * x.detach().cos()
 
 
+@pytest.mark.slow
 def test_the_guard_takes_kinks_and_rounding_and_steepness_for_what_they_are():
     noise = sme.GaussianNoise(torch.eye(3))
     for loss in (lambda t: (t.float().sin() ** 2).sum().double(), lambda t: torch.cos(3e4 * t).sum(), lambda t: 1e12 * t.sum(),

@@ -6,6 +6,7 @@ import pytest
 from sme.convergence.fit.dropped_terms import TERMS, Prior
 from sme.convergence.fit.fits import Fits
 from sme.convergence.fit.slopes import CAUTIOUS, PRIOR, Interval, fit_constant, fit_constants, fit_slope
+from tests.support.few import few
 
 LADDERS = {"five": 2.0 ** -np.arange(2, 7), "three": 2.0 ** -np.arange(2, 5), "narrow": 1 / np.array([8.0, 10, 12]),
            "six": 1 / np.array([8.0, 9, 10, 11, 12, 14]), "seven": np.geomspace(1 / 4, 1 / 64, 7)}
@@ -50,7 +51,7 @@ def least(hits: float, draws: int) -> float:
     return hits - 3 * np.sqrt(hits * (1 - hits) / draws)
 
 
-@pytest.mark.parametrize("stated", [True, False], ids=["stated", "as large as the leading one"])
+@pytest.mark.parametrize("stated", few([True, False], 1), ids=["stated", "as large as the leading one"])
 @pytest.mark.parametrize(("constants", "each", "mean", "draws"), [
     (True, 0.975, 0.98, 30), pytest.param(True, 0.975, 0.98, 1000, marks=pytest.mark.slow),
     (False, 0.92, 0.94, 6), pytest.param(False, 0.92, 0.94, 300, marks=pytest.mark.slow)])
@@ -62,7 +63,7 @@ def test_intervals_cover(constants, each, mean, draws, stated):
 
 
 @pytest.mark.parametrize("draws", [40, pytest.param(2000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("ladder", ["three", "narrow", "five"])
+@pytest.mark.parametrize("ladder", few(["three", "narrow", "five"], "narrow"))
 def test_right_equations_are_not_refuted_and_wrong_ones_do_not_pass(draws, ladder):
     """Order 2 with C₂ of any size beside the yardstick's, and with a C₁ of 0.3 of it."""
     tau, rng = LADDERS[ladder], np.random.default_rng(8)

@@ -60,7 +60,7 @@ def test_a_file_of_the_same_content_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{}, {"results": "here"}, {"observables": {f"a long name {i}": lambda s: s["theta"][:, 0]
-                                                                              for i in range(40)}}])
+                                                                              for i in range(12)}}])
 def test_a_study_is_shown_on_a_screen(changes, tmp_path):
     if "results" in changes:
         changes = {"results": tmp_path}
@@ -106,6 +106,7 @@ def test_an_own_equation_is_sent_to_the_order_test(task):
         task(sme.Quadratic(), sme.SGD(), tau=[1 / 4], start=START, kind=Own)
 
 
+@pytest.mark.slow
 def test_the_order_test_takes_an_own_rule_by_its_path(tmp_path, monkeypatch):
     (tmp_path / "my_rules_here.py").write_text(
         "import sme\nclass Plain(sme.Optimizer):\n    fields = ('theta',)\n"

@@ -3,15 +3,18 @@
 import base64
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import hydra
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -23,7 +26,7 @@ from sme.common.inputs import number
 from sme.common.output.provenance import Provenance
 from sme.convergence import api, collect
 from sme.convergence.output import again as lines
-from sme.convergence.output import formulas, page, picture, verdicts
+from sme.convergence.output import beside, formulas, page, vector, verdicts
 from sme.convergence.spec.specification import Specification
 from tests.support import committed
 
@@ -37,11 +40,7 @@ browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def sketched(drawn, monkeypatch):
     """Pictures that take no time."""
 
-    def sketch(provenance, errors, slopes, path):
-        path.write_text(DRAWN, encoding="utf-8")
-        return path
-
-    monkeypatch.setattr(picture, "draw", sketch)
+    monkeypatch.setattr(vector, "draw", lambda errors, slopes: DRAWN)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +211,7 @@ def test_formulas_are_put_in_what_matplotlib_can_draw(drawn, latex, plain):
     with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "savefig.facecolor": "red"}):
         there = formulas.drawn(latex)
     formulas.drawn.cache_clear()
-    assert there.count("<path") == formulas.drawn(latex).count("<path")
+    assert there == formulas.drawn(latex)
     assert "red" not in there
     assert "#ff0000" not in there
 
@@ -263,6 +262,7 @@ def chromium(tmp_path, *words):
                           timeout=120, check=True)
 
 
+@pytest.mark.slow
 @browser
 def test_the_page_sorts_filters_and_prints_in_a_browser(sketched, record, tmp_path):
     studies = some(record, "adagrad", "signsgd", "rmsprop-ballistic-quadratic-none")
@@ -295,16 +295,61 @@ def test_a_script_in_a_name_does_not_run(study, tmp_path):
     assert "CONSOLE" not in done.stderr
 
 
-def test_a_picture_is_shortened_in_its_places_and_not_in_its_words(study, monkeypatch):
-    whole = """<?xml version="1.0"?><!-- a --><svg width="72pt" height="36pt"><title>y</title><metadata>x</metadata>
-      <g id="text_12" x="1.23456"> <text style="font: 9px 'DejaVu Sans', 'Arial', sans-serif" y="7.89101">0.99992 [0.99984]</text>
-      <use id="m12ab" y="1"/></g></svg>"""
-    monkeypatch.setattr(picture, "draw", lambda *parts: parts[-1].write_text(whole) and parts[-1])
-    short = page._picture(study)
-    assert short == ('<svg width="72pt" height="36pt"><g x="1.23"><text style="font: 9px sans-serif" y="7.89">0.99992 [0.99984]'
-                     '</text><use id="m12ab" y="1"/></g></svg>')
-    assert page._size(short) == (96, 48)
-    assert page._size(DRAWN) == (720, 720)
+def test_the_picture_of_a_page_has_every_error_its_fit_and_its_words(record):
+    study = some(record, "adam-ballistic-quadratic-independent-44ed0b05")[0]
+    svg, errors = vector.draw(study.errors, study.slopes), study.errors
+    tree = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    panels = [group for group in tree.findall(f"{space}g") if group.get("transform", "").count("(") == 1
+              and len(group.findall(f"{space}circle")) > 1]
+    assert len(panels) == len(errors.groupby(["observable", "at"]))
+    places = {}
+    for panel, (_, group) in zip(panels, errors.groupby(["at", "observable"], sort=False), strict=True):
+        circles = [(float(each.get("cx")), float(each.get("cy")), each.get("fill")) for each in panel.findall(f"{space}circle")]
+        rows = group.sort_values("order", ascending=False, kind="stable")
+        assert [fill == "#fff" for *_, fill in circles] == (rows["error"] < 0).tolist()
+        # places go with the logarithms: larger τ to the right, larger errors above
+        x, y, size = (np.array(each, float) for each in ([c[0] for c in circles], [c[1] for c in circles], rows["error"].abs()))
+        assert np.corrcoef(x, np.log(rows["tau"]))[0, 1] > 0.999999
+        assert np.corrcoef(-y, np.log(size))[0, 1] > 0.99999
+        assert (y > vector.TOP).all()
+        assert (y < vector.HEIGHT - vector.BOTTOM).all()
+        words = [each.text for each in panel.findall(f"{space}text")]
+        places[words[0]] = words
+        assert sum("order 2: " in str(each) for each in words) == 1
+    assert "|θ|²" in next(iter(places))
+    assert "C τᵖ, leading term alone" in svg
+    assert page._size(svg)[0] == 3 * vector.WIDTH
+
+
+def test_a_panel_without_a_value_says_so(record):
+    study = some(record, "adam-ballistic-quadratic-independent-44ed0b05")[0]
+    said = vector.draw(study.errors.assign(error=0.0), study.slopes)
+    assert said.count("all are 0") == study.errors["observable"].nunique()
+    assert "<circle" not in said.partition("error &gt; 0")[0].replace('<circle cx="6"', "")
+    assert "no value" in vector.draw(study.errors.assign(error=math.nan), study.slopes)
+
+
+def test_reports_of_other_studies_stand_behind(study, tmp_path):
+    own = tmp_path / "regime" / "mine"
+    own.mkdir(parents=True)
+    (own / "regime.md").write_text("# The <b>regime</b>\n\nTwo\nlines.\n\n| of   | |∇f|²   | x   |\n|---|---|---|\n| a | | |\n"
+                                   "| b | |v|² | 2 |\n\nsme 0.3.0\n", encoding="utf-8")
+    (own / "regime.png").write_bytes(b"\x89PNG")
+    (own / "second.png").write_bytes(b"\x89PNG2")
+    (tmp_path / "notes.md").write_text("# Notes\n\nno table", encoding="utf-8")
+    (tmp_path / "study-1").mkdir()
+    (tmp_path / "study-1" / "spec.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "study-1" / "slopes.md").write_text("# S\n\n| a |\n|---|\n| 1 |\n", encoding="utf-8")
+    (only,) = beside.found(tmp_path)
+    assert (only.name, only.title) == ("regime/mine/regime", "The <b>regime</b>")
+    assert only.parts == ["Two lines.", beside.Table(["of", "|∇f|²", "x"], [["a", "", ""], ["b", "|v|²", "2"]]), "sme 0.3.0"]
+    assert [name for name, _ in only.pictures] == ["regime", "second"]
+    text = page.write([study], tmp_path / "x.html", "all", others=[only]).read_text(encoding="utf-8")
+    seen = Page(text)
+    assert "b" not in seen.tags
+    assert 'href="#other-regime/mine/regime"' in text
+    assert sum(value.startswith("data:image/png") for _, name, value in seen.attributes if name == "src") == 2
 
 
 def test_of_a_long_table_the_end_and_the_largest_are_shown(study, monkeypatch):
@@ -314,6 +359,7 @@ def test_of_a_long_table_the_end_and_the_largest_are_shown(study, monkeypatch):
     assert set(page._shown(rows)["at"]) == {"end", "max"}
 
 
+@pytest.mark.slow
 @browser
 def test_nor_does_one_in_a_picture(record, drawn, tmp_path):
     study = replace(some(record, "rmsprop-batch_equivalent-polynomial-independent-da")[0])

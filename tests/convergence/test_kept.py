@@ -14,14 +14,21 @@ from sme.convergence.estimator import paired
 START = {"theta": torch.tensor([1.2, -0.4])}
 
 
-@pytest.fixture
-def folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
-    study = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=(1, 2), tau=[1 / 4, 1 / 8, 1 / 16], times=[0.5, 1], start=START,
-                           paths=1024, observables=["mean theta", "|m|^2"], results=tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired, "BLOCK_PAIRS", 64)
+        study = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=(1, 2), tau=[1 / 4, 1 / 8, 1 / 16], times=[0.5, 1],
+                               start=START, paths=1024, observables=["mean theta", "|m|^2"],
+                               results=tmp_path_factory.mktemp("kept"))
     shutil.rmtree(study.folder / "points")
     shutil.rmtree(study.folder / "sums")  # as in a folder of before
     return study.folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / made.name)
 
 
 def test_slopes_are_made_again_from_the_errors(folder):

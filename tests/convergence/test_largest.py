@@ -8,14 +8,14 @@ import pytest
 from sme.convergence.estimator.moments import Moments
 from sme.convergence.estimator.paired import BLOCKS, Block
 from sme.convergence.fit import tables
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store.points import Key, Point
 
 TIMES = (0.25, 0.5, 0.75, 1.0)
 
 
 def outline(times=TIMES, observables=("f",)):
-    return Outline("study", "sgd", "ballistic", "quadratic", "independent", 1.0, times, observables, "")
+    return StudyMetadata("study", "sgd", "ballistic", "quadratic", "independent", 1.0, times, observables, "")
 
 
 def point(means, shard=0, order=1, steps=4, seed=0, rng=None, noise=0.01, count=4):

@@ -34,6 +34,7 @@ def named(problem=None, optimizer=None, regime="ballistic", brownian="independen
     return Specification.of(*parts, regime, brownian, horizon, start, observables, times).name
 
 
+@pytest.mark.slow
 def test_both_orders_see_the_same_discrete_run():
     """Order 2's yardstick is order 1's own error, to the last bit, where both are the ODE."""
     both = study(order=(1, 2), brownian="independent", regime="batch_equivalent")
@@ -198,6 +199,7 @@ def test_identity_survives_imports_and_recursion_inside_a_function():
         hashing.fingerprint(object())
 
 
+@pytest.mark.slow
 def test_a_start_below_the_floor_is_counted():
     result = study(optimizer=sme.RMSProp(v_floor=0.01), start={**START, "v": torch.zeros(2)}, tau=[1 / 2, 1 / 4, 1 / 8])
     assert (result.errors["floored"] == 1).all()  # every path

@@ -1,5 +1,6 @@
 """What a study would cost: the table by hand, and time and memory beside the job's own."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def test_the_table_has_the_effort_of_every_order_and_step_size(monkeypatch):
     assert re.search(r"in all: \d\S* s and \d+ MiB on 1 process$", str(made))
     assert "path substeps" in str(made)
     assert "left out" not in str(made)
+
+
+def test_its_settings_are_those_of_weak_error():
+    given = inspect.signature(sme.plan).parameters
+    assert given == inspect.signature(sme.weak_error).parameters
+    assert "tau" in given
 
 
 def test_points_that_are_there_cost_nothing(monkeypatch, tmp_path):

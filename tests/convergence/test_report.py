@@ -18,8 +18,8 @@ from sme.convergence.estimator.paired import BLOCKS, Block
 from sme.convergence.fit import predicted
 from sme.convergence.fit.tables import ERRORS, MAX, SLOPES
 from sme.convergence.output import picture, report
-from sme.convergence.spec.outline import Outline
-from sme.convergence.store.asked import Asked
+from sme.convergence.spec.outline import StudyMetadata
+from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Key, Point
 from sme.convergence.study import Study
 
@@ -29,7 +29,7 @@ NAME = "sgd-ballistic-quadratic-independent-01234567"
 
 def study(folder=None, versions=("0.2.0+g1a2b3c4",), seeds=(0,), times=(0.5, 1.0), names=NAMES):
     """Errors of order 2 on noise of 1e-5, made up."""
-    outline = Outline(NAME, "sgd", "ballistic", "quadratic", "independent", 1.0, times, names, "T₃")
+    outline = StudyMetadata(NAME, "sgd", "ballistic", "quadratic", "independent", 1.0, times, names, "T₃")
     rng, points = np.random.default_rng(1), []
     for steps in (4, 8, 16):
         for i, seed in enumerate(seeds):
@@ -39,8 +39,8 @@ def study(folder=None, versions=("0.2.0+g1a2b3c4",), seeds=(0,), times=(0.5, 1.0
                 blocks = [Block(Moments.of(means + 1e-4 * rng.standard_normal((8, len(means)))), 0, 0) for _ in range(BLOCKS)]
                 made = {"versions": {"sme": versions[i % len(versions)]}, "device": "cpu", "seconds": 0.0}
                 points.append(Point(Key(2, steps, seed, shard), NAME, blocks, {"tau": 1 / steps, "lr": 1 / steps}, made))
-    constants = predicted.Predicted(1, {"|theta|^2 at end": (-1.5e-4, 2e-5)})
-    asked = Asked(frozenset({*(point.key for point in points), Key(2, 32, 0, 0)}))
+    constants = predicted.ObstructionConstants(1, {"|theta|^2 at end": (-1.5e-4, 2e-5)})
+    asked = Requests(frozenset({*(point.key for point in points), Key(2, 32, 0, 0)}))
     return Study(outline, points, folder, constants, asked)
 
 
@@ -152,9 +152,9 @@ def test_a_picture_for_print_has_its_maker_and_no_date(kind, tmp_path, monkeypat
 
 def test_a_picture_shows_the_end_and_the_largest_where_there_is_no_room_for_all():
     few, many = study(names=("f", "g")).errors, study(names=tuple("abcde")).errors
-    assert list(picture._shown(few)["at"].unique()) == ["t=0.5", "end", MAX]
-    assert list(picture._shown(many)["at"].unique()) == ["end", MAX]
-    assert set(picture._shown(many)["observable"]) == set("abcde")
+    assert list(picture.shown(few)["at"].unique()) == ["t=0.5", "end", MAX]
+    assert list(picture.shown(many)["at"].unique()) == ["end", MAX]
+    assert set(picture.shown(many)["observable"]) == set("abcde")
 
 
 def test_an_older_table_without_provenance_is_not_lost(tmp_path):

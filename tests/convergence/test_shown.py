@@ -39,7 +39,7 @@ def test_a_study_is_a_screen_and_a_page_with_a_table_and_a_picture(study, drawn)
 def test_every_object_is_a_few_lines(study, tiny_runs):
     check = sme.check_order(sme.Quadratic(), sme.SGD())
     runs = sme.trajectories(sme.Quadratic(), sme.SGD(), tau=1 / 4, start=START, order=1, paths=16)
-    shown = [study.compare(orders=(2, 1), paths=32768), check, runs, sme.stationary(sme.Adam(), sme.Quadratic(), 1 / 32),
+    shown = [study.compare(orders=(2, 1), paths=32768), check, runs, sme.stationary(sme.Quadratic(), sme.Adam(), 1 / 32),
              sme.Quadratic(), sme.Logistic(), sme.GaussianNoise(torch.eye(40)), sme.derive(sme.Quadratic(), sme.SGD())(1 / 4),
              sme.AdamW(), sme.IDE(sme.Quadratic(), "adagrad", 0.1)]
     for each in shown:
@@ -96,6 +96,7 @@ def test_many_observables_are_said_to_be_heavy(monkeypatch):
         weight.warn([few, many])
 
 
+@pytest.mark.slow
 def test_a_network_starts_where_it_is():
     network = sme.Network(torch.nn.Linear(2, 1), (torch.rand(6, 2), torch.rand(6, 1)), loss="mse", batch_size=2)
     kinds = {"tau": 1 / 2, "order": 1, "paths": 8, "observables": ["|theta|^2"]}

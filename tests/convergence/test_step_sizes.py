@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import sme
-from sme.common.inputs import step_size
+from sme.optimizers.grid import StepGrid
 from tests.support import short
 from tests.support.short import START
 
@@ -19,11 +19,11 @@ study = partial(short.study, order=1, tau=[0.1, 0.05], horizon=0.6)
                                               (0.35, 0.05), (4.0, 0.16), (1.0, 1 / 7), (2.0, 2**-9),
                                               (0.7, 1 / 30), (1.4, 1 / 15)])
 def test_the_step_size_is_the_one_given(horizon, tau):
-    assert step_size(horizon, round(horizon / tau)) == tau
+    assert StepGrid.near(horizon, tau).given == tau
 
 
 def test_some_are_not_their_own_quotients():
-    assert 0.7 / 7 != 0.1 == step_size(0.7, 7)
+    assert 0.7 / 7 != 0.1 == StepGrid(0.7, 7).given
 
 
 def test_rows_are_found_by_the_step_size_that_was_given(tmp_path):
@@ -45,6 +45,7 @@ def test_trajectories_plans_and_comparisons_have_them_too():
     assert set(planned.table["tau"]) == {0.1}
 
 
+@pytest.mark.slow
 def test_a_study_without_points_can_be_compared(tmp_path):
     made = study(results=tmp_path, order=[1, 2], tau=[0.1, 0.05])
     with_points = made.compare(orders=(2, 1), paths=1, processes=1, backend="torchsde")
@@ -57,6 +58,7 @@ def test_a_study_without_points_can_be_compared(tmp_path):
     assert "±" in str(found)
 
 
+@pytest.mark.slow
 def test_two_studies_without_points_can_be_compared(tmp_path):
     made = [study(results=tmp_path, brownian=each) for each in ("independent", "none")]
     for each in made:
@@ -67,6 +69,7 @@ def test_two_studies_without_points_can_be_compared(tmp_path):
     assert len(found.table)
 
 
+@pytest.mark.slow
 def test_an_order_that_was_not_measured_has_no_number_from_the_tables():
     made = study(order=1).compare(orders=(2, 1), paths=1, processes=1, backend="torchsde")
     assert made.table["z_tables"].isna().all()

@@ -119,6 +119,7 @@ def test_the_code_of_ones_own_optimizer_is_part_of_the_study(tmp_path):
     assert len(names) == 2
 
 
+@pytest.mark.slow
 def test_the_difference_of_two_equations_is_the_exact_one(monkeypatch):
     """SGD in one dimension, whose moments are known; the forms leave nothing but the fourth order of a quadratic."""
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 256)
@@ -140,7 +141,7 @@ def test_the_difference_of_two_equations_is_the_exact_one(monkeypatch):
 def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 0.5, START, None, None)
-    plain = duel.Duel.of(spec.setup(2, 2), 1, "independent")
+    plain = duel.EquationPair.of(spec.setup(2, 2), 1, "independent")
     sharp = duel.prepared(plain)
     rows = len(spec.observables)
     raw = duel.run_block(plain, (0, 2, 0, 0)).moments
@@ -156,7 +157,7 @@ def test_forms_sharpen_the_difference_and_leave_its_mean(optimizer, monkeypatch)
 @pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()], ids=lambda each: each.name)
 def test_the_standard_error_of_a_comparison_is_its_spread_over_seeds(optimizer):
     spec = Specification.of(sme.Quadratic(), optimizer, "ballistic", "independent", 1.0, START, None, None)
-    one = duel.prepared(duel.Duel.of(spec.setup(2, 8), 1, "independent"))
+    one = duel.prepared(duel.EquationPair.of(spec.setup(2, 8), 1, "independent"))
     rows = len(spec.observables)
     found = [crossfit.estimate([part for part, _ in duel.run_shard(one, seed, 0)], 2 * rows) for seed in range(60)]
     mean, stderr = (np.stack(part)[:, :rows] for part in zip(*found, strict=True))
@@ -166,6 +167,7 @@ def test_the_standard_error_of_a_comparison_is_its_spread_over_seeds(optimizer):
     assert (z.std(0) < 1.35).all()
 
 
+@pytest.mark.slow
 def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
     monkeypatch.setattr(controls, "LONGEST", 4096)
@@ -196,6 +198,7 @@ def test_a_comparison_is_written_and_far_sharper_than_the_tables(tmp_path, monke
     assert list(joined.columns[-2:]) == ["seeds", "version"]
 
 
+@pytest.mark.slow
 def test_step_memory_against_independent_motions():
     common = {"problem": sme.Polynomial(noise=0.7), "optimizer": sme.RMSProp(c=2.0), "regime": "batch_equivalent",
               "start": {"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])}, "tau": 1 / 8, "horizon": 0.25}
@@ -212,6 +215,7 @@ def command(*words, cwd, script="weak_error.py"):
                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_prints_it(tmp_path):
     results = tmp_path / "results"
     running = command("optimizer=sgd", "order=1", "tau=[1/8]", "paths=100000000", "processes=2", f"results={results}",
@@ -233,6 +237,7 @@ def test_ctrl_c_keeps_what_was_finished_and_prints_it(tmp_path):
     assert int(pd.read_csv(folder / "errors.csv")["paths"].iloc[0]) == 32768 * kept
 
 
+@pytest.mark.slow
 def test_the_progress_bar_knows_the_time_left(tmp_path):
     """On a terminal; the first points are a few of many."""
     terminal, end = pty.openpty()
@@ -250,6 +255,7 @@ def test_the_progress_bar_knows_the_time_left(tmp_path):
     os.close(terminal)
 
 
+@pytest.mark.slow
 def test_parts_of_ones_own_by_dotted_path(tmp_path, monkeypatch, capsys):
     """The template, copied and given on the command line; then extended from the folder alone."""
 

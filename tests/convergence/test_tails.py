@@ -16,9 +16,10 @@ from sme.convergence.estimator.estimates import estimates
 from sme.convergence.fit import tails
 from sme.convergence.fit.tables import ERRORS, HIDDEN, slopes
 from sme.convergence.fit.tails import MEAN, VARIANCE
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
+from sme.simulate.control_variates import controls
 
 START = {"theta": torch.tensor([0.8, -0.4])}
 
@@ -93,6 +94,7 @@ def test_other_laws_leave_no_doubt_and_svag_those_of_its_law():
 def study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired, "BLOCK_PAIRS", 32)
+        patch.setattr(controls, "LONGEST", 0)
         return sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, paths=1,
                               tau=[1 / 2, 1 / 4, 1 / 8], order=2, results=tmp_path_factory.mktemp("tails"), backend="torchsde",
                               observables=["|v|^2", "mean v", "|v|^2 capped at 2"])
@@ -119,6 +121,7 @@ def test_a_study_that_is_loaded_withholds_as_well_and_can_be_made_again(study):
     assert again.specification().name == study.name
 
 
+@pytest.mark.slow
 def test_trajectories_withhold_them_as_well():
     made = sme.trajectories(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, tau=1 / 2, paths=64,
                             observables=["|v|^2", "mean v"], backend="torchsde", seed=1)
@@ -133,6 +136,7 @@ def test_trajectories_withhold_them_as_well():
     assert "± nan" not in str(made)
 
 
+@pytest.mark.slow
 def test_a_tolerance_does_not_wait_for_what_has_no_variance(monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     made = sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, tau=1 / 2, order=1,
@@ -213,5 +217,5 @@ def test_a_specification_keeps_the_order_that_the_tail_leaves(tmp_path):
     heavy, light = spec(sme.SGD(), nu=2.3), spec(sme.SGD(), problem=sme.Problem(loss, 2, sme.GaussianNoise(torch.eye(2))))
     for given in (heavy, light):
         given.outline().write(tmp_path, given.describe(), given.recipe())
-        assert Outline.read(tmp_path) == given.outline()
+        assert StudyMetadata.read(tmp_path) == given.outline()
         assert ("tail" in json.loads((tmp_path / "spec.json").read_text())) == (given is heavy)

@@ -31,7 +31,7 @@ def reported(rng, truth, tolerance, repeats):
 @pytest.mark.parametrize("tolerance", [0.07, 0.2, 0.4, 0.7])
 @pytest.mark.parametrize("truth", [0.0, 0.5, 1.5, 6.0])
 def test_means_are_the_true_error_and_intervals_cover_it(tolerance, truth):
-    repeats = 4000
+    repeats = 1000
     error, stderr, spent, number = reported(np.random.default_rng(17), truth, tolerance, repeats)
     assert abs(error.mean() - truth) < 4 * stderr.mean() / math.sqrt(repeats) * 1.5
     for level in (0.95, 0.99):
@@ -76,6 +76,7 @@ def test_trial_shards_are_kept_and_in_no_table(monkeypatch, tmp_path):
     assert "missing" not in str(again)
 
 
+@pytest.mark.slow
 def test_the_number_depends_on_the_trials_of_its_own_seed_alone(monkeypatch, tmp_path):
     """Points that are there already, of more trials or of other seeds, change nothing; a killed run goes on to the same."""
     loose, tight = study(monkeypatch, tolerance=0.002), study(monkeypatch, tolerance=0.001)

@@ -35,6 +35,7 @@ def of(found, *names):
     return found.errors[found.errors["observable"].isin(names)].reset_index(drop=True)
 
 
+@pytest.mark.slow
 def test_the_others_have_the_numbers_that_they_have_alone():
     alone, beside = study(GOOD), study({**ROOT, **GOOD})
     columns = ["error", "stderr", "integrator_bias", "diverged"]
@@ -126,6 +127,7 @@ def test_points_keep_gaps_and_have_none_where_there_are_none(tmp_path):
     assert len(Point.load(path, plain.name).blocks) == BLOCKS
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_it_out_for_itself_alone():
     alone, beside = (study(each, order=(1, 2), tau=1 / 2).compare(paths=1) for each in (GOOD, {**GOOD, **ROOT}))
     mine = beside.table[beside.table["observable"] != "root"]

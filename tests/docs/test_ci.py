@@ -31,6 +31,7 @@ def ci(tmp_path, which, old, new):
 nested = pytest.mark.skipif("SME_NESTED" in os.environ, reason="already inside such a run")
 
 
+@pytest.mark.slow
 @nested
 def test_ci_fails_without_the_package_itself(tmp_path):
     done = ci(tmp_path, "job", " -e . ", " ")

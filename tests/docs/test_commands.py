@@ -366,7 +366,7 @@ def run(script: str, words: list[str], patch: Patch) -> list[str]:
 
 
 def parse(words: list[str], patch: Patch) -> None:
-    """The settings of a quick try, composed and not run: the command without it is run, or its pieces are."""
+    """The settings of a command, composed and not run."""
     patch.setattr(sys, "argv", [str(ROOT / words[0]), *words[1:], "--cfg", "job"])
     runpy.run_path(str(ROOT / words[0]), run_name="__main__")
 
@@ -383,15 +383,27 @@ COMMANDS = everywhere()
 LAUNCHED = "hydra/launcher="
 
 
-def marks(command: str) -> list[pytest.MarkDecorator]:
-    """Slow is a sweep over more than a few settings, of an experiment that runs alone too, or by a launcher, a benchmark or a
+LONG = ("benchmarks/", "-m slow", "known_answers", "scripts/models", "scripts/autoencoder", "scripts/atlas", "task=compare")
+"""other tests try what these do"""
 
-    table that other tests try, a list of slow tests, and what is documented with more options that do as much or more.
-    """
-    more = [each for each in COMMANDS if each.startswith(tuple(f"{command} {name}=" for name in ("results", "steps", "paths")))]
-    words = (LAUNCHED, "benchmarks/", "-m slow", "-m experiment=", "known_answers", "check_order.py 'optimizers")
-    slow = command.count(",") > 6 or more or (any(word in command for word in words) and "experiment=digits" not in command)
-    return [pytest.mark.slow] if slow else []
+
+def kind(command: str) -> tuple[str, ...]:
+    """What a command does: its script, task and table, and whether it sweeps, plans, or takes another model or own parts."""
+    words = shlex.split(command)
+    marked = [name for name in (" -m ", "plan=true", "model=", "mine.") if name in command]
+    return words[1], *(word for word in words if word.startswith(("task=", "table="))), *marked
+
+
+def marks(command: str) -> list[pytest.MarkDecorator]:
+    """By default the shortest command of each kind runs; of the others the settings are composed, and to run them is slow."""
+    script = "scripts/" in command
+    same = [each for each in COMMANDS if script and not slow(each) and kind(each) == kind(command)]
+    return [pytest.mark.slow] if slow(command) or (script and command != min(same, key=len)) else []
+
+
+def slow(command: str) -> bool:
+    """A benchmark, a sweep of many runs or by a launcher, and what other tests try."""
+    return command.count(",") > 6 or LAUNCHED in command or any(word in command for word in LONG)
 
 
 def test_no_command_leaves_a_file_where_git_sees_it():
@@ -432,6 +444,14 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         if "--write" in given:
             page = sys.modules["page"]
             assert page.PAGE.read_text(encoding="utf-8") != (ROOT / "docs" / page.PAGE.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if "scripts/" in each and marks(each)])
+def test_a_command_of_the_documentation_has_settings_that_there_are(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [word for word in shlex.split(command)[1:] if word != "-m" and not word.startswith(("hydra.", "hydra/"))]
+    parse(firsts(own(words, monkeypatch)), monkeypatch)
+    assert "_target_" in capsys.readouterr().out
 
 
 def test_ci_runs_the_two_lines_that_make_an_environment():

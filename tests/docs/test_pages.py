@@ -11,6 +11,7 @@ from sme.cli import main
 from sme.convergence.fit import fits, slopes
 from tests.docs import notebooks, settings
 from tests.docs.notebooks import NOTEBOOKS
+from tests.support.few import few
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -82,6 +83,7 @@ def tiny(code):
     return code
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_runs", "undrawn")
 def test_the_worked_example_agrees_with_itself(capsys):
     """What is worked out by hand is printed as it stands there, and the tool finds it within its errors."""
@@ -104,7 +106,7 @@ def printed(cell):
     return re.sub(NUMBER, "", text).split(), [float(each) for each in re.findall(NUMBER, text)]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", few(NOTEBOOKS, 0), ids=lambda path: path.stem)
 @pytest.mark.usefixtures("tiny_runs", "undrawn")
 def test_a_notebook_runs_from_its_first_cell_to_its_last(path, monkeypatch, tmp_path):
     """On few pairs; what is found without Monte Carlo is what the notebook shows, up to rounding."""

@@ -26,6 +26,7 @@ def test_the_readmes_python_example_runs(monkeypatch, tmp_path, drawn):
     assert (tmp_path / "errors.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_new_optimizer_runs_as_a_program(monkeypatch, tmp_path, capsys, drawn):
     from sme.convergence.estimator import paired
 

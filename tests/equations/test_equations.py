@@ -97,7 +97,7 @@ INSIDE = {"denominator": "updated", "eps_mode": "inside"}
 
 @pytest.mark.parametrize(("options", "scaling"), [
     *itertools.product(({"denominator": "previous"}, {"denominator": "updated"}), ("ballistic", "batch_equivalent")),
-    (INSIDE, "ballistic"), pytest.param(INSIDE, "batch_equivalent", marks=SLOW),
+    pytest.param(INSIDE, "ballistic", marks=SLOW), pytest.param(INSIDE, "batch_equivalent", marks=SLOW),
 ], ids=lambda each: each if isinstance(each, str) else "-".join(each.values()))
 def test_one_rule_has_one_equation(options, scaling):
     """Without decay, at step sizes that are not small, where two equations of order 2 would differ."""

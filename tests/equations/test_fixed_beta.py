@@ -339,6 +339,7 @@ def test_the_averaged_field_is_of_order_1_and_its_bars_are_narrower_by_control_v
     assert (wide > 1.5 * bar).all()
 
 
+@pytest.mark.slow
 def test_the_backward_equation_is_of_order_2_in_a_study(tiny):
     start = {**ONE, "m": 0 * ONE["theta"], "v": 0 * ONE["theta"]}
     study = sme.weak_error(sme.Polynomial(noise=0), TORCHS, model="backward", horizon=0.25, tau=[1 / 32, 1 / 64], start=start,

@@ -227,6 +227,7 @@ def study(name, optimizer=None, **settings):
                           **{"tau": 1 / 4, "horizon": 0.5, "backend": "torchsde", **settings})
 
 
+@pytest.mark.slow
 def test_a_study_of_a_model_is_named_after_it_and_grows(monkeypatch, tmp_path, undrawn):
     tiny(monkeypatch)
     begun = study("malladi", results=tmp_path, observables=["mean v"])
@@ -285,6 +286,7 @@ def test_a_compiled_model_is_the_same(optimizer, scaling, monkeypatch):
     assert (one["error"].abs() > 5 * one["stderr"]).any()
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_common_noise(monkeypatch):
     tiny(monkeypatch)
     monkeypatch.setattr(duel, "FINEST", 16)

@@ -134,6 +134,7 @@ def shaken(state, dW, tau, t, problem, optimizer):
     return {"theta": -(tau**0.5) * noise / (state["v"].sqrt() + optimizer.eps), "v": tau**0.5 * optimizer.c * square}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_runs")
 def test_two_equations_are_compared_on_common_noise(monkeypatch):
     monkeypatch.setattr(duel, "LONGEST", 0)  # no control variates

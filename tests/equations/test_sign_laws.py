@@ -128,7 +128,7 @@ def test_moments_are_those_of_the_tails():
     with pytest.raises(sme.SMEError, match=r"E z\^4 .*does not exist"):
         heavy.fourth(far)
     with pytest.raises(sme.SMEError, match=r"E z\^2 .*does not exist.*signSGD needs none"):
-        sme.stationary(sme.SGD(), problem(sme.DistributionNoise(cauchy), 1), 0.1)
+        sme.stationary(problem(sme.DistributionNoise(cauchy), 1), sme.SGD(), 0.1)
 
 
 def test_a_rule_that_squares_gets_order_two_too():

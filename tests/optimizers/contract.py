@@ -13,10 +13,11 @@ import sme
 from sme.common.identity import recipe
 from sme.common.identity.hashing import fingerprint
 from sme.optimizers.base import DENOMINATORS, initial, sound, updated
+from sme.optimizers.parts.wrapped import Wrapped
 from sme.optimizers.preconditioner import EPS_MODES
 from sme.optimizers.regimes import BALLISTIC, REGIMES
 
-OFFERED = {"denominator": DENOMINATORS, "eps_mode": EPS_MODES}
+OFFERED = {"denominator": DENOMINATORS, "eps_mode": EPS_MODES, "regime": tuple(REGIMES)}
 """settings with few values; every other one is a number or a switch"""
 FURTHER = {"t0": {"bias_correction": True}, "bias_correction": {"t0": 2.0}, "clock": {"bias_correction": True, "t0": 2.0}}
 """what a setting needs beside it"""
@@ -27,9 +28,10 @@ SCALED = torch.tensor([0.9, -1.3, 0.2], dtype=torch.float64)
 
 
 def kinds():
-    """The exported optimizers."""
+    """The exported optimizers that move each number by itself, without what goes round another rule."""
     return [each for each in map(vars(sme).get, sme.__all__)
-            if isinstance(each, type) and issubclass(each, sme.Optimizer) and each is not sme.Optimizer]
+            if isinstance(each, type) and issubclass(each, sme.Optimizer) and each not in (sme.Optimizer, sme.Muon, sme.Groups)
+            and not issubclass(each, Wrapped)]
 
 
 def settings(kind):
@@ -43,7 +45,8 @@ def settings(kind):
         else:
             values = [CHANGED[field.name] if field.name in CHANGED else default + 0.125]
         for value in values:
-            yield {**FURTHER.get(field.name, {}), field.name: value}
+            further = FURTHER.get(field.name, {}) if hasattr(kind(), "bias_correction") else {}
+            yield {**further, field.name: value}
 
 
 MADE = {kind.__name__: kind() for kind in kinds()} | {

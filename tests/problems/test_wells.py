@@ -66,7 +66,7 @@ def test_closed_forms_agree_with_differentiated_losses():
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("optimizer", [sme.RMSProp(), sme.Adam()])
+@pytest.mark.parametrize("optimizer", [sme.RMSProp(), pytest.param(sme.Adam(), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("noise", ["minibatch", "gaussian"])
 def test_the_equation_has_order_two(optimizer, noise):
     assert sme.check_order(sme.Wells(noise=noise), optimizer).proved == 2

@@ -53,9 +53,9 @@ CASES = [
     pytest.param({"optimizer": sme.RMSProp(denominator="updated"), "brownian": "step_memory"}, id="step memory"),
     pytest.param({"regime": "batch_equivalent", "brownian": "step_memory"}, id="step memory, batch-equivalent", marks=slow),
     pytest.param({"order": 1, "brownian": "none"}, id="the ODE"),
-    pytest.param({"optimizer": sme.Adam(bias_correction=True, t0=1.0), "times": [0.5, 1.0]}, id="adam from t0 on"),
+    pytest.param({"optimizer": sme.Adam(bias_correction=True, t0=1.0), "times": [0.5, 1.0]}, id="adam from t0 on", marks=slow),
     pytest.param({"optimizer": sme.AdamW()}, id="adamw", marks=slow),
-    pytest.param({"optimizer": sme.Momentum()}, id="momentum, derived"),
+    pytest.param({"optimizer": sme.Momentum()}, id="momentum, derived", marks=slow),
     pytest.param({"optimizer": sme.Nesterov(), "regime": "batch_equivalent"}, id="nesterov, batch-equivalent", marks=slow),
     pytest.param({"optimizer": sme.Signum()}, id="signum", marks=slow),
     pytest.param({"optimizer": sme.RMSProp(v_floor=0.6), "v": torch.tensor([0.7, 0.3])}, id="on the floor"),
@@ -89,6 +89,7 @@ def test_one_source_serves_every_step_size():
     assert source(made(steps=4)) == source(made(steps=16))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_moments_depend_on_neither_chunks_nor_paths_at_a_time(monkeypatch):
     setup = made()

@@ -34,11 +34,11 @@ def noisy(theta):
 
 
 @pytest.mark.parametrize(("problem", "optimizer", "changes"), [
-    (sme.Quadratic(), sme.Adam(), {"times": [0.5, 1.0], "pairs": 256}),
+    pytest.param(sme.Quadratic(), sme.Adam(), {"times": [0.5, 1.0], "pairs": 256}, marks=pytest.mark.slow),
     (sme.Quadratic(), sme.RMSProp(denominator="updated"), {"brownian": "step_memory", "pairs": 256}),
     (sme.Quadratic(), sme.SGD(), {}),
     pytest.param(sme.Quadratic(), sme.Signum(), {}, marks=pytest.mark.slow),
-    (sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent", "pairs": 256}),
+    pytest.param(sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent", "pairs": 256}, marks=pytest.mark.slow),
     pytest.param(sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(),
                  {"steps": 4, "pairs": 64}, marks=pytest.mark.slow),
     (sme.Logistic(examples=12), sme.RMSProp(), {"start": FOUR, "steps": 4, "pairs": 128}),

@@ -11,7 +11,7 @@ import sme
 from sme.convergence.estimator import paired
 from sme.convergence.spec.specification import Specification
 from sme.convergence.store.points import Point
-from sme.simulate.ensemble import LEVELS, Ladder
+from sme.simulate.ensemble import LEVELS, ExtrapolatedPath
 from sme.simulate.halving import TWICE, Halving, halving
 from sme.simulate.integrators.schemes import Euler, SmallNoise
 
@@ -91,7 +91,7 @@ def test_where_the_difference_of_two_levels_changes_sign(c):
     first = np.array([[0, -1.0], [c * curvature, -c]])
     drift = first + tau * (np.array([[-c * curvature, c], [0, 0]]) - first @ first / 2)
     equation, off, alone = given.equation(), [], []
-    ladder, still = Ladder(equation, given.whole(1)), torch.zeros(given.substeps(SmallNoise()), 1, equation.motions)
+    ladder, still = ExtrapolatedPath(equation, given.whole(1)), torch.zeros(given.substeps(SmallNoise()), 1, equation.motions)
     with torch.no_grad():
         found = halving(given, equation)
         for k in range(24):
@@ -109,7 +109,7 @@ def test_it_is_the_noiseless_move_on_substeps_twice_as_long():
                              {"theta": torch.tensor([1.0, 0.5])}, None, [0.5, 1.0]).setup(2, 4)
     with torch.no_grad():
         found = halving(given, given.equation())
-        ladder, count = Ladder(given.equation(), given.whole(2)), given.substeps(SmallNoise()) // 2
+        ladder, count = ExtrapolatedPath(given.equation(), given.whole(2)), given.substeps(SmallNoise()) // 2
         dW = torch.zeros(count, 2, given.equation().motions, dtype=torch.float64)
         for k in range(4):
             ladder.step(k, given.chain.time(k), dW)

@@ -133,6 +133,7 @@ def test_the_memories_of_the_second_order_equation_are_those_of_its_kernels(beta
     np.testing.assert_allclose(np.gradient(state[1:, 1], times[1:])[9:-9], force[9:-9], atol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_averages_updated_by_the_gradient_are_nearer_to_the_run():
     equation = sme.IDE(TILTED, "adam", 0.05, beta1=0.9, beta2=0.95, clock=1)
     times = np.arange(21) * 0.05
@@ -262,6 +263,7 @@ def tiny(**given):
     return OmegaConf.create({name: value for name, value in whole.items() if name not in ("defaults", "hydra")} | given)
 
 
+@pytest.mark.slow
 def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), path.touch()))

@@ -152,6 +152,7 @@ def test_bad_input_says_what_is_wrong(make, words):
         assert word in str(caught.value)
 
 
+@pytest.mark.slow
 def test_interpolation_is_measured_on_the_update_rules(tmp_path, drawn):
     table = run.measure([1 / 4, 1 / 8], paths=64)
     fixed = table[table["curve"] == run.CURVES[0]]

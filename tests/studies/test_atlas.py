@@ -68,6 +68,7 @@ def test_few_steps_of_a_small_gradient_are_averaged_to_the_slope_of_the_field(op
     assert float(stepped) == pytest.approx(1 - 1 / (1 + optimizer.eps), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_difference_is_what_the_discrete_run_has_more():
     """With frozen averages both drift alike, and only the discrete run has the noise, which adds to `E θ²`."""
     bowl, tau = Polynomial([0.0, 0.0, 0.5], noise=0.5), 2.0**-6
@@ -78,6 +79,7 @@ def test_the_difference_is_what_the_discrete_run_has_more():
     assert row["difference"] == pytest.approx(more, rel=0.1)
 
 
+@pytest.mark.slow
 def test_momentum_of_a_shorter_memory_than_v_leaves_the_limit_of_rmsprop():
     silent, differences = Polynomial(noise=0.0), []
     for steps in (256, 4096):

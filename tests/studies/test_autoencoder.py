@@ -56,7 +56,7 @@ def test_bad_settings_are_named(settings, words):
 
 def test_contenders_take_torchs_steps():
     problem, lr = sme.Autoencoder(**TINY, noise=0.0), 0.3
-    optimizer, tau = run.Contender("nesterov", 0.9, ()).scaled(lr)
+    optimizer, tau = run.OptimizerCase("nesterov", 0.9, ()).scaled(lr)
     theta = problem.start["theta"].clone().requires_grad_()
     torchs = torch.optim.SGD([theta], lr=lr, momentum=0.9, nesterov=True)
     state = {"theta": problem.start["theta"], "m": torch.zeros(problem.dim, dtype=torch.float64)}
@@ -66,15 +66,15 @@ def test_contenders_take_torchs_steps():
         torchs.step()
     torch.testing.assert_close(state["theta"], theta.detach(), rtol=1e-12, atol=1e-14)
     for beta in (0.9, 0.99):
-        adam, tau = run.Contender("adam", beta, ()).scaled(0.03)
+        adam, tau = run.OptimizerCase("adam", beta, ()).scaled(0.03)
         assert adam.physical(BALLISTIC, tau) == pytest.approx({"lr": 0.03, "beta1": beta, "beta2": 0.999, "eps": 1e-4})
-    rmsprop, tau = run.Contender("rmsprop", 0.0, ()).scaled(0.03)
+    rmsprop, tau = run.OptimizerCase("rmsprop", 0.0, ()).scaled(0.03)
     assert rmsprop.physical(BALLISTIC, tau) == pytest.approx({"lr": 0.03, "beta": 0.999, "eps": 1e-4})
 
 
 @pytest.fixture(scope="module")
 def made():
-    contenders = (run.Contender("adam", 0.9, (0.001, 0.01)), run.Contender("nesterov", 0.9, (1e6, 0.3)))
+    contenders = (run.OptimizerCase("adam", 0.9, (0.001, 0.01)), run.OptimizerCase("nesterov", 0.9, (1e6, 0.3)))
     return run.race(TINY, steps=4, seeds=2, points=1, contenders=contenders)
 
 
@@ -98,13 +98,14 @@ def test_a_race_chooses_rates_and_follows_the_runs(made):
 def test_order_two_is_closer_to_nesterov(monkeypatch):
     monkeypatch.setattr(run, "TOLERANCE", 1e-7)
     monkeypatch.setattr(run, "EVALUATIONS", 100)
-    contenders = (run.Contender("nesterov", 0.9, (0.03,)),)
+    contenders = (run.OptimizerCase("nesterov", 0.9, (0.03,)),)
     table = report.apart(run.race(TINY, steps=24, seeds=2, points=2, contenders=contenders))
     part = table[table["observable"] == "loss"]
     first, second = (part[part["order"] == order]["rms"].to_numpy() for order in (1, 2))
     assert (second < 0.1 * first).all()
 
 
+@pytest.mark.slow
 def test_a_race_is_written_with_its_intervals(made, tmp_path, drawn):
     mean, low, high = report.interval(np.array([1.0, 2.0, 3.0]))
     assert (mean, high - mean, mean - low) == pytest.approx((2.0, 4.302653 / 3**0.5, 4.302653 / 3**0.5), rel=1e-6)
@@ -118,4 +119,4 @@ def test_a_race_is_written_with_its_intervals(made, tmp_path, drawn):
 
 def test_a_rate_that_always_diverges_is_refused():
     with pytest.raises(sme.SMEError, match=r"nesterov 0\.9 diverges"):
-        run.race(TINY, steps=40, seeds=2, points=1, contenders=(run.Contender("nesterov", 0.9, (1e9,)),))
+        run.race(TINY, steps=40, seeds=2, points=1, contenders=(run.OptimizerCase("nesterov", 0.9, (1e9,)),))

@@ -144,6 +144,7 @@ def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypa
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_dollars_in_names_are_dollars_in_every_picture(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
     name = r"$\undefined$ a $x_{$ b"

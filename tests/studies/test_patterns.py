@@ -201,6 +201,7 @@ def test_the_second_moment_falls_as_the_averaged_equation_says(a, b):
     assert -fit == pytest.approx(rate, abs=1e-3 * max(a, b))
 
 
+@pytest.mark.slow
 def test_on_a_quadratic_the_patterns_are_those_of_the_equation_and_spikes_cross_the_threshold():
     eta, pairs = 5e-3, [(8, 24), (8, 6), (8, 0.5)]
     losses, edges = follow(SQUARE, [ab(a, b, eta) for a, b in pairs], ONE, 800, 4)
@@ -275,6 +276,7 @@ def test_the_three_published_settings_have_three_patterns_on_a_small_network():
     assert made.examples["edge"][2] < 0.1
 
 
+@pytest.mark.slow
 def test_a_diagram_leaves_its_files_and_is_judged_anew_without_a_run(tmp_path, monkeypatch, drawn):
     given = {"eta": 5e-3, "low": 8, "high": 24, "cells": 2, "steps": 600, "looks": 30, "large": 2e-4, "window": 25, "tail": 0.4,
              "examples": [(8, 24), (8, 8), (24, 2)]}

@@ -137,6 +137,7 @@ def test_each_difference_breaks_order_two_and_nothing_worse(name):
     assert 3.9 < coarse[largest] / fine[largest] < 4.1
 
 
+@pytest.mark.slow
 def test_the_cost_is_what_two_runs_say(monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 64)
     monkeypatch.setattr(controls, "LONGEST", 0)
@@ -154,6 +155,7 @@ def test_the_cost_is_what_two_runs_say(monkeypatch):
     assert row["error_published"] == pytest.approx(row["error"] - row["cost"])
 
 
+@pytest.mark.slow
 def test_the_files_hold_what_was_measured(monkeypatch, tmp_path, drawn):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
     monkeypatch.setattr(controls, "LONGEST", 0)

@@ -15,6 +15,7 @@ from sme.optimizers.hyperparameters import Hyperparameters
 from sme.problems.noise.gaussian import GaussianNoise
 from sme.simulate import noiseless
 from sme.studies.regime.limits import MEMORY, NOISE, cell, exponent, limit, memory
+from tests.support.few import few
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "regime.py"
 ONE = torch.ones(1, dtype=torch.float64)
@@ -75,7 +76,7 @@ CURVED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "step", "limit"), CURVED)
+@pytest.mark.parametrize(("given", "step", "limit"), few(CURVED, 0, 1))
 def test_curvature_is_that_of_the_loss_and_not_of_a_memory(given, step, limit):
     """Of `½ (5 θ₁² + 2 θ₂²)`; Adam's step is `lr/(√v + ε)`, with `v = E ĝ∘ĝ` at the start."""
     problem = sme.Problem(lambda theta: 0.5 * (torch.tensor([5.0, 2.0], dtype=torch.float64) * theta**2).sum(), 2,
@@ -93,7 +94,7 @@ def test_curvature_is_that_of_the_loss_and_not_of_a_memory(given, step, limit):
 
 
 @pytest.mark.parametrize(("optimizer", "beta", "below"), [
-    ("momentum", 0.7, 2 * 1.7 / 0.3), ("nesterov", 0.7, 2 * 1.7 / (0.3 * 2.4))])
+    ("momentum", 0.7, 2 * 1.7 / 0.3), pytest.param("nesterov", 0.7, 2 * 1.7 / (0.3 * 2.4), marks=pytest.mark.slow)])
 def test_the_limits_of_a_step_are_where_the_run_turns_unstable(optimizer, beta, below):
     for factor, stable in ((0.98, True), (1.02, False)):
         given = Hyperparameters(optimizer, factor * below * (1 - beta), beta)

@@ -402,6 +402,7 @@ def test_the_collapse_of_the_right_rule_is_exact_where_the_equation_is():
     assert abs(math.log(ends[0] / ends[1])) > 3e-3
 
 
+@pytest.mark.slow
 def test_svag_study_tells_the_discrete_runs_from_the_equation(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
     given = Hyperparameters("rmsprop", 0.25, beta2=0.97, eps=0.4)

@@ -42,7 +42,7 @@ MEMORY = {"c1": 1.5, "c2": 0.3, "eps": 0.2}
     (sme.Adam(**MEMORY, bias_correction=True, t0=1.0), lambda tau, h, s: closed.adaptive(tau, h, s, eps=0.2)),
 ], ids=lambda part: getattr(part, "name", ""))
 def test_the_linearised_equation_gives_the_closed_forms(optimizer, form):
-    found = sme.stationary(optimizer, DIAGONAL, TAU)
+    found = sme.stationary(DIAGONAL, optimizer, TAU)
     wanted = torch.tensor([form(TAU, h, s) for h, s in zip(H.tolist(), S.tolist(), strict=True)], dtype=torch.float64)
     torch.testing.assert_close(found.covariance(), wanted.diag(), rtol=1e-9, atol=1e-14)
     assert float(found.mean["theta"].abs().max()) < 1e-12
@@ -55,13 +55,13 @@ def test_without_commuting_matrices_lyapunovs_equation_holds():
     sigma = FACTOR @ FACTOR.T
     p = (1 / (sigma.diagonal().sqrt() + 0.1)).diag()
     for optimizer, drift, noise in ((sme.SGD(), A, sigma), (sme.RMSProp(), p @ A, p @ sigma @ p), (sme.Adam(), p @ A, None)):
-        c = sme.stationary(optimizer, FULL, TAU).covariance()
+        c = sme.stationary(FULL, optimizer, TAU).covariance()
         if noise is not None:
             torch.testing.assert_close(drift @ c + c @ drift.T, TAU * noise, rtol=1e-8, atol=1e-14)
         assert abs(float(c[0, 1])) > 1e-4
     r = float(sigma[0, 1] / sigma.diagonal().prod().sqrt())
     b = math.sqrt(2 / math.pi) * sigma.diagonal().rsqrt().diag() @ A
-    c = sme.stationary(sme.SignSGD(), FULL, TAU).covariance()
+    c = sme.stationary(FULL, sme.SignSGD(), TAU).covariance()
     q = 2 / math.pi * math.asin(r)
     torch.testing.assert_close(b @ c + c @ b.T, TAU * torch.tensor([[1, q], [q, 1]], dtype=torch.float64), rtol=1e-8, atol=1e-14)
 
@@ -82,26 +82,26 @@ def exact(optimizer, tau, problem=FULL):
 
 @pytest.mark.parametrize("optimizer", [sme.SGD(), sme.Momentum(), sme.Nesterov()], ids=lambda each: each.name)
 def test_the_error_of_the_variance_is_of_second_order(optimizer):
-    errors = [float((sme.stationary(optimizer, FULL, tau).covariance() - exact(optimizer, tau)).norm()) for tau in (0.02, 0.01)]
+    errors = [float((sme.stationary(FULL, optimizer, tau).covariance() - exact(optimizer, tau)).norm()) for tau in (0.02, 0.01)]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
     assert errors[0] < 0.1 * float(exact(optimizer, 0.02).norm())
 
 
 def test_the_batch_equivalent_law_is_of_size_one_and_the_physical_one_the_same():
-    small, tau = sme.stationary(sme.Adam(eps=0.0), DIAGONAL, 1e-4, "batch_equivalent"), 1e-4
+    small, tau = sme.stationary(DIAGONAL, sme.Adam(eps=0.0), 1e-4, "batch_equivalent"), 1e-4
     torch.testing.assert_close(small.covariance().diagonal(), S / H / 2, rtol=1e-9, atol=0)
-    again = sme.stationary(sme.Adam(eps=0.0), DIAGONAL, tau)
+    again = sme.stationary(DIAGONAL, sme.Adam(eps=0.0), tau)
     torch.testing.assert_close(again.covariance(), tau * small.covariance(), rtol=1e-9, atol=1e-16)
 
 
 def test_a_minibatch_rests_at_its_minimum_and_moves_with_its_covariance():
     made = sme.Problem(lambda theta: 0.5 * (theta**2).sum() + 0.1 * theta[0] ** 4, 2, sme.GaussianNoise(FACTOR))
-    found = sme.stationary(sme.RMSProp(), made, TAU, start={"theta": torch.tensor([0.4, 0.3])})
+    found = sme.stationary(made, sme.RMSProp(), TAU, start={"theta": torch.tensor([0.4, 0.3])})
     assert float(found.mean["theta"].norm()) < 1e-9
     data = torch.tensor([[1.0, 0.2], [-0.3, 0.9], [0.1, -0.6]], dtype=torch.float64)
     noise = sme.MinibatchNoise(lambda theta, x: 0.5 * ((theta - x) ** 2).sum(), (data,), 2)
     made = sme.Problem(lambda theta: 0.5 * ((theta - data) ** 2).sum(-1).mean(), 2, noise)
-    found = sme.stationary(sme.RMSProp(), made, TAU)
+    found = sme.stationary(made, sme.RMSProp(), TAU)
     torch.testing.assert_close(found.mean["theta"], data.mean(0), rtol=1e-9, atol=0)
     sigma = torch.cov(data.T, correction=0) / 2
     p = (1 / (sigma.diagonal().sqrt() + 0.1)).diag()
@@ -148,7 +148,7 @@ def test_detailed_balance_is_the_law_that_the_chain_keeps():
 
 @pytest.mark.parametrize("nu", [1, 3])
 def test_signs_under_student_noise(nu):
-    found = sme.stationary(sme.SignSGD(), problem_of(sme.StudentNoise(nu, 2.0), 0.5), TAU)
+    found = sme.stationary(problem_of(sme.StudentNoise(nu, 2.0), 0.5), sme.SignSGD(), TAU)
     slope = float(student.pdf(0, nu))
     assert float(found.covariance()) == pytest.approx(closed.signs(TAU, 0.5, slope), rel=1e-9)
     mean = [lambda g: 2 * student.cdf(g / 2, nu) - 1]
@@ -174,7 +174,7 @@ def test_adamw_has_the_factor_of_its_momentum(monkeypatch):
     monkeypatch.setattr(run, "SETTLE", 0.5)
     monkeypatch.setattr(run, "AVERAGE", 1.0)
     case = next(each for each in run.cases() if each.name == "AdamW")
-    law = sme.stationary(case.optimizer, case.problem, case.tau)
+    law = sme.stationary(case.problem, case.optimizer, case.tau)
     assert float(law.covariance()) == pytest.approx(1 / 600, rel=1e-9)
     value, stderr = run.simulate(case, law, 2048, 0)
     assert abs(value - 1 / 600) < 4 * stderr + case.tau / 600
@@ -184,7 +184,7 @@ def test_adamw_has_the_factor_of_its_momentum(monkeypatch):
 
 def scaled_loss(given, noise, place="ballistic"):
     optimizer, tau, factor, _ = given.uncorrected(place)
-    law = sme.stationary(optimizer, sme.Problem(DIAGONAL._loss, 2, sme.DiagonalNoise(factor * noise)), tau, place)
+    law = sme.stationary(sme.Problem(DIAGONAL._loss, 2, sme.DiagonalNoise(factor * noise)), optimizer, tau, place)
     return law.loss
 
 
@@ -203,7 +203,7 @@ def test_the_square_root_rule_keeps_the_stationary_loss_and_not_without_the_deca
     one = sme.RMSPropW(c=0.5, eps=0.1, decay=0.4)
     two = replace(one, c=root * one.c, eps=one.eps / root, decay=root * one.decay, v_floor=one.v_floor / delta)
     there = sme.Problem(DIAGONAL._loss, 2, sme.DiagonalNoise(S / root))
-    assert sme.stationary(two, there, root * tau).loss == pytest.approx(sme.stationary(one, DIAGONAL, tau).loss, rel=1e-8)
+    assert sme.stationary(there, two, root * tau).loss == pytest.approx(sme.stationary(DIAGONAL, one, tau).loss, rel=1e-8)
 
 
 SADDLE = sme.Problem(lambda theta: 0.5 * theta[0] ** 2 - 0.5 * theta[1] ** 2, 2, sme.DiagonalNoise(S))
@@ -211,16 +211,16 @@ BENT = sme.Problem(lambda theta: 0.5 * (theta**2).sum() + 0.1 * (theta**4).sum()
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    (lambda: sme.stationary(sme.AdaGrad(), DIAGONAL, TAU), "comes to rest"),
-    (lambda: sme.stationary(sme.Signum(), DIAGONAL, TAU), "not smooth"),
-    (lambda: sme.stationary(sme.SGD(), SADDLE, TAU), "positive Hessian"),
-    (lambda: sme.stationary(sme.SignSGD(), DIAGONAL, TAU, "batch_equivalent"), "no equation is known"),
-    (lambda: sme.stationary(sme.SGD(), BENT, TAU, "batch_equivalent"), "quadratic loss alone"),
-    (lambda: sme.stationary(sme.SGD(), models.gaussian(True), TAU, "batch_equivalent"), "alone|comes to rest|settle"),
-    (lambda: sme.stationary(sme.SGD(), DIAGONAL, -1), "tau must be positive"),
-    (lambda: sme.stationary(sme.SGD(), DIAGONAL, TAU).covariance("v"), "no field 'v'"),
-    (lambda: sme.stationary(sme.SGD, DIAGONAL, TAU), "optimizer must be"),
-    (lambda: sme.stationary(sme.Adam(c1=100.0), DIAGONAL, TAU), "β = 1 − c1 τ"),
+    (lambda: sme.stationary(DIAGONAL, sme.AdaGrad(), TAU), "comes to rest"),
+    (lambda: sme.stationary(DIAGONAL, sme.Signum(), TAU), "not smooth"),
+    (lambda: sme.stationary(SADDLE, sme.SGD(), TAU), "positive Hessian"),
+    (lambda: sme.stationary(DIAGONAL, sme.SignSGD(), TAU, "batch_equivalent"), "no equation is known"),
+    (lambda: sme.stationary(BENT, sme.SGD(), TAU, "batch_equivalent"), "quadratic loss alone"),
+    (lambda: sme.stationary(models.gaussian(True), sme.SGD(), TAU, "batch_equivalent"), "alone|comes to rest|settle"),
+    (lambda: sme.stationary(DIAGONAL, sme.SGD(), -1), "tau must be positive"),
+    (lambda: sme.stationary(DIAGONAL, sme.SGD(), TAU).covariance("v"), "no field 'v'"),
+    (lambda: sme.stationary(DIAGONAL, sme.SGD, TAU), "optimizer must be"),
+    (lambda: sme.stationary(DIAGONAL, sme.Adam(c1=100.0), TAU), "β = 1 − c1 τ"),
 ])
 def test_bad_input_is_named(wrong, said):
     with pytest.raises(sme.SMEError, match=said):
@@ -274,7 +274,7 @@ def test_the_accuracy_that_is_printed_is_had():
     problem = sme.Problem(lambda t: (0.5 * t * t + b * t**3 + c * t**4).sum(), 1, sme.GaussianNoise([[1.0]]))
     off = []
     for tau in (0.08, 0.04, 0.02):
-        law = sme.stationary(sme.SGD(), problem, tau)
+        law = sme.stationary(problem, sme.SGD(), tau)
         mean, variance = chain_at_rest(lambda x: x + 3 * b * x**2 + 4 * c * x**3, tau, width=1.5)
         off.append((mean - float(law.mean["theta"]), variance - float(law.covariance())))
         assert str(law).endswith("variances are right to O(τ²), means to O(τ)")
@@ -284,4 +284,10 @@ def test_the_accuracy_that_is_printed_is_had():
 
 
 def test_the_accuracy_in_the_batch_equivalent_regime_is_of_order_one():
-    assert str(sme.stationary(sme.SGD(), sme.Quadratic(), 0.1, "batch_equivalent")).endswith("errors are O(τ)")
+    assert str(sme.stationary(sme.Quadratic(), sme.SGD(), 0.1, "batch_equivalent")).endswith("errors are O(τ)")
+
+
+def test_the_optimizer_first_is_read_with_a_warning():
+    with pytest.warns(UserWarning, match=r"write sme\.stationary\(problem, optimizer"):
+        old = sme.stationary(sme.SGD(), DIAGONAL, TAU)
+    assert torch.equal(old.covariance(), sme.stationary(DIAGONAL, sme.SGD(), TAU).covariance())

@@ -16,6 +16,7 @@ from sme.convergence.estimator import paired
 from sme.studies.panels import selection
 from sme.studies.trajectories import run
 from sme.studies.trajectories.sample import Sums
+from tests.support.few import few
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "trajectories.py"
 START = {"theta": torch.tensor([1.0, 0.5])}
@@ -38,7 +39,7 @@ def rows(result, **wanted):
     return table.reset_index(drop=True)
 
 
-@pytest.mark.parametrize("regime", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("regime", few(["ballistic", "batch_equivalent"], "ballistic"))
 def test_the_difference_at_the_end_is_the_weak_error(regime):
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=1 / 4, start=START, order=(1, 2), regime=regime, paths=1,
                            observables=["|theta|^2", "theta[0]"])
@@ -50,7 +51,7 @@ def test_the_difference_at_the_end_is_the_weak_error(regime):
     assert (end["difference_stderr"].dropna() < 0.1 * end["sd"].max()).all()
 
 
-@pytest.mark.parametrize("regime", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize("regime", few(["ballistic", "batch_equivalent"], "batch_equivalent"))
 def test_the_discrete_run_is_the_same_for_each_order(regime):
     first, second = (rows(made(sme.Adam(), tau=1 / 2, regime=regime, order=order), curve="discrete") for order in (1, 2))
     pd.testing.assert_frame_equal(first.drop(columns="floored"), second.drop(columns="floored"), rtol=1e-12)
@@ -75,6 +76,7 @@ def test_sgd_on_a_quadratic_has_its_closed_moments():
     assert 0 < square["stderr"][4] < 0.05 * square["mean"][4]
 
 
+@pytest.mark.slow
 def test_the_bands_lie_around_the_means_and_start_at_the_start():
     table = made(sme.Adam()).table
     assert list(table["curve"].unique()) == ["discrete", "order 1", "order 2"]
@@ -99,6 +101,7 @@ def test_every_path_is_in_a_histogram():
     assert share.between(0.95, 1 + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_pieces_of_any_size_give_the_same_numbers(monkeypatch):
     whole = made(sme.Adam(), tau=1 / 2)
     monkeypatch.setattr(run, "HELD", 1)
@@ -125,6 +128,7 @@ def _comments(path):
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_as_a_whole_is_not_silent(tmp_path, drawn):
     result = made(problem=sme.Polynomial([0, 0, 0, 0, 50.0], noise=0.1), tau=1 / 2, horizon=4.0, order=1,
                   start={"theta": torch.tensor([2.0])}, observables=["|theta|^2"], results=tmp_path)
@@ -183,7 +187,7 @@ def command(monkeypatch, *overrides):
 
 @pytest.mark.parametrize("overrides", [
     ["experiment=obstruction", "horizon=0.25"],
-    ["experiment=minibatch", "problem.examples=12", "observables=[loss]"],
+    pytest.param(["experiment=minibatch", "problem.examples=12", "observables=[loss]"], marks=pytest.mark.slow),
 ], ids=" ".join)
 def test_the_experiments_have_trajectories(overrides, tmp_path, monkeypatch, capsys):
     command(monkeypatch, *overrides, "paths=512", "processes=1", f"results={tmp_path}")
@@ -193,6 +197,7 @@ def test_the_experiments_have_trajectories(overrides, tmp_path, monkeypatch, cap
     assert any(name in overrides[0] and folder.name.endswith(tau) for name, tau in steps.items())
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_bytes_and_no_study(tmp_path, monkeypatch, drawn):
     for folder in ("one", "two"):
         command(monkeypatch, "optimizer=sgd", "tau=1/4", "band=quantiles", f"results={tmp_path / folder}")
@@ -214,6 +219,7 @@ def test_the_command_names_bad_input(tmp_path, monkeypatch, capsys):
     assert "error: there is no theta[7]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_scaling_rule_takes_batch_and_noise_from_the_step_size(tmp_path, monkeypatch, capsys):
     short = ["horizon=0.04", "checkpoints=[0.04]", "paths=1", "backend=torchsde", f"results={tmp_path}"]
     command(monkeypatch, "experiment=scaling", "tau=1/100", *short)

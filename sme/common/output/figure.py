@@ -24,6 +24,7 @@ NARROW = 30.0
 """quotient of an axis' ends below which 1, 2 and 5 have their labels too"""
 WIDE = 1000.0
 """the same, above which there are no ticks without a label"""
+DPI = 160
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS = 6
 """labels of step sizes that a panel has room for"""
@@ -58,6 +59,7 @@ def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
     kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
     _drawable(figure)
     if (layout := figure.get_layout_engine()) is not None:  # once, and not by a drawing of its own for every format
+        figure.set_dpi(DPI)  # at which letters are as wide as they will be
         layout.execute(figure)
         figure.set_layout_engine("none")
     _write(figure, provenance, path, kind)
@@ -77,7 +79,7 @@ def _drawable(figure: Figure) -> None:
 def _write(figure: Figure, provenance: Provenance, path: Path, kind: str) -> None:
     # letters that can be read, found and copied
     with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study, "svg.fonttype": "none"}):
-        figure.savefig(temporary, dpi=160, format=kind, metadata=_metadata(kind, provenance))
+        figure.savefig(temporary, dpi=DPI, format=kind, metadata=_metadata(kind, provenance))
 
 
 def _metadata(kind: str, provenance: Provenance) -> dict[str, str | None] | None:
@@ -124,7 +126,8 @@ def decades(axis: Any) -> None:
     """Labels of a logarithmic axis: powers of ten, and 2 and 5 times these where there are few."""
     low, high = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < NARROW * low else (1.0,), numticks=8))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    plain = high < NARROW * low and low >= 1e-2 and high <= 1e3
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if plain else power(value)))
     axis.yaxis.set_minor_formatter(NullFormatter())
     if high > WIDE * low:  # more small ticks than can be told apart, each of which takes its time
         axis.yaxis.set_minor_locator(NullLocator())

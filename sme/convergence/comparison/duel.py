@@ -18,7 +18,7 @@ from sme.equations.base import Equation, Kind
 from sme.equations.registry import equation
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST
-from sme.simulate.ensemble import Ladder
+from sme.simulate.ensemble import ExtrapolatedPath
 from sme.simulate.integrators.schemes import Scheme, scheme
 from sme.simulate.setup import Setup
 
@@ -31,15 +31,15 @@ KINDS = 2
 
 
 @dataclass(frozen=True)
-class Duel(Setup):
+class EquationPair(Setup):
     """A setup with a second equation beside the one under test."""
 
     rival: tuple[int, str, Kind | None] = (1, "independent", None)
     """order and Brownian motions of the second equation, and its class if it is not the registry's"""
-    forms: "Forms | None" = None
+    forms: "QuadraticControls | None" = None
 
     @classmethod
-    def of(cls, setup: Setup, order: int, brownian: str, kind: Kind | None = None) -> "Duel":
+    def of(cls, setup: Setup, order: int, brownian: str, kind: Kind | None = None) -> "EquationPair":
         """A setup's own equation against this one."""
         return cls(**{each.name: getattr(setup, each.name) for each in fields(Setup)}, rival=(order, brownian, kind))
 
@@ -66,7 +66,7 @@ class Duel(Setup):
 
 
 @dataclass(frozen=True)
-class Forms:
+class QuadraticControls:
     """Quadratic forms `½ (wᵀQw − s² tr Q)` of the noise, of mean zero: control variates of the difference.
 
     `w` are the motions' increments over equal groups of substeps, of variance `s²`. `Q` are the second derivatives by `w` of
@@ -83,7 +83,7 @@ class Forms:
         return 0.5 * (torch.einsum("pi,rij,pj->pr", w, self.matrices, w) - traces)
 
 
-def forms(duel: Duel) -> Forms | None:
+def forms(duel: EquationPair) -> QuadraticControls | None:
     """The control variates of this duel; None if there are too many motions, or steps to differentiate through."""
     if duel.marks[-1] > LONGEST:
         return None
@@ -100,7 +100,7 @@ def forms(duel: Duel) -> Forms | None:
         rows = _noiseless(duel, equations, groups, spread)(w).sum(0)
         slopes = torch.stack([_slope(row, w) for row in rows])
     matrices = (slopes[:, :size] - slopes[:, size:]) / (2 * math.sqrt(variance))
-    return Forms((0.5 * (matrices + matrices.mT)).nan_to_num(0, 0, 0), variance)
+    return QuadraticControls((0.5 * (matrices + matrices.mT)).nan_to_num(0, 0, 0), variance)
 
 
 def _slope(row: Tensor, w: Tensor) -> Tensor:
@@ -110,14 +110,14 @@ def _slope(row: Tensor, w: Tensor) -> Tensor:
     return slope
 
 
-def _noiseless(duel: Duel, equations: list[Equation], groups: int, spread: int) -> Callable[[Tensor], Tensor]:
+def _noiseless(duel: EquationPair, equations: list[Equation], groups: int, spread: int) -> Callable[[Tensor], Tensor]:
     """The difference of both equations, `(paths, rows)`, as a function of the groups' increments `(paths, variables)`."""
     first, _ = duel.motions
     each = duel.steps * spread // groups
 
     def run(w: Tensor) -> Tensor:
         fine = (w.reshape(len(w), groups, -1) / each).repeat_interleave(each, 1).transpose(0, 1)
-        ladders, rows = [Ladder(one, duel.whole(len(w)), (1,)) for one in equations], []
+        ladders, rows = [ExtrapolatedPath(one, duel.whole(len(w)), (1,)) for one in equations], []
         for k in range(duel.marks[-1]):
             part = fine[k * spread : (k + 1) * spread]
             for ladder in ladders:
@@ -136,14 +136,14 @@ def _motions(one: Equation, first: Tensor, second: Tensor) -> Tensor:
     return together(first[..., : one.first], second[..., : one.second]) if one.second else first[..., : one.first]
 
 
-def run_block(duel: Duel, numbers: tuple[int, ...]) -> Block:
+def run_block(duel: EquationPair, numbers: tuple[int, ...]) -> Block:
     """A block's pairs: differences, their integrator biases, forms."""
     size = chunk(duel)
     return reduce(Block.merge, (_pairs(duel, numbers, min(size, paired.BLOCK_PAIRS - offset), offset)
                                 for offset in range(0, paired.BLOCK_PAIRS, size)))
 
 
-def _pairs(duel: Duel, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
+def _pairs(duel: EquationPair, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
     run = ensemble(duel, numbers, pairs, offset)
     sound = torch.ones(2 * pairs, dtype=torch.bool, device=run.device)
     differences, biases = [], []
@@ -159,7 +159,7 @@ def _pairs(duel: Duel, numbers: tuple[int, ...], pairs: int, offset: int) -> Blo
     return Block.of(values, sound.reshape(2, -1).all(0).cpu().numpy(), KINDS, len(duel.marks) * len(duel.observables))
 
 
-def _groups(duel: Duel, increments: Increments) -> Float[Tensor, "pairs variables"]:
+def _groups(duel: EquationPair, increments: Increments) -> Float[Tensor, "pairs variables"]:
     """The motions' increments over the forms' groups, along the first path of every pair."""
     first, second = duel.motions
     groups = duel.groups(increments.substeps)
@@ -174,13 +174,13 @@ def _groups(duel: Duel, increments: Increments) -> Float[Tensor, "pairs variable
     return total.transpose(0, 1).flatten(1)
 
 
-def run_shard(duel: Duel, seed: int, shard: int) -> list[Block]:
+def run_shard(duel: EquationPair, seed: int, shard: int) -> list[Block]:
     """The blocks of one shard."""
     with torch.no_grad():
         return [run_block(duel, (seed, duel.steps, shard, block)) for block in range(BLOCKS)]
 
 
-def prepared(duel: Duel) -> Duel:
+def prepared(duel: EquationPair) -> EquationPair:
     """The duel with its control variates."""
     with torch.no_grad():
         return replace(duel, forms=forms(duel))

@@ -12,14 +12,14 @@ from sme.common.errors import SMEError
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.convergence.comparison.comparison import COLUMNS, FACTORS, Comparison
-from sme.convergence.comparison.duel import KINDS, Duel, prepared, run_shard
+from sme.convergence.comparison.duel import KINDS, EquationPair, prepared, run_shard
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.estimates import estimates
 from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.fit.fieller import factor
 from sme.convergence.fit.tables import labels
 from sme.convergence.spec import effort
-from sme.convergence.spec.effort import Effort
+from sme.convergence.spec.effort import Execution
 from sme.convergence.spec.specification import Specification
 from sme.equations.base import Kind
 from sme.optimizers.grid import StepGrid
@@ -32,7 +32,7 @@ Side = tuple[Specification, int]
 """a specification and the order of its equation"""
 
 
-def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Effort,
+def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how: Execution,
             tables: tuple[pd.DataFrame, pd.DataFrame], kind: Kind | None = None) -> Comparison:
     """Run two equations on common noise at every number of steps in `grid`; the first of this `kind`, if given.
 
@@ -49,8 +49,8 @@ def compare(one: Side, other: Side, grid: Sequence[int], paths: int | None, how:
     spec, rival, names = one[0], other[0], tuple(f"order {order}, {each.equation}" for each, order in (one, other))
     mine, theirs = (each.model.check(each.optimizer, each.regime) for each in (spec, rival))
     effort.warn_rounded(paths)
-    duels = {(one[1], steps): Duel.of(replace(spec.setup(one[1], steps, how.device), kind=kind or mine), other[1], rival.brownian,
-                                      theirs) for steps in grid}
+    setups = {steps: replace(spec.setup(one[1], steps, how.device), kind=kind or mine) for steps in grid}
+    duels = {(one[1], steps): EquationPair.of(setup, other[1], rival.brownian, theirs) for steps, setup in setups.items()}
     duels = chosen(duels, how.backend)  # type: ignore[arg-type, assignment]
     tasks = [(duel, shard) for duel in duels.values()
              for shard in effort.shards(paths, None, duel.tau)]
@@ -91,7 +91,7 @@ def _check(one: Side, other: Side, changed: bool) -> None:
                        "orders=(2, 1), or another study")
 
 
-def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterator[tuple[int, list[Block]]]:
+def _compute(tasks: list[tuple[EquationPair, int]], how: Execution, forms: bool) -> Iterator[tuple[int, list[Block]]]:
     ready = {}
     for duel, _ in tasks:
         if duel.steps not in ready:
@@ -101,7 +101,7 @@ def _compute(tasks: list[tuple[Duel, int]], how: Effort, forms: bool) -> Iterato
     yield from zip((duel.steps for duel, *_ in work), spread(run_shard, work, how.processes), strict=True)
 
 
-def _rows(spec: Specification, duel: Duel, folds: list[list[Block]]) -> Iterator[tuple[Any, ...]]:
+def _rows(spec: Specification, duel: EquationPair, folds: list[list[Block]]) -> Iterator[tuple[Any, ...]]:
     rows = [(label, time, name) for label, time in labels(spec.times, spec.horizon) for name in spec.observables]
     found = estimates(folds, KINDS, len(rows))
     (mean, bias), stderr = found.mean, found.stderr[0]

@@ -13,7 +13,7 @@ from sme.optimizers.base import State
 from sme.optimizers.regimes import BALLISTIC
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST, responses
-from sme.simulate.ensemble import Ladder
+from sme.simulate.ensemble import ExtrapolatedPath
 from sme.simulate.halving import halving
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
@@ -33,7 +33,7 @@ def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     if setup.marks[-1] > LONGEST:
         return _solved(setup)
     substeps = setup.substeps(scheme(setup.reference()))
-    ladder = Ladder(setup.reference(), setup.whole(1))
+    ladder = ExtrapolatedPath(setup.reference(), setup.whole(1))
     values = []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
@@ -108,7 +108,7 @@ def halves(values: Float[np.ndarray, "paths variables"]) -> Float[np.ndarray, "p
         return 0.5 * (values[:pairs] + values[pairs:])
 
 
-def _differences(setup: Setup, state: State, ladders: list[Ladder], mark: int) -> tuple[np.ndarray, ...]:
+def _differences(setup: Setup, state: State, ladders: list[ExtrapolatedPath], mark: int) -> tuple[np.ndarray, ...]:
     """Errors, biases and (order 2) errors of the reference at one mark, path by path."""
     discrete = setup.observe(state)
     best, bias = ladders[0].values(lambda x: setup.observe(setup.fields(x)))

@@ -31,7 +31,7 @@ BLOCKS = 64
 
 
 @dataclass(frozen=True)
-class Predicted:
+class ObstructionConstants:
     """What a prediction leaves behind."""
 
     blocks: int
@@ -39,7 +39,7 @@ class Predicted:
     """predicted `C₁` and its standard error, by `observable at checkpoint`"""
 
 
-def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int = 1) -> Predicted:
+def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int = 1) -> ObstructionConstants:
     """`∫ E[T₃ u] ds` for every observable and checkpoint, `u` its expectation under the leading diffusion.
 
     Two Euler chains of the leading diffusion with step `δ` get `±½ (R[ΔW, ΔW] − δ tr R)` beside
@@ -55,11 +55,11 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     parts = list(progress(done, total=blocks, unit="block", desc="obstruction"))
     values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     names = [label(name, at) for at, _ in labels(times, setup.grid.horizon) for name in setup.observables]
-    return Predicted(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
+    return ObstructionConstants(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
 
 
-def known(folder: Path | None, study: str, before: Predicted | None, setup: Setup, times: tuple[float, ...],
-          processes: int) -> Predicted:
+def known(folder: Path | None, study: str, before: ObstructionConstants | None, setup: Setup, times: tuple[float, ...],
+          processes: int) -> ObstructionConstants:
     """The prediction for the tables: the one that is there, or a new one, which is kept."""
     found = read(folder, study) or before
     if found is None or found.blocks < BLOCKS:
@@ -122,12 +122,12 @@ def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, 
     return 0.5 * (values[:pairs] + values[pairs:]), 0.5 * (controls[:pairs] + controls[pairs:])
 
 
-def write(folder: Path, study: str, predicted: Predicted) -> None:
+def write(folder: Path, study: str, predicted: ObstructionConstants) -> None:
     """Keep the constants beside the points."""
     seal.write(folder / FILE, {"study": study, **asdict(predicted)})
 
 
-def read(folder: Path | None, study: str) -> Predicted | None:
+def read(folder: Path | None, study: str) -> ObstructionConstants | None:
     """The constants of this study kept there; None if there are none, or they cannot be read, which is named in a warning."""
     if folder is None or not (folder / FILE).exists():
         return None
@@ -136,7 +136,7 @@ def read(folder: Path | None, study: str) -> Predicted | None:
         if data.get("study", study) != study:
             raise ValueError(f"it is of {data['study']}")
         constants = {name: (float(value), float(stderr)) for name, (value, stderr) in data["constants"].items()}
-        return Predicted(int(data["blocks"]), constants)
+        return ObstructionConstants(int(data["blocks"]), constants)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as fault:
         warnings.warn(f"{folder / FILE} does not hold the constants that an obstruction leaves ({reason(fault)}), and "
                       "they are not in the tables: run the study's command again to have them computed again", stacklevel=2)

@@ -70,5 +70,5 @@ def _table(block: str) -> Table | None:
     lines = [line.strip() for line in block.strip().splitlines()]
     if len(lines) < 2 or not all(line.startswith("|") and line.endswith("|") for line in lines) or set(lines[1]) - set("|-: "):
         return None
-    rows = [[cell.strip() for cell in re.split(r" \| ", line[1:-1])] for line in lines]
+    rows = [[cell.strip() for cell in re.split(r" \|(?= )", line[1:-1])] for line in lines]
     return Table(rows[0], rows[2:])

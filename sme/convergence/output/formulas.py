@@ -1,7 +1,6 @@
 """Formulas of an equation's terms as pictures, drawn here so that a page needs no network."""
 
 import functools
-import io
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,11 @@ if TYPE_CHECKING:
 
 LARGE = 64
 """parameters beyond which a problem is not made again for its formulas alone"""
+SIZE = 12
+"""points of a letter"""
+CLOSED = 79
+COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C", CLOSED: "Z"}
+"""of SVG, by matplotlib's codes"""
 SYMBOLS = ("g = ∇f, H = ∇²f, Σ = S Sᵀ the covariance of the gradient noise and σ its diagonal, P the preconditioner of v, "
            "b the leading drift, ∘ entry by entry, λ the weight decay")
 
@@ -38,18 +42,23 @@ def formulas(specification: "Specification", order: int, steps: int) -> list[For
 @functools.lru_cache(maxsize=512)
 def drawn(latex: str) -> str:
     """An SVG of the formula, its letters as paths."""
-    from matplotlib import mathtext, rc_context, rcdefaults, rcParams
+    from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
 
-    file = io.StringIO()
     with rc_context():
         rcdefaults()  # whatever the caller's settings are
-        rcParams.update({"svg.fonttype": "path", "svg.hashsalt": "formula", "mathtext.fontset": "stix"})
+        rcParams["mathtext.fontset"] = "stix"
         try:
-            mathtext.math_to_image(f"${plain(latex)}$", file, FontProperties(size=12), format="svg")
+            path = TextPath((0, 0), f"${plain(latex)}$", size=SIZE, prop=FontProperties())
         except ValueError:  # a command that matplotlib has not
             return ""
-    return file.getvalue()
+    box = path.get_extents().padded(1)
+    parts = [COMMANDS[int(code)] + " ".join(f"{place:.2f}" for place in points if code != CLOSED)
+             for points, code in path.iter_segments()]
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{box.width:.2f}pt" height="{box.height:.2f}pt" '
+            f'viewBox="{box.x0:.2f} {-box.y1:.2f} {box.width:.2f} {box.height:.2f}">'
+            f'<path transform="scale(1 -1)" d="{"".join(parts)}"/></svg>')
 
 
 def plain(latex: str) -> str:

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import math
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -23,7 +22,7 @@ from sme.common.process.progress import progress
 from sme.common.storage.files import write_text
 from sme.common.version import version
 from sme.convergence.fit.tables import MAX
-from sme.convergence.output import again, formulas, report, verdicts
+from sme.convergence.output import again, formulas, report, vector, verdicts
 from sme.convergence.output.beside import Beside
 from sme.optimizers.grid import StepGrid
 
@@ -84,7 +83,7 @@ def _part(name: str) -> str:
 
 
 def _unescaped(own: str) -> Any:
-    """A part of the page that is the package's own, or an SVG of matplotlib's, which has escaped what is data in it."""
+    """A part of the page that is the package's own, or a picture, which has escaped what is data in it."""
     from markupsafe import Markup
 
     return Markup(own)
@@ -125,8 +124,9 @@ def _key(value: Any) -> str:
 def _study(study: "Findings", command: Command) -> dict[str, Any]:
     slopes, errors = _shown(study.slopes), _shown(study.errors)
     points = [verdicts.words(order, rows) for order, rows in study.slopes.groupby("order")]
-    left, svg = len(study.errors) - len(errors), _picture(study)
-    return {"name": study.name, "title": study.provenance.title, "verdicts": points, "remarks": report.remarks(study.slopes),
+    left, svg = len(study.errors) - len(errors), vector.draw(study.errors, study.slopes)
+    return {"name": study.name, "title": study.provenance.title, "verdicts": points,
+            "remarks": report.remarks(study.slopes, bool(study.errors["paths"].any())),
             "picture": _unescaped(svg), "size": _size(svg), "slopes": _cells(_first(report.slope_table(slopes))),
             "errors": _cells(report.error_table(errors)),
             "left": f"{left} more, at other checkpoints, stand in errors.csv." if left else "",
@@ -145,27 +145,6 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 def _first(table: pd.DataFrame) -> pd.DataFrame:
     """Verdict and note beside the slope."""
     return table[[*FIRST, *(name for name in table if name not in FIRST)]]
-
-
-def _picture(study: "Findings") -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = study.plot(Path(folder) / "errors.svg")
-        return _small(path.read_text(encoding="utf-8"))
-
-
-def _small(svg: str) -> str:
-    """The same picture in less: places to hundredths of a point, one family of letters, no names of groups.
-
-    What is written between elements stays as it is.
-    """
-    svg = re.sub(r"<(metadata|title|style)\b.*?</\1>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE[^>]*>", "", svg, flags=re.S)
-    return re.sub(r">\s+<", "><", re.sub(r"<[^>]*>", _short, svg)).strip()
-
-
-def _short(tag: re.Match[str]) -> str:
-    short = re.sub(r"(\.\d\d)\d+", r"\1", tag[0])
-    short = re.sub(r"('[\w .-]+', )+(sans-serif|serif|monospace)", r"\2", short)
-    return re.sub(r' id="\w+_\d+"', "", short)  # of groups; what is referred to has other names
 
 
 def _size(svg: str) -> tuple[int, int]:

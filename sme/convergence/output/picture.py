@@ -25,8 +25,8 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
     the axis follows these. A fit is a straight line, its leading term: `C τ^p` with the slope `p`, through the finest point
     that is three standard errors from 0.
     """
-    shown = _shown(errors)
-    places, names = (list(shown[name].unique()) for name in ("at", "observable"))
+    rows_shown = shown(errors)
+    places, names = (list(rows_shown[name].unique()) for name in ("at", "observable"))
     columns = min(4 if len(names) == 4 else 3, len(names))
     rows = math.ceil(len(names) / columns)  # for each checkpoint, which begins a row
     across = 3 if columns > 1 else 2  # entries of the key side by side
@@ -36,7 +36,7 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
         figure = canvas(width, height, foot)
         panels = figure.subplots(rows * len(places), columns, squeeze=False).reshape(len(places), -1)
         colours = dict(zip((1, 2), style.palette("colorblind", 2), strict=True))
-        for (at, observable), group in shown.groupby(["at", "observable"], sort=False):
+        for (at, observable), group in rows_shown.groupby(["at", "observable"], sort=False):
             axis = panels[places.index(at), names.index(observable)]
             least = group["error"].abs().replace(0, math.nan).min() / 2
             for order, data in group.groupby("order"):
@@ -48,13 +48,13 @@ def draw(provenance: Provenance, errors: pd.DataFrame, slopes: pd.DataFrame, pat
         for axis in panels.ravel():
             if not axis.has_data():
                 axis.remove()
-        orders = " and ".join(map(str, sorted(shown["order"].unique())))
+        orders = " and ".join(map(str, sorted(rows_shown["order"].unique())))
         figure.suptitle(f"{provenance.title}, order {orders}", fontsize="small")
         key(figure, _key(), across)
         return save(figure, provenance, path)
 
 
-def _shown(errors: pd.DataFrame) -> pd.DataFrame:
+def shown(errors: pd.DataFrame) -> pd.DataFrame:
     """What there is room for."""
     last = errors.loc[errors["at"] != MAX, "time"].max()
     late = (errors["at"] == MAX) | (errors["time"] == last)

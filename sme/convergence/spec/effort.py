@@ -22,7 +22,7 @@ FULL = trials.FIRST
 
 
 @dataclass(frozen=True)
-class Effort:
+class Execution:
     """How a run is made: nothing of this changes the law of the numbers."""
 
     seed: int
@@ -35,7 +35,7 @@ class Effort:
 
     @classmethod
     def of(cls, seed: Any, device_name: str, processes_given: int | str, backend: Any, paths: Any, relative: Any,
-           budget_s: Any) -> "Effort":
+           budget_s: Any) -> "Execution":
         """Checked.
 
         Raises

@@ -17,16 +17,16 @@ FOLDER = "asked"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requests:
     """The points that runs were asked for, and the tolerance that they had to meet, if any."""
 
     keys: frozenset[Key] = field(default_factory=frozenset)
     tolerance: float | None = None
 
-    def merge(self, other: "Asked") -> "Asked":
+    def merge(self, other: "Requests") -> "Requests":
         """Both together; the smaller tolerance."""
         given = [each for each in (self.tolerance, other.tolerance) if each is not None]
-        return Asked(self.keys | other.keys, min(given, default=None))
+        return Requests(self.keys | other.keys, min(given, default=None))
 
     def missing(self, there: Iterable[Key]) -> list[Key]:
         """The points that are asked for and not there."""
@@ -45,7 +45,7 @@ class Asked:
             write_text(path, content)
 
     @classmethod
-    def load(cls, path: Path, study: str) -> "Asked":
+    def load(cls, path: Path, study: str) -> "Requests":
         """Read one file of this study (older ones name none).
 
         Raises
@@ -68,12 +68,12 @@ class Asked:
                            "delete it, and run its command again to have them asked for again") from fault
 
 
-def read(folder: Path, study: str) -> Asked:
+def read(folder: Path, study: str) -> Requests:
     """All that was asked for of the study in this folder; what is damaged is named in a warning."""
-    total = Asked()
+    total = Requests()
     for path in listed(folder / FOLDER, "*.json"):
         try:
-            total = total.merge(Asked.load(path, study))
+            total = total.merge(Requests.load(path, study))
         except SMEError as fault:
             warnings.warn(str(fault), stacklevel=2)
     return total

@@ -13,7 +13,7 @@ from sme.common.storage import sums
 from sme.common.storage.files import read_table, read_text
 from sme.convergence.fit.slopes import UNYARDED, Interval
 from sme.convergence.fit.tables import ERRORS, YARDSTICK
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.optimizers.regimes import BALLISTIC
 
 FILES = ("errors.csv", "slopes.csv", "slopes.md")
@@ -34,7 +34,7 @@ class Kept:
     provenance: Provenance
 
     @classmethod
-    def read(cls, folder: Path, outline: Outline) -> "Kept | None":
+    def read(cls, folder: Path, outline: StudyMetadata) -> "Kept | None":
         """From `errors.csv`, `slopes.csv` and `slopes.md`; None where one of them is missing.
 
         Raises
@@ -70,7 +70,7 @@ def _named(path: Path) -> pd.DataFrame:
     return read.assign(observable=read["observable"].map(plain))
 
 
-def _check(errors: pd.DataFrame, outline: Outline) -> None:
+def _check(errors: pd.DataFrame, outline: StudyMetadata) -> None:
     """Raise `ValueError` where the table has other observables than the study, or words for numbers."""
     if not set(errors["observable"]) <= set(outline.observables):
         raise ValueError("errors.csv has other observables than spec.json")
@@ -87,7 +87,7 @@ def _doubt(note: str) -> str:
     return first if first.startswith(DOUBTS) else ""
 
 
-def _yardstick(row: pd.Series, outline: Outline) -> Interval:
+def _yardstick(row: pd.Series, outline: StudyMetadata) -> Interval:
     """Of order 2 in the ballistic regime the ODE's `C₁`, which older tables have in the column of order 1's."""
     ode = row.name[0] != 1 and outline.regime == BALLISTIC.name and "c1_ode" in row  # type: ignore[index]
     value = float(row["c1_ode" if ode else "c1_order1"])

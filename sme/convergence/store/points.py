@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sme.common.errors import SMEError, reason
 from sme.common.identity.numerics import BASE, said
@@ -14,8 +14,9 @@ from sme.common.storage.files import half_written, listed, write_text
 from sme.common.version import UNKNOWN
 from sme.convergence.estimator import trials
 from sme.convergence.estimator.block import Block
+from sme.convergence.estimator.estimates import Estimates, estimates
 from sme.convergence.estimator.paired import BLOCKS
-from sme.convergence.spec.outline import Outline
+from sme.convergence.spec.outline import StudyMetadata
 from sme.simulate.halving import Halving
 
 Numerics = int | dict[str, int]
@@ -60,6 +61,14 @@ class Point:
     """of the equation without noise; None in points from before there was one"""
     variables: tuple[tuple[str, ...], tuple[float, ...]] | None = None
     """the observables and the times of its rows, the times outermost; None in points from before they were named"""
+
+    exact: ClassVar[bool] = False
+    """whether its numbers have no random error"""
+
+    @staticmethod
+    def merged(members: "Sequence[Point]", kinds: int, rows: int) -> Estimates:
+        """What all of these say together."""
+        return estimates([[point.blocks[i] for point in members] for i in range(BLOCKS)], kinds, rows)
 
     @property
     def paths(self) -> int:
@@ -107,7 +116,7 @@ class Point:
                            f"not to {study} (numerics {said(numerics)}): move it away")
         return cls(key, study, blocks, provenance.pop("physical"), provenance, numerics, halving, variables)
 
-    def fits(self, outline: Outline) -> bool:
+    def fits(self, outline: StudyMetadata) -> bool:
         """Whether its rows are those of the study (of an older point only that there are as many)."""
         if len(self.blocks[0].moments.mean) < KINDS.get(self.key.order, 1) * len(outline.observables) * len(outline.times):
             return False
@@ -117,7 +126,7 @@ class Point:
         return names == outline.observables and len(times) == len(wanted) and all(map(math.isclose, times, wanted))
 
 
-def read(folder: Path, outline: Outline) -> Iterator[Point]:
+def read(folder: Path, outline: StudyMetadata) -> Iterator[Point]:
     """The study's whole points in the folder, in a fixed order; a warning names what is damaged or half-written and left out."""
     for path in half_written(folder):
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "

@@ -173,7 +173,7 @@ def _divide(a: list[Any], b: list[Any]) -> list[Any]:
 
 
 def _sqrt(a: Series) -> Series:
-    root: list[Any] = [torch.sqrt(a.coefficients[0])]
+    root: list[Any] = [torch.sqrt(_value(a.coefficients[0]))]
     half = 0.5 / root[0]
     for k in range(1, len(a.coefficients)):
         rest = _less(a.coefficients[k], _products(root, root, k, 1, k - 1))
@@ -198,9 +198,7 @@ def _value(coefficient: Any) -> Any:
 
 def _unary(function: Callable[[Any], Any], a: Series) -> Series:
     """`Σ_k function^(k)(a₀) (a − a₀)^k / k!`."""
-    start, order = a.coefficients[0], len(a.coefficients) - 1
-    if start is None:
-        start = ZERO
+    start, order = _value(a.coefficients[0]), len(a.coefficients) - 1
     small = Series([None, *a.coefficients[1:]], a.level)
     total, power = Series([function(start)] + [None] * order, a.level), small
     for k in range(1, order + 1):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.func import vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
+from sme.common.derivatives.graphs import graph as graph_of
 from sme.problems.smooth.switches import Switch, after, before, known, name_of
 
 COMPARED = ("gt", "lt", "ge", "le", "eq", "ne")
@@ -36,7 +36,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., Any], *example: Tensor) -> None:
         try:
-            self.module = make_fx(lambda *point: function(*point))(*example)  # it counts the arguments of a bound method wrongly
+            self.module = graph_of(lambda *point: function(*point), *example)  # it counts the arguments of a bound method wrongly
         except Exception as fault:
             raise TracingError((str(fault).strip().splitlines() or [type(fault).__name__])[0]) from fault
         self.module.graph.eliminate_dead_code()

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions
 from torch.func import functionalize
 from torch.fx import GraphModule, Interpreter
-from torch.fx.experimental.proxy_tensor import make_fx
 
+from sme.common.derivatives.graphs import graph as graph_of
 from sme.common.errors import SMEError
 from sme.simulate.codegen.operations import POINTWISE
 
@@ -34,7 +34,7 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     """
     try:
         with torch.no_grad():
-            graph: GraphModule = make_fx(functionalize(function), decomposition_table=_decompositions())(*examples)
+            graph = graph_of(functionalize(function), *examples, decomposition_table=_decompositions())
     except Exception as fault:
         raise NotLoweredError(f"it cannot be traced ({type(fault).__name__}: {str(fault).splitlines()[0][:120]})") from fault
     graph.graph.eliminate_dead_code()
@@ -48,7 +48,7 @@ def _decompositions() -> Mapping[Any, Callable[..., Any]]:
     return dict(found)
 
 
-class Rules(Interpreter):
+class AtenInterpreter(Interpreter):
     """Runs a graph by a rule for each operation: the method with its name after an underscore."""
 
     def lower(self, *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from sme.simulate.codegen import moves
 from sme.simulate.codegen.buffers import places, used
-from sme.simulate.codegen.interpreter import NotLoweredError, Rules, same
+from sme.simulate.codegen.interpreter import AtenInterpreter, NotLoweredError, same
 from sme.simulate.codegen.moves import batched, moved, transposed
 from sme.simulate.codegen.operations import POINTWISE
 from sme.simulate.codegen.scalars import Program, Value
@@ -24,7 +24,7 @@ ALIKE = moves.ALIKE | {"new_ones", "new_full", "empty_like"}
 Operand = Array | Tensor | float | None
 
 
-class Loops(Rules):
+class LoopNests(AtenInterpreter):
     """Runs a graph on arrays; what only constants decide is a tensor, and every other operation adds to `statements`."""
 
     def __init__(self, graph: GraphModule) -> None:

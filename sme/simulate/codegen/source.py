@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from sme.simulate.codegen.interpreter import NotLoweredError, trace
-from sme.simulate.codegen.loop_nests import Loops
+from sme.simulate.codegen.loop_nests import LoopNests
 from sme.simulate.codegen.scalars import Program, Value, literal
 from sme.simulate.codegen.statements import Array, Store
-from sme.simulate.codegen.straight_line import Lowering, array
+from sme.simulate.codegen.straight_line import StraightLine, array
 
 MOST = 4000
 """operations of one substep or step, number by number; a longer one is made of loops"""
@@ -49,7 +49,7 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
 
 def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
     """The body of such a function as loops over the numbers of tensors."""
-    loops = Loops(graph)
+    loops = LoopNests(graph)
     given: list[Any] = []
     for form, example, uniform in inputs:
         every = torch.arange(example.numel()).reshape(example.shape)
@@ -75,7 +75,7 @@ def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]
                 loads[name] = code
             values[tuple(index)] = program.input(name, uniform)
         given.append(values)
-    results = Lowering(graph, program, MOST).lower(*given)
+    results = StraightLine(graph, program, MOST).lower(*given)
     numbers = [each for part in (results if isinstance(results, tuple | list) else (results,)) for each in array(part).flat]
     targets = [form.format(i=i) for form, size in _sizes(outputs, results) for i in range(size)]
     uniform_lines, lines = program.statements(numbers)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_map
 
-from sme.simulate.codegen.interpreter import NotLoweredError, Rules
+from sme.simulate.codegen.interpreter import AtenInterpreter, NotLoweredError
 from sme.simulate.codegen.moves import ALIKE, JOINS, MOVES
 from sme.simulate.codegen.operations import POINTWISE
 from sme.simulate.codegen.scalars import Program, Value, add, multiply
@@ -18,7 +18,7 @@ Array = np.ndarray
 """of numbers and values: one tensor of one path"""
 
 
-class Lowering(Rules):
+class StraightLine(AtenInterpreter):
     """Runs a graph on arrays of numbers and values; every operation adds statements to `program`."""
 
     def __init__(self, graph: GraphModule, program: Program, most: int) -> None:

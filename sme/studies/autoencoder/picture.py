@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from sme.common.output import style
 from sme.common.output.figure import canvas, decades, key, save
 from sme.common.output.provenance import Provenance
-from sme.studies.autoencoder.run import OBSERVABLES, Race
+from sme.studies.autoencoder.run import OBSERVABLES, AutoencoderComparison
 from sme.studies.trajectories.report import DISCRETE
 
 FOOT = 0.36
@@ -22,7 +22,7 @@ LINEAR = 1e-3
 """of the lowest curvature: sizes below which its axis is linear"""
 
 
-def draw(made: Race, provenance: Provenance, path: Path) -> Path:
+def draw(made: AutoencoderComparison, provenance: Provenance, path: Path) -> Path:
     """A column for each contender and one for all, a row for each observable, below it the differences of log loss."""
     names, last = list(made.chosen["contender"]), len(OBSERVABLES)
     colours = dict(zip(ORDERS, style.palette("colorblind", 2), strict=True))

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from sme.common.output.report import Report
 from sme.common.output.text import grid, quote
 from sme.studies.autoencoder import picture
-from sme.studies.autoencoder.run import OBSERVABLES, SEARCH_SEED, Race
+from sme.studies.autoencoder.run import OBSERVABLES, SEARCH_SEED, AutoencoderComparison
 from sme.studies.trajectories.report import DISCRETE
 
 LOSS, GRADIENT, CURVATURE = OBSERVABLES
@@ -41,18 +41,18 @@ def _quoted(values: np.ndarray, geometric: bool = False) -> str:
     return quote(*(np.exp(found) if geometric else found))
 
 
-def wide(made: Race) -> pd.DataFrame:
+def wide(made: AutoencoderComparison) -> pd.DataFrame:
     """One column for each observable, indexed by `contender curve seed step`."""
     return made.table.pivot(index=["contender", "curve", "seed", "step"], columns="observable", values="value")
 
 
-def base(made: Race) -> str:
+def base(made: AutoencoderComparison) -> str:
     """The better one of Nesterov's momentum in the search."""
     momentum = made.chosen[made.chosen["contender"].str.startswith("nesterov")]
     return str(momentum.loc[momentum["loss"].idxmin(), "contender"])
 
 
-def ends(made: Race) -> pd.DataFrame:
+def ends(made: AutoencoderComparison) -> pd.DataFrame:
     """Means at the end, and how the lowest curvature rises, as they are printed."""
     steps, rows = sorted(made.table["step"].unique()), []
     for name in made.chosen["contender"]:
@@ -64,7 +64,7 @@ def ends(made: Race) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def ratios(made: Race) -> pd.DataFrame:
+def ratios(made: AutoencoderComparison) -> pd.DataFrame:
     """Every other contender against the better momentum at the end, as they are printed."""
     last, rows = wide(made).xs(made.table["step"].max(), level="step"), []
     other = last.loc[base(made), DISCRETE]
@@ -77,7 +77,7 @@ def ratios(made: Race) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def apart(made: Race) -> pd.DataFrame:
+def apart(made: AutoencoderComparison) -> pd.DataFrame:
     """`contender seed observable rms order`: root mean square over the steps of discrete − equation, as in `CLOSE`."""
     values = wide(made).copy()
     values[[LOSS, GRADIENT]] = np.log(values[[LOSS, GRADIENT]])
@@ -90,7 +90,7 @@ def apart(made: Race) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def closeness(made: Race) -> pd.DataFrame:
+def closeness(made: AutoencoderComparison) -> pd.DataFrame:
     """How close both equations are, as they are printed."""
     table, rows = apart(made), []
     for name in made.chosen["contender"]:
@@ -110,7 +110,7 @@ class Autoencoder(Report):
 
     file = name = "autoencoder"
     title = "Adam, RMSProp and Nesterov's momentum on an autoencoder of digits"
-    made: Race
+    made: AutoencoderComparison
     folder: Path | None = None
 
     @property

@@ -38,7 +38,7 @@ SEARCH_SEED = 1000
 
 
 @dataclass(frozen=True)
-class Contender:
+class OptimizerCase:
     """A rule in torch's terms; `lrs` are those that are tried."""
 
     rule: str
@@ -63,12 +63,12 @@ class Contender:
 
 RATES, PLAIN = (0.01, 0.03, 0.1, 0.3), (0.1, 0.3, 0.6, 1.2)
 BARE = (0.003, 0.01, 0.03, 0.1)
-CONTENDERS = (Contender("adam", 0.9, RATES), Contender("adam", 0.99, RATES), Contender("rmsprop", 0.0, BARE),
-              Contender("nesterov", 0.9, PLAIN), Contender("nesterov", 0.99, PLAIN))
+CONTENDERS = (OptimizerCase("adam", 0.9, RATES), OptimizerCase("adam", 0.99, RATES), OptimizerCase("rmsprop", 0.0, BARE),
+              OptimizerCase("nesterov", 0.9, PLAIN), OptimizerCase("nesterov", 0.99, PLAIN))
 
 
 @dataclass(frozen=True)
-class Race:
+class AutoencoderComparison:
     """What the runs leave behind.
 
     Attributes
@@ -87,7 +87,7 @@ class Race:
 
 @entry
 def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: int = SEEDS, points: int = POINTS,
-         processes: int = 1, contenders: Sequence[Contender] | None = None) -> Race:
+         processes: int = 1, contenders: Sequence[OptimizerCase] | None = None) -> AutoencoderComparison:
     """Choose each learning rate on one start, then follow run and equations of order 1 and 2 from several others.
 
     All on the full batch, so without noise: the equations are ordinary ones.
@@ -112,10 +112,11 @@ def race(settings: Mapping[str, Any] | None = None, steps: int = STEPS, seeds: i
     best = [(each, *_search(settings, each, steps)) for each in contenders or CONTENDERS]
     tasks = [(settings, each, lr, seed, steps, marks) for each, lr, _ in best for seed in range(count)]
     rows = list(progress(spread(_follow, tasks, processes), total=len(tasks), unit="run"))
-    return Race(pd.DataFrame([_described(*each) for each in best]), pd.concat(rows, ignore_index=True), tuple(range(count)))
+    described = pd.DataFrame([_described(*each) for each in best])
+    return AutoencoderComparison(described, pd.concat(rows, ignore_index=True), tuple(range(count)))
 
 
-def _setup(settings: Mapping[str, Any], contender: Contender, lr: float, seed: int, steps: int) -> Setup:
+def _setup(settings: Mapping[str, Any], contender: OptimizerCase, lr: float, seed: int, steps: int) -> Setup:
     """A run without noise from the start of this seed."""
     problem = Autoencoder(**{**settings, "seed": seed, "noise": 0.0})
     optimizer, tau = contender.scaled(lr)
@@ -126,7 +127,7 @@ def _setup(settings: Mapping[str, Any], contender: Contender, lr: float, seed: i
                  select(problem, optimizer, list(OBSERVABLES)))
 
 
-def _search(settings: Mapping[str, Any], contender: Contender, steps: int) -> tuple[float, float]:
+def _search(settings: Mapping[str, Any], contender: OptimizerCase, steps: int) -> tuple[float, float]:
     """The learning rate with the least loss at the end, and that loss."""
     found = {}
     for lr in contender.lrs:
@@ -139,7 +140,7 @@ def _search(settings: Mapping[str, Any], contender: Contender, steps: int) -> tu
     return min(finite.items(), key=lambda item: item[1])
 
 
-def _follow(settings: Mapping[str, Any], contender: Contender, lr: float, seed: int, steps: int,
+def _follow(settings: Mapping[str, Any], contender: OptimizerCase, lr: float, seed: int, steps: int,
             marks: Sequence[int]) -> pd.DataFrame:
     """The observables along the run and both equations."""
     setup = _setup(settings, contender, lr, seed, steps)
@@ -158,7 +159,7 @@ def _follow(settings: Mapping[str, Any], contender: Contender, lr: float, seed: 
     return made
 
 
-def _described(contender: Contender, lr: float, loss: float) -> dict[str, object]:
+def _described(contender: OptimizerCase, lr: float, loss: float) -> dict[str, object]:
     """The hyperparameters as torch has them, and scaled."""
     optimizer, tau = contender.scaled(lr)
     physical = optimizer.physical(BALLISTIC, tau)

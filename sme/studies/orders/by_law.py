@@ -143,7 +143,7 @@ def _numbers(where: Problem, optimizer: Optimizer) -> SimpleNamespace:
 
 
 @dataclass(frozen=True, repr=False)
-class Residues(Exact):
+class OrdersByNoise(Exact):
     """Three tables of `tables`: orders and symbols; moments of one step; exponents under heavy tails."""
 
     file = name = "residues"
@@ -175,7 +175,7 @@ class Residues(Exact):
         return parts
 
 
-def tables(names: Sequence[str] | None = None, processes: int = 1, folder: Path | None = None) -> Residues:
+def tables(names: Sequence[str] | None = None, processes: int = 1, folder: Path | None = None) -> OrdersByNoise:
     """The orders of every optimizer, regime and law, the moments that are left over, and the exponents under heavy tails.
 
     Raises
@@ -192,7 +192,7 @@ def tables(names: Sequence[str] | None = None, processes: int = 1, folder: Path 
         (_tail, [(name, nu) for nu in TAILS for name, (optimizer, *_) in TAILED.items() if optimizer in chosen])]
     rows, parts, heavy = (list(progress(spread(each, part, processes), total=len(part), unit="row"))
                           for each, part in work)
-    return Residues(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy), folder)
+    return OrdersByNoise(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy), folder)
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:

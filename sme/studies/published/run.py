@@ -12,7 +12,7 @@ from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.convergence.api import weak_error
 from sme.convergence.comparison.run import compare
-from sme.convergence.spec.effort import Effort
+from sme.convergence.spec.effort import Execution
 from sme.equations.base import Equation
 from sme.equations.literature import variants as terms
 from sme.equations.order.check import check_order
@@ -133,7 +133,7 @@ def rows(case: Difference, tau: Sequence[float], paths: int) -> pd.DataFrame:
     study = weak_error(case.problem, case.optimizer, regime=case.regime, order=2, brownian=case.brownian, tau=list(tau),
                        start=case.state, horizon=HORIZON, paths=paths, seed=SEEDS[0])
     side = study.specification(), 2
-    how = Effort.of(SEEDS[1], "cpu", 1, "auto", paths, None, None)
+    how = Execution.of(SEEDS[1], "cpu", 1, "auto", paths, None, None)
     found = compare(side, side, [side[0].steps(each) for each in tau], paths, how, (study.errors, study.errors), case.kind).table
     found = found.rename(columns={"difference": "cost", "stderr": "cost_stderr", "integrator_bias": "cost_bias"})
     table = study.errors.merge(found[["tau", "observable", "cost", "cost_stderr", "cost_bias"]], on=["tau", "observable"])

@@ -131,7 +131,7 @@ def simulate(case: Case, law: Stationary, paths: int, seed: int) -> tuple[float,
 
 def rows(case: Case, paths: int, seed: int = SEED) -> pd.DataFrame:
     """A row for each way to the variance of one case."""
-    law = stationary(case.optimizer, case.problem, case.tau)
+    law = stationary(case.problem, case.optimizer, case.tau)
     value, stderr = simulate(case, law, paths, seed)
     known = [(source, number, 0.0) for source, number in
              {**case.known, LINEAR: float(law.covariance()[0, 0])}.items()]

@@ -31,6 +31,7 @@ def test_a_few_right_equations_are_decided_at_small_and_large_scales():
     assert decided(("momentum", "sgd"), ((1e-3, 1e3), (1e3, 1e-3))) == 1
 
 
+@pytest.mark.slow
 def test_what_rounding_hides_at_large_noise_is_seen_where_the_run_leads_and_near_zero():
     found = [sme.check_order(problem(2e-3, 700.0), RULES[name]) for name in ("rmsprop-updated", "bell 1")]
     assert all(each.decided and each.proved == 2 and each.resolution < 0.005 for each in found)

@@ -98,7 +98,7 @@ RIGHT = {
     "adam, batch, corrected": (CORRECTED, published.adam(True, False, True), True, False),
     "adam, batch, corrected, varying": (CORRECTED, published.adam(True, True, True), True, True),
 }
-QUICK = ("rmsprop, batch, varying", "adam, corrected, varying", "adam, batch, varying")
+QUICK = ("rmsprop, batch, varying",)
 
 
 @pytest.mark.parametrize("name", [each if each in QUICK else pytest.param(each, marks=SLOW) for each in RIGHT])

@@ -19,6 +19,7 @@ from sme.problems.noise.minibatch.layers import LayeredExamples
 from sme.problems.noise.minibatch.linear import LinearExamples
 from sme.problems.noise.minibatch.per_example import LossExamples
 from sme.simulate.control_variates.controls import responses
+from tests.support.few import few
 
 
 def data(examples=12, features=5, classes=3):
@@ -76,7 +77,7 @@ class Mixing(Random):
         return self.layer(x - x.mean(0))
 
 
-@pytest.mark.parametrize("module", [perceptron, convolution, Decoder, functools.partial(Pieces, 1)])
+@pytest.mark.parametrize("module", few([perceptron, convolution, Decoder, functools.partial(Pieces, 1)], 0, 3))
 def test_sums_over_the_examples_are_those_of_their_gradients(module):
     problem = sme.Network(module(), data(), batch_size=3)
     examples, theta, single = problem.examples, points(problem), Single(problem.model, problem.losses)
@@ -163,7 +164,7 @@ def test_fifty_examples_have_order_two(sampling, batch_size):
     assert sme.check_order(problem, sme.RMSProp(), states=state).proved == 2
 
 
-@pytest.mark.parametrize("sampling", ["with_replacement", "without_replacement", "reshuffled"])
+@pytest.mark.parametrize("sampling", few(["with_replacement", "without_replacement", "reshuffled"], 1))
 def test_a_few_examples_have_order_two(sampling):
     problem = sme.Network(nn.Sequential(nn.Linear(1, 1), nn.Tanh()), (data(5)[0][:, :1], data(5)[0][:, 1:2]), "mse", 2, sampling)
     assert problem.noise.second_motions
@@ -204,6 +205,7 @@ class Attention(nn.Module):
         return nn.functional.scaled_dot_product_attention(*[inputs[..., None]] * 3).flatten(-2)
 
 
+@pytest.mark.slow
 def test_a_network_with_kinks_has_order_one_alone():
     problem = sme.Network(perceptron(nn.ReLU), data(), batch_size=2)
     assert problem.kinks == ("relu",)
@@ -256,6 +258,7 @@ def test_its_response_to_the_noise_leaves_the_means_and_takes_most_of_the_spread
     assert centred["sd"].to_numpy() == pytest.approx(plain["sd"].to_numpy(), rel=1e-9)  # bands are those of the runs as they are
 
 
+@pytest.mark.slow
 def test_order_two_is_closer_by_a_factor_with_its_interval():
     made = sme.trajectories(sme.Quadratic(), sme.RMSProp(), tau=1 / 4, start={"theta": torch.tensor([1.0, 0.5])}, paths=64,
                             observables=["loss"], histogram="loss", substeps=4)

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 import sme
 from sme.problems.networks.network import Network
 from sme.problems.noise.minibatch.linear import LinearExamples
+from tests.support.few import few
 
 GENERATOR = torch.Generator().manual_seed(8)
 X = torch.randn(9, 4, generator=GENERATOR, dtype=torch.float64)
@@ -47,7 +48,7 @@ def gradient(problem, torchs):
     return torch.autograd.grad(loss, theta)[0]
 
 
-@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool])
+@pytest.mark.parametrize("kind", few([torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool], 0, 5))
 def test_classes_of_any_whole_type_are_classes(kind):
     y = (Y % 2).to(kind)
     problem = Network(module(2), (X, y), batch_size=3)
@@ -145,6 +146,7 @@ class Stream(IterableDataset):
         return iter(zip(X, Y, strict=True))
 
 
+@pytest.mark.slow
 def test_a_data_set_is_read_once_and_in_its_order():
     plain, pairs = Network(module(), (X.float(), Y)), Pairs()
     loaders = DataLoader(Pairs(), batch_size=4, shuffle=True), DataLoader(Pairs(), batch_size=None)

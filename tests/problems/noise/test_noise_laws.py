@@ -136,7 +136,7 @@ def test_the_sizes_of_the_symbols_are_those_of_the_moments(noise):
     assert sizes["skewness"] == pytest.approx(abs(value["theta theta theta", 1.5]) / 6, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("nu", [1, 2.5])
+@pytest.mark.parametrize("nu", [1, pytest.param(2.5, marks=pytest.mark.slow)])
 def test_signs_have_order_two_under_any_tail(nu):
     assert sme.check_order(one(sme.StudentNoise(nu, scale)), sme.SignSGD()).proved == 2
 

@@ -9,6 +9,7 @@ from torch import nn
 import sme
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
 from sme.problems.smooth.obstacles import obstacles
+from tests.support.few import few
 
 F = nn.functional
 NOISE = sme.GaussianNoise([[0.3]])
@@ -70,7 +71,7 @@ SMOOTH = {
 }
 
 
-@pytest.mark.parametrize("name", JUMPING)
+@pytest.mark.parametrize("name", few(JUMPING, "sign", "floor", "where", "mask", "root", "bucket", "ratio"))
 def test_where_the_mean_step_of_a_rule_jumps_the_order_is_one(name):
     worst, *_ = obstacles(BOWL, rule(JUMPING[name]), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33]))
     assert (worst.kind, worst.order, worst.most) == ("jump", 1, 1)
@@ -80,7 +81,7 @@ def test_where_the_mean_step_of_a_rule_jumps_the_order_is_one(name):
     assert anywhere[0].order == 1
 
 
-@pytest.mark.parametrize("name", KINKED)
+@pytest.mark.parametrize("name", few(KINKED, "clamp", "maximum", "softshrink", "sqrt"))
 def test_a_kink_of_a_rule_keeps_order_two_where_it_is_crossed(name):
     worst, *_ = obstacles(BOWL, rule(KINKED[name]), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33]))
     assert (worst.kind, worst.order, worst.most) == ("kink", 2, 2)
@@ -95,7 +96,7 @@ def test_a_kink_that_the_run_rests_on_leaves_three_halves():
     assert "maximum in the update rule makes a kink of the mean step, and the run rests there, where" in str(worst)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", few(SMOOTH, "square", "gate", "same", "far"))
 def test_what_has_one_continuous_derivative_is_no_obstacle(name):
     assert obstacles(BOWL, rule(SMOOTH[name]), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33])) == []
 
@@ -119,7 +120,7 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", few(LOSSES, "abs", "hinge", "where", "square", "huber", "cube"))
 def test_of_a_loss_it_is_the_gradient_that_counts(name):
     loss, kind = LOSSES[name]
     problem = sme.Problem(lambda theta: loss(theta).sum(), 1, NOISE)
@@ -128,7 +129,7 @@ def test_of_a_loss_it_is_the_gradient_that_counts(name):
     assert all(each.operation.endswith("in the loss") for each in found)
 
 
-@pytest.mark.parametrize("power", [1.2, 1.4, 1.8])
+@pytest.mark.parametrize("power", few([1.2, 1.4, 1.8], 1))
 @pytest.mark.parametrize("side", [lambda z: z.abs(), torch.relu], ids=["both", "one"])
 def test_a_slope_that_has_no_limit_is_not_decided(power, side):
     """The gradient of `|z|^p` is continuous, and its slope grows beyond all bounds on the two sides alike."""
@@ -242,8 +243,8 @@ FINE = [sme.Quadratic(), sme.Polynomial(), sme.Wells(noise="gaussian"), sme.Prob
     lambda theta: (torch.log(torch.cosh(theta)) + F.softplus(theta)).sum(), 2, GROWING)]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.name)
-@pytest.mark.parametrize("problem", [*FINE[:2], *(pytest.param(each, marks=pytest.mark.slow) for each in FINE[2:])],
+@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, 2, 4, 6, 9), ids=lambda optimizer: optimizer.name)
+@pytest.mark.parametrize("problem", few(FINE, 1),
                          ids=lambda problem: problem.name)
 def test_smooth_rules_on_smooth_problems_have_no_obstacle(optimizer, problem):
     for regime in (BALLISTIC, BATCH_EQUIVALENT):

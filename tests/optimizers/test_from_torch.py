@@ -1,0 +1,297 @@
+"""Optimizers of torch.optim as rules: torch's own steps, hand-written rules, step sizes, and refusals."""
+
+import math
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import sme
+from sme.cli.config import build
+from sme.common.identity.hashing import fingerprint
+from sme.equations.derived.step import Step
+from sme.optimizers.base import initial, updated
+from sme.optimizers.imported.against import Double, differences
+from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
+
+TORCH = torch.optim
+
+
+def parameters(*shapes):
+    return [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes or ((3,),)]
+
+
+MADE = {
+    "SGD": (lambda: TORCH.SGD(parameters(), lr=0.13, weight_decay=0.2, maximize=True), {}),
+    "damped": (lambda: TORCH.SGD(parameters(), lr=0.11, momentum=0.85, dampening=0.85, weight_decay=0.3), {}),
+    "momentum": (lambda: TORCH.SGD(parameters(), lr=0.03, momentum=0.8), {"tau": 0.2}),
+    "half damped": (lambda: TORCH.SGD(parameters(), lr=0.03, momentum=0.8, dampening=0.4), {"tau": 0.05}),
+    "nesterov": (lambda: TORCH.SGD(parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1), {"tau": 0.07}),
+    "Adam": (lambda: TORCH.Adam(parameters(), lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.4), {"t0": 0.04}),
+    "Adam with a τ": (lambda: TORCH.Adam(parameters(), lr=0.02, betas=(0.8, 0.95), maximize=True), {"t0": 0.5, "tau": 0.05}),
+    "AdamW": (lambda: TORCH.AdamW(parameters(), lr=0.03, betas=(0.8, 0.95), weight_decay=0.4), {"t0": 0.3}),
+    "NAdam": (lambda: TORCH.NAdam(parameters(), lr=0.02, betas=(0.8, 0.95), momentum_decay=0.01, weight_decay=0.2), {"t0": 2.0}),
+    "NAdamW": (lambda: TORCH.NAdam(parameters(), lr=0.02, weight_decay=0.2, decoupled_weight_decay=True), {"t0": 2.0}),
+    "RAdam": (lambda: TORCH.RAdam(parameters(), lr=0.02, betas=(0.8, 0.95), weight_decay=0.3), {"t0": 0.4}),
+    "RMSprop": (lambda: TORCH.RMSprop(parameters(), lr=0.02, alpha=0.9, eps=0.01, weight_decay=0.2), {}),
+    "centred": (lambda: TORCH.RMSprop(parameters(), lr=0.02, alpha=0.9, eps=0.01, centered=True, weight_decay=0.2), {}),
+    "RMSprop momentum": (lambda: TORCH.RMSprop(parameters(), lr=0.01, alpha=0.9, momentum=0.8, weight_decay=0.2), {"tau": 0.1}),
+    "centred momentum": (lambda: TORCH.RMSprop(parameters(), lr=0.01, momentum=0.8, centered=True, maximize=True), {"tau": 0.1}),
+    "Adagrad": (lambda: TORCH.Adagrad(parameters(), lr=0.2, lr_decay=0.03, eps=1e-3, weight_decay=0.2), {"tau": 0.04}),
+    "Adadelta": (lambda: TORCH.Adadelta(parameters(), lr=0.1, rho=0.8, eps=1e-3, weight_decay=0.2), {}),
+    "ASGD": (lambda: TORCH.ASGD(parameters(), lr=0.1, lambd=0.05, t0=4, weight_decay=0.2), {"t0": 1.5}),
+    "ASGD early": (lambda: TORCH.ASGD(parameters(), lr=0.1, lambd=0.05), {}),
+    "Muon": (lambda: TORCH.Muon(parameters((3, 2), (2, 2), (1, 4)), lr=0.03), {}),
+    "Muon by size": (lambda: TORCH.Muon(parameters((2, 3)), lr=0.03, nesterov=False, adjust_lr_fn="match_rms_adamw"), {})}
+"""for each class an optimizer, and what `from_torch` is to be told"""
+
+
+def tau_of(optimizer, regime, given):
+    """The documented step size."""
+    name, lr = type(optimizer).__name__, optimizer.param_groups[0]["lr"]
+    if "tau" in given:
+        return given["tau"]
+    square = name in ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop") and regime == BATCH_EQUIVALENT
+    return lr**2 if square else lr
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("name", MADE)
+def test_fifty_steps_are_torchs(name, regime):
+    make, given = MADE[name]
+    optimizer, place = make(), REGIMES[regime]
+    tau = tau_of(optimizer, place, given)
+    given = {**given, "t0": given["t0"] * tau / tau_of(optimizer, BALLISTIC, given)} if "t0" in given else given
+    rule = sme.from_torch(optimizer, regime=regime, **given)
+    found = differences(type(optimizer), optimizer.param_groups[0], rule, Place(place, tau, given.get("t0")))
+    assert max(found.values()) < 1e-12
+    assert len(found) > 1 or name == "SGD"
+
+
+def test_a_fresh_run_of_torch_is_the_rules():
+    """Without `against`: torch's Adam by itself, from its first step, in float64."""
+    p = torch.nn.Parameter(torch.tensor([0.4, -0.7, 1.2], dtype=torch.float64))
+    optimizer = TORCH.Adam([p], lr=0.03, betas=(0.8, 0.9), eps=1e-2, weight_decay=0.5)
+    rule = sme.from_torch(optimizer, t0=0.03)
+    theta, generator = p.detach().clone(), torch.Generator().manual_seed(3)
+    state = None
+    for k in range(50):
+        grad = torch.randn(3, generator=generator, dtype=torch.float64)
+        p.grad = grad.clone()
+        optimizer.step()
+        if state is None:  # after torch's first step the averages are there
+            held = optimizer.state[p]
+            state = {"theta": p.detach().clone(), "m": held["exp_avg"].clone(), "v": held["exp_avg_sq"].clone()}
+            continue
+        state = updated(rule, state, BALLISTIC.seen(grad, 0.03), 0.03, 0.03 * k)
+        torch.testing.assert_close(state["theta"], p.detach(), rtol=1e-13, atol=1e-13)
+    assert float((theta - p.detach()).abs().min()) > 0.1
+
+
+def terms(rule, regime, problem, order, brownian):
+    equation = sme.derive(problem, rule, regime, order, brownian)(0.01)
+    generator = torch.Generator().manual_seed(5)
+    x = torch.cat([0.4 + torch.rand(4, 2, generator=generator, dtype=torch.float64) for _ in rule.fields], -1)
+    dW = torch.randn(4, equation.first + equation.second, generator=generator, dtype=torch.float64)
+    parts = [equation.drift(rule.t0, x), equation.diffuse(rule.t0, x, dW)]
+    if brownian == "step_memory":
+        parts.append(equation.memory(rule.t0, x, dW[:, :equation.first], dW[:, :equation.first].flip(0)))
+    return parts
+
+
+WRITTEN = [
+    (lambda: TORCH.AdamW(parameters(), lr=0.05, betas=(0.9, 0.95), eps=0.2, weight_decay=0.3), 1.0,
+     lambda tau, size: sme.AdamW(0.1 / tau, 0.05 / tau, 0.2 * size, "updated", True, 1.0, v_floor=0.0, decay=0.3 / size)),
+    (lambda: TORCH.RMSprop(parameters(), lr=0.05, alpha=0.9, eps=0.2), None,
+     lambda tau, size: sme.RMSProp(0.1 / tau, 0.2 * size, "updated", v_floor=0.0)),
+    (lambda: TORCH.SGD(parameters(), lr=0.05, momentum=0.9, dampening=0.9), None, lambda tau, size: sme.Momentum(0.1 / 0.05))]
+
+
+@pytest.mark.parametrize(("regime", "brownian"), [("ballistic", "independent"), ("batch_equivalent", "step_memory")])
+@pytest.mark.parametrize("case", range(len(WRITTEN)))
+def test_its_equation_is_the_hand_written_rules(case, regime, brownian):
+    make, t0, written = WRITTEN[case]
+    given = {} if t0 is None else {"t0": t0}
+    rule = sme.from_torch(make(), regime=regime, **given)
+    tau = tau_of(make(), REGIMES[regime], {})
+    size = math.sqrt(tau) if regime == "batch_equivalent" else 1.0
+    problem = sme.Quadratic(dim=2)
+    for ours, theirs in zip(terms(rule, regime, problem, 2, brownian), terms(written(tau, size), regime, problem, 2, brownian),
+                            strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+SEEN = ("NAdam", "centred momentum", "Adagrad")
+
+
+@pytest.mark.parametrize(("name", "regime"), [
+    pytest.param(name, regime, marks=() if name in SEEN and regime == "batch_equivalent" else pytest.mark.slow)
+    for name in MADE if "Muon" not in name for regime in REGIMES])
+def test_it_can_be_expanded_and_takes_the_fast_way(name, regime):
+    make, given = MADE[name]
+    given = {"tau": tau_of(make(), REGIMES[regime], given), **given}
+    step = Step.of(sme.from_torch(make(), regime=regime, **given), 2)
+    assert all((step.separate, step._direct, step._by_series))
+    assert step.linear or regime == "ballistic"
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    (lambda: sme.from_torch(TORCH.Adam(parameters(), amsgrad=True)), ["amsgrad", "running maximum"]),
+    (lambda: sme.from_torch(TORCH.Adamax(parameters())), ["Adamax", "no limit"]),
+    (lambda: sme.from_torch(TORCH.Rprop(parameters())), ["Rprop", "previous gradient"]),
+    (lambda: sme.from_torch(TORCH.LBFGS(parameters())), ["LBFGS", "line search"]),
+    (lambda: sme.from_torch(TORCH.SparseAdam(parameters())), ["SparseAdam", "sparse"]),
+    (lambda: sme.from_torch(TORCH.Adafactor(parameters())), ["Adafactor", "order 0.2"]),
+    (lambda: sme.from_torch(TORCH.Adadelta(parameters())), ["Adadelta", "lr", "1", "tau"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1, momentum=0.75)), ["tau", "0.25", "undamped"]),
+    (lambda: sme.from_torch(TORCH.RMSprop(parameters(), momentum=0.75)), ["tau", "0.25"]),
+    (lambda: sme.from_torch(TORCH.Adagrad(parameters()), regime="batch_equivalent"), ["Adagrad", "tau"]),
+    (lambda: sme.from_torch(TORCH.NAdam(parameters(), lr=0.1), t0=0.2), ["NAdam", "t0 ≥"]),
+    (lambda: sme.from_torch(TORCH.RAdam(parameters(), lr=0.1), t0=0.2), ["RAdam", "ρ", "t0 ≥ 0.5"]),
+    (lambda: sme.from_torch(TORCH.Adam(parameters()), t0=-1.0), ["t0", "-1"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), tau=0.0), ["tau", "positive"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=1.0), ["clip"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.0)), ["lr"]),
+    (lambda: sme.from_torch(sme.SGD()), ["torch.optim", "SGD"]),
+    (lambda: sme.from_torch(type("Mine", (TORCH.Adam,), {})(parameters())), ["Mine", "Adam", "sme.Optimizer"]),
+])
+def test_refusals_say_why(given, words):
+    with pytest.raises(sme.SMEError) as refusal:
+        given()
+    assert all(word in str(refusal.value) for word in words), str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_every_class_of_torch_is_known_or_refused():
+    there = {name for name, kind in vars(TORCH).items() if isinstance(kind, type) and issubclass(kind, TORCH.Optimizer)}
+    assert there - {"Optimizer"} <= {*FORMS, *REFUSED}
+
+
+def test_another_step_of_torch_is_noticed(monkeypatch):
+    step = TORCH.NAdam.step
+
+    def longer(self, closure=None):
+        step(self, closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.mul_(1 + 1e-9)
+
+    monkeypatch.setattr(TORCH.NAdam, "step", longer)
+    with pytest.raises(sme.SMEError, match=r"other steps in NAdam .* theta"):
+        sme.from_torch(TORCH.NAdam(parameters(), lr=0.01, betas=(0.9, 0.99)), t0=1.0)
+
+
+def test_names_know_settings_and_nothing_of_the_object():
+    one, two = (sme.from_torch(TORCH.NAdam(parameters((4,)), lr=0.01), t0=1.0) for _ in range(2))
+    assert one == two
+    assert fingerprint(one) == fingerprint(two)
+    assert one.name == "nadam"
+    assert fingerprint(sme.from_torch(TORCH.NAdam(parameters(), lr=0.01, eps=1e-7), t0=1.0)) != fingerprint(one)
+    assert one == sme.NAdam(c1=(1 - 0.9) / 0.01, c2=(1 - 0.999) / 0.01, eps=1e-8, psi=0.4, t0=1.0)
+
+
+def test_a_clock_without_a_start_time_gets_the_first_that_has_a_limit():
+    with pytest.warns(UserWarning, match="start at t0 = 0.05, after 5 steps"):
+        assert sme.from_torch(TORCH.RAdam(parameters(), lr=0.01, betas=(0.9, 0.999))).t0 == pytest.approx(0.05)
+    with pytest.warns(UserWarning, match="t0 = 0.01, after 1 steps"):
+        assert sme.from_torch(TORCH.Adam(parameters(), lr=0.01)).t0 == 0.01
+
+
+def test_the_small_steps_of_hyperparameters_are_these():
+    given = TORCH.AdamW(parameters(), lr=0.02, betas=(0.8, 0.95), eps=1e-2, weight_decay=0.3)
+    for regime in REGIMES:
+        rule = sme.from_torch(given, regime=regime, t0=1.0)
+        other, tau, *_ = sme.Hyperparameters.of(given).scaled(regime, t0=1.0)
+        state = {name: 0.5 + torch.arange(3, dtype=torch.float64) for name in rule.fields}
+        seen = REGIMES[regime].seen(torch.tensor([0.3, -0.4, 0.9], dtype=torch.float64), tau)
+        for name, field in updated(rule, state, seen, tau, 1.0).items():
+            torch.testing.assert_close(field, updated(other, state, seen, tau, 1.0)[name], rtol=1e-14, atol=1e-14)
+        assert sme.Hyperparameters.of(given).lr == pytest.approx(rule.physical(REGIMES[regime], tau)["lr"])
+
+
+def test_a_mode_of_double_precision_is_left_again():
+    with Double():
+        assert torch.tensor(0.5).dtype == torch.float64
+    assert torch.tensor(0.5).dtype == torch.float32
+
+
+def test_groups_move_their_own_parts():
+    weights, bias, more = parameters((2, 2), (3,), (2,))
+    optimizer = TORCH.AdamW([{"params": [weights, more], "weight_decay": 0.5},
+                             {"params": [bias], "lr": 0.04, "weight_decay": 0.0}], lr=0.02)
+    rule = sme.from_torch(optimizer, t0=0.2, parameters=[weights, bias, more])
+    assert rule.runs == ((0, 4), (1, 3), (0, 2))
+    assert sme.from_torch(optimizer, t0=0.2).runs == ((0, 4), (0, 2), (1, 3))
+    state = initial(rule, {"theta": torch.linspace(-1, 1, 9)}, 9)
+    seen = BALLISTIC.seen(torch.linspace(1, 2, 9, dtype=torch.float64), 0.02)
+    after = updated(rule, state, seen, 0.02, 0.2)
+    place = Place(BALLISTIC, 0.02, 0.2)
+    for group, mine in zip(optimizer.param_groups, ([0, 1, 2, 3, 7, 8], [4, 5, 6]), strict=True):
+        alone = updated(rule_of(TORCH.AdamW, group, place), state, seen, 0.02, 0.2)
+        for name, field in alone.items():
+            torch.testing.assert_close(after[name][mine], field[mine], rtol=0, atol=0)
+    with pytest.raises(sme.SMEError, match="9 parameters, and there are 8"):
+        updated(rule, initial(rule, {"theta": torch.ones(8)}, 8), BALLISTIC.seen(torch.ones(8), 0.02), 0.02, 0.2)
+    with pytest.raises(sme.SMEError, match="each of them once"):
+        sme.from_torch(optimizer, t0=0.2, parameters=[weights, bias])
+
+
+def test_a_name_on_the_command_line_is_the_same_rule():
+    conf = Path(__file__).parents[2] / "conf" / "optimizer" / "torch.yaml"
+    there = OmegaConf.to_container(OmegaConf.load(conf), resolve=False)
+    node = {name: value for name, value in there.items() if name != "regime"}
+    made = build("optimizer", {**node, "kind": "NAdam", "betas": [0.8, 0.95], "lr": 0.02, "t0": 2.0}, sme.Optimizer)
+    assert made == sme.from_torch(TORCH.NAdam(parameters(), lr=0.02, betas=(0.8, 0.95)), t0=2.0)
+    other = build("optimizer", {**node, "kind": "SGD", "lr": 0.1, "regime": "batch_equivalent"}, sme.Optimizer)
+    assert other == sme.from_torch(TORCH.SGD(parameters(), lr=0.1), regime="batch_equivalent")
+    assert build("optimizer", {**node, "kind": "Muon"}, sme.Optimizer).shapes == ()
+    for change, words in (({"kind": "Nadam"}, "did you mean 'NAdam'"), ({"rho": 0.9}, "unknown hyperparameter of torch.optim"),
+                          ({"lr": -1.0}, "refuses its hyperparameters: .*Invalid learning"), ({"kind": "Rprop"}, "Rprop has no")):
+        with pytest.raises(sme.SMEError, match=words):
+            build("optimizer", {**node, **change}, sme.Optimizer)
+
+
+def scheduler(kind, *arguments, **given):
+    optimizer = TORCH.SGD(parameters(), lr=0.1)
+    return optimizer, getattr(TORCH.lr_scheduler, kind)(optimizer, *arguments, **given)
+
+
+def sequence():
+    optimizer = TORCH.SGD(parameters(), lr=0.1)
+    own = TORCH.lr_scheduler
+    return optimizer, own.SequentialLR(optimizer, [own.LinearLR(optimizer, 0.2, 1.0, 8), own.ConstantLR(optimizer, 1.0, 1),
+                                                   own.CosineAnnealingLR(optimizer, 30)], [8, 20])
+
+
+@pytest.mark.parametrize("make", [
+    lambda: scheduler("LinearLR", 0.25, 0.75, 12), lambda: scheduler("ConstantLR", 0.5, 7),
+    lambda: scheduler("CosineAnnealingLR", 64, 0.01), lambda: scheduler("ExponentialLR", 0.9),
+    lambda: scheduler("PolynomialLR", 40, 2.0), lambda: scheduler("StepLR", 9, 0.5),
+    lambda: scheduler("MultiStepLR", [5, 11, 30], 0.3), sequence])
+def test_schedulers_are_functions_of_time(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of steps that nobody took
+        optimizer, given = make()
+        rule = sme.from_torch(optimizer, scheduler=given)
+        rates = []
+        for _ in range(50):
+            rates.append(optimizer.param_groups[0]["lr"])
+            given.step()
+    assert isinstance(rule, sme.Scheduled)
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    ours = [-float(updated(rule, {"theta": zero}, BALLISTIC.seen(one, 0.1), 0.1, k * 0.1)["theta"]) for k in range(50)]
+    assert ours == pytest.approx(rates, rel=1e-10, abs=1e-14)
+    assert len({round(rate, 6) for rate in rates}) > 1
+
+
+def test_schedulers_that_are_none_here_are_refused():
+    optimizer, given = scheduler("LambdaLR", lambda step: 1.0)
+    with pytest.raises(sme.SMEError, match="LambdaLR is no function of time here"):
+        sme.from_torch(optimizer, scheduler=given)
+    with pytest.raises(sme.SMEError, match=r"scheduler must be a torch\.optim\.lr_scheduler of this optimizer"):
+        sme.from_torch(TORCH.SGD(parameters(), lr=0.1), scheduler=given)
+    with pytest.warns(UserWarning, match="initial_lr = 0.1, not the present lr = 0.025"):
+        sme.from_torch(scheduler("LinearLR", 0.25, 1.0, 12)[0])

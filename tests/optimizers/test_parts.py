@@ -1,0 +1,77 @@
+"""Parts that go round a rule: schedules, averages, groups."""
+
+import math
+
+import pytest
+import torch
+
+import sme
+from sme.optimizers.base import updated
+from sme.optimizers.library.adagrad import DecayedAdagrad
+from sme.optimizers.library.rmsprop import HeavyCentredRMSprop, PlainRMSprop
+from sme.optimizers.parts.schedules import Constant, Cosine, Exponential, Line, Power, Stairs, Then, Times
+from sme.optimizers.regimes import BALLISTIC
+
+TAU = 1 / 16
+THETA = torch.tensor([0.4, -0.9], dtype=torch.float64)
+SEEN = BALLISTIC.seen(torch.tensor([0.7, 1.3], dtype=torch.float64), TAU)
+
+
+def test_a_schedule_multiplies_the_step_of_theta_alone():
+    plain, state = sme.AdamW(), {"theta": THETA, "m": THETA + 1, "v": THETA.abs()}
+    alone = updated(plain, state, SEEN, TAU, 0.5)
+    after = updated(sme.Scheduled(plain, Cosine(2.0, 0.1)), state, SEEN, TAU, 0.5)
+    factor = 0.1 + 0.45 * (1 + math.cos(math.pi / 4))
+    torch.testing.assert_close(after["theta"] - THETA, factor * (alone["theta"] - THETA), rtol=1e-13, atol=1e-16)
+    for name in ("m", "v"):
+        torch.testing.assert_close(after[name], alone[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("schedule", "times"), [
+    (Constant(0.3), {0.0: 0.3, 5.0: 0.3}), (Line(0.2, 1.0, 2.0), {0.0: 0.2, 0.5: 0.4, 2.0: 1.0, 3.0: 1.0}),
+    (Cosine(2.0, 0.2), {0.0: 1.0, 1.0: 0.6, 2.0: 0.2}), (Exponential(0.5), {0.0: 1.0, 2.0: math.exp(-1)}),
+    (Power(4.0, 2.0), {0.0: 1.0, 2.0: 0.25, 4.0: 0.0, 5.0: 0.0}), (Stairs(0.5, 0.3), {0.0: 1.0, 3 * 0.1: 0.5, 0.8: 0.25}),
+    (Times(Line(0.0, 1.0, 1.0), Constant(0.5)), {0.5: 0.25, 2.0: 0.5}),
+    (Then(Line(0.0, 1.0, 1.0), Cosine(2.0), 1.0), {0.25: 0.25, 1.0: 1.0, 2.0: 0.5, 3.0: 0.0})])
+def test_schedules(schedule, times):
+    for t, value in times.items():
+        assert float(schedule(t)) == pytest.approx(value, abs=1e-15)
+        assert float(schedule(torch.tensor(t, dtype=torch.float64))) == pytest.approx(value, abs=1e-15)
+
+
+def test_averages_of_the_weights():
+    state = {"theta": THETA, "average": THETA + 2}
+    after = updated(sme.Averaged(sme.SGD(), c=0.5), state, SEEN, TAU, 0.0)
+    torch.testing.assert_close(after["average"], (1 - 0.5 * TAU) * (THETA + 2) + 0.5 * TAU * after["theta"], rtol=1e-14, atol=0)
+    start = sme.NAdam(t0=TAU)
+    rule, total = sme.Averaged(start, c=0.0), THETA.clone()
+    state = {"theta": THETA, "m": THETA, "v": THETA.abs(), "average": THETA}
+    for k in range(1, 5):  # the mean of the start and of all since
+        state = updated(rule, state, SEEN, TAU, k * TAU)
+        total = total + state["theta"]
+        torch.testing.assert_close(state["average"], total / (k + 1), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("rule", [
+    sme.Adadelta(), HeavyCentredRMSprop(), sme.Scheduled(PlainRMSprop(), Cosine(4.0)), sme.Averaged(sme.SGD()),
+    pytest.param(sme.NAdam(), marks=pytest.mark.slow), pytest.param(sme.RAdam(), marks=pytest.mark.slow),
+    pytest.param(sme.ASGD(), marks=pytest.mark.slow), pytest.param(DecayedAdagrad(slowing=0.3), marks=pytest.mark.slow)],
+    ids=lambda rule: rule.name)
+def test_they_are_of_order_two_in_the_ballistic_regime(rule):
+    assert sme.check_order(sme.Quadratic(dim=1), rule).proved == 2
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: sme.Scheduled(sme.SGD(), math.cos), ["schedule", "Cosine"]),
+    (lambda: sme.Scheduled(math.cos, Constant()), ["sme.Optimizer"]),
+    (lambda: Line(-1.0, 1.0, 1.0), ["first of Line", "≥ 0"]),
+    (lambda: sme.Averaged(sme.SGD(), c=0.0), ["t0 > 0"]), (lambda: sme.Averaged(sme.SGD(), c=-1), ["c must be", "-1"]),
+    (lambda: sme.Groups((sme.SGD(),), ((1, 2),)), ["runs must name each of the 1 rules"]),
+    (lambda: sme.Groups((sme.SGD(),), (2,)), ["pairs"]),
+    (lambda: sme.Groups((sme.SGD(), sme.NAdam()), ((0, 1), (1, 1))), ["agree in t0"]),
+    (lambda: sme.NAdam(t0=0.0), ["t0 > 0"]), (lambda: sme.ASGD(begins=2.0), ["begins at 2", "t0 = 1"]),
+    (lambda: sme.Adadelta(rate=0.0), ["rate", "> 0"]), (lambda: sme.Muon(gain="most"), ["gain", "original"])])
+def test_what_is_no_part_is_refused(make, words):
+    with pytest.raises(sme.SMEError) as refusal:
+        make()
+    assert all(word in str(refusal.value) for word in words), str(refusal.value)
