@@ -19,6 +19,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import prepared, run_block
 from sme.convergence.fit.tails import growth
+from sme.convergence.runner import ready
 from sme.convergence.spec.specification import Specification
 from sme.simulate.control_variates.controls import responses
 from sme.studies.trajectories.sample import follow
@@ -109,7 +110,7 @@ def setup(observable, source=True, order=1, rule=None, problem=None):
     made = spec.setup(order, 4)
     if not source:
         return prepared(made)
-    return sme.convergence.runner.ready({(order, 4): made}, "compiled")[order, 4]
+    return ready({(order, 4): made}, "compiled")[order, 4]
 
 
 def block(made):

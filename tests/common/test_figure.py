@@ -45,6 +45,22 @@ def test_sizes_have_labels_whatever_their_range(values, few):
     assert not [each.get_text() for each in axis.yaxis.get_minorticklabels() if each.get_text()]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -2.0])
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_where_all_diverged_an_empty_frame_is_drawn(value, ending, drawn, tmp_path):
+    figure = canvas(4, 3, 0.3)
+    one, other = figure.subplots(1, 2)
+    taus = [1 / 2, 1 / 4, 1 / 8]
+    one.errorbar(taus, 3 * [value], yerr=3 * [0.5])
+    steps(one, taus)
+    sizes(one, 3 * [value])
+    other.plot(taus, taus)
+    steps(other, taus)
+    sizes(other, taus)
+    assert save(figure, MADE, tmp_path / f"x.{ending}").stat().st_size > 1000
+    assert (other.get_xscale(), other.get_yscale()) == ("log", "log")
+
+
 def test_an_axis_follows_errors_and_their_bars_and_no_marks_of_the_integrator():
     errors = np.array([1e-2, -2e-3, 0.0, math.nan])
     axis = Figure().subplots()

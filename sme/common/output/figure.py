@@ -57,6 +57,7 @@ def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
     said = provenance.code if provenance.title == provenance.study else str(provenance)
     figure.text(0.5, 0.04 / figure.get_figheight(), said, ha="center", fontsize=5, color="0.6")
     kind = choose("picture format", path.suffix.lstrip("."), sorted(figure.canvas.get_supported_filetypes()))
+    _drawable(figure)
     if (layout := figure.get_layout_engine()) is not None:  # once, and not by a drawing of its own for every format
         figure.set_dpi(DPI)  # at which letters are as wide as they will be
         layout.execute(figure)
@@ -65,6 +66,14 @@ def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
     if kind == "png" and _both.get():
         _write(figure, provenance, path.with_suffix(f".{BESIDE}"), BESIDE)
     return path
+
+
+def _drawable(figure: Figure) -> None:
+    """A logarithmic axis that nothing stands on, as where every path diverged, cannot be drawn: it is made a plain one."""
+    for axes in figure.axes:
+        for axis, change in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            if axis.get_scale() == "log" and min(axis.get_view_interval()) <= 0:
+                change("linear")
 
 
 def _write(figure: Figure, provenance: Provenance, path: Path, kind: str) -> None:
