@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
+    from sme.problems.noise.wrapped.private import Private
     from sme.problems.noise.wrapped.svag import SVAGNoise
     from sme.problems.polynomial import Polynomial
     from sme.problems.quadratic import Quadratic
@@ -127,7 +129,9 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
+    "problems.noise.wrapped.private": "Private",
     "problems.noise.wrapped.svag": "SVAGNoise",
     "problems.polynomial": "Polynomial",
     "problems.quadratic": "Quadratic",
@@ -150,13 +154,14 @@ moved.install()
 
 __all__ = [
     "ASGD", "IDE", "SGD", "AdaBayes", "AdaBayesFilter", "AdaGrad", "Adadelta", "Adam", "AdamW", "AffineNoise", "Autoencoder",
-    "Averaged", "BreastCancer", "Collapse", "Comparison", "Diabetes", "DiagonalNoise", "Digits", "DistributionNoise",
-    "Equation", "Formula", "GaussianNoise", "Groups", "Hyperparameters", "Importance", "ImportanceNoise", "Interrupted",
-    "Logistic", "MinibatchNoise", "Momentum", "Muon", "NAdam", "Nesterov", "Network", "Optimizer", "OrderCheck", "Phases",
-    "Plan", "Polynomial", "Problem", "Proposed", "Quadratic", "RAdam", "RMSProp", "RMSPropW", "RegimeReport", "SMEError",
-    "SVAGNoise", "SVAGStudy", "Scheduled", "SignSGD", "Signum", "Stationary", "StudentNoise", "Study", "Trajectories",
-    "TwoPointNoise", "Wells", "ab", "check_order", "collapse", "derive", "equation", "formula", "from_torch", "importance",
-    "load", "phases", "plan", "regime_report", "scale", "stationary", "svag", "svag_study", "trajectories", "weak_error",
+    "Averaged", "BreastCancer", "Clipped", "Collapse", "Comparison", "Diabetes", "DiagonalNoise", "Digits",
+    "DistributionNoise", "Equation", "Formula", "GaussianNoise", "Groups", "Hyperparameters", "Importance", "ImportanceNoise",
+    "Interrupted", "Logistic", "MinibatchNoise", "Momentum", "Muon", "NAdam", "Nesterov", "Network", "Normalised",
+    "Optimizer", "OrderCheck", "Phases", "Plan", "Polynomial", "Private", "Problem", "Proposed", "Quadratic", "RAdam",
+    "RMSProp", "RMSPropW", "RegimeReport", "SMEError", "SVAGNoise", "SVAGStudy", "Scheduled", "SignSGD", "Signed", "Signum",
+    "Stationary", "StudentNoise", "Study", "Trajectories", "TwoPointNoise", "Wells", "ab", "check_order", "collapse",
+    "derive", "equation", "formula", "from_torch", "importance", "load", "phases", "plan", "regime_report", "scale",
+    "stationary", "svag", "svag_study", "trajectories", "weak_error",
 ]
 
 _HOME = {name: f"sme.{module}" for module, names in HOMES.items() for name in names.split()}

@@ -11,6 +11,7 @@ from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.common.storage.files import listed
+from sme.convergence.estimator.quadrature.method import MONTE_CARLO
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
@@ -45,6 +46,7 @@ def weak_error(
     backend: str = "auto",
     results: str | Path | None = None,
     kind: object = None,
+    method: str = MONTE_CARLO,
 ) -> Study:
     """Measure how far the equation's expectations are from the discrete optimizer's, and at which order in `τ`.
 
@@ -101,6 +103,11 @@ def weak_error(
         folder for points and tables; points found there are not computed again. None: in memory.
     kind
         refused, with a word on where an equation of your own goes: to `model`.
+    method
+        `"monte_carlo"`, or of a state of at most four numbers `"quadrature"`: the expectations of the same chain and scheme
+        without random paths, from polynomials that follow the run. It draws nothing, so paths, shards, tolerance, seed and
+        backend are of no use to it. `stderr` is then a numerical bound, the last change as polynomials and nodes are
+        refined, and `paths` 0. Such a study has a folder of its own.
 
     Raises
     ------
@@ -112,21 +119,22 @@ def weak_error(
     spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
                         times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
                         tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
-                        kind=kind)
+                        kind=kind, method=method)
     study = Study.begin(spec, effort.place(results, spec.name))
     return study.extend(**asked)
 
 
 def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: Given, horizon: float,
           start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
-          results: Any = None, kind: object = None, **asked: Any) -> tuple[Specification, dict[str, Any]]:
+          results: Any = None, kind: object = None, method: str = MONTE_CARLO,
+          **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model)
+        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model, method)
     return spec, {**asked, "order": spec.orders(order)}
 
 

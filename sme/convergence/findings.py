@@ -16,6 +16,9 @@ from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import here, listed, write_text
 from sme.common.storage.told import told
+from sme.convergence.estimator.quadrature import computed
+from sme.convergence.estimator.quadrature.computed import Computed
+from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import predicted, tables
 from sme.convergence.fit.predicted import ObstructionConstants, quote
 from sme.convergence.output import page, picture, remarks, report
@@ -45,7 +48,7 @@ class Findings(Turns):
     """
 
     outline: StudyMetadata
-    points: list[Point] = field(default_factory=list)
+    points: list[Point | Computed] = field(default_factory=list)
     folder: Path | None = None
     predicted: ObstructionConstants | None = None
     """the constants `C₁` that an obstruction leaves, if there is one and they were computed"""
@@ -68,7 +71,8 @@ class Findings(Turns):
         self.stay()
         if self.folder is not None:
             self.read = _names(self.folder)
-            self.points = list(files.read(self.folder / "points", self.outline))
+            kind = computed if self.outline.method == QUADRATURE else files
+            self.points = list(kind.read(self.folder / "points", self.outline))
             self.asked = requests.read(self.folder, self.name)
             self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
@@ -98,7 +102,7 @@ class Findings(Turns):
         return tables.errors(self.reported, self.outline)
 
     @property
-    def reported(self) -> list[Point]:
+    def reported(self) -> list[Point | Computed]:
         """The points that stand in the tables."""
         return [point for point in self.points if not point.key.trial]
 
@@ -153,6 +157,9 @@ class Findings(Turns):
     def requested(self) -> dict[str, Any]:
         """What `sme.weak_error` was asked for, beside what is studied: `order`, `tau`, and what is not by default."""
         errors, seeds = self.errors, self.provenance.seeds
+        if self.outline.method:
+            return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(set(errors["tau"]), reverse=True),
+                    "method": self.outline.method}
         counts = {tau: int(paths) for tau, paths in errors.groupby("tau")["paths"].max().items()}
         default = all(count == SHARD_PATHS * len(effort.shards(None, None, tau)) for tau, count in counts.items())
         return {"order": sorted({int(order) for order in errors["order"]}), "tau": sorted(counts, reverse=True),

@@ -4,8 +4,9 @@ import math
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,10 +40,21 @@ class Runner:
         the points that this runner was asked for.
     """
 
-    def __init__(self, job: Job, points: list[Point], folder: Path | None) -> None:
+    def __init__(self, job: Job, points: list[Any], folder: Path | None) -> None:
         self.job, self.folder, self.outline, self.effort = job, folder, job.spec.outline(), job.effort
         self.points, self.asked = points, Requests()
         self.deadline = time.monotonic() + job.effort.budget_s
+
+    def ready(self, setups: Mapping[tuple[int, int], Setup]) -> dict[tuple[int, int], Setup]:
+        """With what their shards share."""
+        made = ready(setups, self.effort.backend)
+        weight.warn(made.values())
+        return made
+
+    @property
+    def work(self) -> Callable[..., Any]:
+        """What makes a point of a setup, its key, an outline and a folder."""
+        return _computed
 
     def run(self) -> None:
         """Have what the job asks for."""
@@ -59,8 +71,7 @@ class Runner:
         self._ask(keys)
         if found := sum(key in there for key in fresh):
             print(f"{found} of {len(fresh)} points found")
-        setups = ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})}, self.effort.backend)
-        weight.warn(setups.values())
+        setups = self.ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})})
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         left = Counter(key[:2] for key in missing)
         with progress(total=sum(key.steps for key in missing), unit="step", desc=self._now(left, len(left))) as bar:
@@ -110,7 +121,7 @@ class Runner:
                 print(f"stopped by budget_s with {len(tasks)} points left out")
                 return
             now, tasks = tasks[:size], tasks[size:]
-            yield from spread(_computed, now, processes, ordered=False)
+            yield from spread(self.work, now, processes, ordered=False)
 
 
 def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
@@ -124,14 +135,22 @@ def _computed(setup: Setup, key: Key, outline: StudyMetadata, folder: Path | Non
     """The point, kept at once by the process that computed it: a parent that dies loses nothing."""
     began = time.perf_counter()
     blocks = paired.run_shard(setup, key.seed, key.shard)
-    versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
-                "torchsde": torchsde.__version__, "numpy": np.__version__}
-    tau, regime = setup.tau, setup.regime
-    physical = {"tau": setup.grid.given,
-                **setup.optimizer.physical(regime, tau), **setup.problem.noise.physical(regime, tau)}
-    made = {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
-    variables = tuple(setup.observables), tuple(mark * tau for mark in setup.marks)
-    point = Point(key, outline.study, blocks, physical, made, outline.numerics, setup.halving, variables)
+    variables = tuple(setup.observables), tuple(mark * setup.tau for mark in setup.marks)
+    point = Point(key, outline.study, blocks, physical(setup), made(setup, began), outline.numerics, setup.halving, variables)
     if folder is not None:
         point.save(folder / "points")
     return point
+
+
+def physical(setup: Setup) -> dict[str, Any]:
+    """The hyperparameters and the noise of a setup in the terms of torch.optim."""
+    tau, regime = setup.tau, setup.regime
+    return {"tau": setup.grid.given, **setup.optimizer.physical(regime, tau),
+            **setup.problem.noise.physical(regime, tau)}
+
+
+def made(setup: Setup, began: float) -> dict[str, Any]:
+    """How a point was made, since a time of `time.perf_counter`."""
+    versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
+                "torchsde": torchsde.__version__, "numpy": np.__version__}
+    return {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}

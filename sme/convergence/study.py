@@ -11,6 +11,8 @@ from sme.common.inputs import several, short
 from sme.common.process.turns import entry
 from sme.convergence.comparison.comparison import Comparison
 from sme.convergence.comparison.run import compare
+from sme.convergence.estimator.quadrature.method import QUADRATURE
+from sme.convergence.estimator.quadrature.runner import ByQuadrature
 from sme.convergence.findings import Findings
 from sme.convergence.fit import predicted as prediction
 from sme.convergence.runner import Runner
@@ -139,7 +141,7 @@ class Study(Findings):
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
-        runner = Runner(job, self.points, self.folder)
+        runner = (ByQuadrature if spec.method == QUADRATURE else Runner)(job, self.points, self.folder)
         self.orders = tuple(sorted({*self.orders, *job.orders}))
         try:
             runner.run()

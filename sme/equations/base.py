@@ -132,6 +132,10 @@ class Equation(Turns, ABC):
         """`R[y, dW]` over a substep, with its Milstein part: `R[y + ½dW, dW] − ½ dt Σ_j R[e_j, e_j]`."""
         return self.memory(t, x, y + 0.5 * dW, dW) - 0.5 * dt * self.memory_trace(t, x)
 
+    def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
+        """What there is to say of it at one state, beside its terms."""
+        return ""
+
     def describe(self, state: Mapping[str, Tensor], t: float | None = None) -> Description:
         """The terms of this equation at one state: how large each is, and its formula.
 

@@ -1,22 +1,25 @@
 """The discrete optimizer on a noisy gradient."""
 
-from collections.abc import Callable
-
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
+from sme.common.errors import SMEError
 from sme.optimizers.base import Optimizer, State, updated
 from sme.optimizers.layout import Layout
-from sme.optimizers.regimes import Gradient, Regime
+from sme.optimizers.regimes import BALLISTIC, Gradient, Regime
 from sme.problems.base import Problem
+from sme.problems.noise.wrapped.driven import Driven
+from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 
 class Chain:
     """`step(state, z, k)` applies the optimizer's own `update` to every path."""
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, tau: float) -> None:
-        self.problem, self.optimizer, self.regime, self.tau = problem, optimizer, regime, tau
+        if isinstance(problem.noise, TransformedNoise) and regime != BALLISTIC:
+            raise SMEError(problem.noise.elsewhere)
+        self.problem, self.optimizer, self.regime, self.tau = Driven.of(problem), optimizer, regime, tau
 
     def mean(self, theta: Float[Tensor, "paths d"]) -> Float[Tensor, "paths d"]:
         """`∇f(θ)` that every step takes, with or without noise: a run on examples sees theirs alone."""
@@ -39,16 +42,13 @@ class Chain:
         """`step` at time `t`."""
         theta = state["theta"]
         noise = self.problem.noise.sample(theta, z)
-        gradient = self.regime.gradient(self.mean(theta), noise, self.tau, self.optimizer.signed)
-        seen = (part for part in gradient if part is not None)  # no sign: vmap takes tensors alone
-        return self._update(t)(state, *seen), noise
+        return self.moved(state, self.tau ** (self.regime.mean_power / 2) * self.mean(theta) + noise, t), noise
 
     def run(self, state: State, z: Tensor, k: int) -> State:
         """`step` alone, where nobody asks for the noise: a law may know a shorter way to the noisy gradient."""
         scale = self.tau ** (self.regime.mean_power / 2)
         noisy = self.problem.noise.noisy(state["theta"], z, self.mean, scale)
-        seen = self.regime.seen(noisy, self.tau, self.optimizer.signed)
-        return self._update(self.time(k))(state, *(part for part in seen if part is not None))
+        return self.moved(state, noisy, self.time(k))
 
     def expected(self, theta: Float[Tensor, " d"], mean: Float[Tensor, " d"]) -> Gradient:
         """`E[gradient]` of one path at `θ` with `∇f(θ) = mean`; with `E[gradient.sign]` for a rule of signs."""
@@ -72,5 +72,11 @@ class Chain:
         g = self.tau ** (self.regime.mean_power / 2) * self.mean(theta)
         return (g + noise).sign() - self.problem.noise.sign_mean(theta, g)
 
-    def _update(self, t: float) -> Callable[..., State]:
-        return vmap(lambda state, *seen: updated(self.optimizer, state, Gradient(*seen), self.tau, t))
+    def moved(self, state: State, scaled: Float[Tensor, "paths d"], t: float) -> State:
+        """The state after a step at time `t` on the scaled gradients `ĝ`."""
+
+        def update(state: State, scaled: Tensor) -> State:
+            return updated(self.optimizer, state, self.regime.seen(scaled, self.tau, self.optimizer.signed), self.tau, t)
+
+        new: State = vmap(update)(state, scaled)
+        return new

@@ -98,7 +98,7 @@ def describe(equation: "Equation", state: Mapping[str, Tensor], t: float | None 
             for field, size, there in zip(optimizer.fields, term.sizes(x, len(optimizer.fields)), present, strict=True) if there]
     regime = "ballistic" if equation.small_noise else "batch-equivalent"
     title = (f"{optimizer.name}, {regime} regime, order {equation.order}, brownian = {equation.brownian}, "
-             f"τ = {equation.tau:g}, t = {time:g}")
+             f"τ = {equation.tau:g}, t = {time:g}{equation.remark(time, x)}")
     return Description(title, pd.DataFrame(rows, columns=COLUMNS), _formulas(equation, {(row[0], row[2]) for row in rows}),
                        equation.obstructed if equation.order == 2 else "")
 
@@ -144,8 +144,10 @@ def _pairs(a: Tensor, b: Tensor) -> Tensor:
 def _second(equation: "Equation", x: "X") -> Tensor | None:
     """The columns of the second motion."""
     n, d = equation.first, equation.problem.dim
-    if equation.law.paired:
+    if not equation.law.bilinear:
         return _unit(equation.second)
+    if equation.law.transforms:
+        return equation.law.second_columns() if n * n <= MOST else None
     # a minibatch: (S dV)∘(S ζ), bilinear in dV and the signs ζ; the images of few dV have the covariance of S dV
     if n * min(n, d) > MOST:
         return None

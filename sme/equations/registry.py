@@ -13,10 +13,12 @@ from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
+from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.step import Step
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
-from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
+from sme.optimizers.regimes import BATCH_EQUIVALENT, RawGradientError, Regime
 from sme.optimizers.regimes import regime as named
 from sme.optimizers.rmsprop import RMSProp
 from sme.optimizers.sgd import SGD
@@ -25,6 +27,8 @@ from sme.optimizers.signum import Signum
 from sme.problems import base as problems
 from sme.problems import untouched
 from sme.problems.base import Problem
+from sme.problems.noise.wrapped.driven import Driven
+from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
@@ -76,7 +80,7 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
-    return chosen(problem, optimizer, regime, order)(problem, optimizer, tau, order, brownian)
+    return chosen(problem, optimizer, regime, order)(Driven.of(problem), optimizer, tau, order, brownian)
 
 
 def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -> type[Equation]:
@@ -88,7 +92,22 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
         closed = IndependentSignSGD
     # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
-    return closed if closed and constant else _derived(regime)
+    if closed and constant:
+        return closed
+    return Shifted if regime != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(regime)
+
+
+def is_raw(optimizer: Optimizer, dim: int) -> bool:
+    """Whether a rule takes the raw gradient of one step apart, so that it cannot be expanded in averages."""
+    if by_signs(optimizer):
+        return False
+    try:
+        Step.of(optimizer, dim)
+    except RawGradientError:
+        return True
+    except SMEError:  # which its equation says
+        return False
+    return False
 
 
 def parts_of(problem: Problem, optimizer: Optimizer, regime: Regime, orders: Iterable[int] = ORDERS) -> tuple[str, ...]:
@@ -141,7 +160,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        return _derived(place)(problem, optimizer, step, order, brownian)
+        kind = Shifted if place != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(place)
+        return kind(Driven.of(problem), optimizer, step, order, brownian)
 
     return family
 
@@ -196,6 +216,8 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
     if brownian == "none" and order == 2:
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
     check_known(optimizer, regime)
+    if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
+        raise SMEError(problem.noise.elsewhere)
     if regime == BATCH_EQUIVALENT:
         if brownian == "none":
             raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "

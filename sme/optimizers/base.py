@@ -132,7 +132,9 @@ def updated(optimizer: Optimizer, state: State, gradient: Gradient, tau: float, 
 
 
 def _copy(part: Any) -> Any:
-    """Of a tensor; no sign, or a series, is not written over."""
+    """Of a tensor, or of the first of a pair; no sign, or a series, is not written over."""
+    if isinstance(part, tuple):
+        return tuple(_copy(each) for each in part)
     return part.clone() if isinstance(part, Tensor) else part
 
 

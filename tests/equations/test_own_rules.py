@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import sme
+from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.step import Step
 from sme.equations.registry import equation
-from sme.optimizers.regimes import Gradient, regime
+from sme.optimizers.regimes import Gradient, RawGradientError, regime
 from tests.support import models
 from tests.support.few import few
 
@@ -137,10 +138,6 @@ CAUSES = {
                 ["gradient.hessian_product is not offered", "Hessian product"]),
     "unknown name": (rule(lambda x, g, tau, t: {"theta": x["theta"] - second_draw(g.step)}),
                      ["'second_draw' is not defined", "a second draw"]),
-    "norm": (rule(lambda x, g, tau, t: {"theta": x["theta"] - tau * g.step / (g.step.norm() + 1e-11)}),
-             ["not affine", "(through norm)", "not offered"]),
-    "outer": (rule(lambda x, g, tau, t: {"theta": x["theta"] - g.step * (x["w"] + 1), "w": x["w"] + g.step.square() / tau},
-                   ("theta", "w"), {"w": 1.0}, ("w",)), ["not affine"]),
 }
 
 
@@ -151,6 +148,23 @@ def test_each_cause_has_its_own_message(cause):
         sme.derive(sme.Quadratic(), optimizer)(0.1)
     for words in said:
         assert words in str(caught.value)
+
+
+RAW = {
+    "norm": rule(lambda x, g, tau, t: {"theta": x["theta"] - tau * g.step / (g.step.norm() + 1e-11)}),
+    "outer": rule(lambda x, g, tau, t: {"theta": x["theta"] - g.step * (x["w"] + 1), "w": x["w"] + g.step.square() / tau},
+                  ("theta", "w"), {"w": 1.0}, ("w",)),
+    "scaled": rule(lambda x, g, tau, t: {"theta": x["theta"] - g.unit * g.scaled.tanh()}),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_rule_of_the_raw_gradient_has_no_expansion_and_a_shifted_equation(name):
+    with pytest.raises(RawGradientError, match="not affine"):
+        Step(RAW[name], 2)
+    assert isinstance(sme.derive(sme.Quadratic(), RAW[name])(0.1), Shifted)
+    with pytest.raises(sme.SMEError, match=r"batch-equivalent one it has none of order 2 \(T₃ and T₄"):
+        sme.derive(sme.Quadratic(), RAW[name], regime="batch_equivalent", order=1)(0.1)
 
 
 def test_a_gradient_has_what_it_offers_and_nothing_else():

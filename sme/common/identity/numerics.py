@@ -19,6 +19,9 @@ NUMERICS: dict[str, dict[int, str]] = {
     "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
     "signs": {2: "as the whole was", 3: "covariance of signs at noise that is correlated by more than 0.925"},
     "derived": {2: "as the whole was"},  # equations that are expanded from the update rule
+    "quadrature": {2: "the first: moments of polynomials on frames that follow the run"},  # errors without random paths
+    "transformed": {2: "the first"},  # laws of a clipped or otherwise transformed gradient
+    "shifted": {2: "the first"},  # equations of rules that take the raw gradient apart
 }
 """of each part its numbers, and why each was raised"""
 

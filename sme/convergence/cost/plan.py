@@ -19,13 +19,15 @@ from sme.common.inputs import short
 from sme.common.output.brief import Brief
 from sme.common.process.turns import entry
 from sme.convergence.api import parts, weak_error
-from sme.convergence.cost import pilot
+from sme.convergence.cost import offer, pilot
 from sme.convergence.cost.weight import point_mib
 from sme.convergence.estimator.paired import BLOCKS
+from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import predicted
 from sme.convergence.runner import ready
 from sme.convergence.spec.effort import SHARD_PATHS, warn_rounded
 from sme.convergence.spec.job import Job
+from sme.convergence.store.points import Key
 from sme.convergence.study import Study
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -70,6 +72,8 @@ class Plan(Brief):
     at_least: bool
     """whether a tolerance may ask for more shards than the first"""
     disk_mib: float = 0.0
+    offer: str = ""
+    """that quadrature is cheaper, if it is"""
 
     @property
     def seconds(self) -> float:
@@ -95,7 +99,7 @@ class Plan(Brief):
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
                      + (", for one shard each and one to decide by: the tolerance may ask for more" if self.at_least else ""))
-        return "\n".join(lines)
+        return "\n".join([*lines, *([self.offer] if self.offer else [])])
 
 
 @entry
@@ -122,6 +126,8 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     there = {point.key for point in study.points}
     missing = sorted((key for key in job.keys if key not in there), key=lambda key: -key.steps)
 
+    if spec.method == QUADRATURE:
+        return _by_quadrature(job, there, folder)
     workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
     warn_rounded(given.arguments["paths"])
@@ -145,7 +151,18 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if workers > 1 else 0.0)
     return Plan(job.spec.name, pd.DataFrame(rows), beginning + around, predicting,
                 pilot.peak() * (1 + workers if workers > 1 else 1), workers,
-                job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20)
+                job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20,
+                offer.said({key[:2]: job.setups[key[:2]] for key in missing}, running))
+
+
+def _by_quadrature(job: Job, there: set[Key], folder: Path | None) -> Plan:
+    """Of a study without random paths, from the first rung of each setup."""
+    rows = []
+    for which, setup in job.setups.items():
+        found = int(Key(*which, 0, 0) in there)
+        cost = 0.0 if found else offer.seconds(setup)
+        rows.append({**_row(setup, 1, found, 0, cost, math.nan, math.nan), "paths": 0, "path_substeps": 0})
+    return Plan(job.spec.name, pd.DataFrame(rows), 0.0, _predicting(job, folder), pilot.peak(), 1, False)
 
 
 plan.__signature__ = inspect.signature(weak_error).replace(return_annotation=Plan)  # type: ignore[attr-defined]

@@ -3,12 +3,12 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sme.convergence.estimator.estimates import estimates
-from sme.convergence.estimator.paired import BLOCKS
+from sme.convergence.estimator.quadrature.computed import Computed
 from sme.convergence.fit.fits import Fits
 from sme.convergence.fit.slopes import Interval, Verdict, fit_constant
 from sme.convergence.fit.tails import LEFT
@@ -35,13 +35,13 @@ def labels(times: Iterable[float], horizon: float) -> list[tuple[str, float]]:
     return [("end" if math.isclose(time, horizon) else f"t={time:g}", time) for time in times]
 
 
-def errors(points: Iterable[Point], outline: StudyMetadata) -> pd.DataFrame:
+def errors(points: Iterable[Point | Computed], outline: StudyMetadata) -> pd.DataFrame:
     """One row for each order, τ, time and observable, from all shards and seeds together.
 
     `error = E[discrete] − E[equation]`; `diverged` and `floored` are shares of the paths. With more
     than one checkpoint, and shards of odd and of even number, there are rows `at="max"` too: see `_largest`.
     """
-    groups: dict[tuple[int, int], list[Point]] = defaultdict(list)
+    groups: dict[tuple[int, int], list[Any]] = defaultdict(list)
     for point in sorted(points, key=lambda point: point.key):
         groups[point.key.order, point.key.steps].append(point)
     checkpoints = labels(outline.times, outline.horizon)
@@ -50,7 +50,7 @@ def errors(points: Iterable[Point], outline: StudyMetadata) -> pd.DataFrame:
     parts = []
     for (order, steps), members in sorted(groups.items()):
         measured = [_measured(members, order, rows)]
-        odd, even = ([point for point in members if point.key.shard % 2 == parity] for parity in (1, 0))
+        odd, even = ([point for point in members if point.exact or point.key.shard % 2 == parity] for parity in (1, 0))
         if len(checkpoints) > 1 and odd and even:
             measured.append(_largest(_measured(odd, order, rows), _measured(even, order, rows), len(checkpoints)))
         parts += [part.assign(order=order, tau=outline.grid(steps).given) for part in measured]
@@ -67,10 +67,9 @@ def _withheld(table: pd.DataFrame, doubts: Mapping[str, str]) -> pd.DataFrame:
     return table
 
 
-def _measured(members: list[Point], order: int, rows: pd.DataFrame) -> pd.DataFrame:
+def _measured(members: list[Any], order: int, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with what these points say of them."""
-    folds = [[point.blocks[i] for point in members] for i in range(BLOCKS)]
-    found, reference = estimates(folds, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
+    found, reference = members[0].merged(members, 2 if order == 1 else 3, len(rows)), 2 if order == 2 else 0
     halving = next((point.halving for point in members if point.halving is not None), None)
     bias = found.mean[1] if halving is None else halving.bias(found.mean[1])
     return rows.assign(

@@ -35,7 +35,8 @@ def lines(recipe: Mapping[str, Any], asked: Mapping[str, Any], folder: str | Non
     start, observables = recipe.get("start"), recipe.get("observables") or {}
     short = start is not None and sum(map(len, start.values())) <= MOST
     if start is None or not short or not observables or set(observables.values()) != {BUILT_IN}:
-        return f"import sme\n\nstudy = sme.load({folder!r}).extend({', '.join(how)})\n" if folder else ""
+        grown = [word for word in how if not word.startswith("method=")]  # which the folder says
+        return f"import sme\n\nstudy = sme.load({folder!r}).extend({', '.join(grown)})\n" if folder else ""
     problem, optimizer = (_call(recipe[name]) for name in ("problem", "optimizer"))
     vectors = ", ".join(f"{name!r}: torch.tensor({field!r}, dtype=torch.float64)" for name, field in start.items())
     words = [problem, optimizer, f"regime={recipe['regime_name']!r}", f"brownian={recipe['brownian']!r}",

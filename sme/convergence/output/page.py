@@ -125,7 +125,8 @@ def _study(study: "Findings", command: Command) -> dict[str, Any]:
     slopes, errors = _shown(study.slopes), _shown(study.errors)
     points = [verdicts.words(order, rows) for order, rows in study.slopes.groupby("order")]
     left, svg = len(study.errors) - len(errors), vector.draw(study.errors, study.slopes)
-    return {"name": study.name, "title": study.provenance.title, "verdicts": points, "remarks": report.remarks(study.slopes),
+    return {"name": study.name, "title": study.provenance.title, "verdicts": points,
+            "remarks": report.remarks(study.slopes, bool(study.errors["paths"].any())),
             "picture": _unescaped(svg), "size": _size(svg), "slopes": _cells(_first(report.slope_table(slopes))),
             "errors": _cells(report.error_table(errors)),
             "left": f"{left} more, at other checkpoints, stand in errors.csv." if left else "",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import tables
 from sme.convergence.store import asked as requests
 
@@ -17,6 +18,9 @@ LETTERS = 160
 def remark(study: "Findings") -> str:
     """What a reader of the tables must know: points that are missing, a tolerance that is not met; empty if there is nothing."""
     parts = [study.outline.origin] if study.outline.origin else []
+    if exact := study.outline.method == QUADRATURE:
+        parts.append("By quadrature, without random paths: stderr is a numerical bound in place of a standard error; "
+                     "diverged and floored are shares of a few runs that say where the state is.")
     if study.missing:
         names = requests.named(study.missing, study.outline.horizon)
         parts.append(f"{len(study.missing)} of the {len(study.asked.keys)} points asked for are missing ({names}): "
@@ -28,7 +32,7 @@ def remark(study: "Findings") -> str:
     if limit is not None and not tables.loose(study._table, limit).empty:
         parts.append(f"Not every standard error is within the tolerance {limit:g}: a smaller one adds paths.")
     odd_and_even = {point.key.shard % 2 for point in study.reported}
-    if study.kept is None and len(study.outline.times) > 1 and len(odd_and_even) < 2:
+    if not exact and study.kept is None and len(study.outline.times) > 1 and len(odd_and_even) < 2:
         parts.append("No largest error over the checkpoints: it takes shards of odd and of even number, so more paths.")
     return " ".join(parts)
 

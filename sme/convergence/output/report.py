@@ -9,6 +9,7 @@ import pandas as pd
 from sme.common.output import latex as tex
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import grid, quote
+from sme.convergence.estimator.quadrature.computed import Computed
 from sme.convergence.fit import tails
 from sme.convergence.fit.tables import MAX
 from sme.convergence.store.points import Point
@@ -34,7 +35,7 @@ def terms(optimizer: str, physical: pd.DataFrame) -> str:
     return f"In the terms of torch.optim{TORCH[optimizer]}:"
 
 
-def hyperparameters(points: Iterable[Point]) -> pd.DataFrame:
+def hyperparameters(points: Iterable[Point | Computed]) -> pd.DataFrame:
     """The hyperparameters with which torch.optim takes the same steps, a row for each τ."""
     rows = {point.key.steps: point.physical for point in points}
     return pd.DataFrame([row for _, row in sorted(rows.items())])
@@ -80,8 +81,8 @@ def text(optimizer: str, physical: pd.DataFrame, errors: pd.DataFrame, slopes: p
 
     title = f"# {name}" if style == "github" else name
     shown = physical.map(lambda x: f"{x:.6g}" if isinstance(x, float) else x)
-    parts = [title, terms(optimizer, physical), grid(shown, style), grid(slope_table(slopes), style), *remarks(slopes),
-             grid(error_table(errors), style)]
+    parts = [title, terms(optimizer, physical), grid(shown, style), grid(slope_table(slopes), style),
+             *remarks(slopes, bool(errors["paths"].any())), grid(error_table(errors), style)]
     return "\n\n".join([*parts, *([remark] if remark else []), str(provenance)])
 
 
@@ -91,16 +92,18 @@ def latex(errors: pd.DataFrame, slopes: pd.DataFrame, provenance: Provenance) ->
     return {name: tex.tabular(table, str(provenance)) for name, table in tables.items()}
 
 
-def remarks(slopes: pd.DataFrame) -> list[str]:
-    """What the tables mean, in words."""
-    lines = ["error = E[discrete] − E[equation] ± standard error. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
+def remarks(slopes: pd.DataFrame, drawn: bool = True) -> list[str]:
+    """What the tables mean, in words; `drawn` says whether there are random paths."""
+    error = "standard error" if drawn else "numerical bound"
+    lines = [f"error = E[discrete] − E[equation] ± {error}. err = C0 + C1 τ + C2 τ² + …; how large the terms left out of "
              "slope and constants are, is learned from all τ of a row. Consistent: C1 as the order has it, C0 = 0, and the "
              "slope's interval of 99.9 % is not below the order."]
     if "c1_ode" in slopes and slopes["c1_ode"].notna().any():
         lines.append("Order 2 is held against the C1 of the ODE, which is order 1 without noise: its own must be below a tenth.")
     if slopes["at"].eq(MAX).any():
-        lines.append("max: the largest |error| over the checkpoints. The odd-numbered shards choose its time, the even-numbered "
-                     "ones measure the error there, so that the choice does not bias it; its slope and C1 are those of |error|.")
+        chosen = " The odd-numbered shards choose its time, the even-numbered ones measure the error there, so that the choice "
+        chosen = f"{chosen}does not bias it; its" if drawn else " Its"
+        lines.append(f"max: the largest |error| over the checkpoints.{chosen} slope and C1 are those of |error|.")
     if slopes["note"].str.contains(SKEWNESS).any():
         lines.append("Obstructed: the noise of a minibatch is skewed, and one step's third moment is of order τ^(3/2), which no "
                      "Itô equation has: every equation is of order 1/2 in general, though not for every observable.")
@@ -121,5 +124,6 @@ def remarks(slopes: pd.DataFrame) -> list[str]:
         lines.append("The noise has no moments from the ν-th on, and one step leaves a power of τ that no equation matches: the "
                      "order that the note names holds in general, a higher one for observables that do not see the tail.")
     if slopes["verdict"].eq("undecided").any():
-        lines.append("Undecided: see the note; more paths help against the noise floor, more or finer τ where they are too few.")
+        floor = "more paths help against the noise floor, " if drawn else ""
+        lines.append(f"Undecided: see the note; {floor}more or finer τ where they are too few.")
     return lines

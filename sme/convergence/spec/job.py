@@ -7,6 +7,7 @@ from typing import Any
 
 from sme.common.errors import SMEError
 from sme.common.inputs import several, short
+from sme.convergence.estimator.quadrature.method import QUADRATURE, check, idle
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Execution
 from sme.convergence.spec.specification import Specification
@@ -40,6 +41,9 @@ class Job:
         SMEError
             naming what was given, what is allowed and what to change.
         """
+        if spec.method == QUADRATURE:
+            idle({"paths": paths, "shards": shards, "tolerance": tolerance, "seed": seed, "device": device, "backend": backend})
+            paths, shards, tolerance, seed, device, backend = None, 0, None, 0, "cpu", "auto"
         wanted = spec.orders(order)
         grid = sorted({spec.steps(each) for each in several(tau)})
         if not grid:
@@ -48,7 +52,10 @@ class Job:
         how = Execution.of(seed, device, processes, backend, paths, tolerance, budget_s)
         numbers = {(each, steps): effort.shards(paths, tolerance, spec.grid(steps).tau, shards)
                    for each in wanted for steps in grid}
-        return cls(spec, {which: spec.setup(*which, how.device) for which in numbers}, numbers, how)
+        setups = {which: spec.setup(*which, how.device) for which in numbers}
+        if spec.method == QUADRATURE:
+            check(setups.values())
+        return cls(spec, setups, numbers, how)
 
     @property
     def orders(self) -> tuple[int, ...]:

@@ -15,9 +15,10 @@ from sme.optimizers.grid import StepGrid
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
-         "distribution": ('"distribution"',), "signs": ('"gaussian"',), "written": ("LayerNorm", "InstanceNorm", "layer_norm")}
+         "distribution": ('"distribution"',), "signs": ('"gaussian"',), "written": ("LayerNorm", "InstanceNorm", "layer_norm"),
+         "quadrature": ()}
 """in the description of a problem that uses a part; the package's own problems have no signs in question"""
-OPTIONAL = ("lack", "doubts", "tail", "origin")
+OPTIONAL = ("lack", "doubts", "tail", "origin", "method")
 """what `spec.json` leaves out where there is none"""
 BESIDE = ("numerics", "specification", "recipe")
 """what it has beside the outline"""
@@ -48,6 +49,8 @@ class StudyMetadata:
     """the order that the tail of the noise leaves in general, whatever the equation"""
     origin: str = ""
     """whose the equation is, in a sentence, where it is the caller's"""
+    method: str = ""
+    """how its numbers are had, where it is not by random paths"""
 
     def grid(self, steps: int) -> StepGrid:
         """So many steps to the horizon."""
@@ -81,7 +84,7 @@ class StudyMetadata:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in (*OPTIONAL, "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
             fields.update(lack=data.get("lack", ""), doubts=dict(data.get("doubts", {})), tail=float(data.get("tail", math.inf)),
-                          origin=data.get("origin", ""))
+                          origin=data.get("origin", ""), method=data.get("method", ""))
             fields["parts"] = tuple(data["parts"]) if "parts" in data else _parts(data)
             found = cls(**fields)
             found._check(data["specification"])
@@ -97,7 +100,7 @@ class StudyMetadata:
     def _check(self, specification: dict[str, Any]) -> None:
         """Raise `ValueError` where the names and numbers are not those of the specification (older files have no checksum)."""
         texts = (self.study, self.optimizer, self.regime, self.problem, self.brownian, self.obstruction, self.lack,
-                 *self.observables, *self.parts, *self.doubts, *self.doubts.values(), self.origin)
+                 *self.observables, *self.parts, *self.doubts, *self.doubts.values(), self.origin, self.method)
         if not all(isinstance(each, str) for each in texts):
             raise ValueError("a name that is no text")
         if self.study != "-".join((self.optimizer, self.regime, self.problem, self.brownian, self.study[-8:])):

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sme.common.errors import SMEError, warn
+from sme.common.errors import SMEError, choose, warn
 from sme.common.identity import hashing, numerics, recipe
 from sme.common.inputs import number, several, short
+from sme.convergence.estimator.quadrature.method import METHODS, MONTE_CARLO
 from sme.convergence.fit import tails
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.remade import BUILT_IN, remade
@@ -52,11 +53,12 @@ class Specification:
     times: tuple[float, ...]
     observables: Mapping[str, Callable[[State], Tensor]]
     model: Model
+    method: str = MONTE_CARLO
 
     @classmethod
     def of(cls, problem: Problem, optimizer: Optimizer, regime_name: str, brownian: str | None, horizon: Any,
            start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None,
-           model_name: Given = OWN) -> "Specification":
+           model_name: Given = OWN, method: str = MONTE_CARLO) -> "Specification":
         """Check every part and fill in defaults.
 
         Raises
@@ -91,7 +93,8 @@ class Specification:
         if not marks or not all(0 < time <= horizon for time in marks):
             raise SMEError(f"times must lie in (0, horizon] = (0, {horizon:g}], got {short(times)}: leave them out for "
                            "the horizon alone, or choose a longer horizon")
-        return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, tried, named)
+        return cls(problem, optimizer, place, named.motion(brownian), horizon, checked, marks, tried, named,
+                   choose("method", method, METHODS))
 
     def orders(self, given: Any, every: bool = False) -> list[int]:
         """The orders asked for, without repeats; by default the model's highest, or every one.
@@ -166,7 +169,7 @@ class Specification:
         return StudyMetadata(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
                        self.times, tuple(self.observables), way if ours and not lack else "", lack, self.parts,
                        tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime),
-                       self.model.origin)
+                       self.model.origin, "" if self.method == MONTE_CARLO else self.method)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
@@ -188,8 +191,8 @@ class Specification:
                 "brownian": self.brownian, "horizon": self.horizon, "times": list(self.times),
                 "start": {name: field.tolist() for name, field in self.start.items()} if size <= LARGE else None,
                 "observables": None if None in paths.values() else paths,
-                **({"model_name": self.model.path or (self.model.name if self.model.proposed is None else None)} if self._other
-                   else {})}
+                **({"model_name": self.model.path or (self.model.name if self.model.proposed is None else None)}
+                   if "model" in self._other else {}), **self._method}
 
     @classmethod
     def remake(cls, data: dict[str, Any], given: Mapping[str, Any]) -> "Specification":
@@ -211,13 +214,19 @@ class Specification:
         """Of the code, those that its numbers come from, at any order (see `numerics`)."""
         kind = self.model.check(self.optimizer, self.regime)
         further = kind.parts(self.problem) if kind else parts_of(self.problem, self.optimizer, self.regime, self.model.orders)
-        return numerics.used(self.problem, self.problem.noise, *further)
+        return numerics.used(self.problem, self.problem.noise, *further, *self._method.values())
 
     @property
     def _other(self) -> dict[str, object]:
-        """The model's name, or the caller's own, if it is not the one that is derived here, whose studies keep their names."""
+        """What is not as it is by default, so that studies from before there was a choice keep their names: the model's name, or
+        the caller's own, if it is not the one that is derived here; and the method.
+        """
         own = self.model.proposed
-        return {} if self.model.name == OWN else {"model": self.model.name if own is None else own}
+        return {**({} if self.model.name == OWN else {"model": self.model.name if own is None else own}), **self._method}
+
+    @property
+    def _method(self) -> dict[str, str]:
+        return {} if self.method == MONTE_CARLO else {"method": self.method}
 
     @property
     def equation(self) -> str:

@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sme.common.errors import SMEError, reason
 from sme.common.identity.numerics import BASE, said
@@ -14,6 +14,7 @@ from sme.common.storage.files import half_written, listed, write_text
 from sme.common.version import UNKNOWN
 from sme.convergence.estimator import trials
 from sme.convergence.estimator.block import Block
+from sme.convergence.estimator.estimates import Estimates, estimates
 from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.spec.outline import StudyMetadata
 from sme.simulate.halving import Halving
@@ -60,6 +61,14 @@ class Point:
     """of the equation without noise; None in points from before there was one"""
     variables: tuple[tuple[str, ...], tuple[float, ...]] | None = None
     """the observables and the times of its rows, the times outermost; None in points from before they were named"""
+
+    exact: ClassVar[bool] = False
+    """whether its numbers have no random error"""
+
+    @staticmethod
+    def merged(members: "Sequence[Point]", kinds: int, rows: int) -> Estimates:
+        """What all of these say together."""
+        return estimates([[point.blocks[i] for point in members] for i in range(BLOCKS)], kinds, rows)
 
     @property
     def paths(self) -> int:

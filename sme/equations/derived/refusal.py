@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from sme.common.errors import SMEError
 from sme.optimizers.base import Optimizer
-from sme.optimizers.regimes import ONE_GRADIENT, Gradient
+from sme.optimizers.regimes import ONE_GRADIENT, Gradient, RawGradientError
 
 TINY = 1e-13
 """a step size at which every rule that may be expanded stands nearly still"""
@@ -57,6 +57,8 @@ def plain(optimizer: Optimizer, state: dict[str, Tensor], a: Tensor, q: Tensor, 
     try:
         with Watch() as watch:
             new: Any = optimizer.update(dict(state), Gradient(TINY * a, q), TINY, t)
+    except RawGradientError:
+        raise raw(optimizer, watch) from None
     except SMEError:
         raise
     except KeyError as fault:
@@ -143,13 +145,14 @@ def bent(increment: Callable[[Tensor, Tensor], Tensor], a: Tensor, a2: Tensor, q
     return bool((gap > BEND * size).any())
 
 
-def raw(optimizer: Optimizer, watch: Watch) -> str:
+def raw(optimizer: Optimizer, watch: Watch) -> RawGradientError:
     """That the gradient of one step enters by itself."""
     through = f" (through {watch.raw})" if watch.raw else ""
-    return (f"the increment of {optimizer.name} is not affine in gradient.step and gradient.square at first order in τ: a "
-            f"function of one step's own gradient enters{through}, as in a clip, a sign, LARS, Yogi or Shampoo. Such a rule "
-            "needs the moments of that function, and rules of the raw gradient are not offered: let the gradient enter through "
-            "averages, such as m + c (gradient.step − τ m)")
+    return RawGradientError(
+        f"the increment of {optimizer.name} is not affine in gradient.step and gradient.square at first order in τ: a "
+        f"function of one step's own gradient enters{through}, as in a clip, a sign, LARS, Yogi or Shampoo. Such a rule is not "
+        "expanded in averages. In the ballistic regime sme.weak_error and sme.check_order take its shifted equation; in the "
+        "batch-equivalent one it has none of order 2 (T₃ and T₄ of one step stand in the way), and none of order 1 is offered")
 
 
 def _listed(names: list[str]) -> str:

@@ -39,7 +39,7 @@ def check_still(step: "Step", times: tuple[float, ...], x: X, inputs: Inputs, wa
             raise SMEError(f"the update rule of {name} moves although gradient.step and τ are 0: {cause}")
         if not bool(torch.isfinite(end).all()):
             if _is_raw(step, t, x, inputs):
-                raise SMEError(raw(step.optimizer, watch))
+                raise raw(step.optimizer, watch)
             raise SMEError(f"the update rule of {name} is not a number at τ = 0, though it is one at small τ: something is "
                            "divided by tau there, such as t / tau. Write the limit out: t / tau / (t / tau + 1) is "
                            "t / (t + tau), and β^(t/τ) is exp(t log(1 − c τ)/τ), as sme.optimizers.bias has it")
@@ -69,7 +69,7 @@ def check_affine(step: "Step", times: tuple[float, ...], watch: Watch) -> None:
         there = torch.isfinite(one) & torch.isfinite(two) & torch.isfinite(mean)
         if not close((2 * mean)[there], (one + two)[there], one[there], two[there]):
             precision(step.optimizer, watch)
-            raise SMEError(raw(step.optimizer, watch))
+            raise raw(step.optimizer, watch)
         step.squares = step.squares or not close(one[there], step.rate(t, x, a, q2)[there])
         once, double = step(t, x, a, q, zero) - x, step(t, x, 2 * a, 0 * q, zero) - x
         step.linear = step.linear and close((2 * once)[there], double[there], x[there])
@@ -98,7 +98,7 @@ def check_expansion(step: "Step", terms: dict[float, tuple[X, X]], x: X, inputs:
         return
     precision(step.optimizer, watch)
     if any(_is_raw(step, t, x, inputs) for t in terms):
-        raise SMEError(raw(step.optimizer, watch))
+        raise raw(step.optimizer, watch)
     raise SMEError(f"the update rule of {name} cannot be differentiated in τ: however small τ is, it is not near its "
                    "expansion. Use torch functions of its arguments only, without float(), kinks or jumps, and nothing "
                    f"singular at τ = 0; a rule with rates above {FASTEST:g} names them in rates()")

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from sme.common.inputs import number, several
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
+from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.switches import RawMeanStep
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
 from sme.equations.order.agreement import FINE, Agreement
@@ -219,8 +222,10 @@ def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
 def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
     """The operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
-    shifted = asked.make(asked.largest)[1].shifted and asked.order == 2
-    return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None, shifted)
+    equation = asked.make(asked.largest)[1]
+    raw = partial(RawMeanStep, asked.problem, asked.optimizer) if isinstance(equation, Shifted) else None
+    return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None,
+                     equation.shifted and asked.order == 2, raw)
 
 
 def _third(obstruction: Obstruction, moments: Agreement) -> Tensor:

@@ -13,8 +13,10 @@ from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.equations.chain import Chain
 from sme.equations.closed.signs import sign_moments
+from sme.equations.derived.shifted.nodes import COUNTS, OneStep
+from sme.equations.registry import is_raw
 from sme.optimizers.base import updated
-from sme.optimizers.regimes import Gradient
+from sme.optimizers.regimes import BALLISTIC, Gradient
 
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
@@ -41,7 +43,11 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
     if chain.optimizer.signed:
         yield _by_signs(chain, x, t)
         return
-    for z, weights in chain.problem.noise.quadrature():
+    theta = x[:dim]
+    if rules := raw_rules(chain, x, t):
+        yield from rules
+        return
+    for z, weights in chain.problem.noise.quadrature_at(theta, chain.mean(theta.unsqueeze(0))[0]):
         parts = []
         for nodes in z.split(NODES):
             state, _ = chain.step_at(chain.layout.named(x.expand(len(nodes), -1)), nodes, t)
@@ -54,6 +60,21 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
                                  f"state {short(x)} of {', '.join(fields)}: change the state, or name the fields that are "
                                  "never negative in `nonnegative`")
         yield ends, weights
+
+
+def raw_rules(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Tensor]] | None:
+    """The same of a rule that takes the raw gradient apart, in panels that end at its kinks and jumps; None for any other."""
+    law = chain.problem.noise
+    if chain.regime != BALLISTIC or law.exact or not law.paired or not is_raw(chain.optimizer, chain.problem.dim):
+        return None
+    step = OneStep(chain)
+
+    def rules() -> Iterator[tuple[Ends, Tensor]]:
+        for level in range(len(COUNTS)):
+            y, weights, _ = step.nodes(t, x.unsqueeze(0), level)
+            yield step.moved(x.expand(y.shape[1], -1), y[0], t), weights[0]
+
+    return rules()
 
 
 def settled(chain: Chain, x: Float[Tensor, " state"], t: float,

@@ -41,12 +41,9 @@ class Generator:
     def _columns(self) -> Float[Tensor, "columns motions"]:
         """Increments whose images under `diffuse` are the columns of a dense factor of the covariance."""
         equation, n = self.equation, self.equation.first
-        units = torch.eye(equation.motions, dtype=torch.float64)
         if not equation.bilinear:
-            return units
-        # a minibatch's second motion is (S dV)∘(S ζ), bilinear in dV and the signs ζ
-        pairs = [units[n + j] + units[2 * n + k] + units[3 * n] for j in range(n) for k in range(n)]
-        return torch.cat((units[:n], torch.stack(pairs)))
+            return torch.eye(equation.motions, dtype=torch.float64)
+        return torch.block_diag(torch.eye(n, dtype=torch.float64), equation.law.second_columns())
 
     def start(self, x: Tensor) -> Tensor:
         """The state, with `y = 0` beside it where the equation remembers."""

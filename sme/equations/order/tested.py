@@ -71,7 +71,8 @@ class Tested:
         generator, layout = Generator(model, lambda z: z), Layout(self.optimizer.fields, self.problem.dim)
         z, one = generator.start(x).unsqueeze(0), torch.ones(self.problem.dim, dtype=torch.float64)
         state = layout.named(x)
-        gradient = Gradient(0.7 * self.largest * one, 0.6 * one, self.largest * one if self.optimizer.signed else None)
+        sign = self.largest * one if self.optimizer.signed else None
+        gradient = Gradient(0.7 * self.largest * one, 0.6 * one, sign, (0.7 * one, self.largest))
 
         def at(t: float) -> Tensor:
             new = updated(self.optimizer, state, gradient, self.largest, t)

@@ -69,6 +69,8 @@ class GradientLaw(Turns, ABC):
     """whether the discrete draw sees the equation's increment though it is not that."""
     independent_steps = True
     """whether the draws of different steps are independent"""
+    transforms = False
+    """whether a step takes a function of the noisy gradient, whose mean is not `∇f`"""
     skewed = False
     """whether `E z⊗³` is not 0."""
     apart = False
@@ -139,6 +141,14 @@ class GradientLaw(Turns, ABC):
     def second(self, theta: Paths, dW: Float[Tensor, "paths second_motions"]) -> Paths:
         """The independent noise of `ĝ∘ĝ`, `√2 (Σ∘Σ)^{1/2} dW²` for a Gaussian law."""
 
+    def second_columns(self) -> Float[Tensor, "columns second_motions"]:
+        """Increments `dW²` whose images under `second` are the columns of a factor of its covariance."""
+        units = torch.eye(self.second_motions, dtype=torch.float64)
+        if not (self.bilinear and self.second_motions):
+            return units
+        n = self.motions  # (S dV)∘(S ζ), bilinear in dV and the signs ζ
+        return torch.stack([units[j] + units[n + k] + units[2 * n] for j in range(n) for k in range(n)])
+
     @abstractmethod
     def variance(self, theta: Paths) -> Paths:
         """`diag Σ(θ)`."""
@@ -169,6 +179,10 @@ class GradientLaw(Turns, ABC):
     def quadrature(self) -> Iterator[rules.Rule]:
         """Finer and finer rules for the draw `z` of one step, one alone if it is `exact`; by default those of `N(0, I)`."""
         return rules.gaussian(self.motions)
+
+    def quadrature_at(self, theta: Float[Tensor, " d"], g: Float[Tensor, " d"]) -> Iterator[rules.Rule]:
+        """`quadrature` for one `θ` with `∇f(θ) = g`, where the function that is integrated has kinks that depend on them."""
+        return self.quadrature()
 
     @property
     def cumulants(self) -> tuple[float, float] | None:

@@ -29,7 +29,7 @@ def gaussian(motions: int) -> Iterator[Rule]:
     """
     if motions <= 2:
         for count in (8, 16, 32, 64):
-            yield _tensor([count] * motions)
+            yield tensor([count] * motions)
         return
     for level in itertools.count(3):
         points, weights = sparse(motions, level)
@@ -75,7 +75,7 @@ def batches(count: int, size: int, replacement: bool) -> Rule:
     return grid, weights / weights.sum()
 
 
-def _tensor(counts: list[int]) -> Rule:
+def tensor(counts: list[int]) -> Rule:
     """The product of one-dimensional Gauss–Hermite rules for `N(0, 1)`."""
     rules = [_hermite(count) for count in counts]
     return _product([points for points, _ in rules], [weights / weights.sum() for _, weights in rules])
@@ -106,7 +106,7 @@ def sparse(dim: int, level: int) -> Rule:
         sign = (-1) ** (q - total) * math.comb(dim - 1, q - total)
         for cuts in itertools.combinations(range(1, total), dim - 1):
             counts = [b - a for a, b in itertools.pairwise((0, *cuts, total))]
-            points, weights = _tensor(counts)
+            points, weights = tensor(counts)
             for point, weight in zip(points.round(decimals=13).tolist(), weights.tolist(), strict=True):
                 key = tuple(x + 0.0 for x in point)  # −0.0 is 0.0
                 merged[key] = merged.get(key, 0.0) + sign * weight

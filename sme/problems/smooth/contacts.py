@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sme.problems.smooth.parts import Part, States, Times
+from sme.problems.smooth.parts import Searched, States, Times
 from sme.problems.smooth.switches import Switch
 
 LEAST, MOST, NUMBERS = 8, 64, 2**13
@@ -44,7 +44,7 @@ class Contacts(NamedTuple):
         return len(self.t)
 
 
-def contacts(part: Part, paths: Sequence[tuple[Times, States]]) -> Contacts:
+def contacts(part: Searched, paths: Sequence[tuple[Times, States]]) -> Contacts:
     """Where paths meet the switches of a part: an entry changes its branch, or its number touches 0. Path after path."""
     paths = [(t, x) for t, x in paths if len(t) > 1]
     if not paths:
@@ -93,7 +93,7 @@ def _minima(found: Switch) -> Tensor:
     return inside.nonzero()
 
 
-def _switches(part: Part, t: Times, x: States, rows: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+def _switches(part: Searched, t: Times, x: States, rows: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     """Pattern and number of each row's own entry at a place of its segment."""
     point = _at(t, x, rows[:, 0], rows[:, 2], rows[:, 1], place)
     found, line = part.at(point.t, point.x), torch.arange(len(rows))
@@ -105,7 +105,7 @@ def _switches(part: Part, t: Times, x: States, rows: Tensor, place: Tensor) -> t
     return pattern, value
 
 
-def _grid(part: Part, t: Times, x: States, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _grid(part: Searched, t: Times, x: States, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Places that cut each row's interval, and patterns and numbers there, one column for each place."""
     share = torch.arange(1, PARTS, dtype=x.dtype) / PARTS
     place = low.unsqueeze(1) + share * (high - low).unsqueeze(1)
@@ -113,7 +113,7 @@ def _grid(part: Part, t: Times, x: States, rows: Tensor, low: Tensor, high: Tens
     return place, pattern.reshape(place.shape), value.reshape(place.shape)
 
 
-def _cross(part: Part, t: Times, x: States, rows: Tensor) -> Tensor:
+def _cross(part: Searched, t: Times, x: States, rows: Tensor) -> Tensor:
     """Where the pattern of the first state ends."""
     low, high = torch.zeros(len(rows), dtype=x.dtype), torch.ones(len(rows), dtype=x.dtype)
     if not len(rows):
@@ -127,7 +127,7 @@ def _cross(part: Part, t: Times, x: States, rows: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-def _touch(part: Part, t: Times, x: States, rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+def _touch(part: Searched, t: Times, x: States, rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     """Where the number is least in size between two states, and whether it is 0 there."""
     low, high = torch.zeros(len(rows), dtype=x.dtype), torch.full((len(rows),), 2.0, dtype=x.dtype)
     if not len(rows):

@@ -1,7 +1,7 @@
 """What is not smooth about a rule on a problem, and which order that leaves."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
 from sme.problems.base import Problem
 from sme.problems.smooth.contacts import MOST, NUMBERS, Contacts, contacts
-from sme.problems.smooth.parts import RULE, MeanStep, Part, States, Times
+from sme.problems.smooth.parts import RULE, MeanStep, Searched, States, Times
 from sme.problems.smooth.places import place_of, wander
 from sme.problems.smooth.sides import sides
 
@@ -72,7 +72,7 @@ class Obstacle:
 
 
 def obstacles(problem: Problem, optimizer: Optimizer, regime: Regime, paths: Sequence[Path] | None = None,
-              shifted: bool = False) -> list[Obstacle]:
+              shifted: bool = False, made: Callable[[Tensor], MeanStep] | None = None) -> list[Obstacle]:
     """The operations that keep the mean step from being smooth, those that leave the lowest order first.
 
     Parameters
@@ -83,11 +83,14 @@ def obstacles(problem: Problem, optimizer: Optimizer, regime: Regime, paths: Seq
     shifted
         whether the equation takes a jump half a step later, as that of `sme.Signum` does: a jump that is crossed then
         costs nothing.
+    made
+        from a state to the mean step of a rule that is not expanded.
     """
     known = paths is not None
     if paths is None:
         paths = wander(optimizer, problem.dim, problem.start.get("theta"))
-    step = MeanStep(problem, optimizer, regime, paths[0][1][0])
+    point = paths[0][1][0]
+    step = MeanStep(problem, optimizer, regime, point) if made is None else made(point)
     if optimizer.signed:
         try:
             problem.noise.sign_mean(paths[0][1][:1, : problem.dim], torch.zeros((1, problem.dim), dtype=torch.float64))
@@ -144,7 +147,7 @@ def _unlike(found: Sequence[Obstacle]) -> list[Obstacle]:
     return list(worst.values())
 
 
-def _judge(step: MeanStep, part: Part, index: int, name: str, own: Contacts, size: Tensor,
+def _judge(step: MeanStep, part: Searched, index: int, name: str, own: Contacts, size: Tensor,
            paths: Sequence[Path] | None, shifted: bool) -> list[Obstacle]:
     """What one operation costs."""
     few = max(LEAST, min(len(own), LOOKED // (12 * len(size))))
@@ -211,7 +214,7 @@ def _cost(kind: str, share: float, shifted: bool) -> tuple[str, float, float]:
     return ("rest", 1.5, 1.5) if share >= RESTS else ("kink", 1.5, 2.0)
 
 
-def _share(part: Part, index: int, some: Contacts, paths: Sequence[Path]) -> float:
+def _share(part: Searched, index: int, some: Contacts, paths: Sequence[Path]) -> float:
     """The largest share of the run that the noiseless path stays within reach of the place, over the entries that meet it."""
     (t, x), *noisy = paths
     value = part.at(t, x)[index].value[:, some.entry.unique()]
@@ -223,7 +226,7 @@ def _share(part: Part, index: int, some: Contacts, paths: Sequence[Path]) -> flo
     return float(near[1:].to(value.dtype).mean(0).max()) if len(t) > 1 else 1.0
 
 
-def _shaken(step: MeanStep, part: Part, index: int, own: Contacts) -> Float[Tensor, " contacts"]:
+def _shaken(step: MeanStep, part: Searched, index: int, own: Contacts) -> Float[Tensor, " contacts"]:
     """Whether the noise of one step itself moves the number that switches."""
     x, generator = own.x, torch.Generator().manual_seed(0)
     moved, line = torch.zeros(len(own), dtype=torch.bool), torch.arange(len(own))

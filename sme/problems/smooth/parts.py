@@ -1,7 +1,7 @@
 """The parts of a problem and a rule whose graphs are searched, and the mean step that they make."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,9 @@ from sme.problems.base import Problem
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.noise.minibatch.per_example import LossExamples
+from sme.problems.noise.wrapped.driven import Driven
+from sme.problems.noise.wrapped.transformed import TransformedNoise
+from sme.problems.renoised import Renoised
 from sme.problems.smooth.graph import Graph, TracingError
 from sme.problems.smooth.switches import Switch
 
@@ -37,6 +40,19 @@ class Part(NamedTuple):
     def at(self, t: Times, x: States) -> list[Switch]:
         """What its operations decide."""
         return self.graph.switches(*self.inputs(t, x))
+
+
+class Searched(Protocol):
+    """What has operations that are searched: a `Part`, or what stands for one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def at(self, t: Times, x: States) -> list[Switch]:
+        """What its operations decide."""
 
 
 class Seen(NamedTuple):
@@ -64,10 +80,11 @@ class MeanStep:
     """
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, point: Float[Tensor, " state"]) -> None:
+        problem = Driven.of(problem)
         self.problem, self.optimizer, self.regime, self.dim = problem, optimizer, regime, problem.dim
         self.law: GradientLaw = problem.noise
         self.layout = Layout(optimizer.fields, problem.dim)
-        self.parts, self.untraced = list[Part](), dict[str, str]()
+        self.parts, self.untraced = list[Searched](), dict[str, str]()
         theta = point[: self.dim].clone()
         for name, function in losses(problem).items():
             self._add(name, lambda _, x: (x[:, : self.dim],), function, theta)
@@ -139,6 +156,8 @@ def losses(problem: Problem) -> Mapping[str, Callable[[Tensor], Tensor]]:
     """The functions of θ, of one path, that a problem consists of: its loss, and where they may differ its gradient and noise."""
     found: dict[str, Callable[[Tensor], Tensor]] = {"loss": lambda theta: problem.loss(theta.unsqueeze(0))[0]}
     law = problem.noise
+    if isinstance(law, TransformedNoise) and law.law.paired:  # smooth, as the density of the noise is
+        return losses(Renoised(problem.problem, law.law)) if isinstance(problem, Driven) else found
     if type(problem).gradient is not Problem.gradient:
         found["gradient"] = lambda theta: problem.gradient(theta.unsqueeze(0))[0]
     if law.constant:

@@ -68,6 +68,10 @@ LAWS = {
     "SVAG of minibatches": lambda: sme.SVAGNoise(minibatch(1, 3), 2),
     "SVAG for SGD": lambda: sme.SVAGNoise(minibatch(1, 3), 3, "sgd"),
     "SVAG of affine": lambda: sme.SVAGNoise(sme.AffineNoise(0.2, 0.3, "skewed"), 2),
+    "clipped batch": lambda: sme.Clipped(minibatch(), 0.4),
+    "direction of a batch": lambda: sme.Normalised(minibatch()),
+    "sign of a batch": lambda: sme.Signed(minibatch()),
+    "private": lambda: sme.Private(minibatch(), 0.4, 0.7),
     "SVAG of two points": lambda: sme.SVAGNoise(sme.TwoPointNoise(models.FACTOR, 0.3), 2),
 }
 """one or more of every law; one with a name is here by itself"""

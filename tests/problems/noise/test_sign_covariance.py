@@ -13,10 +13,11 @@ import sme
 from sme.convergence.estimator import paired
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
-from sme.equations.closed.signs import NEAR, _covariance
 from sme.equations.order.expectation import chain_expectation
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
+from sme.problems.noise.wrapped.orthants import NEAR
+from sme.problems.noise.wrapped.orthants import covariance as _covariance
 from sme.simulate.control_variates import controls
 from tests.support import models
 

@@ -1,0 +1,148 @@
+"""The errors of one setup, by finer and finer rungs until they settle."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.random.increments import Increments, together
+from sme.convergence.estimator.quadrature.frames import Course
+from sme.convergence.estimator.quadrature.method import equations
+from sme.convergence.estimator.quadrature.steps import ChainStep, SignStep, Step, Substep
+from sme.convergence.estimator.quadrature.sweep import observed
+from sme.equations.base import Equation
+from sme.simulate import discrete
+from sme.simulate.ensemble import FAR, LEVELS, has_floor
+from sme.simulate.halving import Halving
+from sme.simulate.integrators.schemes import scheme
+from sme.simulate.integrators.torchsde import integrate
+from sme.simulate.setup import Setup
+
+RUNGS = ((4, 3, 0.95), (5, 4, 1.0), (6, 5, 0.95), (7, 5, 1.0), (8, 6, 0.95), (10, 7, 1.0))
+"""total degree of the polynomials, nodes for each motion of an equation, and width of the frames"""
+SMALL, FEWER = 3, 3
+"""numbers of a state with so many rungs at most that one more has fewer"""
+PATHS, SEED = 512, 26_011
+"""of the few runs that say where the state is: an error depends on them within its bound alone"""
+SHARE, BIASED, EXACT = 1e-3, 1e-2, 1e-10
+"""a bound is small below these shares of the error, of the integrator bias, or of the observable itself"""
+ALIKE = 0.1
+"""the bound of an observable is at least so much of any other's at the same time, each as a share of its observable"""
+LOST = 1e-3
+"""share of the observable above which a last change says nothing"""
+FURTHER = 2 * LEVELS[-1]
+"""substep of a fourth level, by which the bias is judged as `Halving` does"""
+
+Kinds = Float[Tensor, "kinds marks observables"]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """By kind (errors, integrator biases, and of order 2 errors of the reference) the numbers and their bounds, row by row.
+
+    They are not a number where they do not settle. `diverged` and `floored` are shares of the few runs that say where it is.
+    """
+
+    values: Float[np.ndarray, "kinds rows"]
+    bounds: Float[np.ndarray, "kinds rows"]
+    diverged: float
+    floored: float
+
+
+def settled(setup: Setup) -> Settled:
+    """Of one setup: the last rung, with how far it is from the one before."""
+    with torch.no_grad():
+        states, diverged, floored = _pilot(setup)
+        if states.shape[1] < PATHS // 2:
+            nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
+            return Settled(nothing, nothing, diverged, floored)
+        chain, courses = _courses(setup, states)
+        size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
+        last = value = bound = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
+        rungs = RUNGS if states.shape[-1] <= SMALL else RUNGS[:FEWER]
+        for (degree, nodes, width), step in zip(rungs, _steps(setup), strict=False):
+            now = _kinds(setup, step, chain, courses, degree, nodes, width)
+            change = _change(now - last, size)
+            better = change < bound
+            value, bound, last = torch.where(better, now, value), torch.where(better, change, bound), now
+            enough = torch.maximum(torch.maximum(SHARE * value.abs(), BIASED * value[1].abs()), EXACT * size)
+            if bool((bound <= enough)[::2].all() and bound.isfinite().all()):
+                break
+    lost = ~(bound <= LOST * size)
+    numbers, bounds = (torch.where(lost, torch.nan, each).flatten(1).numpy() for each in (value, bound))
+    return Settled(numbers, bounds, diverged, floored)
+
+
+def first(setup: Setup) -> Kinds:
+    """The first rung alone."""
+    chain, courses = _courses(setup, _pilot(setup)[0])
+    degree, nodes, width = RUNGS[0]
+    return _kinds(setup, next(_steps(setup)), chain, courses, degree, nodes, width)
+
+
+def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[Course, list[Course]]:
+    """That of the discrete run, and those of the equations: the same, but for equations of somebody else's."""
+    fields = setup.optimizer.nonnegative
+    nonnegative = torch.tensor([name in fields for name in setup.optimizer.fields]).repeat_interleave(setup.problem.dim)
+    chain = Course.of(states, nonnegative)
+    return chain, [chain if setup.kind is None else Course.of(_follow(setup, each), nonnegative) for each in equations(setup)]
+
+
+def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
+    """Its size, and no less than what other observables of the time lead to expect: one may be small by chance."""
+    share = (difference.abs() / size.clamp_min(1e-300)).nan_to_num(torch.inf, torch.inf)
+    return torch.maximum(share, ALIKE * share[::2].amax((0, 2)).unsqueeze(-1)) * size
+
+
+def _kinds(setup: Setup, step: Step, chain: Course, courses: list[Course], degree: int, nodes: int, width: float) -> Kinds:
+    """At one rung."""
+    discretely = observed(setup, step, chain.frames(degree, width))
+    found: list[Tensor] = []
+    for equation, course in zip(equations(setup), courses, strict=True):
+        method, frames = scheme(equation), course.frames(degree, width)
+        finest = setup.substeps(method)
+        levels = LEVELS if found or finest % FURTHER else (*LEVELS, FURTHER)
+        seen = [observed(setup, Substep(equation, finest // level, nodes), frames) for level in levels]
+        best, bias = method.extrapolate(*seen[:3])
+        if len(seen) > 3:
+            bias = torch.from_numpy(Halving(method.powers[1], method.extrapolate(*seen[1:])[1].numpy()).bias(bias.numpy()))
+        found += [discretely - best] if found else [discretely - best, bias]
+    return torch.stack(found)
+
+
+def _steps(setup: Setup) -> Iterator[Step]:
+    """Of the discrete run, under finer and finer rules for its noise, the last one again and again."""
+    chain, last = setup.chain, None
+    if setup.optimizer.signed:
+        yield from itertools.repeat(SignStep(chain))
+    for last in (ChainStep(chain, rule) for rule in chain.problem.noise.quadrature()):
+        yield last
+    if last is not None:
+        yield from itertools.repeat(last)
+
+
+def _pilot(setup: Setup) -> tuple[Float[Tensor, "steps paths state"], float, float]:
+    """The states of a few discrete runs after each step, without those that diverge; which share does, or sees the floor."""
+    steps = range(setup.marks[-1] + 1)
+    states = discrete.runs(setup.chain, setup.start, steps, setup.layout.whole, PATHS, SEED)
+    sound = (states.abs() < FAR).all(-1).all(0)
+    floored = torch.zeros(())
+    if has_floor(setup.optimizer):
+        floored = (setup.fields(states)["v"] < setup.optimizer.v_floor).any(-1).any(0).double().mean()
+    return states[:, sound], float(1 - sound.double().mean()), float(floored)
+
+
+def _follow(setup: Setup, equation: Equation) -> Float[Tensor, "steps paths state"]:
+    """The states of a few runs of an equation of somebody else's, on its coarsest level."""
+    method = scheme(equation)
+    substeps = setup.substeps(method) // LEVELS[-1]
+    increments = Increments((SEED, setup.steps, 0, 0), PATHS // 2, substeps, setup.tau, setup.start["theta"].device)
+    states = [setup.whole(PATHS)]
+    for k in range(setup.marks[-1]):
+        dW = together(increments.first(k, equation.first), increments.second(k, equation.second))
+        states.append(integrate(equation, method, states[-1], dW, k, setup.chain.time(k)))
+    return torch.stack(states)

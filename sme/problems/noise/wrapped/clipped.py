@@ -1,0 +1,120 @@
+"""Clip, direction and sign of the noisy gradient, as laws."""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sme.common.inputs import size
+from sme.problems.noise import quadrature as rules
+from sme.problems.noise.base import GradientLaw, Paths
+from sme.problems.noise.wrapped.moments import Moments, joint
+from sme.problems.noise.wrapped.orthants import covariance
+from sme.problems.noise.wrapped.transformed import TransformedNoise, columns
+
+
+class Clipped(TransformedNoise):
+    r"""The gradient clipped to a norm, as `torch.nn.utils.clip_grad_norm_` does in every step.
+
+    ```math
+    \gamma = \hat g\,\min(1, C/|\hat g|)
+    ```
+
+    Every rule then sees `γ`: `sme.Problem(loss, d, sme.Clipped(sme.GaussianNoise(S), 1.0))` with `sme.Adam()` is Adam of the
+    clipped gradient. Of a minibatch it is the batch's mean that is clipped; `sme.Private` clips every example's.
+
+    Parameters
+    ----------
+    noise
+        the law of the gradient before the clip: Gaussian, or a minibatch all of whose batches can be summed over.
+    limit
+        `C > 0`.
+
+    Raises
+    ------
+    SMEError
+        for another limit, or a law that it does not know the moments of.
+    """
+
+    def __init__(self, noise: GradientLaw, limit: float) -> None:
+        super().__init__(noise)
+        self.limit = size("limit", limit, "> 0")
+        self.cuts = (self.limit,)
+
+    def transform(self, scaled: Tensor) -> Tensor:
+        norm = scaled.square().sum(-1, keepdim=True)
+        inside = norm <= self.limit**2
+        return scaled * torch.where(inside, 1.0, self.limit / torch.where(inside, 1.0, norm).sqrt())
+
+    def describe(self) -> dict[str, object]:
+        return {**super().describe(), "limit": self.limit}
+
+
+class Normalised(TransformedNoise):
+    """The direction of the gradient, `γ = ĝ/|ĝ|` (0 where `ĝ = 0`).
+
+    Parameters
+    ----------
+    noise
+        the law of the gradient before, as of `sme.Clipped`.
+
+    Raises
+    ------
+    SMEError
+        for a law that it does not know the moments of.
+    """
+
+    def transform(self, scaled: Tensor) -> Tensor:
+        norm = scaled.square().sum(-1, keepdim=True)
+        return scaled * torch.where(norm > 0, 1 / torch.where(norm > 0, norm, 1.0).sqrt(), 0.0)
+
+
+class Signed(TransformedNoise):
+    """The signs of the gradient's entries, `γ = sign(ĝ)`.
+
+    With Gaussian noise of any number of parameters, `u = ∇f/√(2σ)`: `E γ = erf(u)`, and `Cov γ` by Plackett's identity. With a
+    minibatch `E γ` jumps where the gradient of a batch crosses 0, and an equation is of order 1 where a run does.
+
+    Parameters
+    ----------
+    noise
+        the law of the gradient before, as of `sme.Clipped`.
+
+    Raises
+    ------
+    SMEError
+        for a law that it does not know the moments of.
+    """
+
+    def transform(self, scaled: Tensor) -> Tensor:
+        return scaled.sign()
+
+    def quadrature_at(self, theta: Float[Tensor, " d"], g: Float[Tensor, " d"]) -> Iterator[rules.Rule]:
+        """Of Gaussian noise the quadrants of at most two signs, each by one draw."""
+        dim, point = len(theta), theta.unsqueeze(0)
+        if self.law.exact or dim > 2:
+            yield from super().quadrature_at(theta, g)
+            return
+        signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=dim)), dtype=theta.dtype)
+        found = self.found(point)
+        chance = 0.5**dim * (1 + signs @ found.mean[0])
+        if dim == 2:
+            both = (found.factor[0, 0] * found.factor[0, 1]).sum() + found.mean[0].prod()
+            chance = chance + 0.25 * signs.prod(-1) * both
+        for _ in range(2):  # the same again: it is settled
+            yield torch.linalg.solve(self._square(point)[0], (signs - self.gradient(point)).mT).mT, chance
+
+    def _moments(self, theta: Paths) -> Moments:
+        if not self.law.paired:
+            return super()._moments(theta)
+        deviation, s = self.law.variance(theta).sqrt(), columns(self.law, theta)
+        a, s = self.gradient(theta) / deviation, s / deviation.unsqueeze(-1)
+        mean = torch.erf(a / 2**0.5)
+        square = 1 - mean * mean
+        along = (2 / torch.pi) ** 0.5 * torch.exp(-0.5 * a * a).unsqueeze(-1) * s
+        factor = joint(covariance(a, s), along)
+        factor = torch.cat((factor, torch.zeros_like(factor)), 1)  # the square of a sign is 1
+        return Moments(mean, square, -2 * mean * square, square * (1 + 3 * mean * mean),
+                       torch.cat((factor, torch.zeros_like(factor[..., -theta.shape[1]:])), -1))
