@@ -53,7 +53,8 @@ def test_averages_of_the_weights():
 
 
 @pytest.mark.parametrize("rule", [
-    sme.Adadelta(), HeavyCentredRMSprop(), sme.Scheduled(PlainRMSprop(), Cosine(4.0)), sme.Averaged(sme.SGD()),
+    sme.Adadelta(), HeavyCentredRMSprop(), sme.Averaged(sme.SGD()),
+    pytest.param(sme.Scheduled(PlainRMSprop(), Cosine(4.0)), marks=pytest.mark.slow),
     pytest.param(sme.NAdam(), marks=pytest.mark.slow), pytest.param(sme.RAdam(), marks=pytest.mark.slow),
     pytest.param(sme.ASGD(), marks=pytest.mark.slow), pytest.param(DecayedAdagrad(slowing=0.3), marks=pytest.mark.slow)],
     ids=lambda rule: rule.name)
