@@ -109,14 +109,14 @@ class Hyperparameters(TorchTerms):
         name = next((name for name, kind in TORCH.items() if type(optimizer) is kind), None)
         if name is None:
             raise SMEError("optimizer must be a torch.optim.SGD, Adagrad, RMSprop, Adam or AdamW, got "
-                           f"{type(optimizer).__name__}")
+                           f"{type(optimizer).__name__}: its rule, if it has one, is sme.from_torch(optimizer)")
         groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         group: dict[str, Any] = dict(groups[0])
         for key in group:
             if any(each.get(key) != group[key] for each in groups):
                 raise SMEError(f"the parameter groups have different hyperparameters, {key} = "
-                               f"{', '.join(repr(each.get(key)) for each in groups)}, and no rule here has groups: give an "
-                               "optimizer whose groups agree")
+                               f"{', '.join(repr(each.get(key)) for each in groups)}, and there is one of each here: give "
+                               "an optimizer whose groups agree, or take its rule, sme.from_torch(optimizer)")
         if "initial_lr" in group:
             more = ", ".join(f"{key} = {group[key]!r}" for key in DRIVEN if key in group)
             warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['initial_lr']:g}, "
@@ -126,7 +126,8 @@ class Hyperparameters(TorchTerms):
         first = group.pop("momentum", 0.0) if name == "sgd" else 0.0
         for setting in PLAIN:
             if group.get(setting):
-                raise SMEError(f"{setting} = {group[setting]!r} of {name} has no counterpart here: turn it off")
+                raise SMEError(f"{setting} = {group[setting]!r} of {name} has no counterpart here: turn it off, or take "
+                               "its rule, sme.from_torch(optimizer)")
         if first:
             name = "nesterov" if group.get("nesterov") else "momentum"
         name = "adamw" if group.get("decoupled_weight_decay") else name

@@ -29,7 +29,7 @@ SCALED = torch.tensor([0.9, -1.3, 0.2], dtype=torch.float64)
 
 def kinds():
     """The exported optimizers that move each number by itself, without what goes round another rule."""
-    return [each for each in map(vars(sme).get, sme.__all__)
+    return [each for each in (getattr(sme, name) for name in sme.__all__)
             if isinstance(each, type) and issubclass(each, sme.Optimizer) and each not in (sme.Optimizer, sme.Muon, sme.Groups)
             and not issubclass(each, Wrapped)]
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import sme
+from sme.common.identity.hashing import fingerprint
 from sme.optimizers.base import updated
 from sme.optimizers.library.adagrad import DecayedAdagrad
 from sme.optimizers.library.rmsprop import HeavyCentredRMSprop, PlainRMSprop
@@ -53,7 +54,8 @@ def test_averages_of_the_weights():
 
 
 @pytest.mark.parametrize("rule", [
-    sme.Adadelta(), HeavyCentredRMSprop(), sme.Scheduled(PlainRMSprop(), Cosine(4.0)), sme.Averaged(sme.SGD()),
+    sme.Adadelta(), HeavyCentredRMSprop(), sme.Averaged(sme.SGD()),
+    pytest.param(sme.Scheduled(PlainRMSprop(), Cosine(4.0)), marks=pytest.mark.slow),
     pytest.param(sme.NAdam(), marks=pytest.mark.slow), pytest.param(sme.RAdam(), marks=pytest.mark.slow),
     pytest.param(sme.ASGD(), marks=pytest.mark.slow), pytest.param(DecayedAdagrad(slowing=0.3), marks=pytest.mark.slow)],
     ids=lambda rule: rule.name)
@@ -75,3 +77,16 @@ def test_what_is_no_part_is_refused(make, words):
     with pytest.raises(sme.SMEError) as refusal:
         make()
     assert all(word in str(refusal.value) for word in words), str(refusal.value)
+
+
+def test_names_of_parts_know_their_settings_alone():
+    def made(end):
+        inside = sme.Groups((sme.SGD(), sme.Momentum(2.0)), ((0, 1), (1, 1)))
+        return sme.Averaged(sme.Scheduled(inside, Then(Line(0.0, 1.0, 1.0), Cosine(end), 1.0)), c=0.5)
+
+    assert made(2.0).name == "averaged_scheduled_groups_sgd_momentum"
+    assert fingerprint(made(2.0)) == fingerprint(made(2.0))
+    assert fingerprint(made(2.0)) != fingerprint(made(3.0))
+    assert fingerprint(made(2.0))["rule"]["schedule"] == {
+        "name": "Then", "first": {"name": "Line", "first": 0.0, "last": 1.0, "end": 1.0},
+        "second": {"name": "Cosine", "end": 2.0, "least": 0.0}, "at": 1.0}

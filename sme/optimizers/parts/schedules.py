@@ -27,6 +27,10 @@ class Schedule(ABC):
                 raise SMEError(f"{each.name} of {type(self).__name__} must be finite and ≥ 0, got {value:g}")
             object.__setattr__(self, each.name, float(value))
 
+    def describe(self) -> dict[str, Any]:
+        """What identifies it, in words."""
+        return {"name": type(self).__name__, **vars(self)}
+
     @abstractmethod
     def __call__(self, t: Any) -> Any:
         """`η` at a time: a number, a tensor or a series."""
