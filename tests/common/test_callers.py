@@ -272,6 +272,7 @@ def test_compiled_code_does_not_run_past_a_state_that_lacks_a_field():
         run.advance(2)
 
 
+@pytest.mark.slow
 def test_tensors_of_the_callers_that_require_gradients_count_as_numbers():
     w, factor = torch.tensor([[1.0, 0.2], [0.2, 1.5]], dtype=torch.float64), 0.4 * torch.eye(2, dtype=torch.float64)
     found = []

@@ -30,6 +30,7 @@ def published(folder):
         (folder / part).rmdir()
 
 
+@pytest.mark.slow
 def test_a_part_computed_again_leaves_the_tables_of_the_whole(tmp_path):
     folder = study(results=tmp_path).folder
     published(folder)

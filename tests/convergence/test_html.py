@@ -121,6 +121,7 @@ def test_names_and_notes_are_data(study, tmp_path, evil):
     assert evil in html.unescape(text)
 
 
+@pytest.mark.slow
 def test_a_folder_has_a_page_whose_rows_are_all_slopes(sketched, record, tmp_path):
     studies = some(record, "adagrad", "signsgd", "rmsprop-batch_equivalent-polynomial-step")
     path = page.write(studies, tmp_path / "all.html", "Three", again.words)

@@ -109,6 +109,7 @@ def test_effort_is_a_function_of_the_step_size_alone():
     assert effort.shards(None, 0.01, 1 / 256) == [0, effort.FULL]
 
 
+@pytest.mark.slow
 def test_checkpoints_have_rows_of_their_own():
     result = study(times=[0.5, 1.0])
     assert set(result.errors["at"]) == {"t=0.5", "end"}

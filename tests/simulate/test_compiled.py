@@ -84,6 +84,7 @@ def test_compiled_and_torchsde_take_the_same_steps(case):
     assert torch.equal(fast.floored, slow.floored)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_one_source_serves_every_step_size():
     assert source(made(steps=4)) == source(made(steps=16))

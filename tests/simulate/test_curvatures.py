@@ -41,7 +41,7 @@ def noisy(theta):
     pytest.param(sme.Quadratic(), sme.Adam(), {"regime": "batch_equivalent", "pairs": 256}, marks=pytest.mark.slow),
     pytest.param(sme.Problem(lambda t: t.square().sum() / 2, 2, sme.GaussianNoise(noisy)), sme.Adam(),
                  {"steps": 4, "pairs": 64}, marks=pytest.mark.slow),
-    (sme.Logistic(examples=12), sme.RMSProp(), {"start": FOUR, "steps": 4, "pairs": 128}),
+    pytest.param(sme.Logistic(examples=12), sme.RMSProp(), {"start": FOUR, "steps": 4, "pairs": 128}, marks=pytest.mark.slow),
 ], ids=lambda part: getattr(part, "name", None))
 def test_every_control_variate_has_mean_zero(problem, optimizer, changes):
     plain, curved, first = blocks(problem, optimizer, **changes)

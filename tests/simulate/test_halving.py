@@ -60,6 +60,7 @@ def cases(rng, count):
         count -= 1
 
 
+@pytest.mark.slow
 def test_no_bias_of_a_linear_equation_is_larger_than_what_is_printed():
     """4 × 1500 moments with closed forms: of |D(h)| alone, more than 20 are, and up to hundreds of times too small."""
     before, after, wide = [], [], []

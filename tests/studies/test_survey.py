@@ -83,6 +83,7 @@ def test_bad_input_is_no_lack_of_an_equation(change, message):
         survey([CASE, replace(CASE, **change)])
 
 
+@pytest.mark.slow
 def test_without_the_loss_the_first_observable_is_shown(tmp_path, drawn):
     made = survey([replace(CASE, models={"ode": (1,)}, observables=("mean v",))], results=tmp_path)
     assert len(made.shown()) == 1

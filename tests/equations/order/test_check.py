@@ -96,6 +96,7 @@ def test_the_obstruction_agrees_with_its_explicit_form():
         torch.testing.assert_close(found, obstruction(problem, closed, x, models.smooth), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_momentum_and_sgd_have_no_obstruction():
     for optimizer, noise in ((sme.SGD(), "constant"), (sme.Momentum(), "varying")):
         found = check(optimizer, GAUSSIAN[noise], "batch_equivalent")

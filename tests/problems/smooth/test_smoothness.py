@@ -71,7 +71,7 @@ SMOOTH = {
 }
 
 
-@pytest.mark.parametrize("name", few(JUMPING, "sign", "floor", "where", "mask", "root", "bucket", "ratio"))
+@pytest.mark.parametrize("name", few(JUMPING, "sign", "floor", "mask", "root", "ratio"))
 def test_where_the_mean_step_of_a_rule_jumps_the_order_is_one(name):
     worst, *_ = obstacles(BOWL, rule(JUMPING[name]), BALLISTIC, line([0.4, 0.41], [-0.1, -0.33]))
     assert (worst.kind, worst.order, worst.most) == ("jump", 1, 1)
@@ -129,7 +129,7 @@ def test_of_a_loss_it_is_the_gradient_that_counts(name):
     assert all(each.operation.endswith("in the loss") for each in found)
 
 
-@pytest.mark.parametrize("power", few([1.2, 1.4, 1.8], 1))
+@pytest.mark.parametrize("power", few([1.2, 1.4, 1.8], 2))
 @pytest.mark.parametrize("side", [lambda z: z.abs(), torch.relu], ids=["both", "one"])
 def test_a_slope_that_has_no_limit_is_not_decided(power, side):
     """The gradient of `|z|^p` is continuous, and its slope grows beyond all bounds on the two sides alike."""
@@ -243,7 +243,7 @@ FINE = [sme.Quadratic(), sme.Polynomial(), sme.Wells(noise="gaussian"), sme.Prob
     lambda theta: (torch.log(torch.cosh(theta)) + F.softplus(theta)).sum(), 2, GROWING)]
 
 
-@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, 2, 4, 6, 9), ids=lambda optimizer: optimizer.name)
+@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, 4, 6), ids=lambda optimizer: optimizer.name)
 @pytest.mark.parametrize("problem", few(FINE, 1),
                          ids=lambda problem: problem.name)
 def test_smooth_rules_on_smooth_problems_have_no_obstacle(optimizer, problem):
