@@ -12,6 +12,7 @@ from sme.convergence.cost import offer
 from sme.convergence.estimator import linear, paired
 from sme.convergence.estimator.quadrature import settle
 from sme.convergence.estimator.quadrature.frames import Course, Frame, Scale
+from sme.convergence.estimator.quadrature.sweep import observed
 from sme.convergence.spec.specification import Specification
 
 EXAMPLES = torch.tensor([[-0.6], [0.1], [1.0]], dtype=torch.float64)
@@ -43,6 +44,10 @@ SIX = {
 }
 
 
+DEAR = ("momentum, batch-equivalent", "minibatch, sgd, ballistic")
+"""those that take a processor longer than all others"""
+
+
 def spec(problem, optimizer, regime="ballistic", begin=None, observables=None, horizon=1.0):
     return Specification.of(problem, optimizer, regime, None, horizon, begin, observables, None)
 
@@ -58,7 +63,7 @@ def beside(which, **how):
     return pd.merge(drawn.errors, exact.errors, on=["order", "tau", "observable", "at"], suffixes=("", "_exact"))
 
 
-@pytest.mark.parametrize("which", SIX)
+@pytest.mark.parametrize("which", [pytest.param(each, marks=pytest.mark.slow) if each in DEAR else each for each in SIX])
 def test_monte_carlo_agrees(which, monkeypatch):
     """Both have the same chain, scheme and substeps, so that nothing but noise and bound stands between them."""
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 128)
@@ -101,6 +106,23 @@ def test_the_bound_holds(monkeypatch):
     assert (abs(few.values - best.values) <= few.bounds + best.bounds).all()
     assert (best.bounds[0] <= few.bounds[0]).all()
     assert (best.bounds[0] < few.bounds[0]).any()
+
+
+def test_all_batches_are_summed_over():
+    """Two steps of SGD on batches: the sum over all pairs of batches."""
+    setup = spec(sampled(), sme.SGD(), begin=start(theta=0.9), observables=["|theta|^2", "mean theta"], horizon=0.5).setup(1, 2)
+    z, weights = next(setup.problem.noise.quadrature())
+    states, chances = setup.whole(1), torch.ones(1, dtype=torch.float64)
+    for k in range(2):
+        count = len(states)
+        moved = setup.chain.run(setup.fields(states.repeat(len(z), 1)), z.repeat_interleave(count, 0), k)
+        states, chances = setup.layout.whole(moved), weights.repeat_interleave(count) * chances.repeat(len(z))
+    wanted = chances @ setup.observe(setup.fields(states))
+    assert len(states) == len(z) ** 2 > 30
+    with torch.no_grad():
+        course = settle._courses(setup, settle._pilot(setup)[0])[0]
+        found = observed(setup, next(settle._steps(setup)), course.frames(8, 1.0))[0]
+    assert torch.allclose(found, wanted, rtol=1e-6, atol=0)
 
 
 def test_polynomials_are_orthonormal_and_pass_from_frame_to_frame():
