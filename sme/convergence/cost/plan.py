@@ -95,11 +95,12 @@ class Plan(Brief):
             lines.append(f"predicting what the obstruction leaves: {_digits(self.predicting)} s")
         if self.disk_mib >= 1:
             lines.append(f"points on disk: {self.disk_mib:.0f} MiB")
+        lines += [self.offer] if self.offer else []
         least = "at least " if self.at_least else ""
         lines.append(f"in all: {least}{_digits(self.seconds)} s and {self.memory_mib:.0f} MiB on {self.processes} "
                      f"process{'es' if self.processes > 1 else ''}"
                      + (", for one shard each and one to decide by: the tolerance may ask for more" if self.at_least else ""))
-        return "\n".join([*lines, *([self.offer] if self.offer else [])])
+        return "\n".join(lines)
 
 
 @entry
