@@ -185,7 +185,7 @@ def test_a_correction_in_time_is_followed_step_by_step():
 def _by_euler(setup):
     """`E θ` of the equation along its noiseless drift, which is near it where the noise is small."""
     x, t, h = setup.whole(1), setup.optimizer.t0, 1e-3
-    for k in range(round(setup.horizon / h)):
+    for k in range(round(setup.grid.horizon / h)):
         x = x + h * setup.equation().drift(t + k * h, x)
     return float(x[0, 0])
 
