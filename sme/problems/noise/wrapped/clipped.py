@@ -1,7 +1,7 @@
 """Clip, direction and sign of the noisy gradient, as laws."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths
 from sme.problems.noise.wrapped.moments import Moments, joint
 from sme.problems.noise.wrapped.orthants import covariance
-from sme.problems.noise.wrapped.radial import deviation, radial
+from sme.problems.noise.wrapped.radial import deviation, mean, radial
 from sme.problems.noise.wrapped.transformed import TransformedNoise, columns
 
 HELD_RADIAL = 2**14
@@ -37,6 +37,11 @@ class Shortened(TransformedNoise):
     @property
     def held(self) -> int | None:
         return None if self._same is None else HELD_RADIAL
+
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        if self._same is None:
+            return super().mean(theta, gradient)
+        return mean(self.gradient(theta), self._same[1], self.longest)
 
     def _moments(self, theta: Paths) -> Moments:
         if self._same is None:

@@ -13,8 +13,8 @@ from sme.problems.noise.wrapped.moments import Moments, joint
 
 KINDS = ((1, 2), (1, 4), (2, 2), (2, 4), (2, 6), (3, 4), (3, 6), (4, 4), (4, 6), (4, 8))
 """powers of `w`, and degrees of freedom beyond `d`, of the means that the moments are made of"""
-BLOCK = 64
-"""part of half the noncentrality that is summed before, in whole multiples"""
+TERMS = 16
+"""of the series about a whole number"""
 SAME = 1e-14
 """relative distance to `s² I` that is rounding"""
 
@@ -62,37 +62,37 @@ def radial(g: Float[Tensor, "paths d"], factor: Float[Tensor, "d m"], s: float, 
                    scale * joint(torch.cat((top, low), 1), along))
 
 
-def _means(noncentral: Float[Tensor, " paths"], dim: int, limit: float | None) -> Float[Tensor, "paths kinds"]:
-    """`W` of all kinds: `Σ_j e^{−λ/2} (λ/2)^j/j! E f(√χ²_{k+2j})`, by Horner, beyond a multiple of `BLOCK` that is summed before.
+def mean(g: Float[Tensor, "paths d"], s: float, limit: float | None) -> Float[Tensor, "paths d"]:
+    """`E γ` alone."""
+    reach = None if limit is None else limit / s
+    return (g if limit is not None else g / s) * _means((g / s).square().sum(-1), g.shape[1], reach, 1)
+
+
+def _means(noncentral: Float[Tensor, " paths"], dim: int, limit: float | None, kinds: int | None = None,
+           ) -> Float[Tensor, "paths kinds"]:
+    """`W` of the first kinds: `W_k(λ) = e^{−δ} Σ_j δ^j/j! W_{k+2j}(λ − 2δ)`, `|δ| ≤ ½`, by Horner.
 
     It is a power series in `λ`, which may be differentiated, at 0 too.
     """
     half = 0.5 * noncentral
-    blocks, which = torch.unique((half.detach() / BLOCK).floor(), return_inverse=True)
-    table = torch.stack([_table(dim, limit, int(block)) for block in blocks]).to(half)
-    rest = (half - BLOCK * blocks.detach()[which]).unsqueeze(1)
-    most = float(rest.detach().max())
-    total = torch.zeros_like(table[which, 0])
-    for j in reversed(range(_terms(most))):
+    whole, which = torch.unique(half.detach().round(), return_inverse=True)
+    table = torch.stack([_table(dim, limit, int(each))[:, :kinds] for each in whole]).to(half)
+    rest = (half - whole.detach()[which]).unsqueeze(1)
+    total = table[which, TERMS - 1]
+    for j in reversed(range(TERMS - 1)):
         total = table[which, j] + total * rest / (j + 1)
     return total * torch.exp(-rest)
 
 
-def _terms(half: float) -> int:
-    """Terms of a Poisson sum beyond which nothing is left."""
-    return int(half + 9 * math.sqrt(half) + 24)
-
-
 @cache
-def _table(dim: int, limit: float | None, block: int) -> Float[Tensor, "terms kinds"]:
-    """`E f(√χ²_{k+2i+2j})` for every `j`, `i` Poisson with the mean `block·BLOCK`."""
-    mean, count = BLOCK * block, _terms(BLOCK)
-    low = max(0, int(mean - 10 * math.sqrt(mean)))
-    i = np.arange(low, low + int(20 * math.sqrt(mean)) + 40 if mean else 1)
-    chance, degrees = stats.poisson.pmf(i, mean), np.arange(low, i[-1] + count)
+def _table(dim: int, limit: float | None, half: int) -> Float[Tensor, "terms kinds"]:
+    """`W_{k+2j}(2 half)` for every `j`: `E f(√χ²_{k+2i+2j})`, `i` Poisson."""
+    low = max(0, int(half - 10 * math.sqrt(half)))
+    i = np.arange(low, low + int(20 * math.sqrt(half)) + 40 if half else 1)
+    chance, degrees = stats.poisson.pmf(i, half), np.arange(low, i[-1] + TERMS)
     chance /= chance.sum()  # large means leave few digits
     columns = [np.convolve(_central(power, dim + more + 2.0 * degrees, limit), chance[::-1], "valid") for power, more in KINDS]
-    return torch.from_numpy(np.stack([column[:count] for column in columns], 1))
+    return torch.from_numpy(np.stack(columns, 1))
 
 
 def _central(power: int, n: np.ndarray, limit: float | None) -> np.ndarray:
