@@ -48,7 +48,7 @@ def cuts(look: Look, base: Float[Tensor, "lines d"], along: Float[Tensor, "lines
 
 def _refined(look: Look, which: tuple[Tensor, Tensor], base: Tensor, along: Tensor, cell: tuple[Tensor, Tensor],
              ends: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " roots"]:
-    """The switch within each cell: by the secant of the number that is 0 there, then just beyond it, to shut it in, or halving."""
+    """The switch within each cell: by the secant of the number that is 0 there, then just beyond it, or halving."""
     (a, b), (first, at_a, at_b), (line, entry) = cell, ends, which
     near = DONE * ((b - a).abs() * GRID + a.abs())
     for turn in range(FINER):
