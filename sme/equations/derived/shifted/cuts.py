@@ -12,7 +12,7 @@ GRID = 24
 """cells into which each line is cut to find the switches"""
 FINER = 60
 """most halvings or secants of a cell"""
-DONE = 1e-15
+DONE = 4e-15
 """share of the line to which a switch is known"""
 
 Look = Callable[[Tensor, Float[Tensor, "points d"]], Sequence[Switch]]
@@ -48,13 +48,14 @@ def cuts(look: Look, base: Float[Tensor, "lines d"], along: Float[Tensor, "lines
 
 def _refined(look: Look, which: tuple[Tensor, Tensor], base: Tensor, along: Tensor, cell: tuple[Tensor, Tensor],
              ends: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, " roots"]:
-    """The switch within each cell, by the secant of the number that is 0 there, or halving where that does not help."""
+    """The switch within each cell: by the secant of the number that is 0 there, then just beyond it, or halving."""
     (a, b), (first, at_a, at_b), (line, entry) = cell, ends, which
-    width = (b - a).abs()
+    near = DONE * ((b - a).abs() * GRID + a.abs())
     for turn in range(FINER):
         secant = a - at_a * (b - a) / (at_b - at_a)
-        inside = (secant > a) & (secant < b) & (at_a * at_b < 0) & torch.tensor(turn % 3 != 2)
-        middle = torch.where(inside, secant, 0.5 * (a + b))
+        beyond = secant + torch.where(b - secant > secant - a, near, -near) * (turn % 3)
+        inside = (beyond > a) & (beyond < b) & (at_a * at_b < 0) & torch.tensor(turn % 3 != 2)
+        middle = torch.where(inside, beyond, 0.5 * (a + b))
         found = look(line, base + middle.unsqueeze(1) * along)
         pattern, value = (torch.cat([part.reshape(len(part), -1) for part in parts], 1).gather(1, entry.unsqueeze(1)).squeeze(1)
                           for parts in zip(*found, strict=True))
@@ -62,6 +63,6 @@ def _refined(look: Look, which: tuple[Tensor, Tensor], base: Tensor, along: Tens
         exact = (value == 0) & torch.isfinite(value)
         a, at_a = torch.where(left | exact, middle, a), torch.where(left | exact, value, at_a)
         b, at_b = torch.where(left & ~exact, b, middle), torch.where(left & ~exact, at_b, value)
-        if bool(((b - a) <= DONE * (width * GRID + a.abs())).all()):
+        if bool(((b - a) <= 2 * near).all()):
             break
     return 0.5 * (a + b)

@@ -1,7 +1,7 @@
 """Clip, direction and sign of the noisy gradient, as laws."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,44 @@ from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths
 from sme.problems.noise.wrapped.moments import Moments, joint
 from sme.problems.noise.wrapped.orthants import covariance
+from sme.problems.noise.wrapped.radial import deviation, mean, radial
 from sme.problems.noise.wrapped.transformed import TransformedNoise, columns
 
+HELD_RADIAL = 2**14
+"""paths whose moments are taken at a time where they are closed forms"""
 
-class Clipped(TransformedNoise):
+
+class Shortened(TransformedNoise):
+    """`γ = w(|ĝ|) ĝ`, whose moments are known for Gaussian noise with a constant `Σ = s² I` in any number of parameters."""
+
+    longest: float | None = None
+    """of a clip"""
+    _same: tuple[Tensor, float] | None = None
+
+    def check(self, dim: int) -> None:
+        super().check(dim)
+        self._same = None
+        if self.law.paired and self.law.constant and not self.law.exact:
+            factor = columns(self.law, torch.ones(1, dim, dtype=torch.float64))[0]
+            if (size_ := deviation(factor)) is not None:
+                self._same = factor, size_
+
+    @property
+    def held(self) -> int | None:
+        return None if self._same is None else HELD_RADIAL
+
+    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
+        if self._same is None:
+            return super().mean(theta, gradient)
+        return mean(self.gradient(theta), self._same[1], self.longest)
+
+    def _moments(self, theta: Paths) -> Moments:
+        if self._same is None:
+            return super()._moments(theta)
+        return radial(self.gradient(theta), self._same[0].to(theta.device), self._same[1], self.longest)
+
+
+class Clipped(Shortened):
     r"""The gradient clipped to a norm, as `torch.nn.utils.clip_grad_norm_` does in every step.
 
     ```math
@@ -28,7 +62,8 @@ class Clipped(TransformedNoise):
     Parameters
     ----------
     noise
-        the law of the gradient before the clip: Gaussian, or a minibatch all of whose batches can be summed over.
+        the law of the gradient before the clip: Gaussian of one or two parameters, or of any number with the same constant
+        variance in every direction; or a minibatch all of whose batches can be summed over.
     limit
         `C > 0`.
 
@@ -41,7 +76,7 @@ class Clipped(TransformedNoise):
     def __init__(self, noise: GradientLaw, limit: float) -> None:
         super().__init__(noise)
         self.limit = size("limit", limit, "> 0")
-        self.cuts = (self.limit,)
+        self.cuts, self.longest = (self.limit,), self.limit
 
     def transform(self, scaled: Tensor) -> Tensor:
         norm = scaled.square().sum(-1, keepdim=True)
@@ -52,7 +87,7 @@ class Clipped(TransformedNoise):
         return {**super().describe(), "limit": self.limit}
 
 
-class Normalised(TransformedNoise):
+class Normalised(Shortened):
     """The direction of the gradient, `γ = ĝ/|ĝ|` (0 where `ĝ = 0`).
 
     Parameters

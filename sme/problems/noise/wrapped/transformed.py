@@ -154,10 +154,16 @@ class TransformedNoise(GradientLaw):
             raise SMEError(f"sme.{type(self).__name__} has its moments for Gaussian noise and minibatches: the noise is "
                            f"{type(self.law).__name__}, give another")
         if theta.shape[1] > 2 or self.law.motions != theta.shape[1]:
-            raise SMEError(f"sme.{type(self).__name__} of correlated Gaussian noise has its moments for one or two parameters "
-                           f"with as many motions, and here are {theta.shape[1]} with {self.law.motions}: use noise of the same "
-                           "variance in every direction, or a minibatch")
+            raise SMEError(f"sme.{type(self).__name__} of Gaussian noise is summed at nodes, for any covariance and for "
+                           "sme.check_order, in one or two parameters with as many motions, and here are "
+                           f"{theta.shape[1]} with {self.law.motions}: the equation of sme.Clipped and sme.Normalised takes more "
+                           "with a constant factor S, S Sᵀ = s² I, that of sme.Signed with any, and both take a minibatch")
         return columns(self.law, theta)
+
+    @property
+    def held(self) -> int | None:
+        """Paths whose moments are taken at a time, where that does not follow from the nodes."""
+        return None
 
     def found(self, theta: Paths) -> Moments:
         """The moments of `γ` at every path."""
@@ -170,7 +176,7 @@ class TransformedNoise(GradientLaw):
         if torch._C._functorch.is_functorch_wrapped_tensor(theta) or theta.requires_grad or traced():
             return self._moments(theta)
         places, which = torch.unique(theta, dim=0, return_inverse=True)
-        many = max(1, HELD // (len(self._rule[1]) if self._rule else LARGEST ** len(theta[0])))
+        many = self.held or max(1, HELD // (len(self._rule[1]) if self._rule else LARGEST ** len(theta[0])))
         rows = [self._moments(some) for some in places.split(many)]
         return Moments(*(torch.cat(column)[which] for column in zip(*rows, strict=True)))
 
