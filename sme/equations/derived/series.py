@@ -17,8 +17,8 @@ _LEVELS = itertools.count(1)
 LINEAR = frozenset({"neg", "contiguous", "clone"})
 COMPARE = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "isfinite", "isnan"})
 UNARY = frozenset({
-    "atan", "clamp", "clamp_min", "clamp_max", "cos", "cosh", "erf", "relu", "sigmoid", "sign", "sin", "sinh", "softplus", "tan", "tanh", "maximum", "minimum",
-})
+    "atan", "clamp", "clamp_min", "clamp_max", "cos", "cosh", "erf", "relu", "sigmoid", "sign", "sin",
+    "sinh", "softplus", "tan", "tanh", "maximum", "minimum"})
 
 
 class UnsupportedError(TypeError):
@@ -180,42 +180,31 @@ def _sqrt(a: Series) -> Series:
     return Series(root, a.level)
 
 
-def _exp(a: Series) -> Series:
-    """`e_k = Σ_j j a_j e_{k−j} / k`."""
-    power: list[Any] = [torch.exp(_value(a.coefficients[0]))]
-    steps = [None if c is None else j * c for j, c in enumerate(a.coefficients)]
+def _exp(a: Series, start: Callable[[Any], Any] = torch.exp) -> Series:
+    """`e_k = Σ_j j a_j e_{k−j} / k`, after `start(a₀)`."""
+    begin, steps = _value(a.coefficients[0]), [None if c is None else j * c for j, c in enumerate(a.coefficients)]
+    power: list[Any] = [torch.exp(begin)]
     for k in range(1, len(steps)):
         total = _sum(_products(steps, power, k, 1, k))
         power.append(None if total is None else total / k)
-    return Series(power, a.level)
-
-
-def _expm1(a: Series) -> Series:
-    return Series([torch.expm1(_value(a.coefficients[0])), *_exp(a).coefficients[1:]], a.level)
+    return Series([start(begin), *power[1:]], a.level)
 
 
 def _log(a: Series, more: float = 0.0) -> Series:
     """`l_k = (a_k − Σ_{j<k} j l_j a_{k−j} / k) / a₀` of `a + more`."""
-    start = _value(a.coefficients[0])
-    inverse = 1.0 / (start + more)
-    out: list[Any] = [torch.log1p(start) if more else torch.log(start)]
-    steps: list[Any] = [None]
+    begin, steps = _value(a.coefficients[0]), [None]
+    out: list[Any] = [torch.log1p(begin) if more else torch.log(begin)]
     for k in range(1, len(a.coefficients)):
         found = _sum(_products(steps, a.coefficients, k, 1, k - 1))
         rest = _less(a.coefficients[k], [] if found is None else [found / k])
-        out.append(None if rest is None else rest * inverse)
+        out.append(None if rest is None else rest / (begin + more))
         steps.append(None if rest is None else k * out[k])
     return Series(out, a.level)
 
 
-def _abs(a: Series) -> Series:
-    sign = base(a).sign()
-    return Series([torch.abs(_value(a.coefficients[0])), *(None if c is None else c * sign for c in a.coefficients[1:])], a.level)
-
-
 CLOSED: dict[str, Callable[[Series], Series]] = {
     "reciprocal": lambda a: 1 / a, "square": lambda a: a * a, "sqrt": _sqrt, "rsqrt": lambda a: 1 / _sqrt(a), "exp": _exp,
-    "expm1": _expm1, "log": _log, "log1p": lambda a: _log(a, 1.0), "abs": _abs}
+    "expm1": lambda a: _exp(a, torch.expm1), "log": _log, "log1p": lambda a: _log(a, 1.0), "abs": lambda a: a * base(a).sign()}
 """functions whose coefficients have a recursion of their own; those of `UNARY` are differentiated one by one"""
 
 
