@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sme.common.derivatives.tracing import traced
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -26,6 +28,8 @@ def log_decay(c: float, tau: float | Tensor, memory: float = 1.0) -> Tensor:
     x = torch.tensor(c * tau, dtype=torch.float64) if isinstance(tau, float | int) else c * tau
     small = x.abs() < 0.01
     series = 1 + x * (1 / 2 + x * (1 / 3 + x * (1 / 4 + x * (1 / 5 + x * (1 / 6 + x * (1 / 7 + x / 8))))))
+    if not isinstance(tau, Tensor) and not traced() and bool(small):  # one branch is enough for a number or a power series
+        return -c * series
     safe = torch.where(small, 0.5, x)
     return torch.where(small, -c * series, c * torch.log1p(-safe) / safe)
 

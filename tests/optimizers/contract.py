@@ -19,9 +19,10 @@ from sme.optimizers.regimes import BALLISTIC, REGIMES
 
 OFFERED = {"denominator": DENOMINATORS, "eps_mode": EPS_MODES, "regime": tuple(REGIMES)}
 """settings with few values; every other one is a number or a switch"""
+MIXING = (sme.Optimizer, sme.Muon, sme.Lamb, sme.Groups)
 FURTHER = {"t0": {"bias_correction": True}, "bias_correction": {"t0": 2.0}, "clock": {"bias_correction": True, "t0": 2.0}}
 """what a setting needs beside it"""
-CHANGED = {"t0": 0.5, "clock": (0, 1), "memory": 0.5}
+CHANGED = {"t0": 0.5, "clock": (0, 1), "memory": 0.5, "beta": 0.8}
 THETA = torch.tensor([0.7, -0.4, 1.1], dtype=torch.float64)
 SCALED = torch.tensor([0.9, -1.3, 0.2], dtype=torch.float64)
 """a noisy gradient"""
@@ -30,7 +31,7 @@ SCALED = torch.tensor([0.9, -1.3, 0.2], dtype=torch.float64)
 def kinds():
     """The exported optimizers that move each number by itself, without what goes round another rule."""
     return [each for each in (getattr(sme, name) for name in sme.__all__)
-            if isinstance(each, type) and issubclass(each, sme.Optimizer) and each not in (sme.Optimizer, sme.Muon, sme.Groups)
+            if isinstance(each, type) and issubclass(each, sme.Optimizer) and each not in MIXING
             and not issubclass(each, Wrapped)]
 
 

@@ -17,9 +17,8 @@ _LEVELS = itertools.count(1)
 LINEAR = frozenset({"neg", "contiguous", "clone"})
 COMPARE = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "isfinite", "isnan"})
 UNARY = frozenset({
-    "abs", "atan", "clamp", "clamp_min", "clamp_max", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "relu", "rsqrt",
-    "sigmoid", "sign", "sin", "sinh", "softplus", "tan", "tanh", "maximum", "minimum",
-})
+    "atan", "clamp", "clamp_min", "clamp_max", "cos", "cosh", "erf", "relu", "sigmoid", "sign", "sin",
+    "sinh", "softplus", "tan", "tanh", "maximum", "minimum"})
 
 
 class UnsupportedError(TypeError):
@@ -115,8 +114,8 @@ def apply(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return _where(base(args[0]), *args[1:])
     if name in LINEAR:
         return args[0].map(func)
-    if name in ("reciprocal", "square", "sqrt"):
-        return {"reciprocal": lambda a: 1 / a, "square": lambda a: a * a, "sqrt": _sqrt}[name](args[0])
+    if name in CLOSED and len(args) == 1 and not kwargs:
+        return CLOSED[name](args[0])
     if name == "pow" and isinstance(args[0], Series) and isinstance(args[1], int) and 0 < args[1] <= 8:
         return math.prod([args[0]] * (args[1] - 1), start=args[0])
     if name in UNARY or name == "pow":
@@ -179,6 +178,34 @@ def _sqrt(a: Series) -> Series:
         rest = _less(a.coefficients[k], _products(root, root, k, 1, k - 1))
         root.append(None if rest is None else rest * half)
     return Series(root, a.level)
+
+
+def _exp(a: Series, start: Callable[[Any], Any] = torch.exp) -> Series:
+    """`e_k = Σ_j j a_j e_{k−j} / k`, after `start(a₀)`."""
+    begin, steps = _value(a.coefficients[0]), [None if c is None else j * c for j, c in enumerate(a.coefficients)]
+    power: list[Any] = [torch.exp(begin)]
+    for k in range(1, len(steps)):
+        total = _sum(_products(steps, power, k, 1, k))
+        power.append(None if total is None else total / k)
+    return Series([start(begin), *power[1:]], a.level)
+
+
+def _log(a: Series, more: float = 0.0) -> Series:
+    """`l_k = (a_k − Σ_{j<k} j l_j a_{k−j} / k) / a₀` of `a + more`."""
+    begin, steps = _value(a.coefficients[0]), [None]
+    out: list[Any] = [torch.log1p(begin) if more else torch.log(begin)]
+    for k in range(1, len(a.coefficients)):
+        found = _sum(_products(steps, a.coefficients, k, 1, k - 1))
+        rest = _less(a.coefficients[k], [] if found is None else [found / k])
+        out.append(None if rest is None else rest / (begin + more))
+        steps.append(None if rest is None else k * out[k])
+    return Series(out, a.level)
+
+
+CLOSED: dict[str, Callable[[Series], Series]] = {
+    "reciprocal": lambda a: 1 / a, "square": lambda a: a * a, "sqrt": _sqrt, "rsqrt": lambda a: 1 / _sqrt(a), "exp": _exp,
+    "expm1": lambda a: _exp(a, torch.expm1), "log": _log, "log1p": lambda a: _log(a, 1.0), "abs": lambda a: a * base(a).sign()}
+"""functions whose coefficients have a recursion of their own; those of `UNARY` are differentiated one by one"""
 
 
 def _where(condition: Tensor, a: Any, b: Any) -> Series:

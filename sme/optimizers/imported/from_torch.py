@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, warn
-from sme.common.inputs import number, short
+from sme.common.inputs import number, short, size
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer
 from sme.optimizers.imported.against import check, product
@@ -60,7 +60,7 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     scheduler
         a torch.optim.lr_scheduler of this optimizer; its base rates are read, and it becomes a function of time.
     clip
-        not offered yet.
+        refused, with a word on where a clip goes: to the law of the problem, `sme.Clipped(noise, clip)`.
     parameters
         such as `model.parameters()`: the order of the parameters in `θ`, if it is not the groups'.
 
@@ -85,7 +85,9 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
         raise SMEError(f"from_torch takes an optimizer of torch.optim, such as torch.optim.Adam(model.parameters()), got "
                        f"{short(optimizer)}")
     if clip is not None:
-        raise SMEError("clip is not offered yet: a clip takes the raw gradient, and its rule needs the law of the clipped one")
+        raise SMEError("a clip of the whole gradient changes its law and no rule: leave clip out and clip the law of the "
+                       f"problem, noise=sme.Clipped(noise, {size('clip', clip, '> 0'):g}), as clip_grad_norm_ does, or "
+                       "sme.Private for a clip of every example's gradient")
     kind, place = type(optimizer), named(regime)
     groups = [_plain(group) for group in optimizer.param_groups]
     for group, given in zip(groups, optimizer.param_groups, strict=True):

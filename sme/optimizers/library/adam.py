@@ -1,7 +1,7 @@
 """Adam and AdamW of torch.optim, with a penalty in the loss."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -34,7 +34,7 @@ class TwoMoments(LibraryRule):
     v_floor: float = 0.0
     t0: float = 1.0
 
-    fields = ("theta", "m", "v")
+    fields: ClassVar[tuple[str, ...]] = ("theta", "m", "v")
     defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
     nonnegative = ("v",)
     clocked = True
