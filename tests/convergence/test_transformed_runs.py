@@ -9,6 +9,8 @@ import torch
 from scipy.stats import norm
 
 import sme
+from sme.convergence.cost import weight
+from sme.convergence.runner import Runner
 
 pytestmark = pytest.mark.usefixtures("tiny_runs", "undrawn")
 
@@ -76,6 +78,20 @@ def squares(case):
     start = START[: values.shape[1]]
     ends = start - TAU * values
     return float(weights @ np.square(ends).sum(1)) + TAU**2 * added**2 * len(start)
+
+
+def test_what_takes_long_says_so_before_it_is_computed():
+    def computed(*_):
+        raise sme.SMEError("enough")
+
+    problem = batches(lambda law: sme.Clipped(law, LIMIT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weight, "LONG_S", 1e-3)
+        patch.setattr(Runner, "_compute", computed)
+        with pytest.warns(UserWarning, match=r"computed at every path .* these 2 shards take up to some \d+ min"), \
+                pytest.raises(sme.SMEError, match="enough"):
+            sme.weak_error(problem, sme.SGD(), tau=[0.5, 0.25], paths=1, start={"theta": torch.from_numpy(START)}, order=1,
+                           horizon=0.5, backend="torchsde")
 
 
 SLOW = ("clipped", "clip in the rule", "clipped batch")  # sums at every path
