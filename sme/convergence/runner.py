@@ -72,6 +72,7 @@ class Runner:
         if found := sum(key in there for key in fresh):
             print(f"{found} of {len(fresh)} points found")
         setups = self.ready({which: self.job.setups[which] for which in sorted({key[:2] for key in missing})})
+        weight.long(setups[key[:2]] for key in missing)
         tasks = [(setups[key[:2]], key, self.outline, self.folder) for key in missing]
         left = Counter(key[:2] for key in missing)
         with progress(total=sum(key.steps for key in missing), unit="step", desc=self._now(left, len(left))) as bar:
