@@ -17,6 +17,7 @@ class Chain:
     """`step(state, z, k)` applies the optimizer's own `update` to every path."""
 
     def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, tau: float) -> None:
+        optimizer.suits(regime)
         if isinstance(problem.noise, TransformedNoise) and regime != BALLISTIC:
             raise SMEError(problem.noise.elsewhere)
         self.problem, self.optimizer, self.regime, self.tau = Driven.of(problem), optimizer, regime, tau

@@ -216,6 +216,7 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
     if brownian == "none" and order == 2:
         raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
     check_known(optimizer, regime)
+    optimizer.suits(regime)
     if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
         raise SMEError(problem.noise.elsewhere)
     if regime == BATCH_EQUIVALENT:

@@ -72,6 +72,9 @@ class Optimizer(ABC):
         mode = getattr(self, "eps_mode", "outside")
         return type(self).__name__.lower() + ("" if mode == "outside" else f"_{mode}")
 
+    def suits(self, regime: Regime) -> None:
+        """Raise `SMEError` if the rule was made for the other regime; most are the same in both."""
+
     def check(self, tau: float) -> None:
         """Raise `SMEError` if a decay `1 − c τ^q` is not positive."""
         power = "" if self.memory == 1 else f"^{self.memory:g}"

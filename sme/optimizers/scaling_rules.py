@@ -16,6 +16,8 @@ POWERS = {"linear": 1.0, "square_root": 0.5}
 SCALED = ("sgd", "rmsprop", "adam", "adamw")
 """optimizers whose rules are known"""
 ROUNDING = 1e-9
+SHORT = 0.4
+"""`κ (1 − β₁)` from which on a scaled run is far from the equation"""
 
 
 class SVAG(NamedTuple):
@@ -61,7 +63,7 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     Warns
     -----
     UserWarning
-        where the number of steps is rounded.
+        where the number of steps is rounded, and where `κ (1 − β₁) ≥ 0.4`.
     """
     given = _read(optimizer, batch_size, steps)
     ratio = number("kappa", kappa)
@@ -73,6 +75,9 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
         raise SMEError("the square-root rule is for RMSProp, Adam and AdamW, which divide by the root of the second moment; no "
                        "equation of SGD is kept by it: use rule='linear'")
     new = _stretched(given, ratio, POWERS[rule])
+    if given.beta1 is not None and (share := 1 - (new.beta1 or 0.0)) >= SHORT:
+        warn(f"kappa = {ratio:g} takes 1 − beta1 to {share:g}, a memory of less than {1 / SHORT:g} steps: from {SHORT:g} on "
+             "the two runs are no longer near the equation that they share, use a smaller kappa")
     changes: dict[str, int] = {}
     if given.batch_size is not None:
         changes["batch_size"] = _batch(given.batch_size, ratio)

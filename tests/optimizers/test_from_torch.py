@@ -166,6 +166,30 @@ def test_refusals_say_why(given, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_rule_of_the_other_regime_is_refused():
+    problem, start = sme.Quadratic(dim=1), {"theta": torch.tensor([0.5])}
+    for rule in (sme.from_torch(TORCH.RMSprop(parameters(), lr=0.02, weight_decay=0.2)),
+                 sme.Averaged(sme.from_torch(TORCH.RMSprop(parameters(), lr=0.02, centered=True))),
+                 sme.Groups((sme.QHM(t0=1.0), sme.AdaBelief()), ((0, 1), (1, 1)))):
+        for call in (lambda rule=rule: sme.derive(problem, rule, "batch_equivalent", 1),
+                     lambda rule=rule: sme.trajectories(problem, rule, tau=1 / 16, start=start, regime="batch_equivalent")):
+            with pytest.raises(sme.SMEError, match="made for the other regime, regime='ballistic'"):
+                call()
+    sme.derive(problem, sme.from_torch(TORCH.RMSprop(parameters(), lr=0.02)), "batch_equivalent", 1)
+
+
+@pytest.mark.slow
+def test_nadams_weak_errors_fall_with_orders_one_and_two():
+    rule = sme.from_torch(TORCH.NAdam(parameters((2,)), lr=0.01, betas=(0.9, 0.99)), regime="ballistic", t0=1.0)
+    study = sme.weak_error(sme.Quadratic(dim=2), rule, start={"theta": torch.tensor([0.8, -0.6])}, tau=["1/16", "1/32", "1/64"],
+                           order=[1, 2], shards=1, observables=["loss", "|theta|^2", "mean theta"])
+    for order in (1, 2):
+        errors = study.errors[study.errors["order"] == order].pivot(index="tau", columns="observable", values="error").abs()
+        assert len(errors) == 3
+        slopes = (errors.iloc[-1] / errors.iloc[0]).map(math.log2) / 2
+        assert all(abs(slope - order) < 0.35 for slope in slopes), slopes
+
+
 def test_every_class_of_torch_is_known_or_refused():
     there = {name for name, kind in vars(TORCH).items() if isinstance(kind, type) and issubclass(kind, TORCH.Optimizer)}
     assert there - {"Optimizer"} <= {*FORMS, *REFUSED}

@@ -153,6 +153,14 @@ def test_a_schedulers_base_rate_is_read_and_said(schedule, lr, said):
     assert said in str(caught[0].message)
 
 
+def test_a_memory_of_two_steps_is_warned_of():
+    with pytest.warns(UserWarning, match=r"kappa = 5 takes 1 − beta1 to 0\.5, a memory of less than 2\.5 steps"):
+        sme.scale(Hyperparameters("adam", 1e-3, 0.9, 0.99), 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sme.scale(Hyperparameters("adam", 1e-3, 0.9, 0.99), 3.9)
+
+
 def test_the_square_root_rule_gives_the_worked_numbers():
     new = sme.scale(Hyperparameters("adamw", 1e-4, 0.9, 0.96, 1e-8, 0.03, 448, 500), "3200/448")
     assert new.batch_size == 3200

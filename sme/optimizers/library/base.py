@@ -86,6 +86,16 @@ class LibraryRule(Optimizer):
         """`κ`: by how much `s²` is smaller than `τ² q / τ`."""
         return tau if self.regime == BATCH_EQUIVALENT.name else 1.0
 
+    def _mixed(self) -> bool:
+        """Whether a product of the gradient and the state joins an average of squares: it knows its regime."""
+        return "u" in self.fields or (bool(self.penalty) and "v" in self.fields)
+
+    def suits(self, regime: Regime) -> None:
+        if regime.name != self.regime and self._mixed():
+            raise SMEError(f"{self.name} was made for the other regime, regime='{self.regime}', and its second moment has "
+                           f"products of gradient and state, which are of other sizes in '{regime.name}': make it with "
+                           f"regime='{regime.name}', sme.from_torch(optimizer, regime='{regime.name}') if it is torch's")
+
     def seen(self, theta: Tensor, gradient: Gradient, tau: Any) -> tuple[Tensor, Tensor]:
         """`s` and `τ q`."""
         s, square = -gradient.step if self.maximize else gradient.step, tau * gradient.square

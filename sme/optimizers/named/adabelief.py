@@ -27,6 +27,9 @@ class AdaBelief(TwoMoments):
     `ε` that some libraries add to `v` in every step is left out. Source: Zhuang et al. 2020, arXiv 2010.07468.
     """
 
+    def _mixed(self) -> bool:
+        return True
+
     def step(self, state: State, s: Tensor, square: Tensor, tau: Any, t: Any) -> State:
         old, keep = state["m"], 1 - self.c1 * tau
         m = old + self.c1 * (s - tau * old)

@@ -50,6 +50,10 @@ class ScheduleFreeSGD(LibraryRule):
         if not 0 < self.beta < 1:
             raise SMEError(f"beta must lie in (0, 1), got {self.beta:g}")
 
+    @property
+    def name(self) -> str:
+        return "schedule_free_" + super().name.removeprefix("schedulefree")
+
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         theta, z, beta = state["theta"], state["z"], self.beta
         new = self.step(state, *self.seen(theta, gradient, tau), tau, t)

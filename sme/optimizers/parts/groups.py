@@ -9,7 +9,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.common.inputs import short, whole
 from sme.optimizers.base import Optimizer, State, sound
-from sme.optimizers.regimes import Gradient
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ class Groups(Optimizer):
 
     def rates(self) -> dict[str, float]:
         return {f"{name} of group {i}": rate for i, rule in enumerate(self.rules) for name, rate in rule.rates().items()}
+
+    def suits(self, regime: Regime) -> None:
+        for rule in self.rules:
+            rule.suits(regime)
 
     def members(self, dim: int) -> list[Tensor]:
         """Which of `dim` parameters each rule moves."""

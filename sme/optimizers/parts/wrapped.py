@@ -51,6 +51,9 @@ class Wrapped(Optimizer):
     def rates(self) -> Mapping[str, float]:
         return self.rule.rates()
 
+    def suits(self, regime: Regime) -> None:
+        self.rule.suits(regime)
+
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         return self.rule.physical(regime, tau)
 
