@@ -137,7 +137,8 @@ class Study(Findings):
                      tolerance=tolerance, budget_s=budget_s, device=device,
                      seed=min((key.seed for key in keys), default=0) if seed is None else seed,
                      processes=processes, backend=backend)
-        warn_rounded(paths)
+        if spec.method != QUADRATURE:
+            warn_rounded(paths)
         stability.warn(job.setups.values())
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())

@@ -253,3 +253,13 @@ def test_a_plan_names_it_where_it_is_cheaper():
     assert "method=quadrature" in offer.said({(1, 4): setup}, 1e6)
     assert not offer.said({(1, 4): setup}, 0.0)
     assert not offer.said({(1, 4): spec(sme.Quadratic(), sme.Adam(), begin={"theta": torch.ones(2)}).setup(1, 4)}, 1e6)
+
+
+@pytest.mark.parametrize("parts", [
+    lambda: (sme.Problem(lambda x: 0.5 * x.square().sum(), 1, sme.Clipped(sme.GaussianNoise([[0.3]]), 0.5)), sme.SGD()),
+    lambda: (sme.Problem(lambda x: 0.5 * x.square().sum(), 1, sme.Signed(sme.GaussianNoise([[0.3]]))), sme.SGD()),
+    lambda: (sme.Polynomial(), sme.Lion())], ids=["clipped", "signed", "raw"])
+def test_a_step_that_is_not_smooth_in_its_noise_is_refused(parts):
+    problem, rule = parts()
+    with pytest.raises(SMEError, match="not smooth in its Gaussian noise"):
+        sme.weak_error(problem, rule, order=1, tau=1 / 4, start=start(theta=0.5), method="quadrature")

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 import sme
 from sme.cli.config import build
+from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
@@ -320,3 +321,17 @@ def test_schedulers_that_are_none_here_are_refused():
         sme.from_torch(TORCH.SGD(parameters(), lr=0.1), scheduler=given)
     with pytest.warns(UserWarning, match="initial_lr = 0.1, not the present lr = 0.025"):
         sme.from_torch(scheduler("LinearLR", 0.25, 1.0, 12)[0])
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"momentum": 1.0}, "momentum must be below 1"), ({"momentum": 1.5, "dampening": 1.5}, "momentum must be below 1")])
+def test_a_momentum_that_forgets_nothing_is_refused_by_its_name(settings, words):
+    with pytest.raises(SMEError, match=words):
+        sme.from_torch(torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1, **settings), tau=0.1)
+
+
+@pytest.mark.parametrize("which", [lambda a: 3, lambda a: [a, a], lambda a: []])
+def test_parameters_are_those_of_the_groups_each_once(which):
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    with pytest.raises(SMEError, match="each of them once"):
+        sme.from_torch(torch.optim.SGD([parameter], lr=0.1), parameters=which(parameter))

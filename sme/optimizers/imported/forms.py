@@ -54,8 +54,15 @@ class Form(NamedTuple):
         return self.rule.powers[regime != BALLISTIC]
 
 
+def _below_one(group: Group) -> float:
+    """The momentum, which keeps all that it has seen where it is 1."""
+    if not group["momentum"] < 1:
+        raise SMEError(f"momentum must be below 1 for a run to have an equation, got {group['momentum']:g}: give such as 0.9")
+    return float(group["momentum"])
+
+
 def _sgd(group: Group) -> Form:
-    momentum, dampening = group["momentum"], group["dampening"]
+    momentum, dampening = _below_one(group), group["dampening"]
     if not momentum:
         return Form(PlainSGD)
     if dampening == momentum:
@@ -75,7 +82,7 @@ def _moments(rule: type[LibraryRule]) -> Callable[[Group], Form]:
 
 
 def _rmsprop(group: Group) -> Form:
-    momentum, centred = group["momentum"], group["centered"]
+    momentum, centred = _below_one(group), group["centered"]
     if not momentum:
         return Form(CentredRMSprop if centred else PlainRMSprop, lambda tau, t0: {"c": (1 - group["alpha"]) / tau})
     return Form(HeavyCentredRMSprop if centred else HeavyRMSprop,

@@ -188,8 +188,8 @@ def _together(kind: type, optimizer: torch.optim.Optimizer, rules: list[Optimize
     owner = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     order = [p for group in optimizer.param_groups for p in group["params"]]
     if parameters is not None:
-        order = list(parameters)
-        if not all(isinstance(p, Tensor) for p in order) or {id(p) for p in order} != owner.keys():
+        order = list(parameters) if isinstance(parameters, Iterable) else []
+        if not all(isinstance(p, Tensor) for p in order) or sorted(map(id, order)) != sorted(owner):
             raise SMEError("parameters must be those that the groups of the optimizer have, each of them once")
     if len(rules) == 1:
         return rules[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.common.inputs import whole
+from sme.common.inputs import several, whole
 from sme.optimizers.base import State
 from sme.optimizers.bias import correction
 from sme.optimizers.library.adam import TORCH, TwoMoments
@@ -44,7 +44,7 @@ class Lamb(TwoMoments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "blocks", tuple(whole("the size of a block", n, 1) for n in self.blocks))
+        object.__setattr__(self, "blocks", tuple(whole("the size of a block", n, 1) for n in several(self.blocks)))
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         theta = state["theta"]

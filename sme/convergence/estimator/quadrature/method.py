@@ -5,6 +5,7 @@ from typing import Any
 
 from sme.common.errors import SMEError, warn
 from sme.equations.base import Equation
+from sme.equations.registry import is_raw
 from sme.simulate.setup import Setup
 
 MONTE_CARLO, QUADRATURE = METHODS = ("monte_carlo", "quadrature")
@@ -29,6 +30,9 @@ def lack(setup: Setup) -> str:
     every = equations(setup)
     if any(each.remembers for each in every):
         return "an equation with step memory is no function of the state alone: give brownian=independent"
+    if not getattr(law, "law", law).exact and (law.transforms or is_raw(setup.optimizer, setup.problem.dim)):
+        return ("a step is not smooth in its Gaussian noise, or may not be, where the gradient is clipped or otherwise "
+                "transformed, so that no rule of few nodes integrates it")
     if setup.optimizer.signed:
         return "" if setup.problem.dim <= 2 else "the probabilities of more than two signs have no closed form"
     try:

@@ -158,7 +158,12 @@ class TransformedNoise(GradientLaw):
                            "sme.check_order, in one or two parameters with as many motions, and here are "
                            f"{theta.shape[1]} with {self.law.motions}: the equation of sme.Clipped and sme.Normalised takes more "
                            "with a constant factor S, S Sᵀ = s² I, that of sme.Signed with any, and both take a minibatch")
-        return columns(self.law, theta)
+        factor = columns(self.law, theta)
+        seen = not (torch._C._functorch.is_functorch_wrapped_tensor(factor) or traced())
+        if seen and not bool((torch.linalg.matrix_rank(factor.detach()) == theta.shape[1]).all()):
+            raise SMEError(f"sme.{type(self).__name__} of Gaussian noise needs noise in every direction, and its covariance "
+                           "is singular here: give a factor S of full rank")
+        return factor
 
     @property
     def held(self) -> int | None:
