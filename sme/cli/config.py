@@ -20,6 +20,7 @@ from sme.common.errors import SMEError, choose, warn
 from sme.common.identity import recipe
 from sme.common.inputs import flag, instance, number, several
 from sme.common.process import processes
+from sme.common.process.blame import causes
 from sme.convergence.api import weak_error
 from sme.convergence.cost.plan import Plan, plan
 from sme.convergence.study import Study
@@ -157,9 +158,8 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
     try:
         made = instantiate(node, _convert_="all")
     except HydraException as fault:
-        cause: BaseException = fault
-        while not isinstance(cause, SMEError) and (deeper := cause.__cause__ or cause.__context__) is not None:
-            cause = deeper
+        chain = list(causes(fault))
+        cause = next((each for each in chain if isinstance(each, SMEError)), chain[-1])
         if isinstance(cause, SMEError):
             raise cause from None
         raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or where the option "

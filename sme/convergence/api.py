@@ -140,7 +140,7 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str 
 
 @entry
 def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any = None, observables: Any = None, start: Any = None,
-         model: Any = None) -> Study:
+         model: Any = None, **others: Any) -> Study:
     """The study in a folder, such as `results/adam-ballistic-quadratic-independent-44ed0b05`, with all points there.
 
     Its tables and pictures are there at once. To extend or compare it, its parts are made again from `spec.json`, where
@@ -152,6 +152,8 @@ def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any =
         of one study, inside a results folder.
     problem, optimizer, observables, start, model
         as they were given to `sme.weak_error`, where `spec.json` has no dotted path of them.
+    others
+        refused, with the part that was meant.
 
     Raises
     ------
@@ -167,6 +169,6 @@ def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any =
                        + (f", such as {near}" if near else ", which weak_error.py names in its last line"))
     study = Study.load(place)
     given = {"problem": problem, "optimizer": optimizer, "observables": observables, "start": start, "model": model}
-    if parts := {name: part for name, part in given.items() if part is not None}:
+    if parts := {**{name: part for name, part in given.items() if part is not None}, **others}:
         study.specification(**parts)
     return study

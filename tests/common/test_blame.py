@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sme
-from sme.common.process.blame import place, scarce, theirs
+from sme.common.process.blame import causes, place, scarce, theirs
 from sme.convergence.estimator import paired
 
 START = {"theta": torch.tensor([0.7, -0.4], dtype=torch.float64)}
@@ -89,3 +89,19 @@ def test_memory_that_lacks_is_no_fault_of_any_code(fault):
 
 def test_without_a_traceback_nobody_is_blamed():
     assert place(ValueError()) is None
+
+
+def test_a_fault_that_has_come_to_be_its_own_cause_is_read_once():
+    def looped():
+        try:
+            try:
+                raise ValueError("inner")
+            except ValueError as inner:
+                raise OSError("outer") from inner
+        except OSError as outer:
+            raise outer.__cause__ from None  # whose context is the outer one now
+
+    with pytest.raises(ValueError, match="inner") as caught:
+        looped()
+    assert [str(each) for each in causes(caught.value)] == ["inner", "outer"]
+    assert scarce(caught.value) is None

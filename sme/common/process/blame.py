@@ -42,10 +42,16 @@ def place(fault: BaseException) -> str | None:
     return None
 
 
-def scarce(fault: BaseException | None) -> BaseException | None:
+def scarce(fault: BaseException) -> BaseException | None:
     """That memory ran out, where a fault is that or comes from it."""
-    while fault is not None and not isinstance(fault, MemoryError):
-        if isinstance(fault, RuntimeError | ImportError | OSError) and any(words in str(fault) for words in SCARCE):
-            break
+    return next((each for each in causes(fault) if isinstance(each, MemoryError) or
+                 (isinstance(each, RuntimeError | ImportError | OSError) and any(words in str(each) for words in SCARCE))), None)
+
+
+def causes(fault: BaseException | None) -> Iterator[BaseException]:
+    """A fault, what it comes from, and so on; once each, as a cause may have come to be its own."""
+    seen: set[int] = set()
+    while fault is not None and id(fault) not in seen:
+        seen.add(id(fault))
+        yield fault
         fault = fault.__cause__ or fault.__context__
-    return fault
