@@ -30,7 +30,8 @@ def lack(setup: Setup) -> str:
     every = equations(setup)
     if any(each.remembers for each in every):
         return "an equation with step memory is no function of the state alone: give brownian=independent"
-    if not getattr(law, "law", law).exact and (law.transforms or is_raw(setup.optimizer, setup.problem.dim)):
+    summed = (getattr(law, "law", law) if law.transforms else law).exact
+    if not summed and (law.transforms or is_raw(setup.optimizer, setup.problem.dim)):
         return ("a step is not smooth in its Gaussian noise, or may not be, where the gradient is clipped or otherwise "
                 "transformed, so that no rule of few nodes integrates it")
     if setup.optimizer.signed:
