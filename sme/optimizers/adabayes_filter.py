@@ -51,7 +51,7 @@ class AdaBayesFilter(Optimizer):
 
     fields = ("theta", "m", "p")
     memories = ("c1",)
-    defaults = {"m": 0.0, "p": 1.0}  # noqa: RUF012
+    defaults = {"m": 0.0, "p": 1.0}
     nonnegative = ("p",)
 
     def __post_init__(self) -> None:

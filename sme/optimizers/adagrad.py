@@ -43,7 +43,7 @@ class AdaGrad(Optimizer):
     v_floor: float = 0.01
 
     fields = ("theta", "v")
-    defaults = {"v": 1.0}  # noqa: RUF012
+    defaults = {"v": 1.0}
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ class Adam(Optimizer):
 
     fields = ("theta", "m", "v")
     memories = ("c1", "c2")
-    defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
+    defaults = {"m": 0.0, "v": 1.0}
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class Momentum(Optimizer):
 
     fields = ("theta", "m")
     memories = ("c",)
-    defaults = {"m": 0.0}  # noqa: RUF012
+    defaults = {"m": 0.0}
 
     def __post_init__(self) -> None:
         settle(self, nonnegative=())

@@ -54,7 +54,7 @@ class RMSProp(Optimizer):
 
     fields = ("theta", "v")
     memories = ("c",)
-    defaults = {"v": 1.0}  # noqa: RUF012
+    defaults = {"v": 1.0}
     nonnegative = ("v",)
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class Adadelta(LibraryRule):
     v_floor: float = 0.0
 
     fields = ("theta", "v", "a")
-    defaults = {"v": 1.0, "a": 1.0}  # noqa: RUF012
+    defaults = {"v": 1.0, "a": 1.0}
     nonnegative = ("v", "a")
 
     @staticmethod

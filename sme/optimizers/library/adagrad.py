@@ -37,7 +37,7 @@ class DecayedAdagrad(LibraryRule):
 
     powers = (0.5, 0)
     fields = ("theta", "v")
-    defaults = {"v": 1.0}  # noqa: RUF012
+    defaults = {"v": 1.0}
     nonnegative = ("v",)
 
     @staticmethod

@@ -35,7 +35,7 @@ class TwoMoments(LibraryRule):
     t0: float = 1.0
 
     fields: ClassVar[tuple[str, ...]] = ("theta", "m", "v")
-    defaults = {"m": 0.0, "v": 1.0}  # noqa: RUF012
+    defaults = {"m": 0.0, "v": 1.0}
     nonnegative = ("v",)
     clocked = True
     powers = (1, 0.5)

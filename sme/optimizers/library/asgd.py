@@ -55,7 +55,7 @@ class ASGD(SlowingSGD):
     t0: float = 1.0
 
     fields = ("theta", "x")
-    defaults = {"x": 0.0}  # noqa: RUF012
+    defaults = {"x": 0.0}
     clocked = True
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ class Muon(LibraryRule):
     gain: str = "original"
 
     fields = ("theta", "m")
-    defaults = {"m": 0.1}  # noqa: RUF012
+    defaults = {"m": 0.1}
 
     def __post_init__(self) -> None:
         super().__post_init__()

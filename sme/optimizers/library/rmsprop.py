@@ -36,7 +36,7 @@ class PlainRMSprop(LibraryRule):
 
     powers = (1, 0.5)
     fields: ClassVar[tuple[str, ...]] = ("theta", "v")
-    defaults = {"v": 1.0}  # noqa: RUF012
+    defaults = {"v": 1.0}
     nonnegative = ("v",)
 
     def averages(self, state: State, s: Tensor, square: Tensor, tau: Any) -> State:
@@ -65,7 +65,7 @@ class CentredRMSprop(PlainRMSprop):
     """
 
     fields: ClassVar[tuple[str, ...]] = ("theta", "u", "m")
-    defaults = {"u": 1.0, "m": 0.0}  # noqa: RUF012
+    defaults = {"u": 1.0, "m": 0.0}
     nonnegative = ("u",)
 
     def averages(self, state: State, s: Tensor, square: Tensor, tau: Any) -> State:
@@ -105,7 +105,7 @@ class HeavyRMSprop(Heavy, PlainRMSprop):
     c1: float = 1.0
 
     fields = ("theta", "v", "b")
-    defaults = {"v": 1.0, "b": 0.0}  # noqa: RUF012
+    defaults = {"v": 1.0, "b": 0.0}
 
 
 @dataclass(frozen=True)
@@ -115,4 +115,4 @@ class HeavyCentredRMSprop(Heavy, CentredRMSprop):
     c1: float = 1.0
 
     fields = ("theta", "u", "m", "b")
-    defaults = {"u": 1.0, "m": 0.0, "b": 0.0}  # noqa: RUF012
+    defaults = {"u": 1.0, "m": 0.0, "b": 0.0}

@@ -52,7 +52,7 @@ class HeavyBall(LibraryRule):
 
     powers = (2, 2)
     fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
+    defaults = {"m": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

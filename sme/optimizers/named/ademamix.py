@@ -36,7 +36,7 @@ class AdEMAMix(TwoMoments):
     alpha: float = 5.0
 
     fields = ("theta", "m", "v", "n")
-    defaults = {"m": 0.0, "v": 1.0, "n": 0.0}  # noqa: RUF012
+    defaults = {"m": 0.0, "v": 1.0, "n": 0.0}
 
     def rates(self) -> dict[str, float]:
         return {**super().rates(), "c3": self.c3}

@@ -39,7 +39,7 @@ class Lamb(TwoMoments):
 
     blocks: tuple[int, ...] = ()
 
-    defaults = {"m": 0.1, "v": 1.0}  # noqa: RUF012
+    defaults = {"m": 0.1, "v": 1.0}
     powers = (1, 1)
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class QHM(LibraryRule):
     nu: float = 0.7
 
     fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
+    defaults = {"m": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,7 +42,7 @@ class ScheduleFreeSGD(LibraryRule):
     t0: float = 1.0
 
     fields: ClassVar[tuple[str, ...]] = ("theta", "z")
-    defaults = {"z": 0.0}  # noqa: RUF012
+    defaults = {"z": 0.0}
     clocked = True
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class ScheduleFreeAdamW(ScheduleFreeSGD):
     v_floor: float = 0.0
 
     fields = ("theta", "z", "v")
-    defaults = {"z": 0.0, "v": 1.0}  # noqa: RUF012
+    defaults = {"z": 0.0, "v": 1.0}
     nonnegative = ("v",)
     powers = (1, 0.5)
 
