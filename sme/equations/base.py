@@ -46,6 +46,8 @@ class Equation(Turns, ABC):
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
     shared
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
+    samples
+        whether drift and noise of a run are sampled, from fresh noisy gradients in every substep.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
     latex
@@ -57,6 +59,7 @@ class Equation(Turns, ABC):
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
@@ -131,6 +134,10 @@ class Equation(Turns, ABC):
     def remember(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"], dt: float) -> X:
         """`R[y, dW]` over a substep, with its Milstein part: `R[y + ½dW, dW] − ½ dt Σ_j R[e_j, e_j]`."""
         return self.memory(t, x, y + 0.5 * dW, dW) - 0.5 * dt * self.memory_trace(t, x)
+
+    def explicit(self) -> "Equation":
+        """The same with `drift` and `diffuse` for its own motions; another one than itself where it is sampled."""
+        return self
 
     def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
         """What there is to say of it at one state, beside its terms."""
