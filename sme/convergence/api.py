@@ -17,6 +17,7 @@ from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
 from sme.convergence.study import Study
+from sme.equations.drivers.names import asked as asked_driver
 from sme.equations.models import MODELS, OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -31,6 +32,7 @@ def weak_error(
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
+    driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
     horizon: float = 1.0,
@@ -65,10 +67,14 @@ def weak_error(
         `"ballistic"` or `"batch_equivalent"`.
     order
         1, 2 or both; default the highest that the model has.
+    driver
+        what moves the equation: `"independent"` motions on parameters (or momentum) and second moment; for Gaussian noise
+        `"step_memory"` (one motion that remembers the optimizer's step) or `"fast_memory"` (one that remembers a fading
+        average of its past, and no step), of order 2 for every rule; for minibatches in the batch-equivalent regime
+        `"poisson"` (the examples one by one at random times), of order 1 however skewed they are; or `"none"` (order 1,
+        ballistic: the ODE). Default `"independent"`; another model has its own.
     brownian
-        `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
-        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE). Default `"independent"`;
-        another model has its own.
+        the older name of `driver`.
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
         `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
@@ -116,25 +122,26 @@ def weak_error(
     Interrupted
         on Ctrl-C; its `study` has every shard that was finished.
     """
-    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
-                        times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
+    spec, asked = parts(problem, optimizer, regime=regime, driver=driver, brownian=brownian, model=model, horizon=horizon,
+                        start=start, times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
                         tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
                         kind=kind, method=method)
     study = Study.begin(spec, effort.place(results, spec.name))
     return study.extend(**asked)
 
 
-def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: Given, horizon: float,
-          start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
-          results: Any = None, kind: object = None, method: str = MONTE_CARLO,
-          **asked: Any) -> tuple[Specification, dict[str, Any]]:
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, driver: str | None = None, brownian: str | None = None,
+          model: Given, horizon: float, start: Mapping[str, Tensor] | None, observables: Observables,
+          times: Sequence[float] | None, order: Any, results: Any = None, kind: object = None,
+          method: str = MONTE_CARLO, **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model, method)
+        motions = asked_driver(driver, brownian)
+        spec = Specification.of(problem, optimizer, regime, motions, horizon, start, observables, times, model, method)
     return spec, {**asked, "order": spec.orders(order)}
 
 

@@ -18,6 +18,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
+from sme.equations.drivers.names import asked
 from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.optimizers.grid import StepGrid
@@ -52,6 +53,7 @@ def trajectories(
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | Sequence[int] | None = None,
+    driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
     horizon: float = 1.0,
@@ -74,7 +76,7 @@ def trajectories(
 
     Parameters
     ----------
-    problem, optimizer, start, regime, brownian, model, horizon, seed, device, processes, backend
+    problem, optimizer, start, regime, driver, brownian, model, horizon, seed, device, processes, backend
         as for `weak_error`.
     tau
         the step size `τ`; of several the coarsest, where the curves are furthest apart.
@@ -103,7 +105,7 @@ def trajectories(
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None, model)
+    spec = Specification.of(problem, optimizer, regime, asked(driver, brownian), horizon, start, observables, None, model)
     grid = _coarsest(spec, tau)
     last = _checkpoints(spec, grid, checkpoints)
     marks = _marks(grid.steps, points, last)
