@@ -28,7 +28,7 @@ from sme.problems.base import Problem
 from sme.simulate import noiseless
 from sme.simulate.setup import Setup
 from sme.simulate.stability import Stability, stability
-from sme.studies.phases.edge import sharpness, threshold
+from sme.studies.phases.edge import FAILS, failing, sharpness, threshold
 from sme.studies.regime import limits, picture
 
 ORDERS = (1, 2)
@@ -115,7 +115,12 @@ class RegimeReport(Report):
         known = f"2(1 + β₁)/(1 − β₁) = {threshold(first):.4g}" if first else "2"
         if self.hyperparameters.optimizer == "nesterov":  # Jury's condition at the root −1, as for a momentum
             known = f"2(1 + β₁)/((1 − β₁)(1 + 2β₁)) = {threshold(first) / (1 + 2 * first):.4g}"
-        return f"a step is stable on a quadratic while step size × curvature is below {known}"
+        said = f"a step is stable on a quadratic while step size × curvature is below {known}"
+        if self.hyperparameters.optimizer == "nesterov":
+            return said
+        return (f"{said}. Order 2 fails from step size × curvature {failing(first):.2g} on (a rate is off by {FAILS:.0%}); "
+                "model='midpoint' holds to the optimizer's own limit, "
+                f"{threshold(first):.4g}/η for the curvature where η is the step of a parameter")
 
     @property
     def margin(self) -> str:
@@ -130,7 +135,8 @@ class RegimeReport(Report):
         if seen.trusted:
             return said + "as here."
         limit = "the discrete run itself is unstable there" if not seen.stable else "the discrete run is still stable"
-        return said + f"so this run is outside, and no modified equation sees the limit that it runs into; {limit}."
+        return (f"{said}so this run is outside. Of the equations model='midpoint' alone sees the limit that it runs into; "
+                f"{limit}.")
 
     def draw(self, path: Path) -> Path:
         return picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance, path)
