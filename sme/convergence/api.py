@@ -77,9 +77,10 @@ def weak_error(
         the older name of `driver`.
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
-        `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
-        `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass of
-        `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
+        `"ode"`, the leading drift without noise. `"midpoint"`, ballistic and of order 2, is for large steps: it is stable, and of
+        a linear rule at rest, where and as the optimizer is. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without
+        noise `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass
+        of `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables

@@ -54,6 +54,8 @@ class Equation(Turns, ABC):
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
+    bounded
+        whether it is stable exactly where the optimizer is, whatever the step size: no series in `τ` need converge.
     latex
         of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
@@ -63,6 +65,7 @@ class Equation(Turns, ABC):
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
