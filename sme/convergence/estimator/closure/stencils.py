@@ -16,7 +16,7 @@ Function = Callable[[Float[Tensor, "points some state"], slice], Tensor]
 STEP = 2.0**-5
 """between two values on a line, in units of the state's own scale"""
 ACROSS = np.arange(-4, 5)
-HELD = 2**21
+HELD = 2**16
 """numbers of states at a time"""
 
 
