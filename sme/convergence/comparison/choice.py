@@ -58,7 +58,7 @@ def choose(table: pd.DataFrame, tolerance: float, names: Names | None = None) ->
     cheaper = every[every["cost"] < every.loc[chosen, "cost"]].sort_values("worst")
     beside = f"; of the cheaper ones {_named(cheaper.index[0], names)} errs by up to {cheaper['worst'].iloc[0]:.3g}" if len(
         cheaper) else "; none is cheaper"
-    return Choice(mine, True, f"{said[0].upper() + said[1:]}: {error}, below {tolerance:g}{beside}.")
+    return Choice(mine, True, f"The choice is {said}: {error}, below {tolerance:g}{beside}.")
 
 
 def _named(equation: tuple[str, str, int, str], names: Names | None) -> str:
