@@ -33,6 +33,8 @@ EVALUATIONS = 40_000
 OWN, POSITIVE, SMALLEST = 0.3, 0.5, 1e-6
 """the scale of a field as a share of its size, that of one that stays ≥ 0, and where it is 0"""
 TINY = 1e-12
+ACCIDENT = 0.1
+"""the noise's first order in an observable, as a share of its value, is taken to be at least so much of that in any other"""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,11 @@ def check(setup: Setup) -> None:
 
 
 def _ratio(parts: np.ndarray) -> float:
-    there = np.abs(parts[1]) > TINY
-    return min(RATIO, float((np.abs(parts[2]) / np.abs(parts[1]).clip(TINY))[there].max(initial=0.0)))
+    """The largest of second over first order, which is no less in one observable than others lead to expect."""
+    value, first, second = np.abs(parts)
+    share = float((first / value.clip(TINY)).clip(max=1.0).max())
+    expected = np.maximum(first, ACCIDENT * share * value)
+    return min(RATIO, float((second / expected.clip(TINY))[expected > TINY].max(initial=0.0)))
 
 
 def _means(setup: Setup, rates: Rates) -> Points:
