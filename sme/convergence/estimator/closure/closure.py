@@ -26,7 +26,7 @@ ROUNDED = 1e-3
 """share of the first noise term, and of the noiseless difference times the squared spectral radius, in the half-width"""
 LARGEST = 24
 """numbers of a state whose third derivatives are formed"""
-FEWEST, MOST, FINER = 32, 512, 16
+FEWEST, MOST, FINER = 24, 512, 8
 """Runge–Kutta steps of an equation's cumulants: per unit of the largest rate so many"""
 TOLERANCE = 1e-11
 EVALUATIONS = 40_000
