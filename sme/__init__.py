@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from sme.problems.quadratic import Quadratic
     from sme.problems.wells import Wells
     from sme.simulate.integro.ide import IDE
+    from sme.studies.certificate.report import Certificate
+    from sme.studies.certificate.run import certify, select
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -149,6 +151,8 @@ HOMES = {
     "problems.quadratic": "Quadratic",
     "problems.wells": "Wells",
     "simulate.integro.ide": "IDE",
+    "studies.certificate.report": "Certificate",
+    "studies.certificate.run": "certify select",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -181,6 +185,7 @@ __all__ = [
     "Autoencoder",
     "Averaged",
     "BreastCancer",
+    "Certificate",
     "Clipped",
     "Collapse",
     "Comparison",
@@ -235,6 +240,7 @@ __all__ = [
     "TwoPointNoise",
     "Wells",
     "ab",
+    "certify",
     "check_order",
     "collapse",
     "derive",
@@ -247,6 +253,7 @@ __all__ = [
     "plan",
     "regime_report",
     "scale",
+    "select",
     "stationary",
     "svag",
     "svag_study",
