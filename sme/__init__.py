@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sme.optimizers.adamw import AdamW
     from sme.optimizers.base import Optimizer
     from sme.optimizers.hyperparameters import Hyperparameters
+    from sme.optimizers.imported.black_box import black_box
     from sme.optimizers.imported.from_torch import from_torch
     from sme.optimizers.library.adadelta import Adadelta
     from sme.optimizers.library.asgd import ASGD
@@ -107,6 +108,7 @@ HOMES = {
     "optimizers.adamw": "AdamW",
     "optimizers.base": "Optimizer",
     "optimizers.hyperparameters": "Hyperparameters",
+    "optimizers.imported.black_box": "black_box",
     "optimizers.imported.from_torch": "from_torch",
     "optimizers.library.adadelta": "Adadelta",
     "optimizers.library.asgd": "ASGD",
@@ -240,6 +242,7 @@ __all__ = [
     "TwoPointNoise",
     "Wells",
     "ab",
+    "black_box",
     "certify",
     "check_order",
     "collapse",

@@ -145,7 +145,8 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, driver: str | 
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        meant = automatic.resolved(problem, optimizer, automatic.Asked(model, order, asked_driver(driver, brownian), asked.get("tolerance")),
+        meant = automatic.resolved(problem, optimizer,
+                                   automatic.Asked(model, order, asked_driver(driver, brownian), asked.get("tolerance")),
                                    tau=asked.get("tau"), regime=regime, horizon=horizon, start=start, observables=observables)
         spec = Specification.of(problem, optimizer, regime, meant.brownian, horizon, start, observables, times, meant.model,
                                 method)

@@ -52,6 +52,8 @@ class Equation(Turns, ABC):
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
     shared
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
+    samples
+        whether drift and noise of a run are sampled, from fresh noisy gradients in every substep.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
     bounded
@@ -66,6 +68,7 @@ class Equation(Turns, ABC):
     shared: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
@@ -160,6 +163,10 @@ class Equation(Turns, ABC):
     def kept(self, t: float, x: X, dW: Float[Tensor, "paths first"]) -> Float[Tensor, "paths d"]:
         """`S dW`, what the average of the past noise takes in."""
         return self.law.diffuse(x[:, : self.problem.dim], dW)
+
+    def explicit(self) -> "Equation":
+        """The same with `drift` and `diffuse` for its own motions; another one than itself where it is sampled."""
+        return self
 
     def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
         """What there is to say of it at one state, beside its terms."""

@@ -14,6 +14,8 @@ from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, Indepe
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.nodes import unsummed
+from sme.equations.derived.shifted.sampled import Sampled
 from sme.equations.derived.step import Step
 from sme.equations.drivers import poisson
 from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
@@ -98,7 +100,7 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
     if closed and constant:
         return closed
-    return Shifted if regime != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(regime)
+    return _derived(problem, optimizer, regime)
 
 
 def is_raw(optimizer: Optimizer, dim: int) -> bool:
@@ -167,8 +169,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        kind: type[Equation] = Shifted if place != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(place)
-        return (Poissonised if motions == "poisson" else kind)(Driven.of(problem), optimizer, step, order, motions)
+        kind = Poissonised if motions == "poisson" else _derived(problem, optimizer, place)
+        return kind(Driven.of(problem), optimizer, step, order, motions)
 
     return family
 
@@ -190,8 +192,13 @@ def by_signs(optimizer: Optimizer) -> bool:
     return optimizer.signed or isinstance(optimizer, _SIGNS)
 
 
-def _derived(regime: Regime) -> type[Equation]:
-    return DerivedBatchEquivalent if regime == BATCH_EQUIVALENT else DerivedBallistic
+def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equation]:
+    if regime == BATCH_EQUIVALENT:
+        return DerivedBatchEquivalent
+    if not is_raw(optimizer, problem.dim):
+        return DerivedBallistic
+    summed = problem.noise.exact or not optimizer.opaque  # a black box is smooth or not, and nobody knows
+    return Shifted if summed and not unsummed(problem.noise, problem.dim) else Sampled
 
 
 def check_known(optimizer: Optimizer, regime: Regime) -> None:

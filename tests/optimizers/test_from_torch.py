@@ -14,7 +14,8 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
-from sme.optimizers.imported.against import Double, differences
+from sme.optimizers.imported.against import differences
+from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
 

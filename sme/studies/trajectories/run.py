@@ -110,7 +110,8 @@ def trajectories(
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    meant = automatic.resolved(problem, optimizer, automatic.Asked(model, order, asked(driver, brownian), tolerance), tau=tau, regime=regime,
+    meant = automatic.resolved(problem, optimizer,
+                               automatic.Asked(model, order, asked(driver, brownian), tolerance), tau=tau, regime=regime,
                                horizon=horizon, start=start, observables=observables)
     if meant.tolerance is not None:
         raise SMEError(f"tolerance = {short(tolerance)} has a use with model='auto' or order='auto' alone: leave it out")
