@@ -1,5 +1,6 @@
 """Random configurations of the blind protocol: fixed by a seed, as plain data, before any error is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +58,19 @@ def _one(number: int, random: np.random.Generator) -> dict[str, Any]:
     regime = REGIMES[0] if random.random() < BALLISTIC else REGIMES[1]
     steps, horizon = int(random.choice([3, 4, 6, 8, 12, 16])), float(random.choice([0.5, 1.0, 2.0]))
     noise = round(float(np.exp(random.uniform(np.log(0.1), np.log(1.0)))), 3)
-    settings = {"quadratic": {"dim": int(random.integers(1, 7)), "seed": int(random.integers(1, 100)), "noise": noise},
+    every: dict[str, dict[str, Any]] = {
+                "quadratic": {"dim": int(random.integers(1, 7)), "seed": int(random.integers(1, 100)), "noise": noise},
                 "quartic": {"coefficients": [0.0, 0.0, between(0.25, 0.75), 0.0, between(0.0, 0.1)], "noise": noise},
                 "logistic": {"features": int(random.integers(1, 6)), "batch_size": int(random.choice([4, 8, 16])),
                              "examples": 40},
-                "network": {"dim": int(random.choice([2, 4, 6])), "batch_size": int(random.choice([4, 8]))}}[problem]
-    dim = {"quartic": 1, "logistic": 1 + settings.get("features", 0)}.get(problem, settings.get("dim"))
+                "network": {"dim": int(random.choice([2, 4, 6])), "batch_size": int(random.choice([4, 8]))}}
+    settings = every[problem]
+    dim: int = {"quartic": 1, "logistic": 1 + settings.get("features", 0)}.get(problem) or settings["dim"]
     rates = {"momentum": {"c": between(0.5, 2.0)}, "rmsprop": {"c": between(0.2, 1.5)},
              "adam": {"c1": between(0.5, 2.0), "c2": between(0.2, 1.5)}}.get(rule, {})
     if max([0.0, *rates.values()]) * horizon / steps > 0.9:
         steps = 8
-    start = {"theta": [between(0.3, 1.2) for _ in range(dim)]}
+    start: dict[str, list[float]] = {"theta": [between(0.3, 1.2) for _ in range(dim)]}
     if rule in ("rmsprop", "adam"):
         start["v"] = [between(0.5, 1.5)] * dim
     return {"number": number, "rule": rule, "rates": rates, "problem": problem, "settings": settings, "regime": regime,
@@ -76,8 +79,9 @@ def _one(number: int, random: np.random.Generator) -> dict[str, Any]:
 
 def made(given: dict[str, Any]) -> tuple[Problem, Optimizer, dict[str, Any]]:
     """Problem and optimizer of a configuration, and the other arguments of `sme.certify`."""
-    problems = {"quadratic": Quadratic, "quartic": Polynomial, "logistic": Logistic, "network": network}
-    rules = {"sgd": SGD, "momentum": Momentum, "rmsprop": RMSProp, "adam": Adam}
+    problems: dict[str, Callable[..., Problem]] = {"quadratic": Quadratic, "quartic": Polynomial, "logistic": Logistic,
+                                                   "network": network}
+    rules: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "momentum": Momentum, "rmsprop": RMSProp, "adam": Adam}
     problem, optimizer = problems[given["problem"]](**given["settings"]), rules[given["rule"]](**given["rates"])
     start = {name: torch.tensor(value, dtype=torch.float64) for name, value in given["start"].items()}
     return problem, optimizer, {"regime": given["regime"], "horizon": given["horizon"], "start": start,

@@ -1,17 +1,18 @@
 """What is known of the equations of one run at one step size: the table, the picture and a paragraph."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from sme.common.output.provenance import Provenance
-from sme.common.output.report import Report
+from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.version import version
 from sme.convergence.comparison.choice import EQUATION, Choice, Names
 from sme.convergence.comparison.predictions import BASES, CLOSURE, MOMENTS
-from sme.studies.certificate import picture
+from sme.studies.certificate import ladder, picture
 
 HOW = {CLOSURE: "cumulants around the noiseless run, without paths", MOMENTS: "moments of polynomials, without paths",
        "paired": "paths that share their noise"}
@@ -33,6 +34,8 @@ class Certificate(Report):
         why the closure is not used, of the equation where it fails first.
     choice
         of `sme.select`; None without a tolerance.
+    ladder
+        `table` at further step sizes, with `tau` and `spread`; empty if none were asked for.
     """
 
     file = "certificate"
@@ -46,6 +49,8 @@ class Certificate(Report):
     names: Names = field(default_factory=dict)
     choice: Choice | None = None
     tolerance: float | None = None
+    ladder: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measured: pd.DataFrame | None = None
     folder: Path | None = None
 
     @property
@@ -94,6 +99,20 @@ class Certificate(Report):
         wide = wide.assign(basis=own["basis"], cost=own["cost"].map("{:.3g}".format)).reset_index()
         return [grid(wide, style), "Error: E[discrete] − E[equation] at the horizon, with the half-width of its interval; cost: "
                 "evaluations of the mean gradient by one path.", self.words]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {self.file: self.table} | ({"ladder": self.ladder} if len(self.ladder) else {})
+
+    @property
+    def plots(self) -> Mapping[str, Plot]:
+        """`certificate`, and over `τ` the `ladder` if there is one."""
+        plots: dict[str, Plot] = {self.file: self.draw}
+        return plots | ({"ladder": self.draw_ladder} if len(self.ladder) else {})
+
+    def draw_ladder(self, path: Path) -> Path:
+        """Draw the errors over `τ`."""
+        return ladder.draw(self, path)
 
     def draw(self, path: Path) -> Path:
         return picture.draw(self.table, self.names, self.shown, self.tolerance, self.choice, self.provenance, path)

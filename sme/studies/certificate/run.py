@@ -33,7 +33,8 @@ SCALINGS = ("one", "both")
 def certify(problem: Problem, optimizer: Optimizer, *, tau: float | str, horizon: float = 1.0,
             start: Mapping[str, Tensor] | None = None, regime: str = "ballistic", models: Sequence[Given] | None = None,
             observables: Observables = None, scalings: str = "one", seed: int = 0, paths: int = effort.SHARD_PATHS,
-            tolerance: float | None = None, results: str | Path | None = None) -> Certificate:
+            tolerance: float | None = None, over: Sequence[float | str] | None = None, measured: str | Path | None = None,
+            results: str | Path | None = None) -> Certificate:
     """Predict, at one step size, the weak error of every equation that may describe a run, with an interval.
 
     The expectations of the discrete run and of each equation are expanded around their noiseless runs, which are exact in `τ`, to
@@ -59,6 +60,10 @@ def certify(problem: Problem, optimizer: Optimizer, *, tau: float | str, horizon
         of the paths, where they are needed.
     tolerance
         the largest weak error that is allowed: adds the choice of `sme.select`.
+    over
+        further step sizes, for a picture of the errors over `τ`; the closure alone, and no number beyond the gate.
+    measured
+        a table `models.csv` that `scripts/models.py` made of this problem, optimizer and start: its errors are drawn beside.
     results
         folder: table, words and picture go to `certify/<name>` in it. None: in memory.
 
@@ -73,7 +78,9 @@ def certify(problem: Problem, optimizer: Optimizer, *, tau: float | str, horizon
     if one_of("scalings", scalings, SCALINGS) == "both":
         every.append(_reread(every[0][0], models))
     found = [predict(each, seed, count) for each in every]
-    return _made(every, found, seed, allowed, results)
+    further = _over(every[0], over)
+    beside = None if measured is None else _measured(Path(measured), every[0][0])
+    return _made(every, found, seed, allowed, further, beside, results)
 
 
 @entry
@@ -116,8 +123,30 @@ def _reread(one: Candidate, models: Sequence[Given] | None) -> list[Candidate]:
                           there.horizon / one.setup.steps, models)
 
 
-def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, tolerance: float | None,
-          results: Any) -> Certificate:
+def _over(every: list[Candidate], taus: Sequence[Any] | None) -> pd.DataFrame:
+    """The same predictions at other step sizes, with the spread of the second moment there."""
+    tables = []
+    for tau in [] if taus is None else sorted({number("a step size of over", each) for each in several(taus)}, reverse=True):
+        there = [replace(each, setup=each.spec.setup(each.order, each.spec.steps(tau))) for each in every]
+        found = predict(there, fallback=False)
+        spread = math.nan if found.chain is None else found.chain.spread
+        tables.append(found.table.assign(tau=tau, spread=spread))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _measured(path: Path, one: Candidate) -> pd.DataFrame:
+    """The rows of a table of models that are of this problem, optimizer and regime."""
+    try:
+        table = pd.read_csv(path, comment="#")
+        mine = [("problem", one.spec.problem.name), ("optimizer", one.spec.optimizer.name), ("regime", one.spec.regime.name)]
+        found = table[pd.concat([table[column] == name for column, name in mine], axis=1).all(axis=1)]
+        return found[["model", "order", "tau", "observable", "error", "stderr", "integrator_bias"]]
+    except (OSError, KeyError, ValueError) as fault:
+        raise SMEError(f"measured must be the path of a models.csv that scripts/models.py wrote, got {path}: {fault}") from None
+
+
+def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, tolerance: float | None, further: pd.DataFrame,
+          measured: pd.DataFrame | None, results: Any) -> Certificate:
     table = pd.concat([each.table for each in found], ignore_index=True)
     chain, one = found[0].chain, every[0][0]
     names = {(each.spec.regime.name, each.model, each.order, each.spec.brownian):
@@ -128,7 +157,8 @@ def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, tol
     root = effort.place(results, "certify")
     doubt = next((each.doubt for each in found if each.doubt), "")
     made = Certificate(name, one.setup.tau, table, math.nan if chain is None else chain.radius,
-                       math.nan if chain is None else chain.spread, doubt, seed, names, None, tolerance, root and root / name)
+                       math.nan if chain is None else chain.spread, doubt, seed, names, None, tolerance, further, measured,
+                       root and root / name)
     if tolerance is not None:
         made = replace(made, choice=choose(table, tolerance, names))
     return made.saved()

@@ -1,5 +1,6 @@
 """The weak errors of a large model: the noiseless difference, and what the noise adds to it, from a few pairs of paths."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,8 @@ from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
 PAIRS = 8
-SUBSTEPS = 4
+FEWEST, FINEST = 2, 1 / 32
+"""least number of substeps of the equations in one step, and the substep in time that is short enough"""
 SIGMAS = 2.5
 """standard errors of a mean of so few pairs on either side: 95 % of Student's law with 7 degrees of freedom, and some"""
 
@@ -40,7 +42,8 @@ def errors(setups: Sequence[Setup], seed: int, pairs: int = PAIRS) -> list[Predi
     motions = max(max(each.first for each in every), first.problem.noise.motions)
     second = max(each.second for each in every)
     with torch.no_grad():
-        increments = Increments((seed, first.steps, 0, 0), pairs, SUBSTEPS, first.tau, first.start["theta"].device)
+        substeps = max(FEWEST, math.ceil(first.tau / FINEST))
+        increments = Increments((seed, first.steps, 0, 0), pairs, substeps, first.tau, first.start["theta"].device)
         x = first.whole(1 + 2 * pairs)
         states = [x] * len(every)
         for k in range(first.marks[-1]):
