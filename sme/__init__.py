@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sme.optimizers.named.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
     from sme.optimizers.nesterov import Nesterov
     from sme.optimizers.parts.averaged import Averaged
+    from sme.optimizers.parts.clipping import Clipping
     from sme.optimizers.parts.groups import Groups
     from sme.optimizers.parts.scheduled import Scheduled
     from sme.optimizers.rmsprop import RMSProp
@@ -124,6 +125,7 @@ HOMES = {
     "optimizers.named.schedule_free": "ScheduleFreeAdamW ScheduleFreeSGD",
     "optimizers.nesterov": "Nesterov",
     "optimizers.parts.averaged": "Averaged",
+    "optimizers.parts.clipping": "Clipping",
     "optimizers.parts.groups": "Groups",
     "optimizers.parts.scheduled": "Scheduled",
     "optimizers.rmsprop": "RMSProp",
@@ -189,6 +191,7 @@ __all__ = [
     "BreastCancer",
     "Certificate",
     "Clipped",
+    "Clipping",
     "Collapse",
     "Comparison",
     "Diabetes",
