@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from sme.problems.quadratic import Quadratic
     from sme.problems.wells import Wells
     from sme.simulate.integro.ide import IDE
+    from sme.studies.certificate.report import Certificate
+    from sme.studies.certificate.run import certify, select
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -153,6 +155,8 @@ HOMES = {
     "problems.quadratic": "Quadratic",
     "problems.wells": "Wells",
     "simulate.integro.ide": "IDE",
+    "studies.certificate.report": "Certificate",
+    "studies.certificate.run": "certify select",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -185,6 +189,7 @@ __all__ = [
     "Autoencoder",
     "Averaged",
     "BreastCancer",
+    "Certificate",
     "Clipped",
     "Clipping",
     "Collapse",
@@ -241,6 +246,7 @@ __all__ = [
     "Wells",
     "ab",
     "black_box",
+    "certify",
     "check_order",
     "collapse",
     "derive",
@@ -253,6 +259,7 @@ __all__ = [
     "plan",
     "regime_report",
     "scale",
+    "select",
     "stationary",
     "svag",
     "svag_study",

@@ -55,7 +55,8 @@ def halving(setup: Setup, equation: Equation) -> Halving | None:
         return None
     still = copy.copy(equation)
     still.first = still.second = 0
-    still.remembers = False
+    still.remembers = still.fades = False
+    still.jumps = None
     ladder, moves = ExtrapolatedPath(still, setup.whole(1), TWICE), []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))
