@@ -13,7 +13,7 @@ from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
 from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
-from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.equation import ScaleFree, Shifted
 from sme.equations.derived.step import Step
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
@@ -94,7 +94,7 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
     if closed and constant:
         return closed
-    return Shifted if regime != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(regime)
+    return _expanded(optimizer, problem.dim, regime)
 
 
 def is_raw(optimizer: Optimizer, dim: int) -> bool:
@@ -160,7 +160,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        kind = Shifted if place != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(place)
+        kind = _expanded(optimizer, problem.dim, place)
         return kind(Driven.of(problem), optimizer, step, order, brownian)
 
     return family
@@ -183,8 +183,10 @@ def by_signs(optimizer: Optimizer) -> bool:
     return optimizer.signed or isinstance(optimizer, _SIGNS)
 
 
-def _derived(regime: Regime) -> type[Equation]:
-    return DerivedBatchEquivalent if regime == BATCH_EQUIVALENT else DerivedBallistic
+def _expanded(optimizer: Optimizer, dim: int, regime: Regime) -> type[Equation]:
+    """The class of an equation that is made from the rule: by expansion, or of a raw rule from the moments of one step."""
+    averages, raw = (DerivedBatchEquivalent, ScaleFree) if regime == BATCH_EQUIVALENT else (DerivedBallistic, Shifted)
+    return raw if is_raw(optimizer, dim) else averages
 
 
 def check_known(optimizer: Optimizer, regime: Regime) -> None:
