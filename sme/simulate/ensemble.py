@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sme.common.random.increments import Increments, coarsen, together
+from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
 from sme.simulate.control_variates.controls import Controls
-from sme.simulate.integrators.schemes import scheme
+from sme.simulate.integrators.schemes import Sampling, scheme
 from sme.simulate.integrators.torchsde import integrate
 from sme.simulate.setup import Setup
 
@@ -25,20 +26,33 @@ FAR = DIVERGED**0.5
 
 
 class ExtrapolatedPath:
-    """An equation on three levels of one path, extrapolated pairwise."""
+    """An equation on three levels of one path, extrapolated pairwise; each level is a state and what the equation hides."""
 
     def __init__(self, equation: Equation, x: Float[Tensor, "paths state"], levels: Sequence[int] = LEVELS) -> None:
         self.equation, self.scheme, self.factors = equation, scheme(equation), levels
-        self.levels = [x] * len(levels)
+        self.levels = [self.system(x)] * len(levels)
 
     def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
         """Advance every level by one optimizer step."""
-        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
-                       for x, factor in zip(self.levels, self.factors, strict=True)]
+        each = zip(self.levels, self.factors, strict=True)
+        if isinstance(self.scheme, Sampling):
+            self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t) for x, factor in each]
+        else:
+            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t) for x, factor in each]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The extrapolated observables, and how far halving the substep moved them before its last stage."""
-        return self.scheme.extrapolate(*(observe(x) for x in self.levels))
+        return self.scheme.extrapolate(*(observe(x) for x in self.states))
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The levels without what is hidden."""
+        hidden = self.equation.hidden
+        return [x[:, : x.shape[1] - hidden] for x in self.levels] if hidden else self.levels
+
+    def system(self, x: Float[Tensor, "paths state"]) -> Tensor:
+        """A state with nothing in the past."""
+        return torch.nn.functional.pad(x.T, (0, 0, 0, self.equation.hidden)).T if self.equation.hidden else x
 
 
 class Ensemble(ABC):
@@ -119,12 +133,12 @@ class TorchEnsemble(Ensemble):
             self.follow(k, self._share(equations[0], dW, dW2))
             for ladder in self.ladders:
                 ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))
-            self.see(setup.fields(self.ladders[0].levels[0]))
+            self.see(setup.fields(self.ladders[0].states[0]))
         self.done = to
 
     def follow(self, k: int, dW: Tensor) -> None:
         """The control variates of the equation's step `k`."""
-        controls, y, count, tau = self.controls, self.ladders[0].levels[0], len(dW), self.setup.tau
+        controls, y, count, tau = self.controls, self.ladders[0].states[0], len(dW), self.setup.tau
         if controls is None or not controls.followed:
             return
         followed = self._zeros(controls.followed)
@@ -135,6 +149,8 @@ class TorchEnsemble(Ensemble):
     def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:
             return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
+        if each.jumps is not None:
+            return counts(dW, each.jumps, self.setup.tau)
         return together(dW, dW2[..., : each.second]) if each.second and dW2 is not None else dW
 
 

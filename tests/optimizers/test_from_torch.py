@@ -14,7 +14,8 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
-from sme.optimizers.imported.against import Double, differences
+from sme.optimizers.imported.against import differences
+from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
 
@@ -154,7 +155,8 @@ def test_it_can_be_expanded_and_takes_the_fast_way(name, regime):
     (lambda: sme.from_torch(TORCH.RAdam(parameters(), lr=0.1), t0=0.2), ["RAdam", "ρ", "t0 ≥ 0.5"]),
     (lambda: sme.from_torch(TORCH.Adam(parameters()), t0=-1.0), ["t0", "-1"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), tau=0.0), ["tau", "positive"]),
-    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=1.5), ["sme.Clipped(noise, 1.5)", "law"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=1.5, regime="batch_equivalent"), ["C₀/√τ", "order 1 at most"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=("entries", 1.0)), ["('value', 0.5)", "entries"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=-1.0), ["clip", "> 0", "-1"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.0)), ["lr"]),
     (lambda: sme.from_torch(sme.SGD()), ["torch.optim", "SGD"]),

@@ -213,7 +213,8 @@ class Specification:
     def parts(self) -> tuple[str, ...]:
         """Of the code, those that its numbers come from, at any order (see `numerics`)."""
         kind = self.model.check(self.optimizer, self.regime)
-        further = kind.parts(self.problem) if kind else parts_of(self.problem, self.optimizer, self.regime, self.model.orders)
+        further = kind.parts(self.problem) if kind else parts_of(
+            self.problem, self.optimizer, self.regime, self.model.orders, self.brownian)
         return numerics.used(self.problem, self.problem.noise, *further, *self._method.values())
 
     @property

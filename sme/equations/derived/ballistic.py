@@ -59,9 +59,9 @@ class DerivedBallistic(Equation):
             square = square + self.second_noise(theta, dW)
         return self.tau**0.5 * self.expansion.push(t, x, noise, square)
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+    def recall(self, t: float, x: X, past: Tensor, dW: Tensor) -> X:
         theta = x[:, : self.problem.dim]
-        square = self.square_memory(theta, y, dW)
+        square = self.square_memory(theta, past, dW)
         return self.expansion.push(t, x, torch.zeros_like(square), square)
 
     def memory_trace(self, t: float, x: X) -> X:

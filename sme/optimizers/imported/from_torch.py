@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, warn
-from sme.common.inputs import number, short, size
+from sme.common.inputs import number, short
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer
 from sme.optimizers.imported.against import check, product
@@ -18,6 +18,7 @@ from sme.optimizers.library.asgd import SlowingSGD
 from sme.optimizers.library.base import LibraryRule
 from sme.optimizers.library.nadam import NAdam
 from sme.optimizers.library.radam import RAdam
+from sme.optimizers.parts.clipping import clipping
 from sme.optimizers.parts.groups import Groups
 from sme.optimizers.parts.scheduled import Scheduled
 from sme.optimizers.regimes import Regime
@@ -30,7 +31,7 @@ LATEST = 10**6
 
 @entry
 def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ballistic", tau: float | None = None,
-               t0: float | None = None, scheduler: Any = None, clip: float | None = None,
+               t0: float | None = None, scheduler: Any = None, clip: float | tuple[str, float] | None = None,
                parameters: Iterable[Tensor] | None = None) -> Optimizer:
     r"""The rule of an optimizer of torch.optim, in scaled variables, $1 - \beta = c\tau$.
 
@@ -60,7 +61,8 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     scheduler
         a torch.optim.lr_scheduler of this optimizer; its base rates are read, and it becomes a function of time.
     clip
-        refused, with a word on where a clip goes: to the law of the problem, `sme.Clipped(noise, clip)`.
+        of the gradient before every step: `1.0` for `clip_grad_norm_(parameters, 1.0)`, `("value", 0.5)` for
+        `clip_grad_value_`; see `sme.Clipping`. (`sme.Private` clips the gradient of every example.)
     parameters
         such as `model.parameters()`: the order of the parameters in `θ`, if it is not the groups'.
 
@@ -84,10 +86,6 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise SMEError(f"from_torch takes an optimizer of torch.optim, such as torch.optim.Adam(model.parameters()), got "
                        f"{short(optimizer)}")
-    if clip is not None:
-        raise SMEError("a clip of the whole gradient changes its law and no rule: leave clip out and clip the law of the "
-                       f"problem, noise=sme.Clipped(noise, {size('clip', clip, '> 0'):g}), as clip_grad_norm_ does, or "
-                       "sme.Private for a clip of every example's gradient")
     kind, place = type(optimizer), named(regime)
     groups = [_plain(group) for group in optimizer.param_groups]
     for group, given in zip(groups, optimizer.param_groups, strict=True):
@@ -117,7 +115,7 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
             raise SMEError("ASGD has a schedule of its own, in which torch's scheduler is no factor: leave scheduler out")
         times = schedules(scheduler, optimizer, step)
         rules = [Scheduled(rule, each) for rule, each in zip(rules, times, strict=True)]
-    return _together(kind, optimizer, rules, parameters)
+    return clipping(_together(kind, optimizer, rules, parameters), clip, place)
 
 
 def _plain(group: dict[str, Any]) -> dict[str, Any]:

@@ -163,6 +163,20 @@ class MinibatchNoise(GradientLaw):
         constant = ratio * self.motions / (self.motions - 1) * (square - mean * mean)
         return squares - 2 * mean * linear + mean * mean * total - constant * (sums[0] * sums[1] - own.sum(1, keepdim=True))
 
+    @property
+    def draws(self) -> float:
+        """`Λ = s₂³/s₃²`: so many single draws in a step, in the mean, have its second and third moments; 0 where none have."""
+        second, third = self.sampling.shares[:2]
+        return second**3 / third**2 if third else 0.0
+
+    def drawn(self, theta: Paths, counts: Float[Tensor, "paths n"]) -> tuple[Paths, Paths]:
+        """`Σ_i N_i j_i` and `Σ_i N_i j_i∘j_i` of single draws `j_i = scale ρ X_i`, `ρ = s₃/s₂`: `X_i/B` with replacement."""
+        second, third = self.sampling.shares[:2]
+        size, mean = self.scale * third / second, self.examples.gradient(theta)
+        linear, squares = self.examples.weigh(theta, counts, counts)
+        total = counts.sum(1, keepdim=True) * mean
+        return size * (linear - total), size * size * (squares - mean * (2 * linear - total))
+
     def variance(self, theta: Paths) -> Paths:
         mean, square = self.examples.averages(theta)
         return (square - mean * mean) * (self.scale**2 * self.sampling.shares.second)
