@@ -1,5 +1,6 @@
 """Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
@@ -16,7 +17,7 @@ from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.derived.shifted.equation import ScaleFree, Shifted
 from sme.equations.derived.shifted.nodes import unsummed
 from sme.equations.derived.shifted.sampled import Sampled
-from sme.equations.derived.step import Step
+from sme.equations.derived.step import Step, frozen
 from sme.equations.drivers import poisson
 from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
 from sme.equations.drivers.poisson import Poissonised
@@ -107,6 +108,12 @@ def is_raw(optimizer: Optimizer, dim: int) -> bool:
     """Whether a rule takes the raw gradient of one step apart, so that it cannot be expanded in averages."""
     if by_signs(optimizer):
         return False
+    return (_probed if frozen(optimizer) else _probed.__wrapped__)(optimizer, dim)
+
+
+@functools.lru_cache(maxsize=64)
+def _probed(optimizer: Optimizer, dim: int) -> bool:
+    """The same, asked once of an optimizer that cannot change."""
     try:
         Step.of(optimizer, dim)
     except RawGradientError:

@@ -283,20 +283,10 @@ def own_batch_equivalent(name, x, tau, varying, psi):
     return total
 
 
-@dataclass(frozen=True)
-class ScaledLion(Lion):
-    """Lion whose average and gradient have one scale in the batch-equivalent regime, where `m` is `h` times a gradient's."""
-
-    def update(self, state, gradient, tau, t):
-        ahead = (1 - SHARE) * gradient.unit * state["m"] + SHARE * gradient.scaled
-        return {"theta": state["theta"] - gradient.unit * ahead.sign(),
-                "m": state["m"] + 1.3 * (gradient.step - tau * state["m"])}
-
-
 @pytest.mark.parametrize("varying", [False, True])
 @pytest.mark.parametrize("name", ["Sign", "Clip", "Lion"])
 def test_batch_equivalent_one_step_is_that_of_the_run_to_first_order(name, varying):
-    rule = ScaledLion() if name == "Lion" else RULES[name]()
+    rule = sme.Lion(c=1.3, a=SHARE) if name == "Lion" else RULES[name]()
     x = np.array([0.5, -0.35][: len(rule.fields)])
     along = np.array([0.9, -0.6][: len(x)])
     left = []
