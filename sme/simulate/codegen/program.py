@@ -62,6 +62,8 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     system = size + max(each.hidden for each in equations)
     if any(each.shared for each in equations):
         raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
+    if any(each.epoch for each in equations):
+        raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
     kept = 2 * system * (len(equations) * levels + 2) + 12 * (law.motions + second)
