@@ -46,6 +46,8 @@ class Equation(Turns, ABC):
         whether it has that part with a fading average of the past noise, `dỹ = −(4/τ) ỹ dt + 2 S dW`, in the place of `S y`.
     jumps
         of each of the motions the mean number of unit jumps in an optimizer's step, where they count jumps; else None.
+    epoch
+        the steps over which the first motion ends where it began, a bridge; 0 if it does not.
     small_noise
         whether the noise is `O(√τ)`.
     exponent
@@ -80,6 +82,7 @@ class Equation(Turns, ABC):
         recalls = brownian in MEMORIES and (self.small_noise or order == 2)
         self.remembers, self.fades = recalls and brownian == "step_memory", recalls and brownian == "fast_memory"
         self.jumps: Float[Tensor, " first"] | None = None
+        self.epoch = 0
 
     @classmethod
     def parts(cls, problem: Problem) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.shifted.nodes import unsummed
 from sme.equations.derived.shifted.sampled import Sampled
 from sme.equations.derived.step import Step
-from sme.equations.drivers import poisson
+from sme.equations.drivers import choice as drivers
+from sme.equations.drivers.epochs import whole
 from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
-from sme.equations.drivers.poisson import Poissonised
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
@@ -57,7 +57,7 @@ def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
     """The symbol of what keeps the order-2 equation from order 2, or of skewed noise every equation from order 1; empty
     if nothing does, or there is no such equation.
     """
-    if problem.noise.skewed and regime == BATCH_EQUIVALENT and brownian != "poisson":
+    if problem.noise.skewed and regime == BATCH_EQUIVALENT and _driven(problem, optimizer, regime, 1, brownian) is None:
         return SKEWNESS
     try:
         return equation(problem, optimizer, regime, 2.0**-10, 2, brownian).obstructed
@@ -89,8 +89,8 @@ def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str = "independent") -> type[Equation]:
     """The class of the equation."""
-    if brownian == "poisson":
-        return Poissonised
+    if own := _driven(problem, optimizer, regime, order, brownian):
+        return own
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     if isinstance(optimizer, AdamW) and not optimizer.bias_correction:
         closed = None  # the derived one is the same; of a corrected rule it expands Γ(t) in τ, where Adam's closed form does not
@@ -101,6 +101,18 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     if closed and constant:
         return closed
     return _derived(problem, optimizer, regime)
+
+
+def _driven(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> type[Equation] | None:
+    """The class of an equation whose driver is no Brownian motion, or that knows the batches of an epoch; None of all else."""
+    found = drivers.driven(problem, regime, order, brownian)
+    return found if found and (brownian in drivers.DRAWN or not (by_signs(optimizer) or is_raw(optimizer, problem.dim))) else None
+
+
+def known_epochs(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str = "independent") -> bool:
+    """Whether the batches are those of whole reshuffled epochs, and the equation is one that knows this."""
+    known = whole(problem.noise) and (regime != BATCH_EQUIVALENT or brownian in ("none", "arrivals"))
+    return known and not by_signs(optimizer) and not is_raw(optimizer, problem.dim)
 
 
 def is_raw(optimizer: Optimizer, dim: int) -> bool:
@@ -139,11 +151,10 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         `"ballistic"` or `"batch_equivalent"`.
     order
         1 or 2.
-    brownian
-        the older name of `driver`.
-    driver
+    driver, brownian
         `"independent"` (default), `"step_memory"` or `"fast_memory"` (of order 2 for every rule that can be expanded, with
-        Gaussian noise), `"poisson"` (order 1, minibatches in the batch-equivalent regime), or `"none"` (order 1, ballistic).
+        Gaussian noise), `"poisson"` (order 1, minibatches in the batch-equivalent regime), or `"none"` (order 1, ballistic);
+        `brownian` is its older name.
 
     Returns
     -------
@@ -169,7 +180,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        kind = Poissonised if motions == "poisson" else _derived(problem, optimizer, place)
+        kind = _driven(problem, optimizer, place, order, motions) or _derived(problem, optimizer, place)
         return kind(Driven.of(problem), optimizer, step, order, motions)
 
     return family
@@ -229,14 +240,15 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
     """Raise `SMEError` for what has no equation here, or none of this order."""
     if brownian == "none" and order == 2:
         raise SMEError("driver='none' is of order 1 only: order 2 needs the noise, use driver='independent'")
-    if brownian == "poisson":
-        poisson.check(problem, optimizer, regime, order)
+    drivers.check(problem, optimizer, regime, order, brownian)
+    if brownian == "bridge" and not known_epochs(problem, optimizer, regime):
+        raise SMEError(f"driver='bridge' is for reshuffled epochs, ballistic, {drivers.SHUFFLED} driver='independent'")
     check_known(optimizer, regime)
     optimizer.suits(regime)
     if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
         raise SMEError(problem.noise.elsewhere)
     if regime == BATCH_EQUIVALENT:
-        if brownian == "none":
+        if brownian == "none" and not whole(problem.noise):
             raise SMEError("driver='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use driver='independent', regime='ballistic' or model='ode'")
         if order == 2 and not problem.noise.paired:
