@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, Kind, check_memory
+from sme.equations.base import Equation, Kind
 from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
@@ -23,6 +23,7 @@ from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
+from sme.optimizers.memory import check_memory
 from sme.optimizers.regimes import BATCH_EQUIVALENT, RawGradientError, Regime
 from sme.optimizers.regimes import regime as named
 from sme.optimizers.rmsprop import RMSProp
