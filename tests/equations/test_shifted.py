@@ -322,6 +322,13 @@ def test_batch_equivalent_signs_tend_to_their_limit_and_leave_third_and_fourth_m
     assert left == pytest.approx(wanted, rel=0.02)
 
 
+def test_the_sign_rule_of_the_package_has_the_same_equation():
+    x, tau = np.array([0.4]), 2.0**-6
+    own, theirs = (equation(quartic(varying=True), rule, BATCH_EQUIVALENT, tau, 1) for rule in (Sign(), sme.SignSGD()))
+    assert drift(theirs, x) == pytest.approx(drift(own, x), abs=1e-12)
+    assert covariance(theirs, x) == pytest.approx(covariance(own, x), abs=1e-9)
+
+
 @dataclass(frozen=True)
 class Positive(sme.Optimizer):
     """No odd function of the gradient."""
@@ -334,6 +341,7 @@ class Positive(sme.Optimizer):
     (Positive(), 1, quartic(varying=False), "grows like 1/√τ"),
     (Sign(), 1, batches(1), "noise with a density"),
     (Sign(), 2, quartic(varying=False), "third and fourth moments"),
+    (sme.SignSGD(), 2, quartic(varying=False), "third and fourth moments"),
 ])
 def test_what_has_no_limit_in_the_batch_equivalent_regime_says_so(rule, order, problem, said):
     with pytest.raises(sme.SMEError, match=said):

@@ -23,7 +23,8 @@ STEPS = 50
 NEAR = 1e-12
 ONE = (3,)
 """shape of the parameter that is followed where the rule moves every number by itself"""
-OURS = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
+OURS = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable", "max_lr", "min_lr", "base_momentum",
+        "max_momentum")
 """of a param group what is no hyperparameter, or chooses between implementations of one step"""
 COUNTERS = {"step", "mu_product", "eta", "mu"}
 """of torch's state what is a function of the number of the step"""

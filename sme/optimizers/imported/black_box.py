@@ -119,8 +119,8 @@ def black_box(make: Make, *, shapes: Sequence[Sequence[int]] = (), t0: float | N
 
     An equation of order 2 needs no more of a step than its mean and covariance at the `τ` in question. They are sums over all
     batches of a small minibatch law, and else sampled: in every substep two fresh gradients for the drift, whose own noise is
-    taken out of the equation's, and two or three for the noise. The rule is not differentiated, not compiled and not told what its
-    fields mean: `sme.from_torch` knows more of torch's own.
+    taken out of the equation's, and two or three for the noise. The rule is not differentiated, not compiled and not told what
+    its fields mean: `sme.from_torch` knows more of torch's own.
 
     Parameters
     ----------
@@ -188,9 +188,9 @@ def _compared(box: Box) -> tuple[str, ...]:
         gap = max(float(((one[0] - other).abs() / (1 + other.abs())).max()) for one, other in zip(ours, seen[k], strict=True))
         if not gap <= NEAR:
             held = ", ".join(("θ", *box.fields))
-            raise SMEError(f"the steps of this optimizer depend on more than {held} and the number of the step, by {gap:.1g} in "
-                           f"step {k + 1}: what it keeps beside them, such as a scalar, is no variable of an equation here; write its "
-                           "rule as a subclass of sme.Optimizer")
+            raise SMEError(f"the steps of this optimizer depend on more than {held} and the number of the step, by {gap:.1g} "
+                           f"in step {k + 1}: what it keeps beside them, such as a scalar, is no variable of an equation here; "
+                           "write its rule as a subclass of sme.Optimizer")
     return tuple(name for i, name in enumerate(box.fields, 1) if all(bool((state[i] >= 0).all()) for state in seen))
 
 
@@ -205,8 +205,8 @@ def _small(box: Box) -> None:
         power = math.log(moved / finer, FINER) if moved and finer else 1.0
         if not moved <= MOVED * (1 + float(before.abs().max())) or not power > LEAST:
             raise SMEError(f"{name} moves by {moved:.2g} in a step of τ = {TINY:.1g}, like τ^{max(0.0, power):.2g}, and a rule "
-                           "must move like τ: the learning rate is a multiple of τ and every β = 1 − cτ; a previous gradient, a plain "
-                           "sum of squares or an undamped momentum is no such field (sme.from_torch scales the latter two)")
+                           "must move like τ: the learning rate is a multiple of τ and every β = 1 − cτ; a previous gradient, a "
+                           "plain sum of squares or an undamped momentum is no such field (sme.from_torch scales the latter two)")
 
 
 def _clocked(box: Box) -> bool:

@@ -24,6 +24,8 @@ from sme.optimizers.parts.scheduled import Scheduled
 from sme.optimizers.regimes import Regime
 from sme.optimizers.regimes import regime as named
 
+WHOLE = 1e-9
+"""share of its steps by which a start may miss a whole number of them"""
 VANISHED = 1e-14
 """product of NAdam's momenta that is none any more"""
 LATEST = 10**6
@@ -92,16 +94,22 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
         if "initial_lr" in given:
             group["lr"] = float(given["initial_lr"])
             if scheduler is None:
-                warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['lr']:g}, not the "
-                     f"present lr = {float(given['lr']):g}; give scheduler=… to have it as a function of time")
+                now = float(given["lr"])
+                warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['lr']:g}"
+                     + (f", not the present lr = {now:g}" if now != group["lr"] else "")
+                     + "; give scheduler=… to have it as a function of time")
     step = _step_size(kind, groups[0], place, tau)
     start = None if t0 is None else number("t0", t0)
     if start is not None and not 0 <= start < math.inf:
         raise SMEError(f"t0 must be finite and ≥ 0, got {start:g}")
+    if start is not None and abs(start / step - round(start / step)) > WHOLE * max(1.0, start / step):
+        near = max(1, round(start / step)) * step
+        raise SMEError(f"t0 = {start:g} is {start / step:.6g} steps of τ = {step:g}, and torch takes whole ones: give a multiple "
+                       f"of τ, such as {near:g}")
     if start is None:
         start = max(_first(kind, group, Place(place, step, None)) for group in groups) or None
         if start is not None:
-            warn(f"the steps of {kind.__name__} know their number: they start at t0 = {start:g}, after {start / step:.6g} steps "
+            warn(f"the steps of {kind.__name__} know their number: they start at t0 = {start:g}, after {_counted(start / step)} "
                  "of torch; give t0, a multiple of every τ")
     where = Place(place, step, start)
     rules: list[Optimizer] = []
@@ -168,6 +176,11 @@ def _steps(rule: LibraryRule, tau: float) -> int:
     return 1
 
 
+def _counted(steps: float) -> str:
+    """So many steps."""
+    return f"{steps:.6g} step" + ("" if round(steps) == 1 else "s")
+
+
 def _late(rule: LibraryRule, tau: float) -> None:
     """Raise `SMEError` for a start time before a rule has its limit's form."""
     if not isinstance(rule, NAdam | RAdam):
@@ -176,7 +189,7 @@ def _late(rule: LibraryRule, tau: float) -> None:
     if rule.t0 < (least - 0.5) * tau:
         what = (f"its product of momenta, here {product(rule, rule.t0 / tau, tau):.1g}, has vanished" if isinstance(rule, NAdam)
                 else "its ρ is above 5")
-        raise SMEError(f"{type(rule).__name__} of torch takes its limit's steps once {what}, after {least} steps: give "
+        raise SMEError(f"{type(rule).__name__} of torch takes its limit's steps once {what}, after {_counted(least)}: give "
                        f"t0 ≥ {least * tau:.6g}")
 
 

@@ -10,7 +10,7 @@ from sme.optimizers.regimes import Gradient, Regime
 
 @dataclass(frozen=True)
 class Lion(Momentum):
-    r"""Lion with a fixed `β₁ = 1 − a` and $1 - \beta_2 = c\tau$, `lr = u`, `u` the unit of a step: `τ` ballistic, `√τ` batch-equivalent.
+    r"""Lion with a fixed `β₁ = 1 − a` and $1 - \beta_2 = c\tau$; `lr = u`, `τ` ballistic and `√τ` batch-equivalent.
 
     ```math
     \theta' = \theta - u\,\mathrm{sign}((1 - a)\tfrac\tau u m + a\hat g) - \tau\lambda\theta, \qquad

@@ -125,8 +125,8 @@ class ScaleFree(Shifted):
         name = optimizer.name
         if order == 2:
             raise SMEError(f"{name} is a function of the raw gradient, and in the batch-equivalent regime no Itô equation is of "
-                           "order 2 for it: one step has third and fourth moments of order τ² (T₃, T₄) that none has. Use order=1 "
-                           "or regime='ballistic'")
+                           "order 2 for it: one step has third and fourth moments of order τ² (T₃, T₄) that none has. Use "
+                           "order=1 or regime='ballistic'")
         if problem.noise.exact:
             raise SMEError(f"{name} is a function of the raw gradient, and in the batch-equivalent regime it needs noise with a "
                            "density: of a minibatch's finitely many gradients the mean step has no smooth limit as τ → 0. Use "
