@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.minibatch.rules import Product, layer_rule
     from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
     from sme.problems.noise.wrapped.private import Private
@@ -141,6 +142,7 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.minibatch.rules": "Product layer_rule",
     "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
     "problems.noise.wrapped.private": "Private",
@@ -213,6 +215,7 @@ __all__ = [
     "Polynomial",
     "Private",
     "Problem",
+    "Product",
     "Proposed",
     "Quadratic",
     "RAdam",
@@ -242,6 +245,7 @@ __all__ = [
     "formula",
     "from_torch",
     "importance",
+    "layer_rule",
     "load",
     "phases",
     "plan",
