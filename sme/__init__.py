@@ -59,8 +59,10 @@ if TYPE_CHECKING:
     from sme.problems.logistic import Logistic
     from sme.problems.networks.autoencoder import Autoencoder
     from sme.problems.networks.digits import Digits
+    from sme.problems.networks.mnist import Mnist
     from sme.problems.networks.network import Network
     from sme.problems.networks.tabular import BreastCancer, Diabetes
+    from sme.problems.networks.text import Text
     from sme.problems.noise.affine import AffineNoise
     from sme.problems.noise.diagonal import DiagonalNoise
     from sme.problems.noise.gaussian import GaussianNoise
@@ -133,8 +135,10 @@ HOMES = {
     "problems.logistic": "Logistic",
     "problems.networks.autoencoder": "Autoencoder",
     "problems.networks.digits": "Digits",
+    "problems.networks.mnist": "Mnist",
     "problems.networks.network": "Network",
     "problems.networks.tabular": "BreastCancer Diabetes",
+    "problems.networks.text": "Text",
     "problems.noise.affine": "AffineNoise",
     "problems.noise.diagonal": "DiagonalNoise",
     "problems.noise.gaussian": "GaussianNoise",
@@ -202,6 +206,7 @@ __all__ = [
     "Lion",
     "Logistic",
     "MinibatchNoise",
+    "Mnist",
     "Momentum",
     "Muon",
     "NAdam",
@@ -234,6 +239,7 @@ __all__ = [
     "Stationary",
     "StudentNoise",
     "Study",
+    "Text",
     "Trajectories",
     "TwoPointNoise",
     "Wells",
