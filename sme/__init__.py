@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sme.optimizers.adamw import AdamW
     from sme.optimizers.base import Optimizer
     from sme.optimizers.hyperparameters import Hyperparameters
+    from sme.optimizers.imported.black_box import black_box
     from sme.optimizers.imported.from_torch import from_torch
     from sme.optimizers.library.adadelta import Adadelta
     from sme.optimizers.library.asgd import ASGD
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sme.optimizers.named.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
     from sme.optimizers.nesterov import Nesterov
     from sme.optimizers.parts.averaged import Averaged
+    from sme.optimizers.parts.clipping import Clipping
     from sme.optimizers.parts.groups import Groups
     from sme.optimizers.parts.scheduled import Scheduled
     from sme.optimizers.rmsprop import RMSProp
@@ -107,6 +109,7 @@ HOMES = {
     "optimizers.adamw": "AdamW",
     "optimizers.base": "Optimizer",
     "optimizers.hyperparameters": "Hyperparameters",
+    "optimizers.imported.black_box": "black_box",
     "optimizers.imported.from_torch": "from_torch",
     "optimizers.library.adadelta": "Adadelta",
     "optimizers.library.asgd": "ASGD",
@@ -122,6 +125,7 @@ HOMES = {
     "optimizers.named.schedule_free": "ScheduleFreeAdamW ScheduleFreeSGD",
     "optimizers.nesterov": "Nesterov",
     "optimizers.parts.averaged": "Averaged",
+    "optimizers.parts.clipping": "Clipping",
     "optimizers.parts.groups": "Groups",
     "optimizers.parts.scheduled": "Scheduled",
     "optimizers.rmsprop": "RMSProp",
@@ -187,6 +191,7 @@ __all__ = [
     "BreastCancer",
     "Certificate",
     "Clipped",
+    "Clipping",
     "Collapse",
     "Comparison",
     "Diabetes",
@@ -240,6 +245,7 @@ __all__ = [
     "TwoPointNoise",
     "Wells",
     "ab",
+    "black_box",
     "certify",
     "check_order",
     "collapse",

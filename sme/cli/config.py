@@ -80,7 +80,7 @@ def one_order(values: dict[str, Any]) -> OrderCheck:
     else:
         start = started(given, optimizer.fields, problem.dim)
     return check_order(problem, optimizer, values["regime"], values["order"], values["brownian"], model=values["model"],
-                       start=start, horizon=horizon)
+                       start=start, horizon=horizon, driver=values["driver"])
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:

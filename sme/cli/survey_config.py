@@ -39,7 +39,7 @@ ORDERS: dict[str, Callable[[list[str], int, Path | None], Report]] = {
     "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder),
     "laws": by_law.tables}
 TABLES = ("table", "optimizers", "processes")
-ONE = ("model", "problem", "optimizer", "start", "regime", "order", "brownian", "horizon")
+ONE = ("model", "problem", "optimizer", "start", "regime", "order", "driver", "brownian", "horizon")
 """settings of `check_order` for its tables, and for one equation"""
 SETTINGS = ("parts", "observables", "seed", "processes", "results")
 GROUPS = ("problems", "optimizers", "models")

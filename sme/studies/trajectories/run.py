@@ -19,6 +19,7 @@ from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
+from sme.equations.drivers.names import asked
 from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.optimizers.grid import StepGrid
@@ -53,6 +54,7 @@ def trajectories(
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
     order: int | str | Sequence[int] | None = None,
+    driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
     horizon: float = 1.0,
@@ -76,7 +78,7 @@ def trajectories(
 
     Parameters
     ----------
-    problem, optimizer, start, regime, brownian, model, horizon, seed, device, processes, backend
+    problem, optimizer, start, regime, driver, brownian, model, horizon, seed, device, processes, backend
         as for `weak_error`.
     tau
         the step size `τ`; of several the coarsest, where the curves are furthest apart.
@@ -108,7 +110,8 @@ def trajectories(
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    meant = automatic.resolved(problem, optimizer, automatic.Asked(model, order, brownian, tolerance), tau=tau, regime=regime,
+    meant = automatic.resolved(problem, optimizer,
+                               automatic.Asked(model, order, asked(driver, brownian), tolerance), tau=tau, regime=regime,
                                horizon=horizon, start=start, observables=observables)
     if meant.tolerance is not None:
         raise SMEError(f"tolerance = {short(tolerance)} has a use with model='auto' or order='auto' alone: leave it out")
