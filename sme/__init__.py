@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sme.optimizers.adamw import AdamW
     from sme.optimizers.base import Optimizer
     from sme.optimizers.hyperparameters import Hyperparameters
+    from sme.optimizers.imported.black_box import black_box
     from sme.optimizers.imported.from_torch import from_torch
     from sme.optimizers.library.adadelta import Adadelta
     from sme.optimizers.library.asgd import ASGD
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sme.optimizers.named.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
     from sme.optimizers.nesterov import Nesterov
     from sme.optimizers.parts.averaged import Averaged
+    from sme.optimizers.parts.clipping import Clipping
     from sme.optimizers.parts.groups import Groups
     from sme.optimizers.parts.scheduled import Scheduled
     from sme.optimizers.rmsprop import RMSProp
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
     from sme.problems.quadratic import Quadratic
     from sme.problems.wells import Wells
     from sme.simulate.integro.ide import IDE
+    from sme.studies.certificate.report import Certificate
+    from sme.studies.certificate.run import certify, select
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -105,6 +109,7 @@ HOMES = {
     "optimizers.adamw": "AdamW",
     "optimizers.base": "Optimizer",
     "optimizers.hyperparameters": "Hyperparameters",
+    "optimizers.imported.black_box": "black_box",
     "optimizers.imported.from_torch": "from_torch",
     "optimizers.library.adadelta": "Adadelta",
     "optimizers.library.asgd": "ASGD",
@@ -120,6 +125,7 @@ HOMES = {
     "optimizers.named.schedule_free": "ScheduleFreeAdamW ScheduleFreeSGD",
     "optimizers.nesterov": "Nesterov",
     "optimizers.parts.averaged": "Averaged",
+    "optimizers.parts.clipping": "Clipping",
     "optimizers.parts.groups": "Groups",
     "optimizers.parts.scheduled": "Scheduled",
     "optimizers.rmsprop": "RMSProp",
@@ -149,6 +155,8 @@ HOMES = {
     "problems.quadratic": "Quadratic",
     "problems.wells": "Wells",
     "simulate.integro.ide": "IDE",
+    "studies.certificate.report": "Certificate",
+    "studies.certificate.run": "certify select",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -181,7 +189,9 @@ __all__ = [
     "Autoencoder",
     "Averaged",
     "BreastCancer",
+    "Certificate",
     "Clipped",
+    "Clipping",
     "Collapse",
     "Comparison",
     "Diabetes",
@@ -235,6 +245,8 @@ __all__ = [
     "TwoPointNoise",
     "Wells",
     "ab",
+    "black_box",
+    "certify",
     "check_order",
     "collapse",
     "derive",
@@ -247,6 +259,7 @@ __all__ = [
     "plan",
     "regime_report",
     "scale",
+    "select",
     "stationary",
     "svag",
     "svag_study",

@@ -48,10 +48,10 @@ def weak_error(settings: Settings) -> Answer:
 
 def formula(settings: Settings) -> Answer:
     """`sme.formula`, as text and as LaTeX."""
-    values = checked(settings, ("optimizer", "regime", "brownian", "order", "elementwise", "gaussian"))
+    values = checked(settings, ("optimizer", "regime", "driver", "brownian", "order", "elementwise", "gaussian"))
     optimizer = build("optimizer", values["optimizer"], Optimizer)
     made = formulas.formula(optimizer, values["regime"], values["brownian"], whole("order", values["order"], 1, 2),
-                            flag("elementwise", values["elementwise"]), flag("gaussian", values["gaussian"]))
+                            flag("elementwise", values["elementwise"]), flag("gaussian", values["gaussian"]), values["driver"])
     return _plain(f"{made}\n\n{made.latex}")
 
 

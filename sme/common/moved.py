@@ -43,11 +43,13 @@ MODULES = {
         "equations.expansion.lift:along_curve equations.expansion.probes:probes equations.expansion.refusal:refusal "
         "equations.expansion.series:series equations.expansion.soundness:soundness equations.expansion.states:states "
         "equations.expansion.step:step"),
+    "equations.formula": "equations.description:description",
     "equations.literature": (
         "equations.averaged:averaged equations.backward:backward equations.compagnoni:compagnoni "
         "equations.malladi:malladi equations.ode:ode equations.published:variants"),
     "equations.order": (
-        "agreement check moment_test:one_step obstruction order_check remembered residuals step_moments tested visited"),
+        "check moment_test:one_step obstruction order_check remembered residuals tested visited"),
+    "equations.order.moments": "agreement step_moments",
     "optimizers": "hyperparameters regimes scaling:scaling_rules",
     "problems": "untouched",
     "problems.networks": (

@@ -11,12 +11,14 @@ from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.common.storage.files import listed
+from sme.convergence.comparison import automatic
 from sme.convergence.estimator.quadrature.method import MONTE_CARLO
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
 from sme.convergence.study import Study
+from sme.equations.drivers.names import asked as asked_driver
 from sme.equations.models import MODELS, OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
@@ -30,7 +32,8 @@ def weak_error(
     tau: float | str | Sequence[float | str],
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
-    order: int | Sequence[int] | None = None,
+    order: int | str | Sequence[int] | None = None,
+    driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
     horizon: float = 1.0,
@@ -64,17 +67,23 @@ def weak_error(
     regime
         `"ballistic"` or `"batch_equivalent"`.
     order
-        1, 2 or both; default the highest that the model has.
+        1, 2 or both; default the highest that the model has. `"auto"`: see `model`.
+    driver
+        what moves the equation: `"independent"` motions on parameters (or momentum) and second moment; for Gaussian noise
+        `"step_memory"` (one motion that remembers the optimizer's step) or `"fast_memory"` (one that remembers a fading
+        average of its past, and no step), of order 2 for every rule; for minibatches in the batch-equivalent regime
+        `"poisson"` (the examples one by one at random times), of order 1 however skewed they are; or `"none"` (order 1,
+        ballistic: the ODE). Default `"independent"`; another model has its own.
     brownian
-        `"independent"` motions on parameters (or momentum) and second moment, `"step_memory"` (one motion that
-        remembers the optimizer's step; Gaussian noise), or `"none"` (order 1, ballistic: the ODE). Default `"independent"`;
-        another model has its own.
+        the older name of `driver`.
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
         `"ode"`, the leading drift without noise. `"midpoint"`, ballistic and of order 2, is for large steps: it is stable, and of
         a linear rule at rest, where and as the optimizer is. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without
         noise `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass
         of `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
+        `"auto"`, with `order="auto"` or an order: the cheapest whose predicted error at the coarsest `τ` is below `tolerance`
+        (`sme.select`).
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
@@ -88,7 +97,8 @@ def weak_error(
         the numbers of the shards to compute, to spread a study over jobs; default all that `paths` asks for.
     tolerance
         in place of `paths`: as many shards, 64 at most, as bring each standard error below this fraction of its error.
-        How many is decided by trial shards, a fourth as many or fewer, which are in no table.
+        How many is decided by trial shards, a fourth as many or fewer, which are in no table. With `"auto"` the largest weak
+        error that is allowed, and nothing else.
     budget_s
         stop starting new shards after so many seconds; tables then say what is missing.
     seed
@@ -117,26 +127,31 @@ def weak_error(
     Interrupted
         on Ctrl-C; its `study` has every shard that was finished.
     """
-    spec, asked = parts(problem, optimizer, regime=regime, brownian=brownian, model=model, horizon=horizon, start=start,
-                        times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
+    spec, asked = parts(problem, optimizer, regime=regime, driver=driver, brownian=brownian, model=model, horizon=horizon,
+                        start=start, times=times, observables=observables, tau=tau, order=order, paths=paths, shards=shards,
                         tolerance=tolerance, budget_s=budget_s, seed=seed, device=device, processes=processes, backend=backend,
                         kind=kind, method=method)
     study = Study.begin(spec, effort.place(results, spec.name))
     return study.extend(**asked)
 
 
-def parts(problem: Problem, optimizer: Optimizer, *, regime: str, brownian: str | None, model: Given, horizon: float,
-          start: Mapping[str, Tensor] | None, observables: Observables, times: Sequence[float] | None, order: Any,
-          results: Any = None, kind: object = None, method: str = MONTE_CARLO,
-          **asked: Any) -> tuple[Specification, dict[str, Any]]:
+def parts(problem: Problem, optimizer: Optimizer, *, regime: str, driver: str | None = None, brownian: str | None = None,
+          model: Given, horizon: float, start: Mapping[str, Tensor] | None, observables: Observables,
+          times: Sequence[float] | None, order: Any, results: Any = None, kind: object = None,
+          method: str = MONTE_CARLO, **asked: Any) -> tuple[Specification, dict[str, Any]]:
     """The arguments of `weak_error` in two parts: what is studied, and what a run of it is asked for."""
     if kind is not None:
         raise SMEError(f"sme.weak_error measures equations by model={' or '.join(map(repr, MODELS))}, and takes no kind: give "
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, times, model, method)
-    return spec, {**asked, "order": spec.orders(order)}
+        meant = automatic.resolved(problem, optimizer,
+                                   automatic.Asked(model, order, asked_driver(driver, brownian), asked.get("tolerance")),
+                                   tau=asked.get("tau"), regime=regime, horizon=horizon, start=start, observables=observables)
+        spec = Specification.of(problem, optimizer, regime, meant.brownian, horizon, start, observables, times, meant.model,
+                                method)
+    kept = {"tolerance": meant.tolerance} if "tolerance" in asked else {}
+    return spec, {**asked, **kept, "order": spec.orders(meant.order)}
 
 
 @entry

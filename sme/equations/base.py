@@ -10,9 +10,11 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.process.turns import Turns
-from sme.equations.description import Description, describe
+from sme.equations.drivers.names import MEMORIES
+from sme.equations.formula.description import Description, describe
 from sme.equations.formula.formula import Formula, formula_of
 from sme.optimizers.base import Optimizer
+from sme.optimizers.memory import check_memory
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
 
@@ -31,7 +33,8 @@ class Equation(Turns, ABC):
     order
         1 or 2.
     brownian
-        `"independent"`, `"step_memory"`, or `"none"` (no motion at all; order 1 in the ballistic regime).
+        what drives it (`sme.equations.drivers`): `"independent"`, `"step_memory"`, `"fast_memory"`, `"poisson"`, or `"none"` (no
+        motion at all; order 1 in the ballistic regime).
 
     Attributes
     ----------
@@ -40,12 +43,20 @@ class Equation(Turns, ABC):
         and of the second (on the second moment) `diffuse` expects, in this order.
     remembers
         whether the noise has a part `R[y, dW¹]`, `y` the first motion since the optimizer's step began.
+    fades
+        whether it has that part with a fading average of the past noise, `dỹ = −(4/τ) ỹ dt + 2 S dW`, in the place of `S y`.
+    jumps
+        of each of the motions the mean number of unit jumps in an optimizer's step, where they count jumps; else None.
+    epoch
+        the steps over which the first motion ends where it began, a bridge; 0 if it does not.
     small_noise
         whether the noise is `O(√τ)`.
     exponent
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
     shared
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
+    samples
+        whether drift and noise of a run are sampled, from fresh noisy gradients in every substep.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
     bounded
@@ -60,6 +71,7 @@ class Equation(Turns, ABC):
     shared: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
@@ -68,7 +80,10 @@ class Equation(Turns, ABC):
         self.tau, self.order, self.brownian = tau, order, brownian
         self.first = self.law.motions if brownian != "none" else 0
         self.second = self.law.second_motions if brownian == "independent" and self.squares_noise() else 0
-        self.remembers = brownian == "step_memory" and (self.small_noise or order == 2)
+        recalls = brownian in MEMORIES and (self.small_noise or order == 2)
+        self.remembers, self.fades = recalls and brownian == "step_memory", recalls and brownian == "fast_memory"
+        self.jumps: Float[Tensor, " first"] | None = None
+        self.epoch = 0
 
     @classmethod
     def parts(cls, problem: Problem) -> tuple[str, ...]:
@@ -98,6 +113,11 @@ class Equation(Turns, ABC):
         """`first + second`."""
         return self.first + self.second
 
+    @property
+    def hidden(self) -> int:
+        """Numbers that a path has beside the optimizer's: the average of its past noise."""
+        return self.problem.dim if self.fades else 0
+
     def split(self, x: X) -> tuple[Tensor, ...]:
         """The fields of `x`, in the optimizer's order, as views."""
         return x.split(self.problem.dim, dim=-1)
@@ -111,9 +131,9 @@ class Equation(Turns, ABC):
         """The independent noise of `gradient.square`; 0 without a second motion."""
         return self.law.second(theta, dW[:, self.first :]) if self.second else 0.0
 
-    def square_memory(self, theta: Tensor, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"]) -> Tensor:
-        """`2 (S y)∘(S dW)`, the noise of `gradient.square` that remembers the step."""
-        return 2 * self.law.diffuse(theta, y) * self.law.diffuse(theta, dW)
+    def square_memory(self, theta: Tensor, past: Float[Tensor, "paths d"], dW: Float[Tensor, "paths first"]) -> Tensor:
+        """`2 ỹ∘(S dW)`, the noise of `gradient.square` that remembers `ỹ`."""
+        return 2 * past * self.law.diffuse(theta, dW)
 
     @abstractmethod
     def drift(self, t: float, x: X) -> X:
@@ -125,6 +145,10 @@ class Equation(Turns, ABC):
 
     def memory(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"]) -> X:
         """`R[y, dW]`, bilinear."""
+        return self.recall(t, x, self.law.diffuse(x[:, : self.problem.dim], y), dW)
+
+    def recall(self, t: float, x: X, past: Float[Tensor, "paths d"], dW: Float[Tensor, "paths first"]) -> X:
+        """`R[y, dW]` as a function of `ỹ = S y`, all that it depends on."""
         return torch.zeros_like(x)
 
     def memory_trace(self, t: float, x: X) -> X:
@@ -134,6 +158,19 @@ class Equation(Turns, ABC):
     def remember(self, t: float, x: X, y: Float[Tensor, "paths first"], dW: Float[Tensor, "paths first"], dt: float) -> X:
         """`R[y, dW]` over a substep, with its Milstein part: `R[y + ½dW, dW] − ½ dt Σ_j R[e_j, e_j]`."""
         return self.memory(t, x, y + 0.5 * dW, dW) - 0.5 * dt * self.memory_trace(t, x)
+
+    def recollect(self, t: float, x: X, past: Float[Tensor, "paths d"], dW: Float[Tensor, "paths first"], dt: float) -> X:
+        """The same of a fading average: `R[ỹ + ½ S dW, dW] − ½ dt Σ_j R[S e_j, e_j]`."""
+        own = self.kept(t, x, dW)
+        return self.recall(t, x, past + 0.5 * own, dW) - 0.5 * dt * self.memory_trace(t, x)
+
+    def kept(self, t: float, x: X, dW: Float[Tensor, "paths first"]) -> Float[Tensor, "paths d"]:
+        """`S dW`, what the average of the past noise takes in."""
+        return self.law.diffuse(x[:, : self.problem.dim], dW)
+
+    def explicit(self) -> "Equation":
+        """The same with `drift` and `diffuse` for its own motions; another one than itself where it is sampled."""
+        return self
 
     def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
         """What there is to say of it at one state, beside its terms."""
@@ -195,27 +232,6 @@ def check_kind(kind: object) -> None:
                        "model=sme.equation(drift=…, diffusion=…)")
 
 
-def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:
-    """Raise `SMEError` unless `optimizer` has the memory exponent that an equation is for."""
-    if optimizer.memory == exponent:
-        return
-    given = f"{optimizer.name} has memory = {optimizer.memory:g}, 1 − β = c τ^{optimizer.memory:g}"
-    if exponent == 0:
-        raise SMEError(f"this model is for fixed decays, memory = 0, and {given}: give memory=0 with c = 1 − β")
-    raise SMEError(f"this equation is for memory = 1, 1 − β = c τ, and {given}: "
-                   + ("fixed decays are modelled by 'averaged', and without noise to order 2 by 'backward'"
-                      if optimizer.memory == 0 else "no equation in powers of τ is known for it"))
-
-
 def join(*fields: Float[Tensor, "paths d"]) -> X:
     """The fields side by side, stored field by field (fast to split and to compute with)."""
     return torch.cat([field.T for field in fields]).T
-
-
-def curvature(problem: Problem, theta: Tensor, scale: Tensor | float) -> Tensor:
-    """`(D:∇²)∇f = Σ_j ∇³f[u_j, u_j]` with `D = Σ_j u_j u_jᵀ`, `u_j = scale∘S e_j`."""
-    total = torch.zeros_like(theta)
-    for unit in torch.eye(problem.noise.motions, dtype=theta.dtype, device=theta.device):
-        u = scale * problem.noise.diffuse(theta, unit.expand(theta.shape[0], -1))
-        total = total + problem.third(theta, u, u)
-    return total

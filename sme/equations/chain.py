@@ -79,5 +79,5 @@ class Chain:
         def update(state: State, scaled: Tensor) -> State:
             return updated(self.optimizer, state, self.regime.seen(scaled, self.tau, self.optimizer.signed), self.tau, t)
 
-        new: State = vmap(update)(state, scaled)
+        new: State = update(state, scaled) if self.optimizer.opaque else vmap(update)(state, scaled)
         return new

@@ -10,6 +10,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity import recipe
 from sme.common.inputs import short
 from sme.equations.base import Equation
+from sme.equations.drivers.names import DRIVERS
 from sme.equations.literature import averaged, backward, compagnoni, malladi, ode
 from sme.equations.literature.midpoint import equation as midpoint
 from sme.equations.literature.model import OWN, UNCLAIMED, Claim, Model
@@ -82,10 +83,10 @@ def _registered(optimizer: Optimizer, regime: Regime) -> None:
 
 def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     way = obstruction(problem, optimizer, regime, brownian)
-    return Claim(0.5 if way == SKEWNESS else 1 if way or brownian == "none" else 2)
+    return Claim(0.5 if way == SKEWNESS else 1 if way or brownian in ("none", "poisson", "arrivals") else 2)
 
 
 MODELS = {each.name: each for each in (
-    Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", "step_memory", "none")),
+    Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", *(each for each in DRIVERS if each != "independent"))),
     malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL, midpoint.MODEL,
 )}

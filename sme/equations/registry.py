@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, Kind, check_memory
+from sme.equations.base import Equation, Kind
 from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
@@ -14,10 +14,16 @@ from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, Indepe
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.nodes import unsummed
+from sme.equations.derived.shifted.sampled import Sampled
 from sme.equations.derived.step import Step
+from sme.equations.drivers import choice as drivers
+from sme.equations.drivers.epochs import whole
+from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
+from sme.optimizers.memory import check_memory
 from sme.optimizers.regimes import BATCH_EQUIVALENT, RawGradientError, Regime
 from sme.optimizers.regimes import regime as named
 from sme.optimizers.rmsprop import RMSProp
@@ -30,7 +36,6 @@ from sme.problems.base import Problem
 from sme.problems.noise.wrapped.driven import Driven
 from sme.problems.noise.wrapped.transformed import TransformedNoise
 
-BROWNIAN = ("none", "independent", "step_memory")
 ORDERS = (1, 2)
 SKEWNESS = "skewness, order 1/2"
 
@@ -53,7 +58,7 @@ def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian
     """The symbol of what keeps the order-2 equation from order 2, or of skewed noise every equation from order 1; empty
     if nothing does, or there is no such equation.
     """
-    if problem.noise.skewed and regime == BATCH_EQUIVALENT:
+    if problem.noise.skewed and regime == BATCH_EQUIVALENT and _driven(problem, optimizer, regime, 1, brownian) is None:
         return SKEWNESS
     try:
         return equation(problem, optimizer, regime, 2.0**-10, 2, brownian).obstructed
@@ -80,11 +85,13 @@ def equation(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float, order: int, brownian: str) -> Equation:
     """`equation` without asking whether any order holds."""
-    return chosen(problem, optimizer, regime, order)(Driven.of(problem), optimizer, tau, order, brownian)
+    return chosen(problem, optimizer, regime, order, brownian)(Driven.of(problem), optimizer, tau, order, brownian)
 
 
-def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -> type[Equation]:
+def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str = "independent") -> type[Equation]:
     """The class of the equation."""
+    if own := _driven(problem, optimizer, regime, order, brownian):
+        return own
     closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
     if isinstance(optimizer, AdamW) and not optimizer.bias_correction:
         closed = None  # the derived one is the same; of a corrected rule it expands Γ(t) in τ, where Adam's closed form does not
@@ -94,7 +101,19 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -
     constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
     if closed and constant:
         return closed
-    return Shifted if regime != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(regime)
+    return _derived(problem, optimizer, regime)
+
+
+def _driven(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> type[Equation] | None:
+    """The class of an equation whose driver is no Brownian motion, or that knows the batches of an epoch; None of all else."""
+    found = drivers.driven(problem, regime, order, brownian)
+    return found if found and (brownian in drivers.DRAWN or not (by_signs(optimizer) or is_raw(optimizer, problem.dim))) else None
+
+
+def known_epochs(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str = "independent") -> bool:
+    """Whether the batches are those of whole reshuffled epochs, and the equation is one that knows this."""
+    known = whole(problem.noise) and (regime != BATCH_EQUIVALENT or brownian in ("none", "arrivals"))
+    return known and not by_signs(optimizer) and not is_raw(optimizer, problem.dim)
 
 
 def is_raw(optimizer: Optimizer, dim: int) -> bool:
@@ -110,14 +129,15 @@ def is_raw(optimizer: Optimizer, dim: int) -> bool:
     return False
 
 
-def parts_of(problem: Problem, optimizer: Optimizer, regime: Regime, orders: Iterable[int] = ORDERS) -> tuple[str, ...]:
+def parts_of(problem: Problem, optimizer: Optimizer, regime: Regime, orders: Iterable[int] = ORDERS,
+             brownian: str = "independent") -> tuple[str, ...]:
     """The parts of the code that the equations of these orders come from, beside problem and law (see `numerics`)."""
-    return tuple(part for order in orders for part in chosen(problem, optimizer, regime, order).parts(problem))
+    return tuple(part for order in orders for part in chosen(problem, optimizer, regime, order, brownian).parts(problem))
 
 
 @entry
 def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "ballistic", order: int = 2,
-           brownian: str = "independent") -> Callable[[float], Equation]:
+           brownian: str | None = None, driver: str | None = None) -> Callable[[float], Equation]:
     """The modified equation of any update rule, from `optimizer.update` alone.
 
     The increments of one step are expanded in `h = √τ` by forward differentiation, and their moments
@@ -132,9 +152,10 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         `"ballistic"` or `"batch_equivalent"`.
     order
         1 or 2.
-    brownian
-        `"independent"`, `"step_memory"` (of order 2 for every rule that can be expanded, with Gaussian
-        noise), or `"none"` (order 1, ballistic).
+    driver, brownian
+        `"independent"` (default), `"step_memory"` or `"fast_memory"` (of order 2 for every rule that can be expanded, with
+        Gaussian noise), `"poisson"` (order 1, minibatches in the batch-equivalent regime), or `"none"` (order 1, ballistic);
+        `brownian` is its older name.
 
     Returns
     -------
@@ -147,9 +168,9 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if no such equation exists, or the rule cannot be expanded.
     """
     check_parts(problem, optimizer)
-    place = named(regime)
-    _check(problem, order, brownian)
-    _check_own(problem, optimizer, place, order, brownian)
+    place, motions = named(regime), asked(driver, brownian) or "independent"
+    _check(problem, order, motions)
+    _check_own(problem, optimizer, place, order, motions)
     if by_signs(optimizer):
         raise SMEError(f"{optimizer.name} is not smooth in the noise, so it cannot be expanded: its equation in the ballistic "
                        "regime is known from the moments of the sign, and sme.weak_error uses it")
@@ -160,8 +181,8 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        kind = Shifted if place != BATCH_EQUIVALENT and is_raw(optimizer, problem.dim) else _derived(place)
-        return kind(Driven.of(problem), optimizer, step, order, brownian)
+        kind = _driven(problem, optimizer, place, order, motions) or _derived(problem, optimizer, place)
+        return kind(Driven.of(problem), optimizer, step, order, motions)
 
     return family
 
@@ -183,8 +204,13 @@ def by_signs(optimizer: Optimizer) -> bool:
     return optimizer.signed or isinstance(optimizer, _SIGNS)
 
 
-def _derived(regime: Regime) -> type[Equation]:
-    return DerivedBatchEquivalent if regime == BATCH_EQUIVALENT else DerivedBallistic
+def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equation]:
+    if regime == BATCH_EQUIVALENT:
+        return DerivedBatchEquivalent
+    if not is_raw(optimizer, problem.dim):
+        return DerivedBallistic
+    summed = problem.noise.exact or not optimizer.opaque  # a black box is smooth or not, and nobody knows
+    return Shifted if summed and not unsummed(problem.noise, problem.dim) else Sampled
 
 
 def check_known(optimizer: Optimizer, regime: Regime) -> None:
@@ -197,7 +223,7 @@ def check_known(optimizer: Optimizer, regime: Regime) -> None:
 
 def _check(problem: Problem, order: int, brownian: str) -> None:
     """Raise `SMEError` for what no equation can be, of any kind."""
-    choose("brownian", brownian, BROWNIAN)
+    choose("driver", brownian, DRIVERS)
     if order not in ORDERS or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {short(order)}: no equation of another order is known")
     if order == 2 and problem.kinks:
@@ -206,24 +232,27 @@ def _check(problem: Problem, order: int, brownian: str) -> None:
     if order == 2 and (lack := problem.lack or problem.noise.lack):
         raise SMEError(f"order 2 needs second derivatives, and torch's of this loss are wrong: {lack}. Use order=1, or write the "
                        "loss without detach and the like")
-    if brownian == "step_memory" and not problem.noise.paired:
-        raise SMEError("brownian='step_memory' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
-                       "does, and this law's is not Gaussian. Use brownian='independent' or sme.GaussianNoise")
+    if brownian in MEMORIES and not problem.noise.paired:
+        raise SMEError(f"driver='{brownian}' needs Gaussian noise: it squares the increment of a whole step as the optimizer "
+                       "does, and this law's is not Gaussian. Use driver='independent' or sme.GaussianNoise")
 
 
 def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> None:
     """Raise `SMEError` for what has no equation here, or none of this order."""
     if brownian == "none" and order == 2:
-        raise SMEError("brownian='none' is of order 1 only: order 2 needs the noise, use brownian='independent'")
+        raise SMEError("driver='none' is of order 1 only: order 2 needs the noise, use driver='independent'")
+    drivers.check(problem, optimizer, regime, order, brownian)
+    if brownian == "bridge" and not known_epochs(problem, optimizer, regime):
+        raise SMEError(f"driver='bridge' is for reshuffled epochs, ballistic, {drivers.SHUFFLED} driver='independent'")
     check_known(optimizer, regime)
     optimizer.suits(regime)
     if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
         raise SMEError(problem.noise.elsewhere)
     if regime == BATCH_EQUIVALENT:
-        if brownian == "none":
-            raise SMEError("brownian='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
-                           "no order: use brownian='independent', regime='ballistic' or model='ode'")
+        if brownian == "none" and not whole(problem.noise):
+            raise SMEError("driver='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
+                           "no order: use driver='independent', regime='ballistic' or model='ode'")
         if order == 2 and not problem.noise.paired:
             raise SMEError("the noise, such as that of a minibatch, is not Gaussian, and in the batch-equivalent regime no "
-                           "equation is of order 2 for it, nor better than 1/2 where it is skewed: use order=1, "
-                           "regime='ballistic' or sme.GaussianNoise")
+                           "equation here is of order 2 for it, nor one with Brownian motions better than 1/2 where it is "
+                           "skewed: use order=1, of a minibatch with driver='poisson', regime='ballistic' or sme.GaussianNoise")

@@ -1,5 +1,6 @@
 """Antithetic pairs of the discrete run and of its equations, on the same increments."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -8,10 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sme.common.random.increments import Increments, coarsen, together
+from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
 from sme.simulate.control_variates.controls import Controls
-from sme.simulate.integrators.schemes import scheme
+from sme.simulate.integrators.schemes import Sampling, scheme
 from sme.simulate.integrators.torchsde import integrate
 from sme.simulate.setup import Setup
 
@@ -25,20 +27,33 @@ FAR = DIVERGED**0.5
 
 
 class ExtrapolatedPath:
-    """An equation on three levels of one path, extrapolated pairwise."""
+    """An equation on three levels of one path, extrapolated pairwise; each level is a state and what the equation hides."""
 
     def __init__(self, equation: Equation, x: Float[Tensor, "paths state"], levels: Sequence[int] = LEVELS) -> None:
         self.equation, self.scheme, self.factors = equation, scheme(equation), levels
-        self.levels = [x] * len(levels)
+        self.levels = [self.system(x)] * len(levels)
 
     def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
         """Advance every level by one optimizer step."""
-        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
-                       for x, factor in zip(self.levels, self.factors, strict=True)]
+        each = zip(self.levels, self.factors, strict=True)
+        if isinstance(self.scheme, Sampling):
+            self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t) for x, factor in each]
+        else:
+            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t) for x, factor in each]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The extrapolated observables, and how far halving the substep moved them before its last stage."""
-        return self.scheme.extrapolate(*(observe(x) for x in self.levels))
+        return self.scheme.extrapolate(*(observe(x) for x in self.states))
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The levels without what is hidden."""
+        hidden = self.equation.hidden
+        return [x[:, : x.shape[1] - hidden] for x in self.levels] if hidden else self.levels
+
+    def system(self, x: Float[Tensor, "paths state"]) -> Tensor:
+        """A state with nothing in the past."""
+        return torch.nn.functional.pad(x.T, (0, 0, 0, self.equation.hidden)).T if self.equation.hidden else x
 
 
 class Ensemble(ABC):
@@ -107,6 +122,9 @@ class Ensemble(ABC):
 class TorchEnsemble(Ensemble):
     """Step by step through PyTorch and torchsde."""
 
+    epoch: tuple[int, Tensor] = (-1, torch.zeros(()))
+    """the number of the last epoch, and of every motion the mean of its increments over it, or the substep of its arrival"""
+
     def advance(self, to: int) -> None:
         setup, law = self.setup, self.setup.problem.noise
         equations = [ladder.equation for ladder in self.ladders]
@@ -116,15 +134,15 @@ class TorchEnsemble(Ensemble):
             dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
             dW2 = self.increments.second(k, second) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
-            self.follow(k, self._share(equations[0], dW, dW2))
+            self.follow(k, self._share(k, equations[0], dW, dW2))
             for ladder in self.ladders:
-                ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))
-            self.see(setup.fields(self.ladders[0].levels[0]))
+                ladder.step(k, setup.chain.time(k), self._share(k, ladder.equation, dW, dW2))
+            self.see(setup.fields(self.ladders[0].states[0]))
         self.done = to
 
     def follow(self, k: int, dW: Tensor) -> None:
         """The control variates of the equation's step `k`."""
-        controls, y, count, tau = self.controls, self.ladders[0].levels[0], len(dW), self.setup.tau
+        controls, y, count, tau = self.controls, self.ladders[0].states[0], len(dW), self.setup.tau
         if controls is None or not controls.followed:
             return
         followed = self._zeros(controls.followed)
@@ -132,10 +150,37 @@ class TorchEnsemble(Ensemble):
             followed = controls.substep(followed, controls.shared[k], tau, y, dW[j], (j + 0.5) / count - 0.5, 1 / count)
         self.carry = controls.step(self.carry, followed, controls.shared[k], y)
 
-    def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
+    def _share(self, k: int, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:
             return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
+        if each.epoch and each.jumps is not None:
+            return self.arrivals(k, each)
+        if each.epoch:
+            dW = dW - self.bridge(k, each)
+        if each.jumps is not None:
+            return counts(dW, each.jumps, self.setup.tau)
         return together(dW, dW2[..., : each.second]) if each.second and dW2 is not None else dW
+
+
+    def bridge(self, k: int, each: Equation) -> Float[Tensor, "paths motions"]:
+        """The mean of the first motions' increments over the epoch of step `k`, past the horizon too."""
+        number, steps = k // each.epoch, range(each.epoch)
+        if self.epoch[0] != number:
+            motions = each.law.motions
+            total = sum(self.increments.first(number * each.epoch + i, motions).sum(0) for i in steps)
+            self.epoch = number, torch.as_tensor(total) / (each.epoch * self.increments.substeps)
+        return self.epoch[1]
+
+
+    def arrivals(self, k: int, each: Equation) -> Float[Tensor, "substeps paths motions"]:
+        """Which examples come in which substep of step `k`, each once in its epoch: at `Φ` of its first normal there."""
+        number, r = k // each.epoch, self.increments.substeps
+        if self.epoch[0] != number:
+            first = self.increments.first(number * each.epoch, each.law.motions)[0]
+            share = torch.special.ndtr(first / math.sqrt(self.setup.tau / r))
+            self.epoch = number, (share * each.epoch * r).floor().clamp(max=each.epoch * r - 1)
+        places = torch.arange(r, device=self.device) + (k - number * each.epoch) * r
+        return (self.epoch[1] == places[:, None, None]).to(torch.float64)
 
 
 def has_floor(optimizer: Optimizer) -> bool:

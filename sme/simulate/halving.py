@@ -48,14 +48,15 @@ class Halving:
 
 
 def halving(setup: Setup, equation: Equation) -> Halving | None:
-    """Along the noiseless run; None beyond `LONGEST` substeps, or where there are too few substeps."""
+    """Along the noiseless run; None beyond `LONGEST` substeps, where there are too few, or of samples."""
     kind = scheme(equation)
     substeps = setup.substeps(kind)
-    if setup.marks[-1] * substeps > LONGEST or substeps % TWICE[-1]:
+    if equation.samples or setup.marks[-1] * substeps > LONGEST or substeps % TWICE[-1]:
         return None
     still = copy.copy(equation)
     still.first = still.second = 0
-    still.remembers = False
+    still.remembers = still.fades = False
+    still.jumps, still.epoch = None, 0
     ladder, moves = ExtrapolatedPath(still, setup.whole(1), TWICE), []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))

@@ -57,7 +57,7 @@ def stability(setup: Setup) -> Stability:
     `J(x, t) = ∂_x (F(x, t) − x)` with `F` the update rule fed with `E[gradient]`, at no more than `LOOKS` steps among the first
     `LONGEST`, or as long as the run is finite. Source: docs/theory/scaling.md, section 2.
     """
-    found = [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
+    found = [] if setup.optimizer.opaque else [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
     if not found:
         return Stability(setup.tau, math.nan, math.nan, setup.optimizer.t0)
     radius, _, time = max(found)

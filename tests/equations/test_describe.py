@@ -11,7 +11,7 @@ import sme
 from sme.common.identity import hashing
 from sme.equations import registry
 from sme.equations.closed.rmsprop import BallisticRMSProp
-from sme.equations.description import MOST
+from sme.equations.formula.description import MOST
 from sme.optimizers.regimes import regime
 from tests.support import models
 

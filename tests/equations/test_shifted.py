@@ -282,9 +282,9 @@ def test_the_moment_test_proves_order_two_with_gaussian_noise(name):
 
 
 def test_what_has_no_shifted_equation_says_so():
-    wide = sme.Quadratic(dim=4)
+    wide = sme.Quadratic(dim=4)  # runs are sampled there
     with pytest.raises(sme.SMEError, match="one or two parameters"):
-        equation(wide, Sign(), BALLISTIC, 0.1, 2)
+        sme.check_order(wide, Sign())
     with pytest.raises(sme.SMEError, match="T₃ and T₄"):
         sme.check_order(sme.Quadratic(), Sign(), regime="batch_equivalent")
 

@@ -34,7 +34,8 @@ class Provenance:
         if found is None:
             return self.study
         optimizer, regime, problem, brownian = found.groups()
-        kind = {"independent": "", "none": ", no noise in the equation", "step_memory": ", step memory"}
+        kind = {"independent": "", "none": ", no noise in the equation", "step_memory": ", step memory",
+                "fast_memory": ", fast memory", "poisson": ", Poissonised minibatch"}
         return f"{optimizer} on {problem}, {regime.replace('_', '-')} regime{kind.get(brownian, f', model {brownian}')}"
 
     @property

@@ -123,7 +123,7 @@ def _noiseless(duel: EquationPair, equations: list[Equation], groups: int, sprea
             for ladder in ladders:
                 ladder.step(k, duel.chain.time(k), _motions(ladder.equation, part[..., :first], part[..., first:]))
             if k + 1 in duel.marks:
-                one, other = (duel.observe(duel.fields(ladder.levels[0])) for ladder in ladders)
+                one, other = (duel.observe(duel.fields(ladder.states[0])) for ladder in ladders)
                 rows.append(one - other)
         return torch.cat(rows, -1)
 

@@ -16,9 +16,9 @@ class SecondMoment(Equation):
     def rate(self) -> float:
         """`c`."""
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+    def recall(self, t: float, x: X, past: Tensor, dW: Tensor) -> X:
         theta, *_ = fields = self.split(x)
-        return join(*map(torch.zeros_like, fields[:-1]), self.rate * self.square_memory(theta, y, dW))
+        return join(*map(torch.zeros_like, fields[:-1]), self.rate * self.square_memory(theta, past, dW))
 
     def memory_trace(self, t: float, x: X) -> X:
         theta, *_ = fields = self.split(x)

@@ -10,6 +10,7 @@ from torch.func import jvp
 
 from sme.common.errors import SMEError
 from sme.equations.base import Equation, X, join
+from sme.equations.drivers.names import MEMORIES
 from sme.optimizers.base import Optimizer
 from sme.optimizers.signum import Signum
 from sme.problems.base import Problem
@@ -46,7 +47,7 @@ class BallisticSignSGD(Equation):
             problem.noise.sign_mean(origin, origin)
         elif bool((problem.noise.variance(origin) <= 0).any()) and problem.noise.constant:
             raise SMEError("signSGD has an equation only where every coordinate's noise has variance > 0")
-        super().__init__(problem, optimizer, tau, order, "independent" if brownian == "step_memory" else brownian)
+        super().__init__(problem, optimizer, tau, order, "independent" if brownian in MEMORIES else brownian)
         self.second = problem.dim if self.first and problem.noise.paired else 0
 
     @classmethod

@@ -1,6 +1,6 @@
 """The derived equation in the ballistic regime."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class DerivedBallistic(Equation):
     """
 
     small_noise = True
-    numerics = ("derived",)
+    numerics: ClassVar[tuple[str, ...]] = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.expansion = Step.of(optimizer, problem.dim)
@@ -59,9 +59,9 @@ class DerivedBallistic(Equation):
             square = square + self.second_noise(theta, dW)
         return self.tau**0.5 * self.expansion.push(t, x, noise, square)
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
+    def recall(self, t: float, x: X, past: Tensor, dW: Tensor) -> X:
         theta = x[:, : self.problem.dim]
-        square = self.square_memory(theta, y, dW)
+        square = self.square_memory(theta, past, dW)
         return self.expansion.push(t, x, torch.zeros_like(square), square)
 
     def memory_trace(self, t: float, x: X) -> X:

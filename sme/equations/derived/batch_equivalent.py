@@ -1,7 +1,7 @@
 """The derived equation in the batch-equivalent regime."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class DerivedBatchEquivalent(Equation):
         G₁ = E[δ₃ zᵀ] − ½ ∇b G₀ − ½ (∂_t + b·∇) G₀ − ¼ ∂²G₀:G₀G₀ᵀ [− ½ Σ_j ∂_{G₀e_j} R[e_j, ·]]
         independent: (G₀ + τ G₁) dW¹ + √τ noise on q, √2 (Σ∘Σ)^{1/2} dW²
         step memory: (G₀ + τ G₁) dW + R[y, dW], y the motion since the step began; G₁ with its last term
+        fast memory: the same with ỹ, dỹ = −(4/τ) ỹ dt + 2 S dW, for S y, which is held where R is differentiated in G₁
 
     Order 1 has `b` and `G₀ dW¹`. Source: docs/theory/derivation.md, section 9, (9.7).
 
@@ -37,7 +38,7 @@ class DerivedBatchEquivalent(Equation):
     """
 
     small_noise = False
-    numerics = ("derived",)
+    numerics: ClassVar[tuple[str, ...]] = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.expansion = Step.of(optimizer, problem.dim)
@@ -52,7 +53,7 @@ class DerivedBatchEquivalent(Equation):
         if order == 2 and brownian == "independent" and not self.additive:
             raise SMEError(f"no order-2 equation of {optimizer.name} has independent motions here, because its leading noise "
                            "depends on the parameters that it moves: use brownian='step_memory', which is of order 2, or order=1")
-        self.fixed = not self.remembers or self._vanishes(self._memory_slope)
+        self.fixed = not (self.remembers or self.fades) or self._vanishes(self._memory_slope)
         self.straight = order == 1 or self._vanishes(lambda t, x, y, w: self._spread(self.leading, t, x))
         if order == 2:
             self._check_degrees()
@@ -143,16 +144,18 @@ class DerivedBatchEquivalent(Equation):
         return 2 * self.expansion.slope(lambda e: function(t, wide + e * u), wide, 2).reshape(-1, *x.shape).sum(0)
 
     def _memory_slope(self, t: float, x: X, _: Tensor, dW: Tensor) -> X:
-        """`Σ_j ∂_{u_j} R[e_j, dW]`, `u_j = G₀e_j`.
+        """`Σ_j ∂_{u_j} R[e_j, dW]`, `u_j = G₀e_j`; of fast memory with `ỹ = S e_j` held, which is a number of its own there.
 
-        Of the turn it is `∂²(G₀dW)[u_j, u_j] + ∂_{M_jj}(G₀dW)`, `M_jj = ∂_{u_j}(G₀e_j)`.
+        Of the turn it is `∂²(G₀dW)[u_j, u_j] + ∂_{M_jj}(G₀dW)`, `M_jj = ∂_{u_j}(G₀e_j)`, or `(∂_{u_j} kick)(ỹ)` with `ỹ` held.
         """
         wide, columns = self._columns(x)
         wide_dW = dW.repeat(self.law.motions, 1)
         u = self.leading_noise(t, wide, columns)
-        total = self.expansion.slope(lambda e: self.quadratic(t, wide + e * u, columns, wide_dW), wide)
+        past = diffuse(self.law, wide[:, : self.problem.dim], columns) if self.fades else None
+        total = self.expansion.slope(lambda e: self.quadratic(t, wide + e * u, columns, wide_dW, past), wide)
         if not self.additive:
-            turned = self._turn(t, wide, columns, columns)
+            turned = (self._turn(t, wide, columns, columns) if past is None
+                      else self.expansion.slope(lambda e: self.expansion.kick(t, wide + e * u, past), wide))
             total = total - self.expansion.slope(lambda e: self.leading_noise(t, wide + e * turned, wide_dW), wide)
             total = total - 2 * self.expansion.slope(lambda e: self.leading_noise(t, wide + e * u, wide_dW), wide, 2)
         return total.reshape(-1, *x.shape).sum(0)
@@ -163,18 +166,21 @@ class DerivedBatchEquivalent(Equation):
 
     def _turn(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
         """`∂_{G₀y}(G₀ dW)`."""
-        u = self.leading_noise(t, x, y)
+        return self._along(t, x, self.leading_noise(t, x, y), dW)
+
+    def _along(self, t: float, x: X, u: X, dW: Tensor) -> X:
+        """`∂_u(G₀ dW)`."""
         return self.expansion.slope(lambda e: self.leading_noise(t, x + e * u, dW), x)
 
-    def quadratic(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
-        """`Q[y, dW]`."""
+    def quadratic(self, t: float, x: X, y: Tensor, dW: Tensor, past: Tensor | None = None) -> X:
+        """`Q[y, dW]`, or with `past` for `S y`."""
         theta = theta_of(x, self.problem.dim)
-        square = 2 * diffuse(self.law, theta, y) * diffuse(self.law, theta, dW)
+        square = 2 * (diffuse(self.law, theta, y) if past is None else past) * diffuse(self.law, theta, dW)
         return self.expansion.push(t, x, 0 * square, square)
 
-    def memory(self, t: float, x: X, y: Tensor, dW: Tensor) -> X:
-        total = self.quadratic(t, x, y, dW)
-        return total if self.additive else total - self._turn(t, x, y, dW)
+    def recall(self, t: float, x: X, past: Tensor, dW: Tensor) -> X:
+        total = self.quadratic(t, x, dW, dW, past)
+        return total if self.additive else total - self._along(t, x, self.expansion.kick(t, x, past), dW)
 
     def memory_trace(self, t: float, x: X) -> X:
         wide, columns = self._columns(x)

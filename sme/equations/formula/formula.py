@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import flag
 from sme.common.process.turns import entry
+from sme.equations.drivers.names import asked
 from sme.optimizers.base import Optimizer, sound
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 from sme.optimizers.regimes import regime as named
@@ -113,8 +114,8 @@ class Formula:
 
 
 @entry
-def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: str = "independent", order: int = 2,
-            elementwise: bool = False, gaussian: bool = True) -> Formula:
+def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: str | None = None, order: int = 2,
+            elementwise: bool = False, gaussian: bool = True, driver: str | None = None) -> Formula:
     """The modified equation of an update rule in its own letters: no problem, no numbers and no run.
 
     `update` is run with sympy's symbols in place of tensors, its settings as letters of their names, and the equation derived
@@ -126,9 +127,10 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     ----------
     optimizer
         one of the package or a user's own.
-    regime, brownian, order
-        as in `sme.derive`, `brownian` being `"independent"` or `"step_memory"`. In the batch-equivalent regime `Σ` is constant
-        where the leading noise moves the parameters, but for step memory in one dimension.
+    regime, brownian, driver, order
+        as in `sme.derive`, `driver`, or `brownian` by its older name, being `"independent"` or `"step_memory"`. In the
+        batch-equivalent regime `Σ` is constant where the leading noise moves the parameters, but for step memory in one
+        dimension.
     elementwise
         for many parameters, entry by entry, in place of one.
     gaussian
@@ -150,12 +152,12 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     -P*b_m/2 + P'*b_v*m/2
     """
     sound(optimizer)
-    place, choice = named(regime), choose("brownian", brownian, BROWNIAN)
+    place, choice = named(regime), choose("driver of formulas", asked(driver, brownian) or "independent", BROWNIAN)
     if order not in (1, 2) or isinstance(order, bool):
         raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
     many, normal = flag("elementwise", elementwise), flag("gaussian", gaussian)
     if not normal and (place != BALLISTIC or choice == "step_memory"):
-        raise SMEError("gaussian=False is for the ballistic regime with brownian='independent': elsewhere the law is Gaussian")
+        raise SMEError("gaussian=False is for the ballistic regime with driver='independent': elsewhere the law is Gaussian")
     return (_kept if _frozen(optimizer) else _made)(optimizer, place, choice, order, many, normal)
 
 
@@ -175,6 +177,9 @@ def formula_of(equation: "Equation", elementwise: bool) -> Formula:
         raise SMEError(f"{kind.__name__} does not follow from the Taylor terms of {type(optimizer).__name__}, so formula() "
                        "has nothing to say of it: the formulas of a closed form are in describe(state).latex")
     place = BALLISTIC if equation.small_noise else BATCH_EQUIVALENT
+    if equation.jumps is not None or equation.fades:
+        raise SMEError(f"there are formulas of equations with driver={' or '.join(map(repr, BROWNIAN))}, and this one has "
+                       f"'{equation.brownian}': see its terms by describe(state)")
     brownian = equation.brownian if equation.brownian in BROWNIAN else "independent"
     made = formula(optimizer, place, brownian, equation.order, elementwise, law.paired or place != BALLISTIC)
     if made.parts.constant and equation.order == 2 and not law.constant:

@@ -8,7 +8,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, several, short, word
 from sme.equations.base import Equation
 from sme.equations.base import Kind as Made
-from sme.equations.registry import BROWNIAN
+from sme.equations.drivers.names import DRIVERS
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
 from sme.problems.base import Problem
@@ -101,7 +101,7 @@ class Model:
         return tuple(name for name in optimizer.fields if self.fields is None or name in self.fields)
 
     def motion(self, given: str | None) -> str:
-        """The Brownian motions asked for, the model's own by default.
+        """The driver asked for, the model's own by default.
 
         Raises
         ------
@@ -110,9 +110,9 @@ class Model:
         """
         if given is None:
             return self.brownian[0]
-        if choose("brownian", given, BROWNIAN) not in self.brownian:
-            raise SMEError(f"model='{self.name}' has brownian={' or '.join(map(repr, self.brownian))} alone, got {short(given)}: "
-                           "leave brownian out")
+        if choose("driver", given, DRIVERS) not in self.brownian:
+            raise SMEError(f"model='{self.name}' has driver={' or '.join(map(repr, self.brownian))} alone, got {short(given)}: "
+                           "leave driver out")
         return given
 
     def asked(self, given: object, default: tuple[int, ...]) -> list[int]:

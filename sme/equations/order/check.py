@@ -16,17 +16,18 @@ from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
 from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.shifted.switches import RawMeanStep
+from sme.equations.drivers.names import asked as named_driver
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
-from sme.equations.order.agreement import FINE, Agreement
 from sme.equations.order.differences.cumulants import Differences
 from sme.equations.order.differences.recognised import lettered
 from sme.equations.order.expectation import Test, UnsettledError
+from sme.equations.order.moments.agreement import FINE, Agreement
+from sme.equations.order.moments.step_moments import Increments, Terms, terms
 from sme.equations.order.obstruction import Obstruction
 from sme.equations.order.order_check import LEFT_OUT, OrderCheck, met, obstacle_of, tail
 from sme.equations.order.remembered import remembered
 from sme.equations.order.residuals import Functions, exponent, residuals, smallest
-from sme.equations.order.step_moments import Increments, Terms, terms
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import Visited, visited
 from sme.equations.proposed.equation import ProposedEquation
@@ -59,7 +60,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
                 brownian: str | None = None,
                 states: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]] | None = None, functions: Test | None = None,
                 tau: Sequence[float] | None = None, kind: Kind | None = None, model: Given = OWN,
-                start: Mapping[str, Tensor] | None = None, horizon: float | None = None) -> OrderCheck:
+                start: Mapping[str, Tensor] | None = None, horizon: float | None = None,
+                driver: str | None = None) -> OrderCheck:
     """The order of an equation by the one-step moment test: no Monte Carlo, seconds for two parameters.
 
     All moments of one step of the optimizer, by quadrature over the noise or the sum over all minibatches, against those of
@@ -70,7 +72,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     ----------
     problem, optimizer
         what is modelled; a user's own subclass of `sme.Optimizer` too.
-    regime, order, brownian, model
+    regime, order, brownian, driver, model
         as in `sme.weak_error`, an equation of your own for `model` too; skewed noise in the batch-equivalent regime may be
         checked at order 1.
     states
@@ -102,7 +104,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         check_kind(kind)
     if kind is not None and chosen.name != OWN:
         raise SMEError(f"kind and model='{chosen.name}' both name an equation: give one of them")
-    order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(brownian)
+    order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(named_driver(driver, brownian))
     kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
     given = None if tau is None else [number("tau", each) for each in several(tau)]
     if given is not None and (len(given) < 2 or not 0 < given[0] <= LARGEST

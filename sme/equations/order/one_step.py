@@ -28,9 +28,12 @@ SAME = 1e-12
 
 
 class Generator:
-    """`𝓛 = ∂_t + drift·∇ + ½ Σ_j ∂²[c_j, c_j]` of an equation, `c_j` the columns of its noise.
+    """`𝓛 = ∂_t + drift·∇ + ½ Σ_j ∂²[c_j, c_j] + Σ_i r_i (φ(z + m_i) − φ)` of an equation, `c_j` the columns of its noise.
 
-    With step memory the state is `(x, y)`, drift `(b, 0)` and columns `(G e_j + R[y, e_j], e_j)`.
+    With step memory the state is `(x, y)`, drift `(b, 0)` and columns `(G e_j + R[y, e_j], e_j)`. Fast memory is looked at in
+    the same way, `(x, ỹ)` with columns `(G e_j + R[ỹ, e_j], S e_j)`: over one step from `ỹ = 0` its moments, but for what a
+    fading average costs at the ends of a run, are these (docs/theory/drivers.md, section 20). Motions that count jumps have
+    moves `m_i` at rates `r_i` in the place of columns.
     """
 
     def __init__(self, equation: Equation, phi: Test) -> None:
@@ -41,13 +44,15 @@ class Generator:
     def _columns(self) -> Float[Tensor, "columns motions"]:
         """Increments whose images under `diffuse` are the columns of a dense factor of the covariance."""
         equation, n = self.equation, self.equation.first
+        if equation.jumps is not None:
+            return torch.eye(equation.motions, dtype=torch.float64)[equation.jumps == 0]
         if not equation.bilinear:
             return torch.eye(equation.motions, dtype=torch.float64)
         return torch.block_diag(torch.eye(n, dtype=torch.float64), equation.law.second_columns())
 
     def start(self, x: Tensor) -> Tensor:
         """The state, with `y = 0` beside it where the equation remembers."""
-        return torch.cat((x, x.new_zeros(self.equation.first))) if self.equation.remembers else x
+        return torch.cat((x, x.new_zeros(self.equation.hidden or self.equation.first * self.equation.remembers)))
 
     def drift(self, t: Any, z: X) -> X:
         """The drift of the whole system at many points."""
@@ -56,16 +61,35 @@ class Generator:
 
     def noise(self, t: Any, z: X) -> Float[Tensor, "columns points system"]:
         """The columns at many points, of more than the system has numbers as many others with the same covariance."""
-        count = len(self.motions)
+        g, count = self._moved(t, z, self.motions), len(self.motions)
+        return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
+
+    @property
+    def jumping(self) -> tuple[Float[Tensor, "moves motions"], Float[Tensor, " moves"]]:
+        """One jump of every motion that counts them, and how many there are in a unit of time."""
+        jumps = self.equation.jumps
+        units = torch.eye(self.equation.motions, dtype=torch.float64)
+        return (units[:0], torch.zeros(0, dtype=torch.float64)) if jumps is None else (units[jumps > 0], jumps[jumps > 0] / self.equation.tau)
+
+    def moves(self, t: Any, z: X) -> Float[Tensor, "moves points system"]:
+        """What the jumps add at many points."""
+        return self._moved(t, z, self.jumping[0])
+
+    def _moved(self, t: Any, z: X, increments: Float[Tensor, "count motions"]) -> Float[Tensor, "count points system"]:
+        """What the noise makes of each of these increments at many points."""
+        count = len(increments)
+        if not count:
+            return z.new_zeros(0, *z.shape)
         x, y = z[:, : self.size].repeat(count, 1), z[:, self.size :].repeat(count, 1)
-        dW = self.motions.repeat_interleave(len(z), 0)
+        dW = increments.repeat_interleave(len(z), 0)
         if isinstance(t, Tensor):
             t = t.repeat(count, 1)
         g = self.equation.diffuse(t, x, dW)
         if self.equation.remembers:
             g = torch.cat((g + self.equation.memory(t, x, y, dW), dW), -1)
-        g = g.reshape(count, *z.shape)
-        return g if count <= z.shape[1] else torch.linalg.qr(g.transpose(0, 1), mode="r").R.transpose(0, 1)
+        if self.equation.fades:
+            g = torch.cat((g + self.equation.recall(t, x, y, dW), self.equation.kept(t, x, dW)), -1)
+        return g.reshape(count, *z.shape)
 
     def once(self, t: Any, z: X) -> Float[Tensor, "points functions"]:
         """`𝓛φ` at many points, by automatic differentiation (`φ` does not depend on `t` or `y`)."""
@@ -79,11 +103,20 @@ class Generator:
             return slope, bend
 
         b = self.drift(t, z)
+        jumped = self.jumped(vmap(self.phi), t, z)
         if not len(self.motions):
-            return vmap(along)(z, b)
+            return vmap(along)(z, b) + jumped
         g = self.noise(t, z)
         first, second = vmap(both)(z.repeat(1 + len(g), 1), torch.cat((b, *g)))
-        return first[: len(z)] + 0.5 * second[len(z):].reshape(len(g), len(z), -1).sum(0)
+        return first[: len(z)] + 0.5 * second[len(z):].reshape(len(g), len(z), -1).sum(0) + jumped
+
+    def jumped(self, function: Callable[[Tensor], Tensor], t: Any, z: X) -> Tensor | float:
+        """`Σ_i r_i (f(z + m_i) − f(z))` at many points; 0 without jumps."""
+        rates = self.jumping[1]
+        if not len(rates):
+            return 0.0
+        ends = function((z + self.moves(t, z)).flatten(0, 1)).unflatten(0, (len(rates), len(z)))
+        return torch.tensordot(rates, ends - function(z), 1)
 
     def around(self, function: Callable[[Any, Tensor], Tensor], t: float, z: Float[Tensor, " system"]) -> "Around":
         """A function of time and system, with its derivatives along the drift (and the time) and along every column.
@@ -93,7 +126,8 @@ class Generator:
         point = z.unsqueeze(0)
         directions = torch.cat((self.drift(t, point), self.noise(t, point)[:, 0] if len(self.motions) else point[:0]))
         sizes = REACH / (directions.abs() / self._scales(z)).amax(1).clamp_min(TINY)
-        still = torch.equal(*(torch.cat((self.drift(at, point), self.noise(at, point)[:, 0])) for at in (t, t + LATER)))
+        every = torch.cat((self.motions, self.jumping[0]))
+        still = torch.equal(*(torch.cat((self.drift(at, point), self._moved(at, point, every)[:, 0])) for at in (t, t + LATER)))
         if not still:
             sizes[0] = torch.minimum(sizes[0], torch.tensor(REACH * (min(t, 1.0) if t > 0 else 1.0), dtype=torch.float64))
         e = sizes[:, None, None] * torch.stack((SHIFTS, -SHIFTS))
@@ -115,7 +149,8 @@ class Generator:
 
     def twice(self, t: float, z: Float[Tensor, " system"]) -> tuple[Tensor, Tensor]:
         """`𝓛²φ` at one point, and an estimate of its error."""
-        return self.around(self.once, t, z).generator
+        second, error = self.around(self.once, t, z).generator
+        return second + self.jumped(lambda points: self.once(t, points), t, z.unsqueeze(0)), error
 
 
 def _timed(function: Callable[[Any, Tensor], Tensor], times: Tensor, points: Tensor) -> Tensor:

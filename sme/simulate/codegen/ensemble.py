@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sme.common.library import load
 from sme.common.pointers import pointer
+from sme.common.random import jumps as poisson
 from sme.common.random.increments import FIRST, SECOND, Increments, coarsen
 from sme.equations.base import join
 from sme.simulate.ensemble import Ensemble, TorchEnsemble, has_floor
@@ -25,14 +27,16 @@ class CompiledEnsemble(Ensemble):
 
     def advance(self, to: int) -> None:
         setup, law = self.setup, self.setup.problem.noise
-        levels = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
-        x = torch.stack(levels).unflatten(0, (len(self.ladders), -1))
+        system = _sizes(setup.source)["SYSTEM"]
+        rows = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
+        x = torch.stack([pad(row, (0, 0, 0, system - len(row))) for row in rows]).unflatten(0, (len(self.ladders), -1))
         state, carry = _rows(join(*self.state.values())), _rows(self.carry)
         floored = self.floored.to(torch.uint8)
         shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
-        call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared))
+        call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared),
+             self.ladders[0].equation.jumps)
         for ladder, levels in zip(self.ladders, x, strict=True):
-            ladder.levels = [level.T for level in levels]
+            ladder.levels = [level[: state.shape[0] + ladder.equation.hidden].T for level in levels]
         self.floored = floored.to(torch.bool)
         self.carry = carry.T
         if law.paired:
@@ -44,23 +48,26 @@ class CompiledEnsemble(Ensemble):
         self.done = to
 
 
-def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor]) -> None:
+def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor],
+         jumps: Tensor | None = None) -> None:
     """Take the arrays from step `begin` to step `end`; time begins at `start`.
 
-    They are changed in place: `x (equations, levels, state, paths)`, `state (state, paths)`, `carry (carried, paths)`,
-    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read.
+    They are changed in place: `x (equations, levels, system, paths)`, `state (state, paths)`, `carry (carried, paths)`,
+    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read. `jumps` as an equation has them.
     """
+    thresholds = torch.tensor([] if jumps is None else poisson.levels(float(jumps[0]) / increments.substeps), dtype=torch.float64)
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
     load(source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
-                     *_pointers(source, 2 * increments.pairs, end, arrays))
+                     *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
+                     pointer("the levels of the jumps", thresholds, thresholds.shape))
 
 
 def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> Iterator[ctypes.c_void_p]:
     """Where the arrays of `call` are, if they are those that the source was made for."""
     size = _sizes(source)
     x, state, carry, floored, shared = arrays
-    yield pointer("the equations' states", x, (size["EQUATIONS"], size["LEVELS"], size["STATE"], paths))
+    yield pointer("the equations' states", x, (size["EQUATIONS"], size["LEVELS"], size["SYSTEM"], paths))
     yield pointer("the discrete run's state", state, (size["STATE"], paths))
     yield pointer("the control variates", carry, (size["CARRY"], paths))
     yield pointer("the floored paths", floored, (paths,), torch.uint8)
@@ -109,7 +116,7 @@ def _lower(run: Ensemble) -> None:
         run.state["v"] = torch.where(low[:, None], 0.4 * run.setup.optimizer.v_floor, run.state["v"])
         for ladder in run.ladders:
             if ladder.equation.motions:
-                ladder.levels = [join(*run.state.values()) for _ in ladder.levels]
+                ladder.levels = [ladder.system(join(*run.state.values())) for _ in ladder.levels]
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -1,7 +1,8 @@
 /* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
-   step; EQUATIONS, LEVELS, STATE numbers of a path; CHAIN (whether there is a discrete run); of the control variates
+   step; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
+   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run); of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
    paths share; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep,
    follow_step. */
@@ -51,18 +52,30 @@ static void store(double *to, int64_t pairs, int64_t at, int rows, double (*from
         for (int64_t p = 0; p < W && at + p < pairs; p++) to[2 * i * pairs + at + p] = from[i][p];
 }
 
+/* So many of the levels does each number, of this sign, exceed. */
+static void jumps(int64_t count, const double *levels, const float *z, float sign, double *dw) {
+#pragma omp simd
+    for (int p = 0; p < W; p++) dw[p] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double least = levels[i];
+#pragma omp simd
+        for (int p = 0; p < W; p++) dw[p] += (double)(sign * z[p]) > least;
+    }
+}
+
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
-         double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared) {
+         double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
+         int64_t count, const double *levels) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
-        double xs[ROWS(EQUATIONS)][LEVELS][2][STATE][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        double xs[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
                 for (int l = 0; l < LEVELS; l++)
-                    load(x + ((e * LEVELS + l) * STATE * 2 + s) * pairs, pairs, at, STATE, xs[e][l][s]);
+                    load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) load(state + s * pairs, pairs, at, STATE, discrete[s]);
             if (CARRY) load(carry + s * pairs, pairs, at, CARRY, carried[s]);
         }
@@ -87,6 +100,10 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                     for (int i = 0; i < unit; i++)
                         for (int m = 0; m < ALL; m++) {
                             const float *z = m < FIRST ? first[i * FIRST + m] : second[i * SECOND + m - FIRST];
+                            if (JUMPS) {
+                                jumps(count, levels, z, s ? -1 : 1, dw[i][m]);
+                                continue;
+                            }
 #pragma omp simd
                             for (int p = 0; p < W; p++) dw[i][m][p] = scale * (double)z[p];
                         }
@@ -124,7 +141,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
                 for (int l = 0; l < LEVELS; l++)
-                    store(x + ((e * LEVELS + l) * STATE * 2 + s) * pairs, pairs, at, STATE, xs[e][l][s]);
+                    store(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
             if (CARRY) store(carry + s * pairs, pairs, at, CARRY, carried[s]);
             for (int64_t p = 0; p < W && at + p < pairs; p++) floored[s * pairs + at + p] |= (uint8_t)seen[s][p];

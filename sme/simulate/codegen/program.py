@@ -35,7 +35,7 @@ def substep(equation: Equation, scheme: Scheme) -> Callable[..., Tensor]:
     def apply(t: Tensor, dt: Tensor, tau: Tensor, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
         there = copy.copy(equation)
         there.tau = tau  # type: ignore[assignment]
-        rate, noise = scheme.rates(there, t, dt, x, dW, y)  # type: ignore[arg-type]
+        rate, noise = scheme.step(there, t, dt, x, dW, y)  # type: ignore[arg-type]
         return x + dt * rate + noise
 
     return apply
@@ -59,13 +59,20 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     if setup.start["theta"].device.type != "cpu":
         raise NotLoweredError(f"the device is {setup.start['theta'].device.type}")
     equations, law, size = setup.equations(), setup.problem.noise, setup.whole(1).shape[1]
+    system = size + max(each.hidden for each in equations)
     if any(each.shared for each in equations):
         raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
+    if any(each.samples for each in equations):
+        raise NotLoweredError("drift and noise are sampled in every substep")
+    if setup.optimizer.opaque:
+        raise NotLoweredError("the optimizer is a black box")
+    if any(each.epoch for each in equations):
+        raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
-    kept = 2 * size * (len(equations) * levels + 2) + 12 * (law.motions + second)
+    kept = 2 * system * (len(equations) * levels + 2) + 12 * (law.motions + second)
     variates = controls.carried + controls.followed if controls else 0
-    wide, held = max(size, law.motions + second), 8 * (kept + 2 * variates)
+    wide, held = max(system, law.motions + second), 8 * (kept + 2 * variates)
     width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
     if width is None:
         raise NotLoweredError(f"a path has {size} numbers, {law.motions + second} Brownian motions and {variates} numbers of "
@@ -75,7 +82,8 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
         parts.append(_discrete(setup, controls))
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
                "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
-               "STATE": size, "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
+               "STATE": size, "SYSTEM": system, "JUMPS": int(any(each.jumps is not None for each in equations)),
+               "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
     defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
@@ -95,8 +103,9 @@ def _shared(controls: Controls | None) -> Input:
 
 
 def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None) -> list[str]:
-    parts, whole = [], ("x[{i}][p]", setup.whole(1), False)
+    parts = []
     for number, each in enumerate(equations):
+        whole = "x[{i}][p]", torch.nn.functional.pad(setup.whole(1), (0, each.hidden)), False
         inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
                   _rows_of("dw", each.motions), _rows_of("since", each.first)]
         parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"]))

@@ -198,7 +198,7 @@ class Curved:
         noise, square = law.diffuse_square(theta, scale * dW[:, : equation.first])
         if equation.second:
             square = square + scale * equation.second_noise(theta, dW)
-        if equation.remembers:
+        if equation.remembers or equation.fades:
             square = square + noise * (2 * before[:, : noise.shape[1]] + noise) - share * law.variance(theta)
         return torch.cat((noise, square), -1)
 

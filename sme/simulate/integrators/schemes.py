@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.base import Equation
+from sme.equations.derived.shifted.sampled import Sampled
+from sme.equations.drivers.names import GAIN, RATE
 
 
 class Scheme(ABC):
@@ -35,9 +38,24 @@ class Scheme(ABC):
             wanted *= 2
         return wanted
 
+    def step(self, equation: Equation, t: float, dt: float, z: Tensor, dW: Tensor, since: Tensor) -> tuple[Tensor, Tensor]:
+        """`rates` of the whole system: the state and, where the equation has one, the average of its past noise.
+
+        A substep takes that to `ρ ỹ + (1 + ρ) S dW`, `ρ = (r − 3)/(r + 1)` with `r` substeps a step: as `r` grows this is
+        `dỹ = −(4/τ) ỹ dt + 2 S dW`, and with the Milstein part the integrals of the kernel and of its square, which the order
+        depends on, are those of that equation for every `r`.
+        """
+        if not equation.hidden:
+            return self.rates(equation, t, dt, z, dW, since)
+        x, past = z.T.split((z.shape[1] - equation.hidden, equation.hidden))
+        f, n = self.rates(equation, t, dt, x.T, dW, past.T)
+        kept = 1 - RATE / (equation.tau / dt + 1)
+        taken = (kept - 1) * past.T + 0.5 * GAIN * (1 + kept) * equation.kept(t, x.T, dW)
+        return torch.cat((f.T, torch.zeros_like(past))).T, torch.cat((n.T, taken.T)).T
+
     @abstractmethod
     def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """`f`, `n` such that the substep is `x + dt f + n`; `y` is the motion since the optimizer's step began."""
+        """`f`, `n` such that the substep is `x + dt f + n`; `y` is the motion since the optimizer's step began, or `ỹ`."""
 
     def extrapolate(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Talay–Tubaro extrapolation from substeps `h`, `2h`, `4h`, and how far halving the substep moves its first stage.
@@ -53,6 +71,8 @@ def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Te
     if not equation.motions:
         return torch.zeros_like(x)
     noise = equation.diffuse(t, x, dW)
+    if equation.fades:
+        return noise + equation.recollect(t, x, y, dW, dt)
     return noise + equation.remember(t, x, y, dW, dt) if equation.remembers else noise
 
 
@@ -84,6 +104,33 @@ class SmallNoise(Scheme):
         return 0.5 * (b + equation.drift(t + dt, x + dt * b + n)), n
 
 
+class Sampling(Euler):
+    """Euler–Maruyama of a `Sampled` equation, whose long substeps take the gradients of all their short ones."""
+
+    fewest = 4
+    finest = 1 / 32
+
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.long(equation, t, dt, x, dW.unsqueeze(0))
+
+    def long(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Float[Tensor, "short paths motions"]
+             ) -> tuple[Tensor, Tensor]:
+        """`rates` of a substep of several short ones."""
+        assert isinstance(equation, Sampled)
+        return equation.sampled(t, x, dW, dt / len(dW))
+
+    def integrate(self, equation: Equation, x: Tensor, dW: Float[Tensor, "substeps paths motions"], factor: int, t: float
+                  ) -> Float[Tensor, "paths state"]:
+        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones."""
+        dt = equation.tau * factor / len(dW)
+        for i, each in enumerate(dW.split(factor)):
+            rate, noise = self.long(equation, t + i * dt, dt, x, each)
+            x = x + dt * rate + noise
+        return x
+
+
 def scheme(equation: Equation) -> Scheme:
-    """The scheme for this equation: a function of its noise's size alone."""
+    """The scheme for this equation: a function of its noise's size alone, unless it is sampled."""
+    if equation.samples:
+        return Sampling()
     return SmallNoise() if equation.small_noise else Euler()

@@ -44,7 +44,7 @@ class _Integer:
             self.since = torch.zeros_like(dW)  # the motion since the optimizer's step began
             return x, x
         t = self.start + (int(k) - self.first) * self.dt
-        f, n = self.scheme.rates(self.equation, t, self.dt, x, dW, self.since)
+        f, n = self.scheme.step(self.equation, t, self.dt, x, dW, self.since)
         self.since = self.since + dW if self.equation.remembers else dW
         return self.dt * f, n
 

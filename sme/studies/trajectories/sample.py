@@ -66,7 +66,7 @@ def _observed(setup: Setup, run: Ensemble, mark: int | None = None) -> Float[np.
         linear, quadratic = run.carry[:, : 2 * len(setup.marks) * each].chunk(2, 1)
         centred = discrete - (linear + quadratic)[:, mark * each : (mark + 1) * each]
     best, bias = ladder.values(lambda x: setup.observe(setup.fields(x)))
-    finest = setup.observe(setup.fields(ladder.levels[0]))
+    finest = setup.observe(setup.fields(ladder.states[0]))
     parts = torch.stack([part.expand_as(discrete) for part in (centred, discrete, best, bias, finest)])
     return parts.unflatten(1, (2, -1)).cpu().numpy()
 

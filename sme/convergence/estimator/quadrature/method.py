@@ -28,8 +28,10 @@ def lack(setup: Setup) -> str:
     if not law.independent_steps:
         return "the batches of a reshuffled epoch depend on each other, so that a step is no function of the state"
     every = equations(setup)
-    if any(each.remembers for each in every):
-        return "an equation with step memory is no function of the state alone: give brownian=independent"
+    if any(each.remembers or each.fades for each in every):
+        return "an equation with a memory is no function of the state alone: give driver=independent"
+    if any(each.jumps is not None for each in every):
+        return "the number of draws in a step has no rule of few nodes: give driver=independent"
     summed = (getattr(law, "law", law) if law.transforms else law).exact
     if not summed and (law.transforms or is_raw(setup.optimizer, setup.problem.dim)):
         return ("a step is not smooth in its Gaussian noise, or may not be, where the gradient is clipped or otherwise "

@@ -9,6 +9,7 @@ from torch import Tensor
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.equations.derived.shifted.nodes import OneStep
+from sme.equations.drivers.names import MEMORIES
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC
 from sme.problems.base import Problem
@@ -41,7 +42,7 @@ class Shifted(Equation):
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.step = OneStep(Chain(problem, optimizer, BALLISTIC, tau))
-        super().__init__(problem, optimizer, tau, order, "independent" if brownian == "step_memory" else brownian)
+        super().__init__(problem, optimizer, tau, order, "independent" if brownian in MEMORIES else brownian)
         self.second = problem.dim * len(optimizer.fields) if self.first else 0
         self._last: tuple[float, Tensor, tuple[Tensor, Tensor, Tensor]] | None = None
 

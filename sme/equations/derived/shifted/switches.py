@@ -56,6 +56,9 @@ class RawMeanStep(MeanStep):
         if name != RULE:
             super()._add(name, inputs, function, *example)
             return
+        if self.optimizer.opaque:
+            self.untraced[name] = "a black box"
+            return
         zero = torch.full((), self.optimizer.t0 + 0.37, dtype=torch.float64)
         try:
             graph = Graph(self.one._single, example[1], torch.full((self.dim,), 0.7, dtype=torch.float64), zero)

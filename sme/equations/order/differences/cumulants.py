@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sme.equations.order.agreement import Agreement
+from sme.equations.order.moments.agreement import Agreement
 
 COLUMNS = ["name", "fields", "degree", "power of τ", "expected", "found", "off by", "error", "state", "time", "order", "formula",
            "note"]

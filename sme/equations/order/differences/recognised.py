@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.func import jvp
 
 from sme.common.errors import SMEError
-from sme.equations.order.agreement import Agreement
 from sme.equations.order.differences.cumulants import Differences
+from sme.equations.order.moments.agreement import Agreement
 from sme.equations.order.tested import Point, Tested
 from sme.equations.order.visited import standing, whole
 from sme.equations.proposed.equation import ProposedEquation

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.common.derivatives.differences import EPSILON
-from sme.equations.order.step_moments import Increments, Terms
+from sme.equations.order.moments.step_moments import Increments, Terms
 
 SAFE = 10.0
 """estimates of the error within which two coefficients count as equal"""

@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,8 @@ from sme.common.derivatives.differences import EPSILON
 from sme.equations.base import Equation
 from sme.equations.chain import Chain
 from sme.equations.order.expectation import SETTLED, UnsettledError, settled
-from sme.equations.order.one_step import Generator, twice_of_product
+from sme.equations.order.moments.coefficients import Coefficients
+from sme.equations.order.one_step import twice_of_product
 
 DEGREE = 4
 """of the products of increments"""
@@ -131,7 +131,7 @@ def _within(equation: Equation, increments: Increments, x: Tensor, t: float,
 
     Above it the moments may follow other powers of `τ` over decades, as those of a quotient by `v + τ g²` do where `v` is small.
     """
-    both, n = _Coefficients(equation, increments), len(increments.names)
+    both, n = Coefficients(equation, increments.weights), len(increments.names)
     here = both(t, both.generator.start(x).unsqueeze(0))[0]
     b, spread, still = here[:n].abs(), here[both.place.diagonal()].abs(), UNSEEN * (increments.weights.abs() @ x.abs())
     times = 2.0 ** -torch.arange(0.0, STEPS - ORDERS - 2 * WINDOWS, dtype=x.dtype)
@@ -142,12 +142,12 @@ def _within(equation: Equation, increments: Increments, x: Tensor, t: float,
 
 def _one(chain: Chain, equation: Equation, increments: Increments, x: Tensor, t: float) -> Float[Tensor, "kinds products"]:
     """Of one step size: the chain's moments, their rounding errors, and `τ𝓛` of the equation."""
-    products, both = increments.products, _Coefficients(equation, increments)
+    products, both = increments.products, Coefficients(equation, increments.weights)
     moments, rounding = _chain(chain, increments, products, x, t)
     here = both(t, both.generator.start(x).unsqueeze(0))[0]
     value = [here[each[0]] if len(each) == 1 else here[both.place[each]] if len(each) == 2 else here.new_zeros(())
              for each in products]
-    return torch.stack((moments, rounding, equation.tau * torch.stack(value)))
+    return torch.stack((moments, rounding, equation.tau * (torch.stack(value) + both.higher(t, x, products))))
 
 
 def _chain(chain: Chain, increments: Increments, products: list[Name], x: Tensor, t: float) -> tuple[Tensor, Tensor]:
@@ -178,29 +178,11 @@ def _chain(chain: Chain, increments: Increments, products: list[Name], x: Tensor
     return value, torch.maximum(rounding(sizes), change)
 
 
-class _Coefficients:
-    """Drift and covariance of the increments at many points, `place` the column of each covariance."""
-
-    def __init__(self, equation: Equation, increments: Increments) -> None:
-        self.generator, self.weights = Generator(equation, lambda z: z), increments.weights
-        n = len(increments.names)
-        self.upper = torch.triu_indices(n, n)
-        self.place = torch.zeros(n, n, dtype=torch.long)
-        self.place[self.upper[0], self.upper[1]] = torch.arange(n, n + self.upper.shape[1])
-        self.place = torch.maximum(self.place, self.place.T)
-
-    def __call__(self, t: Any, z: Float[Tensor, "points system"]) -> Float[Tensor, "points coefficients"]:
-        size = self.weights.shape[1]
-        drift = self.generator.drift(t, z)[:, :size] @ self.weights.T
-        if not len(self.generator.motions):
-            return torch.cat((drift, drift.new_zeros(len(z), self.upper.shape[1])), -1)
-        g = self.generator.noise(t, z)[..., :size] @ self.weights.T
-        return torch.cat((drift, (g[..., self.upper[0]] * g[..., self.upper[1]]).sum(0)), -1)
-
-
 def _second(equation: Equation, increments: Increments, x: Tensor, t: float) -> Float[Tensor, "3 products"]:
     """`½𝓛²` of every product at `x`, its error and the size of its parts, from derivatives of drift and covariance alone."""
-    both = _Coefficients(equation, increments)
+    both = Coefficients(equation, increments.weights)
+    if equation.jumps is not None:
+        return both.twice(t, x, increments.products)
     around = both.generator.around(both, t, both.generator.start(x))
     here, along = around.centre, around.along
     second, error = around.generator
