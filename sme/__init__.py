@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sme.equations.order.order_check import OrderCheck
     from sme.equations.proposed.equation import Proposed, equation
     from sme.equations.registry import derive
-    from sme.equations.stationary import Stationary, stationary
+    from sme.equations.rest.law import Stationary, stationary
     from sme.optimizers.adabayes import AdaBayes
     from sme.optimizers.adabayes_filter import AdaBayesFilter
     from sme.optimizers.adagrad import AdaGrad
@@ -104,7 +104,7 @@ HOMES = {
     "equations.order.order_check": "OrderCheck",
     "equations.proposed.equation": "Proposed equation",
     "equations.registry": "derive",
-    "equations.stationary": "Stationary stationary",
+    "equations.rest.law": "Stationary stationary",
     "optimizers.adabayes": "AdaBayes",
     "optimizers.adabayes_filter": "AdaBayesFilter",
     "optimizers.adagrad": "AdaGrad",
