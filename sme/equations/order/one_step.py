@@ -67,11 +67,9 @@ class Generator:
     @property
     def jumping(self) -> tuple[Float[Tensor, "moves motions"], Float[Tensor, " moves"]]:
         """One jump of every motion that counts them, and how many there are in a unit of time."""
-        jumps = self.equation.jumps
-        units = torch.eye(self.equation.motions, dtype=torch.float64)
-        if jumps is None:
-            return units[:0], torch.zeros(0, dtype=torch.float64)
-        return units[jumps > 0], jumps[jumps > 0] / self.equation.tau
+        jumps = torch.zeros(self.equation.motions, dtype=torch.float64) if self.equation.jumps is None else self.equation.jumps
+        there = jumps > 0
+        return torch.eye(self.equation.motions, dtype=torch.float64)[there], jumps[there] / self.equation.tau
 
     def moves(self, t: Any, z: X) -> Float[Tensor, "moves points system"]:
         """What the jumps add at many points."""
