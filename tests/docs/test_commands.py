@@ -314,10 +314,10 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
 
 
 def foretold(words: list[str], patch: Patch) -> list[str]:
-    """One configuration, of one parameter and two models."""
+    """One configuration, of one parameter and one model."""
     patch.setattr(configurations, "SHARES", (0.0, 1.0, 0.0, 0.0))
     patch.setattr(controls, "LONGEST", 0)
-    patch.setattr(candidates, "MODELS", {name: candidates.MODELS[name] for name in ("sme", "ode")})
+    patch.setattr(candidates, "MODELS", {name: candidates.MODELS[name] for name in ("ode",)})
     return [*words, "count=1", "processes=1"]
 
 
