@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     from sme.simulate.integro.ide import IDE
     from sme.studies.certificate.report import Certificate
     from sme.studies.certificate.run import certify, select
+    from sme.studies.diagnosis.report import Diagnosis
+    from sme.studies.diagnosis.run import diagnose
+    from sme.studies.diagnosis.watch import Watch, watch
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -163,6 +166,9 @@ HOMES = {
     "simulate.integro.ide": "IDE",
     "studies.certificate.report": "Certificate",
     "studies.certificate.run": "certify select",
+    "studies.diagnosis.report": "Diagnosis",
+    "studies.diagnosis.run": "diagnose",
+    "studies.diagnosis.watch": "Watch watch",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -201,6 +207,7 @@ __all__ = [
     "Collapse",
     "Comparison",
     "Diabetes",
+    "Diagnosis",
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
@@ -252,6 +259,7 @@ __all__ = [
     "Text",
     "Trajectories",
     "TwoPointNoise",
+    "Watch",
     "Wells",
     "ab",
     "black_box",
@@ -259,6 +267,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "diagnose",
     "equation",
     "formula",
     "from_torch",
@@ -274,6 +283,7 @@ __all__ = [
     "svag",
     "svag_study",
     "trajectories",
+    "watch",
     "weak_error",
 ]
 
