@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sme.equations.order.order_check import OrderCheck
     from sme.equations.proposed.equation import Proposed, equation
     from sme.equations.registry import derive
-    from sme.equations.stationary import Stationary, stationary
+    from sme.equations.rest.law import Stationary, stationary
     from sme.optimizers.adabayes import AdaBayes
     from sme.optimizers.adabayes_filter import AdaBayesFilter
     from sme.optimizers.adagrad import AdaGrad
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sme.optimizers.adamw import AdamW
     from sme.optimizers.base import Optimizer
     from sme.optimizers.hyperparameters import Hyperparameters
+    from sme.optimizers.imported.black_box import black_box
     from sme.optimizers.imported.from_torch import from_torch
     from sme.optimizers.library.adadelta import Adadelta
     from sme.optimizers.library.asgd import ASGD
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sme.optimizers.named.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
     from sme.optimizers.nesterov import Nesterov
     from sme.optimizers.parts.averaged import Averaged
+    from sme.optimizers.parts.clipping import Clipping
     from sme.optimizers.parts.groups import Groups
     from sme.optimizers.parts.scheduled import Scheduled
     from sme.optimizers.rmsprop import RMSProp
@@ -59,8 +61,10 @@ if TYPE_CHECKING:
     from sme.problems.logistic import Logistic
     from sme.problems.networks.autoencoder import Autoencoder
     from sme.problems.networks.digits import Digits
+    from sme.problems.networks.mnist import Mnist
     from sme.problems.networks.network import Network
     from sme.problems.networks.tabular import BreastCancer, Diabetes
+    from sme.problems.networks.text import Text
     from sme.problems.noise.affine import AffineNoise
     from sme.problems.noise.diagonal import DiagonalNoise
     from sme.problems.noise.gaussian import GaussianNoise
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.minibatch.rules import Product, layer_rule
     from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
     from sme.problems.noise.wrapped.private import Private
@@ -76,6 +81,8 @@ if TYPE_CHECKING:
     from sme.problems.quadratic import Quadratic
     from sme.problems.wells import Wells
     from sme.simulate.integro.ide import IDE
+    from sme.studies.certificate.report import Certificate
+    from sme.studies.certificate.run import certify, select
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -97,7 +104,7 @@ HOMES = {
     "equations.order.order_check": "OrderCheck",
     "equations.proposed.equation": "Proposed equation",
     "equations.registry": "derive",
-    "equations.stationary": "Stationary stationary",
+    "equations.rest.law": "Stationary stationary",
     "optimizers.adabayes": "AdaBayes",
     "optimizers.adabayes_filter": "AdaBayesFilter",
     "optimizers.adagrad": "AdaGrad",
@@ -105,6 +112,7 @@ HOMES = {
     "optimizers.adamw": "AdamW",
     "optimizers.base": "Optimizer",
     "optimizers.hyperparameters": "Hyperparameters",
+    "optimizers.imported.black_box": "black_box",
     "optimizers.imported.from_torch": "from_torch",
     "optimizers.library.adadelta": "Adadelta",
     "optimizers.library.asgd": "ASGD",
@@ -120,6 +128,7 @@ HOMES = {
     "optimizers.named.schedule_free": "ScheduleFreeAdamW ScheduleFreeSGD",
     "optimizers.nesterov": "Nesterov",
     "optimizers.parts.averaged": "Averaged",
+    "optimizers.parts.clipping": "Clipping",
     "optimizers.parts.groups": "Groups",
     "optimizers.parts.scheduled": "Scheduled",
     "optimizers.rmsprop": "RMSProp",
@@ -132,8 +141,10 @@ HOMES = {
     "problems.logistic": "Logistic",
     "problems.networks.autoencoder": "Autoencoder",
     "problems.networks.digits": "Digits",
+    "problems.networks.mnist": "Mnist",
     "problems.networks.network": "Network",
     "problems.networks.tabular": "BreastCancer Diabetes",
+    "problems.networks.text": "Text",
     "problems.noise.affine": "AffineNoise",
     "problems.noise.diagonal": "DiagonalNoise",
     "problems.noise.gaussian": "GaussianNoise",
@@ -141,6 +152,7 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.minibatch.rules": "Product layer_rule",
     "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
     "problems.noise.wrapped.private": "Private",
@@ -149,6 +161,8 @@ HOMES = {
     "problems.quadratic": "Quadratic",
     "problems.wells": "Wells",
     "simulate.integro.ide": "IDE",
+    "studies.certificate.report": "Certificate",
+    "studies.certificate.run": "certify select",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -181,7 +195,9 @@ __all__ = [
     "Autoencoder",
     "Averaged",
     "BreastCancer",
+    "Certificate",
     "Clipped",
+    "Clipping",
     "Collapse",
     "Comparison",
     "Diabetes",
@@ -200,6 +216,7 @@ __all__ = [
     "Lion",
     "Logistic",
     "MinibatchNoise",
+    "Mnist",
     "Momentum",
     "Muon",
     "NAdam",
@@ -213,6 +230,7 @@ __all__ = [
     "Polynomial",
     "Private",
     "Problem",
+    "Product",
     "Proposed",
     "Quadratic",
     "RAdam",
@@ -231,10 +249,13 @@ __all__ = [
     "Stationary",
     "StudentNoise",
     "Study",
+    "Text",
     "Trajectories",
     "TwoPointNoise",
     "Wells",
     "ab",
+    "black_box",
+    "certify",
     "check_order",
     "collapse",
     "derive",
@@ -242,11 +263,13 @@ __all__ = [
     "formula",
     "from_torch",
     "importance",
+    "layer_rule",
     "load",
     "phases",
     "plan",
     "regime_report",
     "scale",
+    "select",
     "stationary",
     "svag",
     "svag_study",

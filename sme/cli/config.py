@@ -54,8 +54,8 @@ def run(config: DictConfig) -> Study | Plan:
     values, began = values_of(config), time.process_time()
     planned = values.pop("plan", False)
     if not flag("plan", planned):
-        return weak_error(**_parts(values, weak_error))
-    made = plan(**_parts(values, weak_error))
+        return weak_error(**arguments(values, weak_error))
+    made = plan(**arguments(values, weak_error))
     return made if in_multirun() else replace(made, starting=made.starting + began)  # what this process took to get here
 
 
@@ -68,7 +68,7 @@ def checked(config: DictConfig, names: Sequence[str]) -> dict[str, Any]:
 
 def draw(config: DictConfig) -> Trajectories:
     """The trajectories that a configuration describes, computed and saved."""
-    return trajectories(**_parts(values_of(config), trajectories))
+    return trajectories(**arguments(values_of(config), trajectories))
 
 
 def one_order(values: dict[str, Any]) -> OrderCheck:
@@ -95,7 +95,7 @@ def values_of(config: DictConfig) -> dict[str, Any]:
     return values
 
 
-def _parts(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
+def arguments(values: dict[str, Any], task: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of a task."""
     settings = inspect.signature(task).parameters
     for name in values:

@@ -12,7 +12,7 @@ from sme.cli import command, spellings
 FLAGS = """Also: smoke=true (a try of less than a minute), -m (a multirun over values with commas), --cfg job (the settings as
 they would be), --hydra-help (Hydra's own flags, launchers and sweepers)."""
 
-CHOICES = {"model": "sme malladi compagnoni ode averaged backward", "law": "gaussian affine student rademacher skewed"}
+CHOICES = {"model": "sme malladi compagnoni ode averaged backward midpoint", "law": "gaussian affine student rademacher skewed"}
 """for each setting whose line says `see --help` the names of `MODELS` and of `NAMED`, without torch, which these would load"""
 
 

@@ -17,6 +17,8 @@ from sme.optimizers.base import Optimizer
 from sme.problems.base import Problem
 from sme.studies.autoencoder import run as autoencoder_run
 from sme.studies.autoencoder.report import Autoencoder
+from sme.studies.certificate.report import Certificate
+from sme.studies.certificate.run import certify
 from sme.studies.importance import run as importance_run
 from sme.studies.interpolation import run as interpolation_run
 from sme.studies.interpolation.report import Interpolation
@@ -98,6 +100,13 @@ def check_order(settings: Settings) -> tasks.Answer:
     if names is not None and not any(given):
         raise SMEError(f"optimizers is empty, got {short(names)}: give names, as optimizers=[rmsprop,adam], or null for all")
     return tasks.answer(task(given, effort.processes(values["processes"], "cpu"), folder).saved())
+
+
+def certified(settings: Settings) -> Certificate:
+    """The certificate that a configuration describes, computed and saved."""
+    values = config.arguments(config.values_of(settings), certify)
+    torch.set_num_threads(1)  # many small operations
+    return certify(**{**values, "models": None if values["models"] is None else several(values["models"])})
 
 
 def importance(settings: Settings) -> tasks.Answer:

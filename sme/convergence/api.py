@@ -11,6 +11,7 @@ from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
 from sme.common.storage.files import listed
+from sme.convergence.comparison import automatic
 from sme.convergence.estimator.quadrature.method import MONTE_CARLO
 from sme.convergence.spec import effort
 from sme.convergence.spec.outline import FILE
@@ -31,7 +32,7 @@ def weak_error(
     tau: float | str | Sequence[float | str],
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
-    order: int | Sequence[int] | None = None,
+    order: int | str | Sequence[int] | None = None,
     driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
@@ -66,7 +67,7 @@ def weak_error(
     regime
         `"ballistic"` or `"batch_equivalent"`.
     order
-        1, 2 or both; default the highest that the model has.
+        1, 2 or both; default the highest that the model has. `"auto"`: see `model`.
     driver
         what moves the equation: `"independent"` motions on parameters (or momentum) and second moment; for Gaussian noise
         `"step_memory"` (one motion that remembers the optimizer's step) or `"fast_memory"` (one that remembers a fading
@@ -77,9 +78,12 @@ def weak_error(
         the older name of `driver`.
     model
         `"sme"`, the equations that are derived here, or those of others, of order 1 at most: `"malladi"`, `"compagnoni"`, or
-        `"ode"`, the leading drift without noise. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without noise
-        `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass of
-        `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
+        `"ode"`, the leading drift without noise. `"midpoint"`, ballistic and of order 2, is for large steps: it is stable, and of
+        a linear rule at rest, where and as the optimizer is. For fixed decays (`memory=0`) `"averaged"`, of order 1, and without
+        noise `"backward"`, of order 2; both are of `θ` alone. Or an equation of your own: what `sme.equation` makes, a subclass
+        of `sme.Equation`, or the dotted path of one, of which nothing is claimed but what is measured.
+        `"auto"`, with `order="auto"` or an order: the cheapest whose predicted error at the coarsest `τ` is below `tolerance`
+        (`sme.select`).
     horizon
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
@@ -93,7 +97,8 @@ def weak_error(
         the numbers of the shards to compute, to spread a study over jobs; default all that `paths` asks for.
     tolerance
         in place of `paths`: as many shards, 64 at most, as bring each standard error below this fraction of its error.
-        How many is decided by trial shards, a fourth as many or fewer, which are in no table.
+        How many is decided by trial shards, a fourth as many or fewer, which are in no table. With `"auto"` the largest weak
+        error that is allowed, and nothing else.
     budget_s
         stop starting new shards after so many seconds; tables then say what is missing.
     seed
@@ -140,9 +145,13 @@ def parts(problem: Problem, optimizer: Optimizer, *, regime: str, driver: str | 
                        "your own equation as model=sme.equation(drift=…, diffusion=…, motions=…), or a class of "
                        "equations; sme.check_order(problem, optimizer, model=…) checks it without Monte Carlo")
     with phase("check of problem and optimizer"):
-        motions = asked_driver(driver, brownian)
-        spec = Specification.of(problem, optimizer, regime, motions, horizon, start, observables, times, model, method)
-    return spec, {**asked, "order": spec.orders(order)}
+        meant = automatic.resolved(problem, optimizer,
+                                   automatic.Asked(model, order, asked_driver(driver, brownian), asked.get("tolerance")),
+                                   tau=asked.get("tau"), regime=regime, horizon=horizon, start=start, observables=observables)
+        spec = Specification.of(problem, optimizer, regime, meant.brownian, horizon, start, observables, times, meant.model,
+                                method)
+    kept = {"tolerance": meant.tolerance} if "tolerance" in asked else {}
+    return spec, {**asked, **kept, "order": spec.orders(meant.order)}
 
 
 @entry

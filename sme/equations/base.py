@@ -14,6 +14,7 @@ from sme.equations.drivers.names import MEMORIES
 from sme.equations.formula.description import Description, describe
 from sme.equations.formula.formula import Formula, formula_of
 from sme.optimizers.base import Optimizer
+from sme.optimizers.memory import check_memory
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
 
@@ -54,8 +55,12 @@ class Equation(Turns, ABC):
         the memory exponent `q` of `1 − β = c τ^q` that it is for.
     shared
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
+    samples
+        whether drift and noise of a run are sampled, from fresh noisy gradients in every substep.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
+    bounded
+        whether it is stable exactly where the optimizer is, whatever the step size: no series in `τ` need converge.
     latex
         of a closed form, the formulas of its terms by `"term, field"` (see `Description`).
     """
@@ -65,6 +70,8 @@ class Equation(Turns, ABC):
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+    samples: ClassVar[bool] = False
     latex: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
@@ -161,6 +168,10 @@ class Equation(Turns, ABC):
         """`S dW`, what the average of the past noise takes in."""
         return self.law.diffuse(x[:, : self.problem.dim], dW)
 
+    def explicit(self) -> "Equation":
+        """The same with `drift` and `diffuse` for its own motions; another one than itself where it is sampled."""
+        return self
+
     def remark(self, t: float, x: Float[Tensor, "1 state"]) -> str:
         """What there is to say of it at one state, beside its terms."""
         return ""
@@ -221,27 +232,6 @@ def check_kind(kind: object) -> None:
                        "model=sme.equation(drift=…, diffusion=…)")
 
 
-def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:
-    """Raise `SMEError` unless `optimizer` has the memory exponent that an equation is for."""
-    if optimizer.memory == exponent:
-        return
-    given = f"{optimizer.name} has memory = {optimizer.memory:g}, 1 − β = c τ^{optimizer.memory:g}"
-    if exponent == 0:
-        raise SMEError(f"this model is for fixed decays, memory = 0, and {given}: give memory=0 with c = 1 − β")
-    raise SMEError(f"this equation is for memory = 1, 1 − β = c τ, and {given}: "
-                   + ("fixed decays are modelled by 'averaged', and without noise to order 2 by 'backward'"
-                      if optimizer.memory == 0 else "no equation in powers of τ is known for it"))
-
-
 def join(*fields: Float[Tensor, "paths d"]) -> X:
     """The fields side by side, stored field by field (fast to split and to compute with)."""
     return torch.cat([field.T for field in fields]).T
-
-
-def curvature(problem: Problem, theta: Tensor, scale: Tensor | float) -> Tensor:
-    """`(D:∇²)∇f = Σ_j ∇³f[u_j, u_j]` with `D = Σ_j u_j u_jᵀ`, `u_j = scale∘S e_j`."""
-    total = torch.zeros_like(theta)
-    for unit in torch.eye(problem.noise.motions, dtype=theta.dtype, device=theta.device):
-        u = scale * problem.noise.diffuse(theta, unit.expand(theta.shape[0], -1))
-        total = total + problem.third(theta, u, u)
-    return total

@@ -12,6 +12,7 @@ from sme.common.inputs import short
 from sme.equations.base import Equation
 from sme.equations.drivers.names import DRIVERS
 from sme.equations.literature import averaged, backward, compagnoni, malladi, ode
+from sme.equations.literature.midpoint import equation as midpoint
 from sme.equations.literature.model import OWN, UNCLAIMED, Claim, Model
 from sme.equations.proposed.equation import Bound, Proposed
 from sme.equations.registry import ORDERS, SKEWNESS, obstruction
@@ -87,5 +88,5 @@ def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) 
 
 MODELS = {each.name: each for each in (
     Model(OWN, _registered, "every rule", _own, ORDERS, ("independent", *(each for each in DRIVERS if each != "independent"))),
-    malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL,
+    malladi.MODEL, compagnoni.MODEL, ode.MODEL, averaged.MODEL, backward.MODEL, midpoint.MODEL,
 )}

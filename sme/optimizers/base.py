@@ -37,6 +37,8 @@ class Optimizer(ABC):
     nonnegative: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[bool] = False
     memories: ClassVar[tuple[str, ...]] = ()
+    opaque: ClassVar[bool] = False
+    """whether its steps are a library's own, of all paths at once, and are neither differentiated nor traced"""
     v_floor: float = 0.0
     t0: float = 0.0
     memory: float = 1.0

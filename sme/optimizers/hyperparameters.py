@@ -36,6 +36,16 @@ LINEAR = ("sgd", "momentum", "nesterov")
 CORRECTED = ("adam", "adamw")
 
 
+def readable(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a torch optimizer has one set of hyperparameters, of a rule that `sme.scale` has a table for."""
+    if type(optimizer) not in (torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW):
+        return False
+    first = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    alike = all(group.get(key) == value for group in optimizer.param_groups for key, value in first.items())
+    penalty = first.get("weight_decay") and not first.get("decoupled_weight_decay")
+    return alike and not penalty and not any(first.get(setting) for setting in PLAIN)
+
+
 class Scaled(NamedTuple):
     """An optimizer in the scaled variables of a regime."""
 

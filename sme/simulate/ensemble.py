@@ -13,7 +13,7 @@ from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
 from sme.simulate.control_variates.controls import Controls
-from sme.simulate.integrators.schemes import scheme
+from sme.simulate.integrators.schemes import Sampling, scheme
 from sme.simulate.integrators.torchsde import integrate
 from sme.simulate.setup import Setup
 
@@ -35,8 +35,11 @@ class ExtrapolatedPath:
 
     def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
         """Advance every level by one optimizer step."""
-        self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t)
-                       for x, factor in zip(self.levels, self.factors, strict=True)]
+        each = zip(self.levels, self.factors, strict=True)
+        if isinstance(self.scheme, Sampling):
+            self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t) for x, factor in each]
+        else:
+            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t) for x, factor in each]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The extrapolated observables, and how far halving the substep moved them before its last stage."""

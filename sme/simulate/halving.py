@@ -48,10 +48,10 @@ class Halving:
 
 
 def halving(setup: Setup, equation: Equation) -> Halving | None:
-    """Along the noiseless run; None beyond `LONGEST` substeps, or where there are too few substeps."""
+    """Along the noiseless run; None beyond `LONGEST` substeps, where there are too few, or of samples."""
     kind = scheme(equation)
     substeps = setup.substeps(kind)
-    if setup.marks[-1] * substeps > LONGEST or substeps % TWICE[-1]:
+    if equation.samples or setup.marks[-1] * substeps > LONGEST or substeps % TWICE[-1]:
         return None
     still = copy.copy(equation)
     still.first = still.second = 0

@@ -74,7 +74,7 @@ class Setup:
 
     def reference(self) -> Equation:
         """The order-1 equation whose error is the yardstick of order 2."""
-        brownian = "none" if self.regime == BALLISTIC else "independent"
+        brownian = "none" if self.plain else "independent"
         kind = self.kind if self.optimizer.memory != 1 else None  # of such a memory the registry has no equation
         try:
             return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
@@ -90,8 +90,12 @@ class Setup:
 
     def equations(self) -> list[Equation]:
         """The equation under test, then the reference of order 2 if that is an equation with noise of its own."""
-        alone = self.order == 1 or self.regime == BALLISTIC
-        return [self.equation()] if alone else [self.equation(), self.reference()]
+        return [self.equation()] if self.order == 1 or self.plain else [self.equation(), self.reference()]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the reference of order 2 is an ODE."""
+        return self.regime == BALLISTIC and not self.equation().samples
 
     def observe(self, state: State) -> Float[Tensor, "paths observables"]:
         """All observables of a state."""

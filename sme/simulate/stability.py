@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import jacrev, vjp
 
 from sme.common import errors
+from sme.equations.literature.midpoint import equation as midpoint
 from sme.simulate.control_variates.controls import LONGEST
 from sme.simulate.setup import Setup
 
@@ -56,7 +57,7 @@ def stability(setup: Setup) -> Stability:
     `J(x, t) = ∂_x (F(x, t) − x)` with `F` the update rule fed with `E[gradient]`, at no more than `LOOKS` steps among the first
     `LONGEST`, or as long as the run is finite. Source: docs/theory/scaling.md, section 2.
     """
-    found = [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
+    found = [] if setup.optimizer.opaque else [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
     if not found:
         return Stability(setup.tau, math.nan, math.nan, setup.optimizer.t0)
     radius, _, time = max(found)
@@ -68,22 +69,38 @@ def warn(setups: Iterable[Setup]) -> None:
 
     From the largest step size on, up to the first that can be: the radius grows with `τ`.
     """
-    outside = []
+    outside: list[Stability] = []
+    setups = list(setups)
     for setup in sorted({setup.steps: setup for setup in setups}.values(), key=lambda setup: setup.steps):
         seen = stability(setup)
         if seen.trusted or math.isnan(seen.radius):
             break
         outside.append(seen)
     if outside:
-        errors.warn(message(outside))
+        errors.warn(message(outside, *_model(setups[0])))
 
 
-def message(outside: list[Stability]) -> str:
-    """What there is to say of the step sizes outside."""
+def _model(setup: Setup) -> tuple[bool, bool]:
+    """Whether the equation under test is stable where the optimizer is; and whether there is one that is."""
+    if getattr(setup.kind, "bounded", False):
+        return True, True
+    other = setup.optimizer.memory == 1 and midpoint.MODEL.kind(setup.optimizer, setup.regime) is not None
+    return False, other
+
+
+def message(outside: list[Stability], bounded: bool = False, other: bool = False) -> str:
+    """What there is to say of the step sizes outside, of an equation that is `bounded` or not, and of whether there is one."""
     where = ", ".join(f"{each.radius:.3g} at t = {each.time:g}" for each in outside)
-    said = (f"tau = {_taus(outside)}: step size × curvature (the spectral radius of one step) is {where}; an equation in powers "
-            f"of tau can only be trusted below 1: use tau below about {min(each.tau / each.radius for each in outside):.2g}")
+    said = f"tau = {_taus(outside)}: step size × curvature (the spectral radius of one step) is {where}; "
+    below = f"{min(each.tau / each.radius for each in outside):.2g}"
     unstable = [each for each in outside if not each.stable]
+    if bounded:
+        said += ("this equation is stable where the discrete run is, and of a linear rule at rest as it is, but where a step "
+                 f"overshoots its rate is another one: use tau below about {below} for what is not at rest")
+    else:
+        said += f"an equation in powers of tau can only be trusted below 1: use tau below about {below}"
+        if other and len(unstable) < len(outside):
+            said += ", or model='midpoint', which is stable where the discrete run is"
     return said + (f"; at tau = {_taus(unstable)} the discrete run itself is unstable" if unstable else "")
 
 

@@ -14,7 +14,8 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
-from sme.optimizers.imported.against import Double, differences
+from sme.optimizers.imported.against import differences
+from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
 
@@ -154,7 +155,8 @@ def test_it_can_be_expanded_and_takes_the_fast_way(name, regime):
     (lambda: sme.from_torch(TORCH.RAdam(parameters(), lr=0.1), t0=0.2), ["RAdam", "ρ", "t0 ≥ 0.5"]),
     (lambda: sme.from_torch(TORCH.Adam(parameters()), t0=-1.0), ["t0", "-1"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), tau=0.0), ["tau", "positive"]),
-    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=1.5), ["sme.Clipped(noise, 1.5)", "law"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=1.5, regime="batch_equivalent"), ["C₀/√τ", "order 1 at most"]),
+    (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=("entries", 1.0)), ["('value', 0.5)", "entries"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.1), clip=-1.0), ["clip", "> 0", "-1"]),
     (lambda: sme.from_torch(TORCH.SGD(parameters(), lr=0.0)), ["lr"]),
     (lambda: sme.from_torch(sme.SGD()), ["torch.optim", "SGD"]),
@@ -222,7 +224,7 @@ def test_names_know_settings_and_nothing_of_the_object():
 def test_a_clock_without_a_start_time_gets_the_first_that_has_a_limit():
     with pytest.warns(UserWarning, match="start at t0 = 0.05, after 5 steps"):
         assert sme.from_torch(TORCH.RAdam(parameters(), lr=0.01, betas=(0.9, 0.999))).t0 == pytest.approx(0.05)
-    with pytest.warns(UserWarning, match="t0 = 0.01, after 1 steps"):
+    with pytest.warns(UserWarning, match="t0 = 0.01, after 1 step of torch"):
         assert sme.from_torch(TORCH.Adam(parameters(), lr=0.01)).t0 == 0.01
 
 
@@ -236,6 +238,15 @@ def test_the_small_steps_of_hyperparameters_are_these():
         for name, field in updated(rule, state, seen, tau, 1.0).items():
             torch.testing.assert_close(field, updated(other, state, seen, tau, 1.0)[name], rtol=1e-14, atol=1e-14)
         assert sme.Hyperparameters.of(given).lr == pytest.approx(rule.physical(REGIMES[regime], tau)["lr"])
+
+
+def test_physical_hyperparameters_of_the_named_rules_are_complete():
+    tau = 1 / 16
+    assert sme.QHM(c=2.0, nu=0.6).physical(BALLISTIC, tau) == pytest.approx({"lr": tau, "beta": 1 - 2 * tau, "nu": 0.6})
+    assert sme.AdEMAMix(alpha=3.0).physical(BALLISTIC, tau)["alpha"] == 3.0
+    assert sme.ScheduleFreeSGD(beta=0.8).physical(BALLISTIC, tau) == pytest.approx({"lr": tau, "beta1": 0.8})
+    given = sme.ScheduleFreeAdamW(beta=0.8, c=0.5, eps=0.1, decay=0.2).physical(BATCH_EQUIVALENT, tau)
+    assert given == pytest.approx({"lr": 0.25, "beta1": 0.8, "beta2": 1 - 0.5 * tau, "eps": 0.4, "weight_decay": 0.05})
 
 
 def test_a_mode_of_double_precision_is_left_again():
@@ -292,35 +303,114 @@ def sequence():
                                                    own.CosineAnnealingLR(optimizer, 30)], [8, 20])
 
 
-@pytest.mark.parametrize("make", [
-    lambda: scheduler("LinearLR", 0.25, 0.75, 12), lambda: scheduler("ConstantLR", 0.5, 7),
-    lambda: scheduler("CosineAnnealingLR", 64, 0.01), lambda: scheduler("ExponentialLR", 0.9),
-    lambda: scheduler("PolynomialLR", 40, 2.0), lambda: scheduler("StepLR", 9, 0.5),
-    lambda: scheduler("MultiStepLR", [5, 11, 30], 0.3), sequence])
-def test_schedulers_are_functions_of_time(make):
+def constant(step):
+    return 0.97
+
+
+def rise(step):
+    return torch.clamp(torch.as_tensor(step) / 12, max=1.0)
+
+
+TAKEN = {
+    "LinearLR": ("LinearLR", (0.25, 0.75, 12), {}), "ConstantLR": ("ConstantLR", (0.5, 7), {}),
+    "CosineAnnealingLR": ("CosineAnnealingLR", (64, 0.01), {}), "ExponentialLR": ("ExponentialLR", (0.9,), {}),
+    "PolynomialLR": ("PolynomialLR", (40, 2.0), {}), "StepLR": ("StepLR", (9, 0.5), {}),
+    "MultiStepLR": ("MultiStepLR", ([5, 11, 30], 0.3), {}), "LambdaLR": ("LambdaLR", (rise,), {}),
+    "MultiplicativeLR": ("MultiplicativeLR", (constant,), {}),
+    "CosineAnnealingWarmRestarts": ("CosineAnnealingWarmRestarts", (9,), {"eta_min": 0.01}),
+    "restarts that grow": ("CosineAnnealingWarmRestarts", (5, 2), {}),
+    "OneCycleLR": ("OneCycleLR", (0.4, 51), {"cycle_momentum": False}),
+    "one cycle in lines": ("OneCycleLR", (0.4, 60), {"cycle_momentum": False, "anneal_strategy": "linear", "three_phase": True}),
+    "CyclicLR": ("CyclicLR", (0.05, 0.3, 7, 5), {"cycle_momentum": False}),
+    "triangles that halve": ("CyclicLR", (0.05, 0.3, 6), {"cycle_momentum": False, "mode": "triangular2"}),
+    "triangles that fall": ("CyclicLR", (0.05, 0.3, 6), {"cycle_momentum": False, "mode": "exp_range", "gamma": 0.98}),
+    "SequentialLR": ("SequentialLR", (), {}), "ChainedScheduler": ("ChainedScheduler", (), {})}
+"""every scheduler of torch that is a function of time: its class, arguments and settings"""
+
+
+def made(name):
+    kind, arguments, given = TAKEN[name]
+    if kind == "SequentialLR":
+        return sequence()
+    if kind == "ChainedScheduler":
+        optimizer, own = TORCH.SGD(parameters(), lr=0.1), TORCH.lr_scheduler
+        return optimizer, own.ChainedScheduler([own.ConstantLR(optimizer, 0.5, 6), own.ExponentialLR(optimizer, 0.95)])
+    return scheduler(kind, *arguments, **given)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_schedulers_are_functions_of_time(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of steps that nobody took
-        optimizer, given = make()
+        optimizer, given = made(name)
         rule = sme.from_torch(optimizer, scheduler=given)
         rates = []
         for _ in range(50):
-            rates.append(optimizer.param_groups[0]["lr"])
+            rates.append(float(optimizer.param_groups[0]["lr"]))
             given.step()
     assert isinstance(rule, sme.Scheduled)
-    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    ours = [-float(updated(rule, {"theta": zero}, BALLISTIC.seen(one, 0.1), 0.1, k * 0.1)["theta"]) for k in range(50)]
-    assert ours == pytest.approx(rates, rel=1e-10, abs=1e-14)
+    tau, base = optimizer.param_groups[0].get("initial_lr", 0.1), torch.zeros(1, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    ours = [-float(updated(rule, {"theta": base}, BALLISTIC.seen(one, tau), tau, k * tau)["theta"]) for k in range(50)]
+    assert ours == pytest.approx(rates, rel=1e-6 if name == "LambdaLR" else 1e-10, abs=1e-14)
     assert len({round(rate, 6) for rate in rates}) > 1
+    between = sme.derive(sme.Quadratic(dim=1), rule, order=2)(tau)  # and one that is differentiated in time
+    assert torch.isfinite(between.drift(3.3 * tau, one[None])).all()
 
 
-def test_schedulers_that_are_none_here_are_refused():
-    optimizer, given = scheduler("LambdaLR", lambda step: 1.0)
-    with pytest.raises(sme.SMEError, match="LambdaLR is no function of time here"):
-        sme.from_torch(optimizer, scheduler=given)
+REFUSED_SCHEDULERS = {
+    "ReduceLROnPlateau": (lambda: scheduler("ReduceLROnPlateau"), "follows the losses of one run"),
+    "OneCycleLR": (lambda: momentum_cycle("OneCycleLR", 0.4, 51), "OneCycleLR with cycle_momentum=True moves the momentum"),
+    "CyclicLR": (lambda: momentum_cycle("CyclicLR", 0.05, 0.3, 7), "CyclicLR with cycle_momentum=True moves the momentum"),
+    "own scale": (lambda: scheduler("CyclicLR", 0.05, 0.3, 7, cycle_momentum=False, scale_fn=constant), "scale_fn"),
+    "LambdaLR": (lambda: scheduler("LambdaLR", lambda step: min(1.0, (1 + step) / 10) if step < 5 else 1.0), "takes no tensor"),
+    "LambdaLR of whole steps": (lambda: scheduler("LambdaLR", lambda step: float(isinstance(step, int))), "both must be"),
+    "MultiplicativeLR": (lambda: scheduler("MultiplicativeLR", lambda step: 0.9 if step < 30 else 1.0), "one constant factor"),
+    "LRScheduler": (lambda: own_kind(), "Stretch is no function of time here: known are LinearLR")}
+
+
+def momentum_cycle(kind, *arguments):
+    optimizer = TORCH.SGD(parameters(), lr=0.1, momentum=0.9, dampening=0.9)
+    return optimizer, getattr(TORCH.lr_scheduler, kind)(optimizer, *arguments)
+
+
+def own_kind():
+    class Stretch(TORCH.lr_scheduler.LRScheduler):
+        def get_lr(self):
+            return [0.1 / (1 + self.last_epoch)]
+
+    optimizer = TORCH.SGD(parameters(), lr=0.1)
+    return optimizer, Stretch(optimizer)
+
+
+@pytest.mark.parametrize("name", REFUSED_SCHEDULERS)
+def test_schedulers_that_are_none_here_are_refused(name):
+    make, words = REFUSED_SCHEDULERS[name]
+    optimizer, given = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(sme.SMEError, match=words):
+            sme.from_torch(optimizer, scheduler=given, tau=0.1)
+
+
+def test_every_scheduler_of_torch_is_taken_or_refused():
+    every = {name for name, kind in vars(TORCH.lr_scheduler).items() if isinstance(kind, type) and not name.startswith("_")
+             and issubclass(kind, TORCH.lr_scheduler.LRScheduler)}
+    assert every == {kind for kind, *_ in TAKEN.values()} | (REFUSED_SCHEDULERS.keys() & every)
+
+
+def test_a_scheduler_of_another_optimizer_and_none():
     with pytest.raises(sme.SMEError, match=r"scheduler must be a torch\.optim\.lr_scheduler of this optimizer"):
-        sme.from_torch(TORCH.SGD(parameters(), lr=0.1), scheduler=given)
+        sme.from_torch(TORCH.SGD(parameters(), lr=0.1), scheduler=scheduler("ExponentialLR", 0.9)[1])
     with pytest.warns(UserWarning, match="initial_lr = 0.1, not the present lr = 0.025"):
         sme.from_torch(scheduler("LinearLR", 0.25, 1.0, 12)[0])
+    with pytest.warns(UserWarning, match="initial_lr = 0.1; give scheduler"):
+        sme.from_torch(scheduler("CosineAnnealingLR", 12)[0])
+
+
+def test_a_start_is_a_whole_number_of_torchs_steps():
+    with pytest.raises(sme.SMEError, match=r"t0 = 0\.25 is 8\.33333 steps of τ = 0\.03, .* such as 0\.24"):
+        sme.from_torch(TORCH.AdamW(parameters(), lr=0.03), t0=0.25)
 
 
 @pytest.mark.parametrize(("settings", "words"), [

@@ -80,20 +80,37 @@ def test_a_run_that_blows_up_is_looked_at_while_it_is_finite():
     assert not found.stable
 
 
-def warned(optimizer, taus, horizon=1.0, start=START):
-    spec = Specification.of(quadratic(), optimizer, "ballistic", "independent", horizon, start, None, None)
+def warned(optimizer, taus, horizon=1.0, start=START, model="sme", orders=(1, 2)):
+    spec = Specification.of(quadratic(), optimizer, "ballistic", "independent", horizon, start, None, None, model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        stability.warn([spec.setup(order, spec.steps(tau)) for order in (1, 2) for tau in taus])
+        stability.warn([spec.setup(order, spec.steps(tau)) for order in orders for tau in taus])
     return [str(each.message) for each in caught if each.category is UserWarning]
 
 
 def test_every_step_size_outside_is_named_once():
     (said,) = warned(sme.SGD(), [1, 1 / 2, 1 / 4])
     assert said == ("tau = 1, 0.5: step size × curvature (the spectral radius of one step) is 3 at t = 0, 1.5 at t = 0.5; an "
-                    "equation in powers of tau can only be trusted below 1: use tau below about 0.33; "
+                    "equation in powers of tau can only be trusted below 1: use tau below about 0.33, or model='midpoint', "
+                    "which is stable where the discrete run is; "
                     "at tau = 1 the discrete run itself is unstable")
     assert warned(sme.SGD(), [1 / 4, 1 / 8]) == []
+
+
+def test_of_the_midpoint_equation_it_is_said_what_holds_there():
+    (said,) = warned(sme.SGD(), [1 / 2, 1 / 4], model="midpoint", orders=(2,))
+    assert "stable where the discrete run is" in said
+    assert "its rate is another one: use tau below about 0.33" in said
+    assert "model=" not in said
+
+
+@pytest.mark.parametrize("edge", [1.98, 2.02])
+def test_the_midpoint_equation_is_stable_where_the_run_is(edge):
+    tau = edge / 3
+    spec = Specification.of(quadratic(), sme.SGD(), "ballistic", None, tau, START, None, None, "midpoint")
+    one = spec.setup(2, 1).equation()
+    slope = one.drift(0.0, torch.eye(2, dtype=torch.float64))[0, 0]
+    assert (slope < 0) == seen(quadratic(), sme.SGD(), tau, horizon=tau).stable == (edge < 2)
 
 
 def test_a_long_horizon_may_lead_to_where_the_steps_are_too_large():

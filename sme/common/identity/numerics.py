@@ -24,6 +24,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     "poisson": {2: "the first"},  # draws of examples one by one
     "epochs": {2: "the first"},  # equations of reshuffled epochs
     "shifted": {2: "the first"},  # equations of rules that take the raw gradient apart
+    "sampled": {2: "the first"},  # the same, where drift and noise are sampled
 }
 """of each part its numbers, and why each was raised"""
 

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from sme.common.process.progress import fraction, phase
 from sme.convergence.estimator.block import Block
 from sme.optimizers.base import State
-from sme.optimizers.regimes import BALLISTIC
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST, responses
 from sme.simulate.ensemble import ExtrapolatedPath
@@ -28,7 +27,7 @@ LARGEST, HELD, FEWEST = 2**15, 2**20, 64
 
 def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
     """The observables along the order-1 ODE, or None where no ODE is a reference."""
-    if setup.order == 1 or setup.regime != BALLISTIC:
+    if setup.order == 1 or not setup.plain:
         return None
     if setup.marks[-1] > LONGEST:
         return _solved(setup)

@@ -40,11 +40,15 @@ class Curvature:
 
     def mean(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
         """`E bend` at a state, `g` being the scaled mean gradient."""
-        q = g * g + self.law.variance(theta)
-        total = self.step.bend(t, x, g, q)
+        total = self.step.bend(t, x, g, g * g + self.law.variance(theta))
+        spread = self.spread(t, x, theta, g)
+        return total if spread is None else total + spread
+
+    def spread(self, t: float, x: X, theta: Tensor, g: Tensor) -> X | None:
+        """`½ ∂²bend : Cov(ξ)` alone; None where it is 0."""
         if not (self.by_a or self.by_q or self.mixed):
-            return total
-        return total + 0.5 * (self._by_moments(t, x, theta, g) if self.step.separate else self._by_columns(t, x, theta, g))
+            return None
+        return 0.5 * (self._by_moments(t, x, theta, g) if self.step.separate else self._by_columns(t, x, theta, g))
 
     def _by_moments(self, t: float, x: X, theta: Tensor, g: Tensor) -> X:
         """By differences about 0, each as far as the moment that it goes with: none cancels what is large beside it."""

@@ -89,6 +89,7 @@ class Term(NamedTuple):
 
 def describe(equation: "Equation", state: Mapping[str, Tensor], t: float | None = None) -> Description:
     """The terms of an equation at `state`, as `Equation.describe` has it."""
+    equation = equation.explicit()
     optimizer, dim = equation.optimizer, equation.problem.dim
     time = optimizer.t0 if t is None else number("t", t)
     x = torch.cat(list(initial(optimizer, state, dim).values())).unsqueeze(0)

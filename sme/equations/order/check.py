@@ -229,7 +229,7 @@ def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
     """The operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
     equation = asked.make(asked.largest)[1]
-    raw = partial(RawMeanStep, asked.problem, asked.optimizer) if isinstance(equation, Shifted) else None
+    raw = partial(RawMeanStep, asked.problem, asked.optimizer, asked.regime) if isinstance(equation, Shifted) else None
     return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None,
                      equation.shifted and asked.order == 2, raw)
 

@@ -50,7 +50,7 @@ class Tested:
     def make(self, tau: float) -> tuple[Chain, Equation]:
         """The chain and its equation at a step size."""
         return (Chain(self.problem, self.optimizer, self.regime, tau),
-                equation(self.problem, self.optimizer, self.regime, tau, self.order, self.brownian, self.kind))
+                equation(self.problem, self.optimizer, self.regime, tau, self.order, self.brownian, self.kind).explicit())
 
     def points(self, run: Visited) -> list[Point]:
         """Times and states to look at: a handful of the run, or states that stand for any, later too where that matters."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from sme.common.errors import SMEError
 from sme.optimizers.base import State, updated
+from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import Group, Place
 from sme.optimizers.library.adadelta import Adadelta
 from sme.optimizers.library.adagrad import DecayedAdagrad
@@ -23,22 +23,11 @@ STEPS = 50
 NEAR = 1e-12
 ONE = (3,)
 """shape of the parameter that is followed where the rule moves every number by itself"""
-OURS = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable")
+OURS = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable", "max_lr", "min_lr", "base_momentum",
+        "max_momentum")
 """of a param group what is no hyperparameter, or chooses between implementations of one step"""
 COUNTERS = {"step", "mu_product", "eta", "mu"}
 """of torch's state what is a function of the number of the step"""
-
-
-class Double(TorchFunctionMode):
-    """Torch keeps some scalars in its default precision, and Muon rounds to bfloat16: here all is double."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in (torch.tensor, torch.as_tensor) and isinstance(args[0], float | int):
-            kwargs["dtype"] = torch.float64
-        if func is Tensor.bfloat16:
-            return args[0].clone()
-        return func(*args, **kwargs)
 
 
 def product(rule: NAdam, steps: float, tau: float) -> float:

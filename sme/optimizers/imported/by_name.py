@@ -11,9 +11,11 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.imported.forms import FORMS, REFUSED
 from sme.optimizers.imported.from_torch import from_torch
 from sme.optimizers.library.muon import Muon
+from sme.optimizers.parts.clipping import clipping
 
 
-def by_name(kind: str, regime: str = "ballistic", tau: float | None = None, t0: float | None = None, **given: Any) -> Optimizer:
+def by_name(kind: str, regime: str = "ballistic", tau: float | None = None, t0: float | None = None, clip: Any = None,
+            **given: Any) -> Optimizer:
     """`sme.from_torch` of `torch.optim.<kind>` with hyperparameters as torch calls them; those that are None are torch's own.
 
     Raises
@@ -32,4 +34,5 @@ def by_name(kind: str, regime: str = "ballistic", tau: float | None = None, t0: 
     except (TypeError, ValueError) as fault:
         raise SMEError(f"torch.optim.{kind} refuses its hyperparameters: {reason(fault)}") from fault
     rule = from_torch(optimizer, regime=regime, tau=tau, t0=t0)
-    return replace(rule, shapes=()) if isinstance(rule, Muon) else rule  # square, of as many numbers as θ has
+    whole = replace(rule, shapes=()) if isinstance(rule, Muon) else rule  # square, of as many numbers as θ has
+    return clipping(whole, clip, regime)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, warn
-from sme.common.inputs import number, short, size
+from sme.common.inputs import number, short
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer
 from sme.optimizers.imported.against import check, product
@@ -18,11 +18,14 @@ from sme.optimizers.library.asgd import SlowingSGD
 from sme.optimizers.library.base import LibraryRule
 from sme.optimizers.library.nadam import NAdam
 from sme.optimizers.library.radam import RAdam
+from sme.optimizers.parts.clipping import clipping
 from sme.optimizers.parts.groups import Groups
 from sme.optimizers.parts.scheduled import Scheduled
 from sme.optimizers.regimes import Regime
 from sme.optimizers.regimes import regime as named
 
+WHOLE = 1e-9
+"""share of its steps by which a start may miss a whole number of them"""
 VANISHED = 1e-14
 """product of NAdam's momenta that is none any more"""
 LATEST = 10**6
@@ -30,7 +33,7 @@ LATEST = 10**6
 
 @entry
 def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ballistic", tau: float | None = None,
-               t0: float | None = None, scheduler: Any = None, clip: float | None = None,
+               t0: float | None = None, scheduler: Any = None, clip: float | tuple[str, float] | None = None,
                parameters: Iterable[Tensor] | None = None) -> Optimizer:
     r"""The rule of an optimizer of torch.optim, in scaled variables, $1 - \beta = c\tau$.
 
@@ -60,7 +63,8 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     scheduler
         a torch.optim.lr_scheduler of this optimizer; its base rates are read, and it becomes a function of time.
     clip
-        refused, with a word on where a clip goes: to the law of the problem, `sme.Clipped(noise, clip)`.
+        of the gradient before every step: `1.0` for `clip_grad_norm_(parameters, 1.0)`, `("value", 0.5)` for
+        `clip_grad_value_`; see `sme.Clipping`. (`sme.Private` clips the gradient of every example.)
     parameters
         such as `model.parameters()`: the order of the parameters in `θ`, if it is not the groups'.
 
@@ -84,26 +88,28 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise SMEError(f"from_torch takes an optimizer of torch.optim, such as torch.optim.Adam(model.parameters()), got "
                        f"{short(optimizer)}")
-    if clip is not None:
-        raise SMEError("a clip of the whole gradient changes its law and no rule: leave clip out and clip the law of the "
-                       f"problem, noise=sme.Clipped(noise, {size('clip', clip, '> 0'):g}), as clip_grad_norm_ does, or "
-                       "sme.Private for a clip of every example's gradient")
     kind, place = type(optimizer), named(regime)
     groups = [_plain(group) for group in optimizer.param_groups]
     for group, given in zip(groups, optimizer.param_groups, strict=True):
         if "initial_lr" in given:
             group["lr"] = float(given["initial_lr"])
             if scheduler is None:
-                warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['lr']:g}, not the "
-                     f"present lr = {float(given['lr']):g}; give scheduler=… to have it as a function of time")
+                now = float(given["lr"])
+                warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['lr']:g}"
+                     + (f", not the present lr = {now:g}" if now != group["lr"] else "")
+                     + "; give scheduler=… to have it as a function of time")
     step = _step_size(kind, groups[0], place, tau)
     start = None if t0 is None else number("t0", t0)
     if start is not None and not 0 <= start < math.inf:
         raise SMEError(f"t0 must be finite and ≥ 0, got {start:g}")
+    if start is not None and abs(start / step - round(start / step)) > WHOLE * max(1.0, start / step):
+        near = max(1, round(start / step)) * step
+        raise SMEError(f"t0 = {start:g} is {start / step:.6g} steps of τ = {step:g}, and torch takes whole ones: give a multiple "
+                       f"of τ, such as {near:g}")
     if start is None:
         start = max(_first(kind, group, Place(place, step, None)) for group in groups) or None
         if start is not None:
-            warn(f"the steps of {kind.__name__} know their number: they start at t0 = {start:g}, after {start / step:.6g} steps "
+            warn(f"the steps of {kind.__name__} know their number: they start at t0 = {start:g}, after {_counted(start / step)} "
                  "of torch; give t0, a multiple of every τ")
     where = Place(place, step, start)
     rules: list[Optimizer] = []
@@ -117,7 +123,7 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
             raise SMEError("ASGD has a schedule of its own, in which torch's scheduler is no factor: leave scheduler out")
         times = schedules(scheduler, optimizer, step)
         rules = [Scheduled(rule, each) for rule, each in zip(rules, times, strict=True)]
-    return _together(kind, optimizer, rules, parameters)
+    return clipping(_together(kind, optimizer, rules, parameters), clip, place)
 
 
 def _plain(group: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +176,11 @@ def _steps(rule: LibraryRule, tau: float) -> int:
     return 1
 
 
+def _counted(steps: float) -> str:
+    """So many steps."""
+    return f"{steps:.6g} step" + ("" if round(steps) == 1 else "s")
+
+
 def _late(rule: LibraryRule, tau: float) -> None:
     """Raise `SMEError` for a start time before a rule has its limit's form."""
     if not isinstance(rule, NAdam | RAdam):
@@ -178,7 +189,7 @@ def _late(rule: LibraryRule, tau: float) -> None:
     if rule.t0 < (least - 0.5) * tau:
         what = (f"its product of momenta, here {product(rule, rule.t0 / tau, tau):.1g}, has vanished" if isinstance(rule, NAdam)
                 else "its ρ is above 5")
-        raise SMEError(f"{type(rule).__name__} of torch takes its limit's steps once {what}, after {least} steps: give "
+        raise SMEError(f"{type(rule).__name__} of torch takes its limit's steps once {what}, after {_counted(least)}: give "
                        f"t0 ≥ {least * tau:.6g}")
 
 

@@ -10,12 +10,16 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
+from sme.optimizers.parts.cycles import Function, Restarts, Swing, Waves
 from sme.optimizers.parts.schedules import Constant, Cosine, Exponential, Line, Power, Schedule, Stairs, Then, Times
 
 STEPS = 64
-NEAR = 1e-10
-KNOWN = ("LinearLR, ConstantLR, CosineAnnealingLR, ExponentialLR, PolynomialLR, StepLR, MultiStepLR, SequentialLR, "
-         "ChainedScheduler")
+NEAR, SINGLE = 1e-10, 1e-6
+"""of a rate in units of the base rate, the second of a function that may compute in single precision"""
+KNOWN = ("LinearLR, ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, LambdaLR, "
+         "MultiplicativeLR, OneCycleLR, PolynomialLR, StepLR, MultiStepLR, SequentialLR and ChainedScheduler")
+FACTORS = 256
+"""steps in which the factor of MultiplicativeLR is looked at"""
 
 
 def schedules(scheduler: Any, optimizer: torch.optim.Optimizer, tau: float) -> list[Schedule]:
@@ -58,8 +62,54 @@ def _of(given: Any, group: int, tau: float) -> Schedule:
             for each in rest:
                 first = Times(first, each)
             return first
+        case "CosineAnnealingWarmRestarts":
+            return Restarts(given.T_0 * tau, given.eta_min / given.base_lrs[group], given.T_mult)
+        case "CyclicLR":
+            return _cyclic(given, group, tau)
+        case "OneCycleLR":
+            return _one_cycle(given, group, tau)
+        case "LambdaLR":
+            return Function(given.lr_lambdas[group], tau)
+        case "MultiplicativeLR":
+            factors = {float(given.lr_lambdas[group](k)) for k in range(1, FACTORS)}
+            if len(factors) > 1 or not min(factors) > 0:
+                raise SMEError("MultiplicativeLR multiplies by its function in every step, which is a function of time for one "
+                               "constant factor > 0 alone: give the product itself, as LambdaLR")
+            return Exponential(-math.log(factors.pop()) / tau)
+        case "ReduceLROnPlateau":
+            raise SMEError("ReduceLROnPlateau follows the losses of one run, so that its rate is no function of time: leave it "
+                           "out")
     raise SMEError(f"{type(given).__name__} is no function of time here: known are {KNOWN}. Leave it out, and put its function "
                    "round the rule: sme.Scheduled(sme.from_torch(optimizer), schedule)")
+
+
+def _still(given: Any) -> None:
+    """Raise `SMEError` for a scheduler that moves the momentum too."""
+    if given.cycle_momentum:
+        raise SMEError(f"{type(given).__name__} with cycle_momentum=True moves the momentum, or β₁, in every step, and the "
+                       "learning rate alone is a function of time here: give cycle_momentum=False")
+
+
+def _cyclic(given: Any, group: int, tau: float) -> Schedule:
+    _still(given)
+    if given._scale_fn_custom is not None:
+        raise SMEError("CyclicLR with a scale_fn of its own is no function of time here: give mode='triangular', "
+                       "'triangular2' or 'exp_range'")
+    up, high = given.total_size * given.step_ratio * tau, given.max_lrs[group] / given.base_lrs[group]
+    rate = -math.log(given.gamma) / tau if given.mode == "exp_range" else 0.0
+    return Waves(high, up, given.total_size * tau - up, 0.5 if given.mode == "triangular2" else 1.0, rate)
+
+
+def _one_cycle(given: Any, group: int, tau: float) -> Schedule:
+    _still(given)
+    own, kind = given.optimizer.param_groups[group], Swing if given._anneal_func_type == "cos" else Line
+    begin, parts, places = 0.0, list[Schedule](), list[float]()
+    for phase in given._schedule_phases:
+        first, last = (own[phase[name]] / own["initial_lr"] for name in ("start_lr", "end_lr"))
+        parts.append(kind(first, last, (phase["end_step"] - begin) * tau))
+        places.append(phase["end_step"] * tau)
+        begin = phase["end_step"]
+    return _sequence(parts, places[:-1])
 
 
 def _sequence(parts: list[Schedule], places: list[float]) -> Schedule:
@@ -75,13 +125,17 @@ def _compare(scheduler: Any, optimizer: torch.optim.Optimizer, found: list[Sched
     kept: dict[int, Any] = {id(optimizer.state): defaultdict(dict)}  # parameters may be large
     kept |= {id(p): torch.nn.Parameter(torch.zeros(1)) for group in optimizer.param_groups for p in group["params"]}
     twin = copy.deepcopy(scheduler, kept)
-    for k in range(twin.last_epoch, twin.last_epoch + STEPS):
+    begun = getattr(twin, "last_epoch", None)
+    begun = twin._schedulers[0].last_epoch if begun is None else begun  # which a chain has not
+    last = min(begun + STEPS, getattr(twin, "total_steps", math.inf))  # a one-cycle run has an end
+    for k in range(begun, int(last)):
         for group, schedule in zip(twin.optimizer.param_groups, found, strict=True):
             base, theirs = float(group["initial_lr"]), float(group["lr"])
             ours = base * float(schedule(k * tau))
-            if not abs(ours - theirs) <= NEAR * base:
+            if not abs(ours - theirs) <= (SINGLE if type(scheduler).__name__ == "LambdaLR" else NEAR) * base:
                 raise SMEError(f"{type(scheduler).__name__} of torch {torch.__version__} has lr = {theirs:g} in step {k}, and "
                                f"the function of time known of it {ours:g}: give its function, sme.Scheduled(rule, schedule)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch misses the steps of its optimizer
-            twin.step()
+            if k + 1 < last:
+                twin.step()

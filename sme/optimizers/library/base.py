@@ -72,8 +72,9 @@ class LibraryRule(Optimizer):
                tuple(name for name in numbers if name not in POSITIVE))
         object.__setattr__(self, "t0", number("t0", self.t0))
         if self.clocked and not self.t0 > 0:
-            raise SMEError(f"{type(self).__name__} counts its steps, and needs a start time t0 > 0, a multiple of every τ, got "
-                           f"t0 = {self.t0:g}: its step is singular at t = 0")
+            name = type(self).__name__.removeprefix("Corrected")
+            raise SMEError(f"t0 of {name} must be > 0, and a multiple of every τ, got {self.t0:g}: its steps depend on their "
+                           "number, and are singular at t = 0; t0 = τ is after the first")
 
     @property
     def name(self) -> str:

@@ -64,6 +64,10 @@ class Groups(Optimizer):
         return self.rules[0].signed
 
     @property
+    def opaque(self) -> bool:  # type: ignore[override]
+        return any(rule.opaque for rule in self.rules)
+
+    @property
     def v_floor(self) -> float:  # type: ignore[override]
         return max(rule.v_floor for rule in self.rules)
 

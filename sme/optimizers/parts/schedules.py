@@ -36,7 +36,8 @@ class Schedule(ABC):
         """`η` at a time: a number, a tensor or a series."""
 
 
-def _tensor(t: Any) -> Any:
+def as_tensor(t: Any) -> Any:
+    """A time that torch functions take."""
     return torch.tensor(t, dtype=torch.float64) if isinstance(t, float | int) else t
 
 
@@ -59,7 +60,7 @@ class Line(Schedule):
     end: float
 
     def __call__(self, t: Any) -> Any:
-        return self.first + (self.last - self.first) * (_tensor(t) / self.end).clamp(max=1.0)
+        return self.first + (self.last - self.first) * (as_tensor(t) / self.end).clamp(max=1.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Cosine(Schedule):
     least: float = 0.0
 
     def __call__(self, t: Any) -> Any:
-        return self.least + 0.5 * (1 - self.least) * (1 + torch.cos(math.pi / self.end * _tensor(t)))
+        return self.least + 0.5 * (1 - self.least) * (1 + torch.cos(math.pi / self.end * as_tensor(t)))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Exponential(Schedule):
     rate: float
 
     def __call__(self, t: Any) -> Any:
-        return torch.exp(-self.rate * _tensor(t))
+        return torch.exp(-self.rate * as_tensor(t))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Power(Schedule):
     exponent: float = 1.0
 
     def __call__(self, t: Any) -> Any:
-        left = (1 - _tensor(t) / self.end).clamp(min=0.0)
+        left = (1 - as_tensor(t) / self.end).clamp(min=0.0)
         return left if self.exponent == 1 else torch.pow(left, self.exponent)
 
 
@@ -103,7 +104,7 @@ class Stairs(Schedule):
     every: float
 
     def __call__(self, t: Any) -> Any:
-        return self.factor ** torch.floor(_tensor(t) / self.every * (1 + ROUNDING))
+        return self.factor ** torch.floor(as_tensor(t) / self.every * (1 + ROUNDING))
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,6 @@ class Then(Schedule):
     at: float
 
     def __call__(self, t: Any) -> Any:
-        t = _tensor(t)
+        t = as_tensor(t)
         later = self.second((t - self.at).clamp(min=0.0))
-        return torch.where(t < self.at * (1 - ROUNDING), _tensor(self.first(t)), _tensor(later))
-
-
+        return torch.where(t < self.at * (1 - ROUNDING), as_tensor(self.first(t)), as_tensor(later))

@@ -33,6 +33,10 @@ class Wrapped(Optimizer):
         return self.rule.signed
 
     @property
+    def opaque(self) -> bool:  # type: ignore[override]
+        return self.rule.opaque
+
+    @property
     def v_floor(self) -> float:  # type: ignore[override]
         return self.rule.v_floor
 

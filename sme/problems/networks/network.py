@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from sme.problems.networks.data import Data, pair
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.law import MinibatchNoise
-from sme.problems.noise.minibatch.layers import FEW, LayeredExamples, Losses
+from sme.problems.noise.minibatch.layers import FEW, LayeredExamples, Losses, Single
 from sme.problems.noise.minibatch.per_example import Examples, LossExamples
 from sme.problems.smooth.losses import rough
 from sme.problems.spectrum import lowest
@@ -47,30 +48,12 @@ def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
 
 
-class Single:
-    """The loss of one example, `(θ, x, y)` to a scalar."""
-
-    def __init__(self, model: FlatModule, losses: Losses) -> None:
-        self.model, self.losses = model, losses
-
-    def __call__(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return self.losses(self.model(theta, x.unsqueeze(0)), y.unsqueeze(0))[0]
-
-    def to(self, device: torch.device) -> "Single":
-        """The same on `device`."""
-        return Single(self.model.to(device), self.losses)
-
-    def describe(self) -> dict[str, object]:
-        """What identifies it."""
-        return {**self.model.describe(), "losses": fingerprint(self.losses)}
-
-
 class Network(Problem):
     """`f(θ) = mean_i ℓ(module(θ, x_i), y_i)`, `θ` all trainable parameters of a module, with the noise of its minibatches.
 
-    The ensemble of paths is vectorised. Where all parameters belong to linear layers, per-example gradients are
-    matrix products (`LayeredExamples`); otherwise they are differentiated, some at a time (`LossExamples`).
-    `Σ` is never formed.
+    The ensemble of paths is vectorised. Sums over per-example gradients are matrix products, layer by layer
+    (`LayeredExamples`); the parameters of layers without a rule (`sme.layer_rule`) are differentiated example by example, or if
+    these are most, all of them, some examples at a time (`LossExamples`). `Σ` is never formed.
 
     Parameters
     ----------
@@ -115,10 +98,8 @@ class Network(Problem):
         self._right = _targets.accuracy(loss) if _targets.classify(loss) else None
         self.inputs, self.targets = self._checked("data", data, loss)
         self.test = None if test is None else self._checked("test", test, loss)
-        self._layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets).fit()
         self._drawn = noise is None
         self._guard()
-        self.examples = self._examples()
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks, self.bends = rough(
@@ -130,8 +111,11 @@ class Network(Problem):
         return self.losses(self.model(theta, self.inputs), self.targets).mean()
 
     def _examples(self) -> Examples:
-        if self._layered:
-            return LayeredExamples(self.model, self.losses, self.inputs, self.targets)
+        """By layers where that is right and cheaper."""
+        with suppress(Exception):  # what torch.func or the module itself cannot do shows in the other way too, in words
+            layered = LayeredExamples(self.model, self.losses, self.inputs, self.targets)
+            if layered.gains():
+                return layered
         return LossExamples(Single(self.model, self.losses), (self.inputs, self.targets), guarded=True)
 
     def _guard(self) -> None:
@@ -155,7 +139,8 @@ class Network(Problem):
                            f"({missing}): write it out with functions that torch.func can differentiate twice; an own "
                            "torch.autograd.Function needs a jvp") from missing
         take(way)
-        if self.model.written:
+        self.examples = self._examples()
+        if self.model.written or getattr(self.examples, "wrote", False):
             self.numerics = (*self.numerics, "written")
 
     def _checked(self, what: str, data: Data, loss: object) -> tuple[Tensor, Tensor]:

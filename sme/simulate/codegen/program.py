@@ -62,6 +62,10 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     system = size + max(each.hidden for each in equations)
     if any(each.shared for each in equations):
         raise NotLoweredError("the field is a sum over thousands of points, done once for all paths")
+    if any(each.samples for each in equations):
+        raise NotLoweredError("drift and noise are sampled in every substep")
+    if setup.optimizer.opaque:
+        raise NotLoweredError("the optimizer is a black box")
     if any(each.epoch for each in equations):
         raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)

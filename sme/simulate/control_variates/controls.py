@@ -45,11 +45,12 @@ def responses(chain: Chain, start: State, marks: Sequence[int], observables: Map
     The noiseless run feeds `update` with `E[gradient.step] + s` and `E[gradient.square] + q` at
     `s = q = 0`; the weights are the derivatives by `s` and `q`, found by one reverse sweep a row.
     A rule of signs is fed with `E[gradient.sign] + s` and responds to `sign(ĝ) − E sign(ĝ)`.
-    With `curved` also how they change with the state. None if the run is longer than `LONGEST`, or if its steps depend
-    on each other: then the sums have a mean. Source: docs/theory/measurement.md, section 6, (6.1).
+    With `curved` also how they change with the state. None if the run is longer than `LONGEST`, if the rule is not
+    differentiated, or if its steps depend on each other: then the sums have a mean. Source: docs/theory/measurement.md,
+    section 6, (6.1).
     """
     steps, tau, regime = marks[-1], chain.tau, chain.regime
-    if steps > LONGEST or not chain.problem.noise.independent_steps:
+    if steps > LONGEST or not chain.problem.noise.independent_steps or chain.optimizer.opaque:
         return None
     device = start["theta"].device
     shape = (steps, *start["theta"].shape)

@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sme.equations.base import Equation
+from sme.equations.derived.shifted.sampled import Sampled
 from sme.equations.drivers.names import GAIN, RATE
 
 
@@ -102,6 +104,33 @@ class SmallNoise(Scheme):
         return 0.5 * (b + equation.drift(t + dt, x + dt * b + n)), n
 
 
+class Sampling(Euler):
+    """Euler–Maruyama of a `Sampled` equation, whose long substeps take the gradients of all their short ones."""
+
+    fewest = 4
+    finest = 1 / 32
+
+    def rates(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.long(equation, t, dt, x, dW.unsqueeze(0))
+
+    def long(self, equation: Equation, t: float, dt: float, x: Tensor, dW: Float[Tensor, "short paths motions"]
+             ) -> tuple[Tensor, Tensor]:
+        """`rates` of a substep of several short ones."""
+        assert isinstance(equation, Sampled)
+        return equation.sampled(t, x, dW, dt / len(dW))
+
+    def integrate(self, equation: Equation, x: Tensor, dW: Float[Tensor, "substeps paths motions"], factor: int, t: float
+                  ) -> Float[Tensor, "paths state"]:
+        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones."""
+        dt = equation.tau * factor / len(dW)
+        for i, each in enumerate(dW.split(factor)):
+            rate, noise = self.long(equation, t + i * dt, dt, x, each)
+            x = x + dt * rate + noise
+        return x
+
+
 def scheme(equation: Equation) -> Scheme:
-    """The scheme for this equation: a function of its noise's size alone."""
+    """The scheme for this equation: a function of its noise's size alone, unless it is sampled."""
+    if equation.samples:
+        return Sampling()
     return SmallNoise() if equation.small_noise else Euler()

@@ -14,7 +14,8 @@ from sme.common.output.figure import canvas, key, pretty, save, sizes, steps
 from sme.common.output.provenance import Provenance
 from sme.convergence.output.picture import signed
 
-ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward, order 1", "backward, order 2"]
+ORDER = ["ode", "malladi", "compagnoni", "sme, order 1", "sme, order 2", "averaged", "backward, order 1", "backward, order 2",
+         "midpoint"]
 """of the curves and of their colours in the palette"""
 WIDE = 30.0
 """range of costs beyond which ticks at powers of 10 are enough"""

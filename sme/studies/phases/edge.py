@@ -9,9 +9,11 @@ where a root leaves the unit circle at −1: the parameters flip their sign ever
 and `b = (1 − β₁)/η`, `η` the learning rate.
 """
 
+import cmath
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,9 +26,30 @@ GROWING = 1 / 8
 """for `b < GROWING a` the gradient and `√v`, in balance, grow together to a cycle whose size does not depend on `η`"""
 
 
+FAILS = 0.3
+"""share of a rate by which order 2 is off where it is said to fail: step size × curvature 0.8 without momentum"""
+
+
 def threshold(beta1: Any) -> Any:
     """`2(1 + β₁)/(1 − β₁)`, of a number or an array: momentum is stable while step size × curvature is below."""
     return 2 * (1 + beta1) / (1 - beta1)
+
+
+def rate_error(beta1: float, q: float) -> float:
+    """By what share the equation of order 2 misses the rate of a mode with `q` = step size × curvature, momentum with frozen `v`.
+
+    The step's eigenvalue is `μ = 1 + z`, its rate `log μ`, that of order 2 `z − ½z²`; the worse of the two modes.
+    """
+    trace = 1 + beta1 - (1 - beta1) * q
+    root = cmath.sqrt(trace * trace - 4 * beta1)
+    z = [0.5 * (trace + root) - 1, *([0.5 * (trace - root) - 1] if beta1 else [])]
+    return max(abs((each - 0.5 * each * each) / cmath.log(1 + each) - 1) for each in z if each + 1 != 0)
+
+
+def failing(beta1: float) -> float:
+    """The step size × curvature from which on order 2 misses a rate by `FAILS`."""
+    grid = threshold(beta1) * np.linspace(0.001, 1.0, 1000)
+    return float(next((q for q in grid if rate_error(beta1, q) > FAILS), math.inf))
 
 
 def longest(beta1: float, beta2: float) -> float:

@@ -12,6 +12,7 @@ from sme.optimizers.hyperparameters import BETAS, LINEAR, Hyperparameters
 from sme.optimizers.regimes import REGIMES
 from sme.problems.base import Problem
 from sme.studies.atlas.cell import MEMORIES, NOISES, Cell, equations
+from sme.studies.phases.edge import FAILS, failing, threshold
 
 BOUNDS = (0.25, 0.75, 1.25)
 """of an exponent of the number of steps, halfway between the limits 0, ½ (any in between), 1 and beyond"""
@@ -94,6 +95,20 @@ def memory(given: Hyperparameters, steps: int) -> pd.DataFrame:
     return pd.DataFrame([{"average": {"beta1": "m", "beta2": "v"}[name], "remembered steps": length,
                           "exponent": exponent(length, steps), "limit": limit(exponent(length, steps), MEMORY)}
                          for name, length in lengths.items()])
+
+
+def edge(given: Hyperparameters) -> str:
+    """Up to where a step is stable on a quadratic, and which equation sees that, in words."""
+    first = given.beta1 or 0.0
+    known = f"2(1 + β₁)/(1 − β₁) = {threshold(first):.4g}" if first else "2"
+    if given.optimizer == "nesterov":  # Jury's condition at the root −1, as for a momentum
+        known = f"2(1 + β₁)/((1 − β₁)(1 + 2β₁)) = {threshold(first) / (1 + 2 * first):.4g}"
+    said = f"a step is stable on a quadratic while step size × curvature is below {known}"
+    if given.optimizer == "nesterov":
+        return said
+    return (f"{said}. Order 2 fails from step size × curvature {failing(first):.2g} on (a rate is off by {FAILS:.0%}); "
+            f"model='midpoint' holds to the optimizer's own limit, a curvature of {threshold(first):.4g}/η for a step η of the "
+            "parameter")
 
 
 def cell(given: Hyperparameters, noise: float, memory: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ from sme.problems.base import Problem
 from sme.simulate import noiseless
 from sme.simulate.setup import Setup
 from sme.simulate.stability import Stability, stability
-from sme.studies.phases.edge import sharpness, threshold
+from sme.studies.phases.edge import sharpness
 from sme.studies.regime import limits, picture
 
 ORDERS = (1, 2)
@@ -98,7 +98,7 @@ class RegimeReport(Report):
             words += ["Memory; its exponent is log(remembered)/log(steps):", tables[3]]
             if cell := limits.cell(self.hyperparameters, self.noise["exponent"].iloc[0], self.memory):
                 words.append(f"{cell}, with the noise at the start.")
-        words += [f"Curvature along the noiseless run; {self.limit}:", tables[2], self.margin]
+        words += [f"Curvature along the noiseless run; {limits.edge(self.hyperparameters)}:", tables[2], self.margin]
         if len(self.errors):
             last = self.curves["step"].max()
             words += [f"Noiseless, the first {last} of {self.steps} steps, averages started at their means: the loss of the run "
@@ -107,15 +107,6 @@ class RegimeReport(Report):
                       "first ones of a run whose averages start at 0 (here: at E[gradient] and E[gradient∘gradient]):",
                       tables[-1]]
         return words
-
-    @property
-    def limit(self) -> str:
-        """Up to where a step is stable on a quadratic, in words."""
-        first = self.hyperparameters.beta1 or 0.0
-        known = f"2(1 + β₁)/(1 − β₁) = {threshold(first):.4g}" if first else "2"
-        if self.hyperparameters.optimizer == "nesterov":  # Jury's condition at the root −1, as for a momentum
-            known = f"2(1 + β₁)/((1 − β₁)(1 + 2β₁)) = {threshold(first) / (1 + 2 * first):.4g}"
-        return f"a step is stable on a quadratic while step size × curvature is below {known}"
 
     @property
     def margin(self) -> str:
@@ -130,7 +121,8 @@ class RegimeReport(Report):
         if seen.trusted:
             return said + "as here."
         limit = "the discrete run itself is unstable there" if not seen.stable else "the discrete run is still stable"
-        return said + f"so this run is outside, and no modified equation sees the limit that it runs into; {limit}."
+        return (f"{said}so this run is outside. Of the equations model='midpoint' alone sees the limit that it runs into; "
+                f"{limit}.")
 
     def draw(self, path: Path) -> Path:
         return picture.draw(self.noise, self.memory, self.curves, self.steps, str(self.hyperparameters), self.provenance, path)

@@ -14,6 +14,7 @@ from sme.common.inputs import number, seed_of, several, short, whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
 from sme.common.process.turns import entry
+from sme.convergence.comparison import automatic
 from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
@@ -52,7 +53,7 @@ def trajectories(
     tau: float | str | Sequence[float | str],
     start: Mapping[str, Tensor] | None = None,
     regime: str = "ballistic",
-    order: int | Sequence[int] | None = None,
+    order: int | str | Sequence[int] | None = None,
     driver: str | None = None,
     brownian: str | None = None,
     model: Given = OWN,
@@ -69,6 +70,7 @@ def trajectories(
     processes: int | str = 1,
     backend: str = "auto",
     results: str | Path | None = None,
+    tolerance: float | None = None,
 ) -> Trajectories:
     """Follow the discrete run and the equations of the orders through time, on the same increments.
 
@@ -81,7 +83,8 @@ def trajectories(
     tau
         the step size `τ`; of several the coarsest, where the curves are furthest apart.
     order
-        1, 2 or both; default all that the model has.
+        1, 2 or both; default all that the model has. `"auto"`, as `model="auto"`: the cheapest whose predicted weak error is
+        below `tolerance`.
     observables
         as for `weak_error`; a name may be that of a coordinate, such as `theta[0]`.
     histogram
@@ -99,13 +102,21 @@ def trajectories(
         costs is seen in the integrator bias.
     results
         folder; `spec.json`, tables and pictures go to `trajectories/<study>-tau<τ>` in it. None: in memory.
+    tolerance
+        with `"auto"`, the largest weak error that is allowed.
 
     Raises
     ------
     SMEError
         for bad input: what was given, what is allowed, what to change.
     """
-    spec = Specification.of(problem, optimizer, regime, asked(driver, brownian), horizon, start, observables, None, model)
+    meant = automatic.resolved(problem, optimizer,
+                               automatic.Asked(model, order, asked(driver, brownian), tolerance), tau=tau, regime=regime,
+                               horizon=horizon, start=start, observables=observables)
+    if meant.tolerance is not None:
+        raise SMEError(f"tolerance = {short(tolerance)} has a use with model='auto' or order='auto' alone: leave it out")
+    order = meant.order
+    spec = Specification.of(problem, optimizer, regime, meant.brownian, horizon, start, observables, None, meant.model)
     grid = _coarsest(spec, tau)
     last = _checkpoints(spec, grid, checkpoints)
     marks = _marks(grid.steps, points, last)

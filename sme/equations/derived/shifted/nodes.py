@@ -1,6 +1,7 @@
 """The noisy gradients of one step at every path, with weights, in panels that end where the rule has a kink or a jump."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.equations.chain import Chain
 from sme.equations.derived.shifted.cuts import cuts
+from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.wrapped.polar import REACH, legendre, rays
 from sme.problems.noise.wrapped.transformed import MOST, columns
 from sme.problems.smooth.graph import Graph, TracingError
@@ -22,8 +24,23 @@ SMALL = 2.0**-18
 HELD, LARGEST = 2**20, 2**6
 """nodes of all paths at a time, and about so many for each parameter"""
 
+_batches: WeakKeyDictionary[GradientLaw, int] = WeakKeyDictionary()
+
 Nodes = tuple[Float[Tensor, "paths nodes d"], Float[Tensor, "paths nodes"], Float[Tensor, "paths nodes m"] | Tensor]
 """scaled gradients, weights, and the draws behind them"""
+
+
+def unsummed(law: GradientLaw, dim: int) -> str:
+    """Why no rule sums over the noise of one step, in words; empty if one does."""
+    if not law.exact:
+        fits = law.paired and dim <= 2 and law.motions == dim
+        return "" if fits else f"here are {dim} and {type(law).__name__} with {law.motions}"
+    if law not in _batches:
+        try:
+            _batches[law] = len(next(iter(law.quadrature()))[1])
+        except SMEError:
+            _batches[law] = MOST + 1
+    return "" if _batches[law] <= MOST else f"here are more than {MOST} batches"
 
 
 class OneStep:
@@ -46,19 +63,17 @@ class OneStep:
             made = (Chain(chain.problem, chain.optimizer, chain.regime, tau) for tau in (least, 2 * least))
             self.larger = [OneStep(each) for each in made]
         self.graph: Graph | None = None
+        if lack := unsummed(self.law, self.dim):
+            raise SMEError(f"{name} is a function of the raw gradient, whose mean and covariance over one step are summed for "
+                           f"minibatches with few batches, and for Gaussian noise of one or two parameters with as many motions: "
+                           f"{lack}. sme.weak_error and sme.trajectories sample them. A clip, a sign or a norm before a rule is "
+                           "a law too: sme.Clipped, sme.Signed, sme.Normalised")
         if self.law.exact:
             self.draws, self.weights = next(iter(self.law.quadrature()))
-            if len(self.weights) > MOST:
-                raise SMEError(f"{name} is a function of the raw gradient, whose equation sums over all batches in every "
-                               f"step, and there are {len(self.weights)}, more than {MOST}: give fewer examples or a smaller "
-                               "batch_size")
             return
-        if not self.law.paired or self.dim > 2 or self.law.motions != self.dim:
-            raise SMEError(f"{name} is a function of the raw gradient, whose equation takes mean and covariance of one step. "
-                           "They are computed for minibatches with few batches, and for Gaussian noise of one or two parameters "
-                           f"with as many motions; here are {self.dim} and {type(self.law).__name__} with {self.law.motions}. "
-                           "A clip, a sign or a norm before a rule is a law: sme.Clipped, sme.Signed, sme.Normalised")
         self.apart = self.dim == 1 or self._apart()
+        if chain.optimizer.opaque:  # its kinks and jumps are not known, so that levels differ where it has any
+            return
         one = torch.full((self.dim,), 0.7, dtype=torch.float64)
         state = torch.full((len(chain.optimizer.fields) * self.dim,), 0.6, dtype=torch.float64)
         try:
@@ -97,16 +112,17 @@ class OneStep:
         if self.law.exact:
             count = len(self.weights)
             draws = self.draws.repeat(len(x), *[1] * (self.draws.dim() - 1))
-            seen = self.law.noisy(theta.repeat_interleave(count, 0), draws, self.chain.mean, 1.0)
+            seen = self.law.noisy(theta.repeat_interleave(count, 0), draws, self.chain.mean, self.chain.scale)
             return seen.reshape(len(x), count, -1), self.weights.expand(len(x), -1), self.draws
-        g = self.chain.mean(theta)
+        g = self.chain.scale * self.chain.mean(theta)
         factor = torch.linalg.cholesky((s := columns(self.law, theta)) @ s.mT)
         y, weights = (self._along_axes if self.apart else self._along_rays)(t, x, g, factor, level)
         return y, weights, (y - g.unsqueeze(1)) @ torch.linalg.inv(s).mT
 
     def _look(self, t: float, x: Tensor) -> Any:
         graph = self.graph
-        assert graph is not None
+        if graph is None:
+            return lambda line, point: ()
         clock = torch.tensor(t, dtype=x.dtype)
         return lambda line, point: graph.switches(x[line], point, clock.expand(len(point)))
 
@@ -138,7 +154,7 @@ class OneStep:
             count = unit.shape[1]
             wide, flat = x.repeat_interleave(count, 0), unit.flatten(0, 1)
             found = cuts(self._look(t, wide), torch.zeros_like(flat), flat, low.flatten(), high.flatten())
-            return found.reshape(*low.shape, -1)
+            return found.reshape(*low.shape, found.shape[1])
 
         return rays(g, factor, split, level + 1)
 

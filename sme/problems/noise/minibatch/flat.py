@@ -69,8 +69,12 @@ class FlatModule:
 
     def __call__(self, theta: Float[Tensor, " d"], inputs: Tensor) -> Tensor:
         """The outputs for a batch of inputs, of one path."""
-        call = Written(functional_call) if self.written else functional_call
-        outputs: Tensor = call(self.module, self.parameters(theta), (inputs,))
+        return self.call(self.parameters(theta), inputs)
+
+    def call(self, parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """The same with these parameters by name."""
+        run = Written(functional_call) if self.written else functional_call
+        outputs: Tensor = run(self.module, parameters, (inputs,))
         return outputs
 
     def describe(self) -> dict[str, object]:

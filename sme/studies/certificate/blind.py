@@ -1,0 +1,110 @@
+"""The blind protocol: configurations first, then predictions, then what is measured, each on disk before the next."""
+
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sme.common.errors import SMEError
+from sme.common.inputs import whole
+from sme.common.process.processes import spread
+from sme.common.process.progress import progress
+from sme.common.process.turns import entry
+from sme.common.storage.files import write_text
+from sme.convergence.api import weak_error
+from sme.convergence.comparison.candidates import candidates
+from sme.convergence.comparison.predictions import predict
+from sme.convergence.spec import effort
+from sme.studies.certificate.configurations import SEED, drawn, made
+from sme.studies.certificate.score import Blind, scored
+
+COUNT = 100
+KEY = ["number", "regime", "model", "order", "driver"]
+CONFIGURATIONS, PREDICTIONS, TRUTH = "configurations.json", "predictions.csv", "truth.csv"
+
+
+@entry
+def blind(*, count: int = COUNT, paths: int = effort.SHARD_PATHS, seed: int = SEED, processes: int | str = 1,
+          results: str | Path = "results") -> Blind:
+    """Predict the errors of random configurations, then measure them, then compare; what is on disk is not done again.
+
+    Parameters
+    ----------
+    count
+        configurations: the first so many of the seed's.
+    paths
+        of what is measured, in whole shards.
+    seed
+        of the configurations.
+    processes
+        over configurations.
+    results
+        folder: `blind/` in it gets `configurations.json`, `predictions.csv`, `truth.csv` and the score.
+
+    Raises
+    ------
+    SMEError
+        for bad input, or if the folder holds configurations of another seed.
+    """
+    place, workers = effort.folder(results) / "blind", effort.processes(processes, "cpu")
+    every = _fixed(place, whole("count", count, 1), seed)
+    predictions = _kept(place / PREDICTIONS, every, _predicted, (), workers, "predictions")
+    truth = _kept(place / TRUTH, every, _measured, (whole("paths", paths, 1),), workers, "truth")
+    return scored(predictions, truth, len(every), seed, place).saved()
+
+
+def _fixed(place: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """The configurations, written down before anything else; more of them are added to those that are there."""
+    path, every = place / CONFIGURATIONS, drawn(count, seed)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before[: len(every)] != every[: len(before)]:
+            raise SMEError(f"{path} holds other configurations than seed = {seed} draws: give another results folder")
+        if len(before) >= count:
+            return every
+    place.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(every, indent=1) + "\n")
+    return every
+
+
+def _kept(path: Path, every: list[dict[str, Any]], work: Any, given: tuple[Any, ...], workers: int, what: str) -> pd.DataFrame:
+    """The rows of every configuration, those that lack computed and appended one configuration at a time."""
+    there = pd.read_csv(path) if path.is_file() else pd.DataFrame({"number": []})
+    lacking = [each for each in every if each["number"] not in set(there["number"])]
+    done = spread(work, [(each, *given) for each in lacking], workers, ordered=False)
+    for rows in progress(done, total=len(lacking), unit="configuration", desc=what, leave=True):
+        rows.to_csv(path, mode="a", header=not path.is_file(), index=False)
+    return pd.read_csv(path)[lambda table: table["number"] < len(every)]
+
+
+def _predicted(given: dict[str, Any]) -> pd.DataFrame:
+    """By the closure alone: beyond the gate there is no number."""
+    problem, optimizer, how = made(given)
+    began = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"], None)
+        found = predict(every, fallback=False)
+    spread = math.nan if found.chain is None else found.chain.spread
+    return found.table.assign(number=given["number"], spread=spread, doubt=found.doubt, cpu=time.process_time() - began)
+
+
+def _measured(given: dict[str, Any], paths: int) -> pd.DataFrame:
+    """By paths, every equation that there is a prediction for or might be."""
+    problem, optimizer, how = made(given)
+    began, tables = time.process_time(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"], None)
+        groups: dict[tuple[str, str], list[int]] = {}
+        for each in every:
+            groups.setdefault((each.model, each.spec.brownian), []).append(each.order)
+        for (model, driver), orders in groups.items():
+            study = weak_error(problem, optimizer, model=model, brownian=driver, order=orders, paths=paths, **how)
+            errors = study.errors[["order", "observable", "error", "stderr", "integrator_bias", "diverged"]]
+            tables.append(errors.assign(regime=given["regime"], model=model, driver=driver))
+    return pd.concat(tables).assign(number=given["number"], cpu=time.process_time() - began)
