@@ -14,7 +14,7 @@ from tests.docs import other_optimizers
 
 PAGE = Path(__file__).parents[2] / "docs" / "torch.md"
 HEAD = "| class | τ ballistic | τ batch-equivalent | fields | 50 steps |\n|---|---|---|---|---|\n"
-OTHERS = "| library | optimizer | fields | residual of one step |\n|---|---|---|---|\n"
+OTHERS = "| library | optimizer | fields | status |\n|---|---|---|---|\n"
 OTHER = re.compile(re.escape(OTHERS) + r"((?:\|.*\n)*)")
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 LONG = 0.04
