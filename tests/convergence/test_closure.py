@@ -63,7 +63,7 @@ def test_the_default_jobs_are_as_their_tables_say(tables):
     assert off.max() < 4
 
 
-@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("name", [pytest.param(DEFAULT[0], marks=pytest.mark.slow), DEFAULT[1]])
 def test_leading_constants_have_four_digits(tables, name):
     study = sme.load(tables / name)
     spec, slopes = study.specification(), study.slopes
