@@ -21,12 +21,12 @@ import pandas as pd
 import pytest
 
 from sme.common import library
-from sme.convergence.comparison import candidates
 from sme.convergence.estimator import paired
 from sme.convergence.output import picture
 from sme.equations.literature import averaged
 from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import run as race
+from sme.studies.certificate import blind as protocol
 from sme.studies.certificate import configurations
 from sme.studies.models import cases
 from sme.studies.orders import by_law
@@ -322,7 +322,7 @@ def foretold(words: list[str], patch: Patch) -> list[str]:
     """One configuration, of one parameter and one model."""
     patch.setattr(configurations, "SHARES", (0.0, 1.0, 0.0, 0.0))
     patch.setattr(controls, "LONGEST", 0)
-    patch.setattr(candidates, "MODELS", {name: candidates.MODELS[name] for name in ("ode",)})
+    patch.setattr(protocol, "MODELS", ("ode",))
     return [*words, "count=1", "processes=1"]
 
 
