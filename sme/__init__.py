@@ -61,8 +61,10 @@ if TYPE_CHECKING:
     from sme.problems.logistic import Logistic
     from sme.problems.networks.autoencoder import Autoencoder
     from sme.problems.networks.digits import Digits
+    from sme.problems.networks.mnist import Mnist
     from sme.problems.networks.network import Network
     from sme.problems.networks.tabular import BreastCancer, Diabetes
+    from sme.problems.networks.text import Text
     from sme.problems.noise.affine import AffineNoise
     from sme.problems.noise.diagonal import DiagonalNoise
     from sme.problems.noise.gaussian import GaussianNoise
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.minibatch.rules import Product, layer_rule
     from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
     from sme.problems.noise.wrapped.private import Private
@@ -141,8 +144,10 @@ HOMES = {
     "problems.logistic": "Logistic",
     "problems.networks.autoencoder": "Autoencoder",
     "problems.networks.digits": "Digits",
+    "problems.networks.mnist": "Mnist",
     "problems.networks.network": "Network",
     "problems.networks.tabular": "BreastCancer Diabetes",
+    "problems.networks.text": "Text",
     "problems.noise.affine": "AffineNoise",
     "problems.noise.diagonal": "DiagonalNoise",
     "problems.noise.gaussian": "GaussianNoise",
@@ -150,6 +155,7 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.minibatch.rules": "Product layer_rule",
     "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
     "problems.noise.wrapped.private": "Private",
@@ -217,6 +223,7 @@ __all__ = [
     "Lion",
     "Logistic",
     "MinibatchNoise",
+    "Mnist",
     "Momentum",
     "Muon",
     "NAdam",
@@ -230,6 +237,7 @@ __all__ = [
     "Polynomial",
     "Private",
     "Problem",
+    "Product",
     "Proposed",
     "Quadratic",
     "RAdam",
@@ -248,6 +256,7 @@ __all__ = [
     "Stationary",
     "StudentNoise",
     "Study",
+    "Text",
     "Trajectories",
     "TwoPointNoise",
     "Watch",
@@ -263,6 +272,7 @@ __all__ = [
     "formula",
     "from_torch",
     "importance",
+    "layer_rule",
     "load",
     "phases",
     "plan",

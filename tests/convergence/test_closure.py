@@ -21,6 +21,10 @@ OTHERS = ("adabayes-ballistic-quadratic-independent-353ac7cc", "momentum-ballist
           "rmsprop_inside-ballistic-quadratic-independent-a603ee03", "rmsprop-ballistic-logistic-independent-14884595")
 
 
+ROUNDED = 5e-6
+"""of a number of six digits"""
+
+
 def predicted(spec, order, tau):
     """The weak errors of one equation."""
     setup = spec.setup(order, spec.steps(tau))
@@ -41,7 +45,7 @@ def beside(study, taus=None):
         if found.doubt:
             beyond += len(rows)
             continue
-        wide = np.hypot(rows["stderr"], rows["integrator_bias"]).to_numpy()
+        wide = np.hypot(rows["stderr"], rows["integrator_bias"]).to_numpy() + ROUNDED * rows["error"].abs().to_numpy()
         off.append((np.abs(found.error - rows["error"].to_numpy()) - (found.half if taus is None else 0)) / wide)
     return np.concatenate(off), beyond
 

@@ -21,11 +21,13 @@ import pandas as pd
 import pytest
 
 from sme.common import library
+from sme.convergence.comparison import candidates
 from sme.convergence.estimator import paired
 from sme.convergence.output import picture
 from sme.equations.literature import averaged
 from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import run as race
+from sme.studies.certificate import configurations
 from sme.studies.models import cases
 from sme.studies.orders import by_law
 from sme.studies.orders import run as catalogue
@@ -311,6 +313,20 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
     return benchmark("--seeds=2", "--pairs=16")(words, patch)
 
 
+def foretold(words: list[str], patch: Patch) -> list[str]:
+    """One configuration, of one parameter and one model."""
+    patch.setattr(configurations, "SHARES", (0.0, 1.0, 0.0, 0.0))
+    patch.setattr(controls, "LONGEST", 0)
+    patch.setattr(candidates, "MODELS", {name: candidates.MODELS[name] for name in ("ode",)})
+    return [*words, "count=1", "processes=1"]
+
+
+def certified(words: list[str], patch: Patch) -> list[str]:
+    """Few equations, and no measured ones beside."""
+    kept = [word for word in words if not word.startswith(("over=", "measured="))]
+    return [*kept, "horizon=0.25", "models=[sme,ode]", "observables=[loss]"]
+
+
 SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/weak_error.py": (weak_error, "verdict|plan of"),
     "scripts/trajectories.py": (trajectories, r"(?m)discrete − equation|^results/trajectories/"),
@@ -332,6 +348,8 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
+    "scripts/certify.py": (certified, "evaluations of the mean gradient"),
+    "scripts/blind.py": (foretold, "coverage inside the gate"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),

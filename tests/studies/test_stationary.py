@@ -214,7 +214,7 @@ BENT = sme.Problem(lambda theta: 0.5 * (theta**2).sum() + 0.1 * (theta**4).sum()
     (lambda: sme.stationary(DIAGONAL, sme.AdaGrad(), TAU), "comes to rest"),
     (lambda: sme.stationary(DIAGONAL, sme.Signum(), TAU), "not smooth"),
     (lambda: sme.stationary(SADDLE, sme.SGD(), TAU), "positive Hessian"),
-    (lambda: sme.stationary(DIAGONAL, sme.SignSGD(), TAU, "batch_equivalent"), "no equation is known"),
+    (lambda: sme.stationary(DIAGONAL, sme.Signum(), TAU, "batch_equivalent"), "no equation is known"),
     (lambda: sme.stationary(BENT, sme.SGD(), TAU, "batch_equivalent"), "quadratic loss alone"),
     (lambda: sme.stationary(models.gaussian(True), sme.SGD(), TAU, "batch_equivalent"), "alone|comes to rest|settle"),
     (lambda: sme.stationary(DIAGONAL, sme.SGD(), -1), "tau must be positive"),

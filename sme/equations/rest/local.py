@@ -9,9 +9,10 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.equations.chain import Chain
+from sme.equations.closed.known import by_signs
 from sme.equations.closed.signs import sign_moments
 from sme.equations.derived.step import Step
-from sme.equations.registry import by_signs, is_raw
+from sme.equations.registry import is_raw
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.signsgd import SignSGD
