@@ -26,7 +26,7 @@ def growth(given: Physical, ratio: float, curvature: float, count: float) -> pd.
         if given.adaptive:
             noisy = max(ratio, 1.0) if rule == "square_root" else (1.0 if ratio > 1 else math.inf)
             rows.append((rule, "noise", noisy))
-        rows.append((rule, "step", max(1.0, (given.fails / max(curvature, 1e-300)) ** (1 / POWERS[rule]))))
+        rows.append((rule, "step", max(1.0, (given.fails / curvature) ** (1 / POWERS[rule])) if curvature > 0 else math.inf))
         rows.append((rule, "data", count))
     table = pd.DataFrame(rows, columns=["rule", "limit", "kappa"])
     table["binding"] = table["kappa"] == table.groupby("rule")["kappa"].transform("min")

@@ -23,7 +23,8 @@ class Physical:
     group
         which of the optimizer's groups a parameter is in.
     lr, beta1, beta2, eps
-        by group; `beta1` is 0 without a momentum, `beta2` None without a second moment.
+        by group; `lr` where a scheduler drives it its base rate, `beta1` 0 without a momentum, `beta2` None without a second
+        moment.
     steps
         that were taken.
     first, second
@@ -59,8 +60,9 @@ class Physical:
                            "others by requires_grad_(False)")
         groups = optimizer.param_groups
         betas = [group.get("betas") or (group.get("momentum", 0.0), group.get("alpha")) for group in groups]
-        lr = [float(group["lr"]) * ((1 - group.get("dampening", 0.0)) / (1 - group["momentum"]) if group.get("momentum") else 1.0)
-              for group in groups]  # of an average of gradients
+        lr = [float(group.get("initial_lr", group["lr"])) for group in groups]
+        lr = [rate * (1 - group.get("dampening", 0.0)) / (1 - group["momentum"]) if group.get("momentum") else rate
+              for rate, group in zip(lr, groups, strict=True)]  # of an average of gradients
         seen = [optimizer.state.get(p, {}) for p in parameters]
         taken = int(max((float(each.get("step", 0)) for each in seen), default=0))
         made = cls(type(optimizer).__name__, torch.cat([torch.full((p.numel(),), owner[id(p)]) for p in parameters]),

@@ -101,7 +101,8 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     tables = {
         "noise": noise, "shape": shape, "correlation": _correlation(count, batch),
         "regime": regimes(given, ratio, steps),
-        "stability": pd.DataFrame([{"curvature": curvature, "step × curvature": q, "limit": given.limit, "share": q / given.limit,
+        "stability": pd.DataFrame([{"curvature": curvature, "step × curvature": q, "limit": given.limit,
+                                    "share": max(q, 0.0) / given.limit,
                                     "order 2 fails from": given.fails, "clip acts on": acts,
                                     "basis": f"power iteration, {ITERATIONS} products: a lower bound, frozen averages"}]),
         "scaling": batches.growth(given, ratio, q, count / batch),

@@ -67,11 +67,13 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
                         f"The {name} rule does not hold from here on, since {REASONS[row['limit']]} already.")
     share = float(stability["share"])
     rows.append(("step, of the stability limit", share, share, math.nan, str(stability["basis"])))
-    said.append(f"The step is at {share:.2g} of the stability limit (step size × curvature {stability['step × curvature']:.3g} "
-                f"of {stability['limit']:.3g})" + (
+    steep = float(stability["step × curvature"])
+    said.append(f"The step is at {share:.2g} of the stability limit (step size × curvature {steep:.3g} of "
+                f"{stability['limit']:.3g})" + (
+                    ": the largest curvature in size is negative, the start is a saddle or a hill." if steep < 0 else
                     ", beyond it: expect the loss to oscillate or grow." if share > 1 else
                     f"; equations of order 2 fail from {stability['order 2 fails from']:.2g} on, the midpoint equation does not."
-                    if stability["step × curvature"] > stability["order 2 fails from"] else "."))
+                    if steep > stability["order 2 fails from"] else "."))
     if clip is not None:
         acts = float(stability["clip acts on"])
         rows.append(("clip acts on", acts, math.nan, math.nan, "32 minibatches at the start"))
