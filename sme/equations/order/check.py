@@ -26,7 +26,7 @@ from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.moments.agreement import FINE, Agreement
 from sme.equations.order.moments.step_moments import Increments, Terms, terms
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.order_check import LEFT_OUT, OrderCheck, met, obstacle_of, tail
+from sme.equations.order.order_check import LEFT_OUT, OrderCheck, halves, met, obstacle_of, tail
 from sme.equations.order.remembered import remembered
 from sme.equations.order.residuals import Functions, exponent, residuals, smallest
 from sme.equations.order.tested import Point, Tested
@@ -150,7 +150,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             obstacle = None
         proved, decided, obstacle = met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
-    found = moments.verdict()
+    found = halves(moments.verdict(), rate, skewed)
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()

@@ -111,13 +111,14 @@ class LevyOfAnotherFourth(Levy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "order"), [(Levy, 1.5), (LevyOfAnotherFourth, 1)])
-def test_a_memory_of_a_levy_process_has_order_three_halves(kind, order):
+@pytest.mark.parametrize(("kind", "least", "most"), [(Levy, 1.3, 1.7), (LevyOfAnotherFourth, 0.8, 1.2)])
+def test_a_memory_of_a_levy_process_has_order_three_halves(kind, least, most):
     values = torch.tensor(SIGMA * DRAWN)
     problem = Problem(loss, 1, sme.MinibatchNoise(lambda theta, x: loss(theta) + x * theta[0], (values,), 1))
-    state = {"theta": torch.tensor([0.6]), "v": torch.tensor([0.7])}
+    state = {"theta": torch.tensor([0.6]), "v": torch.tensor([0.4])}
     found = sme.check_order(problem, RULES["rmsprop"], "batch_equivalent", 2, kind=kind, states=state, tau=(2.0**-8, 2.0**-9))
-    assert found.proved == order
+    assert least < found.rate - 1 < most
+    assert found.proved <= 1.5
 
 
 def test_the_jumps_of_a_step_are_those_of_its_batches():
