@@ -1,5 +1,6 @@
 """Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
@@ -7,29 +8,20 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
 from sme.equations.base import Equation, Kind
-from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
-from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
-from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
-from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
+from sme.equations.closed.known import by_signs, check_known, closed_form, scale_free
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
-from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.equation import ScaleFree, Shifted
 from sme.equations.derived.shifted.nodes import unsummed
 from sme.equations.derived.shifted.sampled import Sampled
-from sme.equations.derived.step import Step
+from sme.equations.derived.step import Step, frozen
 from sme.equations.drivers import choice as drivers
 from sme.equations.drivers.epochs import whole
 from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
-from sme.optimizers.adam import Adam
-from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
 from sme.optimizers.memory import check_memory
 from sme.optimizers.regimes import BATCH_EQUIVALENT, RawGradientError, Regime
 from sme.optimizers.regimes import regime as named
-from sme.optimizers.rmsprop import RMSProp
-from sme.optimizers.sgd import SGD
-from sme.optimizers.signsgd import SignSGD
-from sme.optimizers.signum import Signum
 from sme.problems import base as problems
 from sme.problems import untouched
 from sme.problems.base import Problem
@@ -38,20 +30,6 @@ from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 ORDERS = (1, 2)
 SKEWNESS = "skewness, order 1/2"
-
-_CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
-    (SGD, "ballistic"): BallisticSGD,
-    (SGD, "batch_equivalent"): BatchEquivalentSGD,
-    (RMSProp, "ballistic"): BallisticRMSProp,
-    (RMSProp, "batch_equivalent"): BatchEquivalentRMSProp,
-    (Adam, "ballistic"): BallisticAdam,
-    (Adam, "batch_equivalent"): BatchEquivalentAdam,
-    (AdamW, "ballistic"): BallisticAdamW,
-    (AdamW, "batch_equivalent"): BatchEquivalentAdamW,
-    (SignSGD, "ballistic"): BallisticSignSGD,
-    (Signum, "ballistic"): BallisticSignum,
-}
-_SIGNS = (SignSGD, Signum)
 
 
 def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
@@ -92,16 +70,7 @@ def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, b
     """The class of the equation."""
     if own := _driven(problem, optimizer, regime, order, brownian):
         return own
-    closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
-    if isinstance(optimizer, AdamW) and not optimizer.bias_correction:
-        closed = None  # the derived one is the same; of a corrected rule it expands Γ(t) in τ, where Adam's closed form does not
-    if closed is BallisticSignSGD and problem.noise.apart:
-        closed = IndependentSignSGD
-    # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
-    constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
-    if closed and constant:
-        return closed
-    return _derived(problem, optimizer, regime)
+    return closed_form(problem, optimizer, regime, order) or _derived(problem, optimizer, regime)
 
 
 def _driven(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> type[Equation] | None:
@@ -120,6 +89,12 @@ def is_raw(optimizer: Optimizer, dim: int) -> bool:
     """Whether a rule takes the raw gradient of one step apart, so that it cannot be expanded in averages."""
     if by_signs(optimizer):
         return False
+    return (_probed if frozen(optimizer) else _probed.__wrapped__)(optimizer, dim)
+
+
+@functools.lru_cache(maxsize=64)
+def _probed(optimizer: Optimizer, dim: int) -> bool:
+    """The same, asked once of an optimizer that cannot change."""
     try:
         Step.of(optimizer, dim)
     except RawGradientError:
@@ -199,26 +174,15 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     problem.agree()
 
 
-def by_signs(optimizer: Optimizer) -> bool:
-    """Whether an optimizer steps by signs, so that it cannot be expanded."""
-    return optimizer.signed or isinstance(optimizer, _SIGNS)
-
-
 def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equation]:
+    """The class of an equation that is made from the rule: by expansion, or of a raw rule from the moments of one step."""
+    raw = is_raw(optimizer, problem.dim) or scale_free(optimizer, regime)
     if regime == BATCH_EQUIVALENT:
-        return DerivedBatchEquivalent
-    if not is_raw(optimizer, problem.dim):
+        return ScaleFree if raw else DerivedBatchEquivalent
+    if not raw:
         return DerivedBallistic
     summed = problem.noise.exact or not optimizer.opaque  # a black box is smooth or not, and nobody knows
     return Shifted if summed and not unsummed(problem.noise, problem.dim) else Sampled
-
-
-def check_known(optimizer: Optimizer, regime: Regime) -> None:
-    """Raise `SMEError` for a rule of signs whose moments are not known."""
-    if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
-        raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
-                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime; in the "
-                       "batch-equivalent one model='compagnoni' has an equation of SignSGD")
 
 
 def _check(problem: Problem, order: int, brownian: str) -> None:
@@ -244,7 +208,8 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
     drivers.check(problem, optimizer, regime, order, brownian)
     if brownian == "bridge" and not known_epochs(problem, optimizer, regime):
         raise SMEError(f"driver='bridge' is for reshuffled epochs, ballistic, {drivers.SHUFFLED} driver='independent'")
-    check_known(optimizer, regime)
+    if not scale_free(optimizer, regime):
+        check_known(optimizer, regime)
     optimizer.suits(regime)
     if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
         raise SMEError(problem.noise.elsewhere)

@@ -2,17 +2,20 @@
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 
 from sme.common.errors import SMEError, choose, warn
 from sme.common.inputs import number, short, whole
 from sme.common.process.turns import entry
-from sme.optimizers.hyperparameters import BETAS, Hyperparameters
+from sme.optimizers.hyperparameters import BETAS, Hyperparameters, readable
+from sme.optimizers.imported.stretched import TorchSettings, stretched
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
 
 POWERS = {"linear": 1.0, "square_root": 0.5}
 """of `κ`, by which a rule multiplies the learning rate"""
+HALF_LIFE, NONE = "half_life", "none"
 SCALED = ("sgd", "rmsprop", "adam", "adamw")
 """optimizers whose rules are known"""
 ROUNDING = 1e-9
@@ -28,9 +31,19 @@ class SVAG(NamedTuple):
     """`½ (1 + r)` and `½ (1 − r)`: the gradient is their weighted sum, of mean `∇f` and covariance `½ (1 + r²) Σ`"""
 
 
+@overload
+def scale(optimizer: Hyperparameters, kappa: float | str, rule: str = "auto", *, batch_size: int | None = None,
+          steps: int | None = None) -> Hyperparameters: ...
+
+
+@overload
+def scale(optimizer: torch.optim.Optimizer, kappa: float | str, rule: str = "auto", *, batch_size: int | None = None,
+          steps: int | None = None) -> Hyperparameters | TorchSettings: ...
+
+
 @entry
 def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str, rule: str = "auto", *,
-          batch_size: int | None = None, steps: int | None = None) -> Hyperparameters:
+          batch_size: int | None = None, steps: int | None = None) -> Hyperparameters | TorchSettings:
     r"""The hyperparameters for `κ` times the batch size.
 
     Both rules take `τ` to `κτ` and keep the rates `c`, `λ`, the scaled `ε` and so an equation, which must model both runs:
@@ -41,7 +54,9 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     | `linear` | `κ lr` | `κ (1 − β)` | `ε` | `wd` | `1/κ` | that of SGD; RMSProp's and Adam's ballistic one at small noise |
 
     The square-root rule is known from arXiv:2205.10287, the linear one of SGD from arXiv:2102.12470; the weight decay follows
-    from `lr · wd = τλ`. A penalty that is part of the loss does not change. The square-root rule keeps the stationary law of
+    from `lr · wd = τλ`. Any other class that `sme.from_torch` knows (Muon, NAdam, AdaGrad, a momentum, centred RMSprop, …) is
+    scaled by the powers of `τ` that it has there, of the batch-equivalent regime or, with `linear`, of the ballistic one. A
+    penalty that is part of the loss does not change. The square-root rule keeps the stationary law of
     AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was it would not
     (docs/theory/rules.md, section 12).
 
@@ -52,7 +67,10 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     kappa
         `κ > 0`, the new batch size over the old one; also as text, `50/7`.
     rule
-        `"square_root"`, `"linear"`, or `"auto"`: linear for SGD, square root for the others.
+        `"square_root"`, `"linear"`, or `"auto"`: linear for SGD, square root for the others. Two more change what they name
+        alone. `"half_life"` keeps the learning rate and takes `β₂` to `β₂^κ`, so that `v` forgets half in as many samples as
+        before; it keeps no equation here. `"none"` keeps all, and the number of steps: in the ballistic regime the batch size
+        changes nothing but a noise of size `√τ`, and no rule is needed.
 
     Raises
     ------
@@ -65,12 +83,24 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     UserWarning
         where the number of steps is rounded, and where `κ (1 − β₁) ≥ 0.4`.
     """
-    given = _read(optimizer, batch_size, steps)
     ratio = number("kappa", kappa)
     if not 0 < ratio < math.inf:
         raise SMEError(f"kappa must be positive and finite, got {ratio:g}: give the new batch size over the old one")
+    if isinstance(optimizer, torch.optim.Optimizer) and not readable(optimizer):
+        if rule in (HALF_LIFE, NONE):
+            raise SMEError(f"rule='{rule}' is for {', '.join(SCALED)}, got {type(optimizer).__name__}")
+        place = BALLISTIC if rule == "linear" else BATCH_EQUIVALENT
+        choose("rule", rule, [*POWERS, "auto"])
+        return replace(stretched(optimizer, ratio, place), **_counts(batch_size, steps, ratio))  # type: ignore[arg-type]
+    given = _read(optimizer, batch_size, steps)
     sgd = given.optimizer == "sgd"
-    rule = ("linear" if sgd else "square_root") if rule == "auto" else choose("rule", rule, [*POWERS, "auto"])
+    rule = ("linear" if sgd else "square_root") if rule == "auto" else choose("rule", rule, [*POWERS, "auto", HALF_LIFE, NONE])
+    if rule == NONE:
+        return replace(given, **_counts(given.batch_size, None, ratio), steps=given.steps)  # type: ignore[arg-type]
+    if rule == HALF_LIFE:
+        if given.beta2 is None:
+            raise SMEError(f"rule='half_life' is of beta2, which {given.optimizer} has not: use rule='linear'")
+        return replace(given, beta2=given.beta2**ratio, **_counts(given.batch_size, given.steps, ratio))  # type: ignore[arg-type]
     if sgd and rule == "square_root":
         raise SMEError("the square-root rule is for RMSProp, Adam and AdamW, which divide by the root of the second moment; no "
                        "equation of SGD is kept by it: use rule='linear'")
@@ -78,15 +108,19 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     if given.beta1 is not None and (share := 1 - (new.beta1 or 0.0)) >= SHORT:
         warn(f"kappa = {ratio:g} takes 1 − beta1 to {share:g}, a memory of less than {1 / SHORT:g} steps: from {SHORT:g} on "
              "the two runs are no longer near the equation that they share, use a smaller kappa")
+    return replace(new, **_counts(given.batch_size, given.steps, ratio))  # type: ignore[arg-type]
+
+
+def _counts(batch_size: int | None, steps: int | None, ratio: float) -> dict[str, int]:
+    """Batch size and number of steps, where they are known, at `κ` times the batch size."""
     changes: dict[str, int] = {}
-    if given.batch_size is not None:
-        changes["batch_size"] = _batch(given.batch_size, ratio)
-    if given.steps is not None:
-        changes["steps"] = max(1, round(given.steps / ratio))
-        if abs(changes["steps"] - given.steps / ratio) > ROUNDING * given.steps:
-            warn(f"{given.steps} steps over kappa = {ratio:g} are {given.steps / ratio:.6g}: rounded to "
-                 f"{changes['steps']}")
-    return replace(new, **changes)  # type: ignore[arg-type]
+    if batch_size is not None:
+        changes["batch_size"] = _batch(whole("batch_size", batch_size, 1), ratio)
+    if steps is not None:
+        changes["steps"] = max(1, round(whole("steps", steps, 1) / ratio))
+        if abs(changes["steps"] - steps / ratio) > ROUNDING * steps:
+            warn(f"{steps} steps over kappa = {ratio:g} are {steps / ratio:.6g}: rounded to {changes['steps']}")
+    return changes
 
 
 def svag(optimizer: Hyperparameters | torch.optim.Optimizer, ell: int, *, batch_size: int | None = None,

@@ -100,9 +100,10 @@ def firsts(words: list[str]) -> list[str]:
 
 
 def own(words: list[str], patch: Patch) -> list[str]:
-    """With the template of one's own parts where the command is given."""
-    shutil.copy(ROOT / "docs" / "mine.py", ".")
-    patch.delitem(sys.modules, "mine", raising=False)
+    """With the templates of one's own parts where the command is given."""
+    for name in ("mine", "recipe"):
+        shutil.copy(ROOT / "docs" / f"{name}.py", ".")
+        patch.delitem(sys.modules, name, raising=False)
     return words
 
 
@@ -125,6 +126,10 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
     if "-m" in words:
         kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
         return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=64", "processes=1", "backend=torchsde"]
+    if any("recipe.rule" in word for word in words):
+        kept = [word for word in words if not word.startswith(("horizon=", "paths="))]
+        return [*own(kept, patch), "problem.examples=12", "problem.batch_size=4", "horizon=1/32", "paths=4", "points=1",
+                "processes=1"]
     added = ["horizon=0.25", "paths=64", "processes=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")

@@ -240,6 +240,15 @@ def test_the_small_steps_of_hyperparameters_are_these():
         assert sme.Hyperparameters.of(given).lr == pytest.approx(rule.physical(REGIMES[regime], tau)["lr"])
 
 
+def test_physical_hyperparameters_of_the_named_rules_are_complete():
+    tau = 1 / 16
+    assert sme.QHM(c=2.0, nu=0.6).physical(BALLISTIC, tau) == pytest.approx({"lr": tau, "beta": 1 - 2 * tau, "nu": 0.6})
+    assert sme.AdEMAMix(alpha=3.0).physical(BALLISTIC, tau)["alpha"] == 3.0
+    assert sme.ScheduleFreeSGD(beta=0.8).physical(BALLISTIC, tau) == pytest.approx({"lr": tau, "beta1": 0.8})
+    given = sme.ScheduleFreeAdamW(beta=0.8, c=0.5, eps=0.1, decay=0.2).physical(BATCH_EQUIVALENT, tau)
+    assert given == pytest.approx({"lr": 0.25, "beta1": 0.8, "beta2": 1 - 0.5 * tau, "eps": 0.4, "weight_decay": 0.05})
+
+
 def test_a_mode_of_double_precision_is_left_again():
     with Double():
         assert torch.tensor(0.5).dtype == torch.float64

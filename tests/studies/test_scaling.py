@@ -239,7 +239,9 @@ BAD = [
     (lambda: Hyperparameters("nesterov", 0.1, 0.9, dampening=0.5), ["dampening", "0.5", "nesterov"]),
     (lambda: Hyperparameters("momentum", 0.1), ["beta1"]),
     (lambda: sme.scale(Hyperparameters("momentum", 0.1, 0.9), 2), ["momentum", "rmsprop"]),
-    (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad"]),
+    (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad", "running maximum"]),
+    (lambda: of(torch.optim.Rprop([ONE])), ["Rprop", "previous gradient"]),
+    (lambda: of(torch.optim.NAdam([ONE])), ["NAdam", "sme.from_torch(optimizer)", "sme.scale"]),
     (lambda: of(torch.optim.Adam([ONE], weight_decay=0.1)), ["weight_decay", "adamw"]),
     (lambda: of(torch.optim.SGD([{"params": [ONE]}, {"params": [TWO], "lr": 1.0}], 0.1)), ["groups", "lr = 0.1, 1.0"]),
 ]
@@ -469,3 +471,51 @@ def test_a_problem_with_another_law_keeps_its_loss_and_takes_the_short_way_to_th
 def test_settings_are_what_older_studies_were_named_by():
     assert set(GIVEN["adam"].settings()) == {"optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "batch_size", "steps"}
     assert MORE["half"].settings()["dampening"] == 0.4
+
+
+def _parameters():
+    return [torch.nn.Parameter(torch.zeros(2, 2, dtype=torch.float64))]
+
+
+@pytest.mark.parametrize("regime", ["ballistic", "batch_equivalent"])
+@pytest.mark.parametrize(("make", "tau"), [
+    (lambda own: own.Muon(_parameters(), lr=0.02, momentum=0.95, weight_decay=0.1), None),
+    (lambda own: own.NAdam(_parameters(), lr=0.01, betas=(0.9, 0.99), momentum_decay=0.02, eps=1e-3), None),
+    (lambda own: own.RMSprop(_parameters(), lr=0.01, centered=True, momentum=0.9, eps=1e-3), 0.1),
+    (lambda own: own.SGD(_parameters(), lr=0.03, momentum=0.9, dampening=0.9), None),
+    (lambda own: own.SGD(_parameters(), lr=0.03, momentum=0.9, nesterov=True), 0.1),
+    (lambda own: own.Adadelta(_parameters(), lr=0.02, rho=0.95, weight_decay=0.3), None),
+    (lambda own: own.Adagrad(_parameters(), lr=0.1, lr_decay=0.01), 0.01)])
+def test_any_class_of_torch_is_scaled_by_its_own_powers(make, tau, regime):
+    """The rule of the scaled optimizer at κτ is the rule of the given one at τ."""
+    old, kappa = make(torch.optim), 3.0
+    new = sme.scale(old, kappa, "linear" if regime == "ballistic" else "square_root", batch_size=8, steps=300)
+    assert (new.batch_size, new.steps) == (24, 100)
+    step = tau or {"Adadelta": 1, "Muon": 1, "SGD": 1}.get(type(old).__name__, 2 if regime == "batch_equivalent" else 1)
+    step = tau or old.param_groups[0]["lr"] ** step
+    one, other = (sme.from_torch(each, regime=regime, tau=at, t0=1200 * step) for each, at in (
+        (old, step), (new.torch(_parameters()), kappa * step)))
+    assert vars(one).keys() == vars(other).keys()
+    for name, value in vars(one).items():
+        assert getattr(other, name) == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), name
+    assert type(old).__name__ in str(new)
+
+
+def test_scaling_of_two_groups_and_what_changes_one_thing_alone():
+    groups = [{"params": _parameters(), "weight_decay": 0.1}, {"params": _parameters(), "weight_decay": 0.0}]
+    new = sme.scale(torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.99)), 4)
+    assert [group["weight_decay"] for group in new.groups] == pytest.approx([0.2, 0.0])
+    assert len(new.torch([_parameters(), _parameters()]).param_groups) == 2
+    with pytest.raises(sme.SMEError, match="there are 2 groups"):
+        new.torch(_parameters())
+    given = Hyperparameters("adam", 1e-3, 0.9, 0.99, 1e-8, batch_size=32, steps=600)
+    kept = sme.scale(given, 3, "half_life")
+    assert (kept.lr, kept.beta1, kept.batch_size, kept.steps) == (1e-3, 0.9, 96, 200)
+    assert math.log(0.5) / math.log(kept.beta2) * 96 == pytest.approx(math.log(0.5) / math.log(0.99) * 32)
+    assert sme.scale(given, 3, "none") == Hyperparameters("adam", 1e-3, 0.9, 0.99, 1e-8, batch_size=96, steps=600)
+    for optimizer, rule, words in ((torch.optim.SGD(_parameters(), lr=0.1), "half_life", "of beta2, which sgd has not"),
+                                   (torch.optim.Muon(_parameters()), "half_life", "is for sgd, rmsprop"),
+                                   (torch.optim.Muon(_parameters(), momentum=0.6), "linear", "use kappa < 2.5"),
+                                   (torch.optim.Rprop(_parameters()), "auto", "Rprop has no")):
+        with pytest.raises(sme.SMEError, match=words):
+            sme.scale(optimizer, 3, rule)

@@ -15,6 +15,7 @@ DRAWN: dict[str, type[Equation]] = {"poisson": Poissonised, "arrivals": Arrivals
 NO_MARKOV = ("no Markov process in the optimizer's own state is of an order above 1 for a rule that averages squares, whatever "
              "the law, since in one step Δv is a function of the noise that moves θ (docs/theory/drivers.md, section 18)")
 """the theorem"""
+SHORTLY = "no process in the optimizer's state alone is of a higher order (docs/theory/drivers.md, section 18)"
 COUNTED = "its number of draws in a step is random, which leaves an error of τ/B"
 SHUFFLED = ("of a batch_size that divides the number of examples, and a rule that can be expanded: give sme.MinibatchNoise with "
             "sampling='reshuffled', or")
@@ -40,6 +41,24 @@ def check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, dr
         raise SMEError(f"driver='{driver}' is of order 1: {best(optimizer, problem.dim)}. Use order=1")
     if driver == "arrivals" and not whole(problem.noise):
         raise SMEError(f"driver='arrivals' is for reshuffled epochs, {SHUFFLED} driver='poisson'")
+
+
+def bounded(obstacle: str | None, left_out: str, optimizer: Optimizer, dim: int, regime: Regime, driver: str) -> str | None:
+    """What is in the way of an order, with the theorem that nothing in the state alone can be better, where it is proved."""
+    if regime != BATCH_EQUIVALENT or obstacle is None:
+        return obstacle
+    limit = best(optimizer, dim)
+    if driver in DRAWN and obstacle == left_out:
+        return limit
+    stands = obstacle.startswith("T₃") and limit == NO_MARKOV
+    return f"{obstacle}; {SHORTLY}" if stands else obstacle
+
+
+def check_one_step(problem: Problem, regime: Regime, order: int, driver: str) -> None:
+    """Raise `SMEError` for the equation of an epoch, of which one step says nothing."""
+    if whole(problem.noise) and driven(problem, regime, order, driver):
+        raise SMEError("one step says nothing of the equation of a reshuffled epoch, whose steps depend on each other: its order "
+                       "is measured by sme.weak_error. sampling='without_replacement' has independent steps")
 
 
 def best(optimizer: Optimizer, dim: int) -> str:

@@ -9,6 +9,7 @@ from sme.optimizers.base import State
 from sme.optimizers.bias import correction
 from sme.optimizers.library.adam import TORCH, TwoMoments
 from sme.optimizers.preconditioner import preconditioner
+from sme.optimizers.regimes import Regime
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,6 @@ class AdEMAMix(TwoMoments):
         factor = correction(t, tau, self.c1, self.c2, TORCH)
         p = preconditioner(v, self.eps * factor.root, self.v_floor).value
         return {"theta": -tau * (factor.gain * m + self.alpha * factor.root * n) * p, "m": m, "v": v, "n": n}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        return {**super().physical(regime, tau), "alpha": self.alpha}

@@ -8,6 +8,7 @@ from torch import Tensor
 from sme.common.errors import SMEError
 from sme.optimizers.base import State
 from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.regimes import Regime
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,6 @@ class QHM(LibraryRule):
     def step(self, state: State, s: Tensor, square: Tensor, tau: Any, t: Any) -> State:
         m = state["m"] + self.c * (s - tau * state["m"])
         return {"theta": (self.nu - 1) * s - self.nu * tau * m, "m": m}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        return {**super().physical(regime, tau), "nu": self.nu}

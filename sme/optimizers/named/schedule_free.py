@@ -11,7 +11,7 @@ from sme.optimizers.bias import correction
 from sme.optimizers.library.adam import TORCH
 from sme.optimizers.library.base import LibraryRule
 from sme.optimizers.preconditioner import preconditioner
-from sme.optimizers.regimes import Gradient
+from sme.optimizers.regimes import Gradient, Regime
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class ScheduleFreeSGD(LibraryRule):
 
     def step(self, state: State, s: Tensor, square: Tensor, tau: Any, t: Any) -> State:
         return {"theta": -s}
+
+    def physical(self, regime: Regime, tau: float) -> dict[str, float]:
+        given = super().physical(regime, tau)
+        second = {"beta2": given.pop("beta")} if "beta" in given else {}
+        return {**given, "beta1": self.beta, **second}
 
 
 @dataclass(frozen=True)
