@@ -328,7 +328,7 @@ def foretold(words: list[str], patch: Patch) -> list[str]:
 
 def certified(words: list[str], patch: Patch) -> list[str]:
     """Few equations, and no measured ones beside."""
-    kept = [word for word in words if not word.startswith(("over=", "measured="))]
+    kept = [word for word in words if not word.startswith(("over=", "measured=", "models="))]
     return [*kept, "horizon=0.25", "models=[sme,ode]", "observables=[loss]"]
 
 
