@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -39,11 +39,11 @@ class Watch:
 
     def __init__(self, optimizer: torch.optim.Optimizer, every: int, epoch: int | None, window: int, csv: str | Path | None,
                  writer: Any) -> None:
-        self.optimizer, self.every, self.epoch, self.csv, self.writer = optimizer, every, epoch, csv, writer
+        self.optimizer, self.every, self.epoch, self.window = optimizer, every, epoch, window
+        self.csv, self.writer = csv, writer
         self.steps, self.spent, self.began = 0, 0.0, math.nan
-        self._held: list[Tensor] | None = None
-        self._pairs: deque[tuple[float, float]] = deque(maxlen=window)
-        self._rows: list[tuple[Any, ...]] = []
+        self._held: Tensor | None = None
+        self._pairs: list[tuple[int, float, float, float, float]] = []
         self._bad = False
         self._hook = optimizer.register_step_pre_hook(self._step)
 
@@ -61,15 +61,11 @@ class Watch:
         seen = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not seen:
             return
-        if place == 0:
-            self._held = [each.detach().clone() for each in seen]
-            return
-        before, self._held = self._held, None
-        if before is None or [each.shape for each in before] != [each.shape for each in seen]:
-            return  # another set of parameters has gradients now
-        flat = [(a.flatten(), b.flatten()) for a, b in zip(before, seen, strict=True)]
-        dots = torch.stack([torch.stack((a.dot(b), a.dot(a), b.dot(b))).double() for a, b in flat])
-        both, one, other = dots.sum(0).tolist()
+        now = torch.cat([each.detach().flatten().to(seen[0].device) for each in seen])
+        before, self._held = self._held, now if place == 0 else None
+        if place == 0 or before is None or before.shape != now.shape:
+            return  # the first of two, or another set of parameters has gradients now
+        both, one, other = torch.stack((before.dot(now), before.dot(before), now.dot(now))).tolist()
         if not math.isfinite(both + one + other):
             if not self._bad:
                 warn(f"step {self.steps}: a gradient is not finite (NaN or ∞), and the watch leaves it out: look at the loss")
@@ -80,24 +76,28 @@ class Watch:
     def _add(self, both: float, one: float, other: float) -> None:
         apart = 0.5 * (one + other) - both
         lean = apart / self.epoch if self.epoch else 0.0  # E apart = tr Σ N/(N − 1), E both = |∇f|² − tr Σ/(N − 1)
-        self._pairs.append((apart - lean, both + lean))
-        table = torch.tensor(list(self._pairs), dtype=torch.float64)
-        trace, signal = table.mean(0).tolist()
-        value, low, high = trace / signal if signal > 0 else math.inf, 0.0, math.inf
-        if len(table) >= FEWEST:
-            spread = torch.cov(table.T) / len(table)
-            _, low, high = factor((trace, signal), (float(spread[0, 0]), float(spread[1, 1]), float(spread[0, 1])), len(table))
         lr = float(self.optimizer.param_groups[0]["lr"])
-        row = (self.steps, lr, value, low, high, signal, trace, math.sqrt(other), len(table))
-        self._rows.append(row)
+        self._pairs.append((self.steps, lr, apart - lean, both + lean, math.sqrt(other)))
         if self.writer is not None:
+            row = dict(zip(COLUMNS, self._row(len(self._pairs)), strict=True))
             for name in ("noise_scale", "low", "high", "gradient"):
-                self.writer.add_scalar(f"sme/{name}", row[COLUMNS.index(name)], self.steps)
+                self.writer.add_scalar(f"sme/{name}", row[name], self.steps)
+
+    def _row(self, count: int) -> tuple[float, ...]:
+        """Of the last pairs among the first `count`; worked out when it is asked for, not while the loop runs."""
+        step, lr, _, _, norm = self._pairs[count - 1]
+        pairs = np.array([each[2:4] for each in self._pairs[max(0, count - self.window) : count]])
+        trace, signal = map(float, pairs.mean(0))
+        value, low, high = trace / signal if signal > 0 else math.inf, 0.0, math.inf
+        if len(pairs) >= FEWEST:
+            spread = np.cov(pairs.T) / len(pairs)
+            _, low, high = factor((trace, signal), (spread[0, 0], spread[1, 1], spread[0, 1]), len(pairs))
+        return step, lr, value, low, high, signal, trace, norm, len(pairs)
 
     @property
     def table(self) -> pd.DataFrame:
         """All rows so far."""
-        return pd.DataFrame(self._rows, columns=COLUMNS)
+        return pd.DataFrame([self._row(k + 1) for k in range(len(self._pairs))], columns=COLUMNS)
 
     @property
     def cost(self) -> float:
@@ -117,10 +117,10 @@ class Watch:
         self.close()
 
     def __str__(self) -> str:
-        if not self._rows:
+        if not self._pairs:
             return (f"nothing is known yet: {self.steps} steps were watched, and the noise shows between the gradients of two in "
                     f"a row, once in {self.every}")
-        row = dict(zip(COLUMNS, self._rows[-1], strict=True))
+        row = dict(zip(COLUMNS, self._row(len(self._pairs)), strict=True))
         return (f"step {row['step']}: tr Σ/|∇f|² of a step's gradient is {row['noise_scale']:.3g} ({row['low']:.3g} to "
                 f"{row['high']:.3g}, 95 %, from {row['pairs']} pairs of gradients); watching took {100 * self.cost:.1f} % of the "
                 "time")
