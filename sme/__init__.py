@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from sme.simulate.integro.ide import IDE
     from sme.studies.certificate.report import Certificate
     from sme.studies.certificate.run import certify, select
+    from sme.studies.drivers.report import Drivers
+    from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -163,6 +165,8 @@ HOMES = {
     "simulate.integro.ide": "IDE",
     "studies.certificate.report": "Certificate",
     "studies.certificate.run": "certify select",
+    "studies.drivers.report": "Drivers",
+    "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -204,6 +208,7 @@ __all__ = [
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
+    "Drivers",
     "Equation",
     "Formula",
     "GaussianNoise",
@@ -259,6 +264,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "drivers",
     "equation",
     "formula",
     "from_torch",
