@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from sme.studies.diagnosis.report import Diagnosis
     from sme.studies.diagnosis.run import diagnose
     from sme.studies.diagnosis.watch import Watch, watch
+    from sme.studies.drivers.report import Drivers
+    from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -169,6 +171,8 @@ HOMES = {
     "studies.diagnosis.report": "Diagnosis",
     "studies.diagnosis.run": "diagnose",
     "studies.diagnosis.watch": "Watch watch",
+    "studies.drivers.report": "Drivers",
+    "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -211,6 +215,7 @@ __all__ = [
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
+    "Drivers",
     "Equation",
     "Formula",
     "GaussianNoise",
@@ -268,6 +273,7 @@ __all__ = [
     "collapse",
     "derive",
     "diagnose",
+    "drivers",
     "equation",
     "formula",
     "from_torch",

@@ -189,6 +189,12 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def driven(words: list[str], patch: Patch) -> list[str]:
+    """One noise, one step size."""
+    return [*words, "rule=sgd", "noises=[gaussian]", "regimes=[batch_equivalent]", "tau=[1/2]", "paths=1", "processes=1",
+            "backend=torchsde"]
+
+
 def atlas(words: list[str], patch: Patch) -> list[str]:
     """Few steps and paths."""
     return [*words, "tau=[1/4,1/8]", "paths=4"]
@@ -346,6 +352,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
+    "scripts/drivers.py": (driven, "slope over τ"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni|is off by"),
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),

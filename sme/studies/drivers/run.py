@@ -30,7 +30,10 @@ VALUES, BATCH = (3.0, 1.0, 0.0, -0.4, -0.6, -0.8, -1.0, -1.2), 2
 START = {"theta": 0.8, "m": 0.0, "v": 0.6}
 RULES: dict[str, Optimizer] = {"sgd": SGD(), "rmsprop": RMSProp(c=1.0, eps=0.2, v_floor=0.02),
                                "adam": Adam(c1=1.5, c2=1.0, eps=0.2, v_floor=0.02, bias_correction=False)}
-NAMED = {"gaussian": {"law": "gaussian"}, "skewed": {"law": "skewed", "p": 0.15}, "heavy-tailed": {"law": "student", "nu": 9.0}}
+NU = 9.0
+"""degrees of freedom of the heavy-tailed noise, of variance `ν/(ν − 2)` in units of its size"""
+NAMED = {"gaussian": {"law": "gaussian", "noise": SIZE}, "skewed": {"law": "skewed", "p": 0.15, "noise": SIZE},
+         "heavy-tailed": {"law": "student", "nu": NU, "noise": SIZE * (1 - 2 / NU) ** 0.5}}
 SAMPLED = ("with_replacement", "without_replacement", "reshuffled")
 
 
@@ -56,7 +59,7 @@ def example(theta: Tensor, slope: Tensor) -> Tensor:
 
 def problems() -> dict[str, Problem]:
     """One loss with noise of one covariance and every structure, by name."""
-    found: dict[str, Problem] = {name: Polynomial(noise=SIZE, **given) for name, given in NAMED.items()}  # type: ignore[arg-type]
+    found: dict[str, Problem] = {name: Polynomial(**given) for name, given in NAMED.items()}  # type: ignore[arg-type]
     values = torch.tensor(VALUES, dtype=torch.float64)
     values = values - values.mean()
     for sampling in SAMPLED:
