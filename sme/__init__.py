@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sme.equations.order.order_check import OrderCheck
     from sme.equations.proposed.equation import Proposed, equation
     from sme.equations.registry import derive
-    from sme.equations.stationary import Stationary, stationary
+    from sme.equations.rest.law import Stationary, stationary
     from sme.optimizers.adabayes import AdaBayes
     from sme.optimizers.adabayes_filter import AdaBayesFilter
     from sme.optimizers.adagrad import AdaGrad
@@ -61,8 +61,10 @@ if TYPE_CHECKING:
     from sme.problems.logistic import Logistic
     from sme.problems.networks.autoencoder import Autoencoder
     from sme.problems.networks.digits import Digits
+    from sme.problems.networks.mnist import Mnist
     from sme.problems.networks.network import Network
     from sme.problems.networks.tabular import BreastCancer, Diabetes
+    from sme.problems.networks.text import Text
     from sme.problems.noise.affine import AffineNoise
     from sme.problems.noise.diagonal import DiagonalNoise
     from sme.problems.noise.gaussian import GaussianNoise
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from sme.problems.noise.independent.student import StudentNoise
     from sme.problems.noise.independent.two_point import TwoPointNoise
     from sme.problems.noise.minibatch.law import MinibatchNoise
+    from sme.problems.noise.minibatch.rules import Product, layer_rule
     from sme.problems.noise.wrapped.clipped import Clipped, Normalised, Signed
     from sme.problems.noise.wrapped.importance import ImportanceNoise
     from sme.problems.noise.wrapped.private import Private
@@ -80,6 +83,11 @@ if TYPE_CHECKING:
     from sme.simulate.integro.ide import IDE
     from sme.studies.certificate.report import Certificate
     from sme.studies.certificate.run import certify, select
+    from sme.studies.diagnosis.report import Diagnosis
+    from sme.studies.diagnosis.run import diagnose
+    from sme.studies.diagnosis.watch import Watch, watch
+    from sme.studies.drivers.report import Drivers
+    from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
@@ -101,7 +109,7 @@ HOMES = {
     "equations.order.order_check": "OrderCheck",
     "equations.proposed.equation": "Proposed equation",
     "equations.registry": "derive",
-    "equations.stationary": "Stationary stationary",
+    "equations.rest.law": "Stationary stationary",
     "optimizers.adabayes": "AdaBayes",
     "optimizers.adabayes_filter": "AdaBayesFilter",
     "optimizers.adagrad": "AdaGrad",
@@ -138,8 +146,10 @@ HOMES = {
     "problems.logistic": "Logistic",
     "problems.networks.autoencoder": "Autoencoder",
     "problems.networks.digits": "Digits",
+    "problems.networks.mnist": "Mnist",
     "problems.networks.network": "Network",
     "problems.networks.tabular": "BreastCancer Diabetes",
+    "problems.networks.text": "Text",
     "problems.noise.affine": "AffineNoise",
     "problems.noise.diagonal": "DiagonalNoise",
     "problems.noise.gaussian": "GaussianNoise",
@@ -147,6 +157,7 @@ HOMES = {
     "problems.noise.independent.student": "StudentNoise",
     "problems.noise.independent.two_point": "TwoPointNoise",
     "problems.noise.minibatch.law": "MinibatchNoise",
+    "problems.noise.minibatch.rules": "Product layer_rule",
     "problems.noise.wrapped.clipped": "Clipped Normalised Signed",
     "problems.noise.wrapped.importance": "ImportanceNoise",
     "problems.noise.wrapped.private": "Private",
@@ -157,6 +168,11 @@ HOMES = {
     "simulate.integro.ide": "IDE",
     "studies.certificate.report": "Certificate",
     "studies.certificate.run": "certify select",
+    "studies.diagnosis.report": "Diagnosis",
+    "studies.diagnosis.run": "diagnose",
+    "studies.diagnosis.watch": "Watch watch",
+    "studies.drivers.report": "Drivers",
+    "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
@@ -195,9 +211,11 @@ __all__ = [
     "Collapse",
     "Comparison",
     "Diabetes",
+    "Diagnosis",
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
+    "Drivers",
     "Equation",
     "Formula",
     "GaussianNoise",
@@ -210,6 +228,7 @@ __all__ = [
     "Lion",
     "Logistic",
     "MinibatchNoise",
+    "Mnist",
     "Momentum",
     "Muon",
     "NAdam",
@@ -223,6 +242,7 @@ __all__ = [
     "Polynomial",
     "Private",
     "Problem",
+    "Product",
     "Proposed",
     "Quadratic",
     "RAdam",
@@ -241,8 +261,10 @@ __all__ = [
     "Stationary",
     "StudentNoise",
     "Study",
+    "Text",
     "Trajectories",
     "TwoPointNoise",
+    "Watch",
     "Wells",
     "ab",
     "black_box",
@@ -250,10 +272,13 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "diagnose",
+    "drivers",
     "equation",
     "formula",
     "from_torch",
     "importance",
+    "layer_rule",
     "load",
     "phases",
     "plan",
@@ -264,6 +289,7 @@ __all__ = [
     "svag",
     "svag_study",
     "trajectories",
+    "watch",
     "weak_error",
 ]
 

@@ -34,7 +34,8 @@ MODULES = {
     "convergence.output": "picture report",
     "convergence.spec": "effort job outline specification tried",
     "convergence.store": "asked kept points",
-    "equations": "simulate.chain:chain stationary",
+    "equations": "simulate.chain:chain",
+    "equations.rest": "stationary:law equations.stationary:law",
     "equations.closed": "equations.adam:adam equations.rmsprop:rmsprop equations.sgd:sgd equations.signs:signs",
     "equations.derived": (
         "equations.expansion.ballistic:ballistic equations.expansion.batch_equivalent:batch_equivalent "

@@ -14,6 +14,7 @@ from sme.equations.drivers.names import MEMORIES
 from sme.equations.formula.description import Description, describe
 from sme.equations.formula.formula import Formula, formula_of
 from sme.optimizers.base import Optimizer
+from sme.optimizers.memory import check_memory
 from sme.optimizers.preconditioner import Preconditioner, above, preconditioner
 from sme.problems.base import Problem
 
@@ -46,6 +47,8 @@ class Equation(Turns, ABC):
         whether it has that part with a fading average of the past noise, `dỹ = −(4/τ) ỹ dt + 2 S dW`, in the place of `S y`.
     jumps
         of each of the motions the mean number of unit jumps in an optimizer's step, where they count jumps; else None.
+    epoch
+        the steps over which the first motion ends where it began, a bridge; 0 if it does not.
     small_noise
         whether the noise is `O(√τ)`.
     exponent
@@ -80,6 +83,7 @@ class Equation(Turns, ABC):
         recalls = brownian in MEMORIES and (self.small_noise or order == 2)
         self.remembers, self.fades = recalls and brownian == "step_memory", recalls and brownian == "fast_memory"
         self.jumps: Float[Tensor, " first"] | None = None
+        self.epoch = 0
 
     @classmethod
     def parts(cls, problem: Problem) -> tuple[str, ...]:
@@ -228,27 +232,6 @@ def check_kind(kind: object) -> None:
                        "model=sme.equation(drift=…, diffusion=…)")
 
 
-def check_memory(optimizer: Optimizer, exponent: float = 1.0) -> None:
-    """Raise `SMEError` unless `optimizer` has the memory exponent that an equation is for."""
-    if optimizer.memory == exponent:
-        return
-    given = f"{optimizer.name} has memory = {optimizer.memory:g}, 1 − β = c τ^{optimizer.memory:g}"
-    if exponent == 0:
-        raise SMEError(f"this model is for fixed decays, memory = 0, and {given}: give memory=0 with c = 1 − β")
-    raise SMEError(f"this equation is for memory = 1, 1 − β = c τ, and {given}: "
-                   + ("fixed decays are modelled by 'averaged', and without noise to order 2 by 'backward'"
-                      if optimizer.memory == 0 else "no equation in powers of τ is known for it"))
-
-
 def join(*fields: Float[Tensor, "paths d"]) -> X:
     """The fields side by side, stored field by field (fast to split and to compute with)."""
     return torch.cat([field.T for field in fields]).T
-
-
-def curvature(problem: Problem, theta: Tensor, scale: Tensor | float) -> Tensor:
-    """`(D:∇²)∇f = Σ_j ∇³f[u_j, u_j]` with `D = Σ_j u_j u_jᵀ`, `u_j = scale∘S e_j`."""
-    total = torch.zeros_like(theta)
-    for unit in torch.eye(problem.noise.motions, dtype=theta.dtype, device=theta.device):
-        u = scale * problem.noise.diffuse(theta, unit.expand(theta.shape[0], -1))
-        total = total + problem.third(theta, u, u)
-    return total

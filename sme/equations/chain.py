@@ -27,6 +27,11 @@ class Chain:
         return self.problem.noise.mean(theta, self.problem.gradient)
 
     @property
+    def scale(self) -> float:
+        """`h^mean_power`: `ĝ = scale · ∇f + S z`."""
+        return self.tau ** (self.regime.mean_power / 2)
+
+    @property
     def layout(self) -> Layout:
         """How its fields stand in a whole state."""
         return Layout(self.optimizer.fields, self.problem.dim)
@@ -43,12 +48,11 @@ class Chain:
         """`step` at time `t`."""
         theta = state["theta"]
         noise = self.problem.noise.sample(theta, z)
-        return self.moved(state, self.tau ** (self.regime.mean_power / 2) * self.mean(theta) + noise, t), noise
+        return self.moved(state, self.scale * self.mean(theta) + noise, t), noise
 
     def run(self, state: State, z: Tensor, k: int) -> State:
         """`step` alone, where nobody asks for the noise: a law may know a shorter way to the noisy gradient."""
-        scale = self.tau ** (self.regime.mean_power / 2)
-        noisy = self.problem.noise.noisy(state["theta"], z, self.mean, scale)
+        noisy = self.problem.noise.noisy(state["theta"], z, self.mean, self.scale)
         return self.moved(state, noisy, self.time(k))
 
     def expected(self, theta: Float[Tensor, " d"], mean: Float[Tensor, " d"]) -> Gradient:
@@ -58,7 +62,7 @@ class Chain:
         seen = regime.expected(mean, size(point)[0], tau)
         if not self.optimizer.signed:
             return seen
-        sign = law.sign_mean(point, tau ** (regime.mean_power / 2) * mean.unsqueeze(0))[0]
+        sign = law.sign_mean(point, self.scale * mean.unsqueeze(0))[0]
         return seen._replace(sign=tau ** (regime.step_power / 2) * sign)
 
     def mean_step(self, state: State, t: float) -> State:
@@ -70,7 +74,7 @@ class Chain:
         """What of the noise the rule reads, with mean 0: `S z`, or for a rule of signs `sign(ĝ) − E sign(ĝ)`."""
         if not self.optimizer.signed:
             return noise
-        g = self.tau ** (self.regime.mean_power / 2) * self.mean(theta)
+        g = self.scale * self.mean(theta)
         return (g + noise).sign() - self.problem.noise.sign_mean(theta, g)
 
     def moved(self, state: State, scaled: Float[Tensor, "paths d"], t: float) -> State:

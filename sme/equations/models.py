@@ -83,7 +83,7 @@ def _registered(optimizer: Optimizer, regime: Regime) -> None:
 
 def _own(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> Claim:
     way = obstruction(problem, optimizer, regime, brownian)
-    return Claim(0.5 if way == SKEWNESS else 1 if way or brownian in ("none", "poisson") else 2)
+    return Claim(0.5 if way == SKEWNESS else 1 if way or brownian in ("none", "poisson", "arrivals") else 2)
 
 
 MODELS = {each.name: each for each in (

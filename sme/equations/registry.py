@@ -1,34 +1,27 @@
 """Which equation models which optimizer in which regime: a closed form where there is one, else a derived equation."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
-from sme.equations.base import Equation, Kind, check_memory
-from sme.equations.closed.adam import BallisticAdam, BallisticAdamW, BatchEquivalentAdam, BatchEquivalentAdamW
-from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
-from sme.equations.closed.sgd import BallisticSGD, BatchEquivalentSGD
-from sme.equations.closed.signs import BallisticSignSGD, BallisticSignum, IndependentSignSGD
+from sme.equations.base import Equation, Kind
+from sme.equations.closed.known import by_signs, check_known, closed_form, scale_free
 from sme.equations.derived.ballistic import DerivedBallistic
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
-from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.equation import ScaleFree, Shifted
 from sme.equations.derived.shifted.nodes import unsummed
 from sme.equations.derived.shifted.sampled import Sampled
-from sme.equations.derived.step import Step
-from sme.equations.drivers import poisson
+from sme.equations.derived.step import Step, frozen
+from sme.equations.drivers import choice as drivers
+from sme.equations.drivers.epochs import whole
 from sme.equations.drivers.names import DRIVERS, MEMORIES, asked
-from sme.equations.drivers.poisson import Poissonised
-from sme.optimizers.adam import Adam
-from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, sound
+from sme.optimizers.memory import check_memory
 from sme.optimizers.regimes import BATCH_EQUIVALENT, RawGradientError, Regime
 from sme.optimizers.regimes import regime as named
-from sme.optimizers.rmsprop import RMSProp
-from sme.optimizers.sgd import SGD
-from sme.optimizers.signsgd import SignSGD
-from sme.optimizers.signum import Signum
 from sme.problems import base as problems
 from sme.problems import untouched
 from sme.problems.base import Problem
@@ -38,26 +31,12 @@ from sme.problems.noise.wrapped.transformed import TransformedNoise
 ORDERS = (1, 2)
 SKEWNESS = "skewness, order 1/2"
 
-_CLOSED: dict[tuple[type[Optimizer], str], type[Equation]] = {
-    (SGD, "ballistic"): BallisticSGD,
-    (SGD, "batch_equivalent"): BatchEquivalentSGD,
-    (RMSProp, "ballistic"): BallisticRMSProp,
-    (RMSProp, "batch_equivalent"): BatchEquivalentRMSProp,
-    (Adam, "ballistic"): BallisticAdam,
-    (Adam, "batch_equivalent"): BatchEquivalentAdam,
-    (AdamW, "ballistic"): BallisticAdamW,
-    (AdamW, "batch_equivalent"): BatchEquivalentAdamW,
-    (SignSGD, "ballistic"): BallisticSignSGD,
-    (Signum, "ballistic"): BallisticSignum,
-}
-_SIGNS = (SignSGD, Signum)
-
 
 def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
     """The symbol of what keeps the order-2 equation from order 2, or of skewed noise every equation from order 1; empty
     if nothing does, or there is no such equation.
     """
-    if problem.noise.skewed and regime == BATCH_EQUIVALENT and brownian != "poisson":
+    if problem.noise.skewed and regime == BATCH_EQUIVALENT and _driven(problem, optimizer, regime, 1, brownian) is None:
         return SKEWNESS
     try:
         return equation(problem, optimizer, regime, 2.0**-10, 2, brownian).obstructed
@@ -89,24 +68,33 @@ def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str = "independent") -> type[Equation]:
     """The class of the equation."""
-    if brownian == "poisson":
-        return Poissonised
-    closed = _CLOSED.get((type(optimizer), regime.name)) if getattr(optimizer, "eps_mode", "outside") == "outside" else None
-    if isinstance(optimizer, AdamW) and not optimizer.bias_correction:
-        closed = None  # the derived one is the same; of a corrected rule it expands Γ(t) in τ, where Adam's closed form does not
-    if closed is BallisticSignSGD and problem.noise.apart:
-        closed = IndependentSignSGD
-    # at order 2 the closed forms of SGD and RMSProp hold for a constant factor; a momentum alone may see any
-    constant = order == 1 or regime != BATCH_EQUIVALENT or problem.noise.constant or isinstance(optimizer, Adam)
-    if closed and constant:
-        return closed
-    return _derived(problem, optimizer, regime)
+    if own := _driven(problem, optimizer, regime, order, brownian):
+        return own
+    return closed_form(problem, optimizer, regime, order) or _derived(problem, optimizer, regime)
+
+
+def _driven(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str) -> type[Equation] | None:
+    """The class of an equation whose driver is no Brownian motion, or that knows the batches of an epoch; None of all else."""
+    found = drivers.driven(problem, regime, order, brownian)
+    return found if found and (brownian in drivers.DRAWN or not (by_signs(optimizer) or is_raw(optimizer, problem.dim))) else None
+
+
+def known_epochs(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str = "independent") -> bool:
+    """Whether the batches are those of whole reshuffled epochs, and the equation is one that knows this."""
+    known = whole(problem.noise) and (regime != BATCH_EQUIVALENT or brownian in ("none", "arrivals"))
+    return known and not by_signs(optimizer) and not is_raw(optimizer, problem.dim)
 
 
 def is_raw(optimizer: Optimizer, dim: int) -> bool:
     """Whether a rule takes the raw gradient of one step apart, so that it cannot be expanded in averages."""
     if by_signs(optimizer):
         return False
+    return (_probed if frozen(optimizer) else _probed.__wrapped__)(optimizer, dim)
+
+
+@functools.lru_cache(maxsize=64)
+def _probed(optimizer: Optimizer, dim: int) -> bool:
+    """The same, asked once of an optimizer that cannot change."""
     try:
         Step.of(optimizer, dim)
     except RawGradientError:
@@ -139,11 +127,10 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         `"ballistic"` or `"batch_equivalent"`.
     order
         1 or 2.
-    brownian
-        the older name of `driver`.
-    driver
+    driver, brownian
         `"independent"` (default), `"step_memory"` or `"fast_memory"` (of order 2 for every rule that can be expanded, with
-        Gaussian noise), `"poisson"` (order 1, minibatches in the batch-equivalent regime), or `"none"` (order 1, ballistic).
+        Gaussian noise), `"poisson"` (order 1, minibatches in the batch-equivalent regime), or `"none"` (order 1, ballistic);
+        `brownian` is its older name.
 
     Returns
     -------
@@ -169,7 +156,7 @@ def derive(problem: Problem, optimizer: Optimizer, regime: str | Regime = "balli
         if not 0 < step < math.inf:
             raise SMEError(f"tau must be positive, got {step:g}")
         optimizer.check(step)
-        kind = Poissonised if motions == "poisson" else _derived(problem, optimizer, place)
+        kind = _driven(problem, optimizer, place, order, motions) or _derived(problem, optimizer, place)
         return kind(Driven.of(problem), optimizer, step, order, motions)
 
     return family
@@ -187,26 +174,15 @@ def check_parts(problem: Problem, optimizer: Optimizer) -> None:
     problem.agree()
 
 
-def by_signs(optimizer: Optimizer) -> bool:
-    """Whether an optimizer steps by signs, so that it cannot be expanded."""
-    return optimizer.signed or isinstance(optimizer, _SIGNS)
-
-
 def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equation]:
+    """The class of an equation that is made from the rule: by expansion, or of a raw rule from the moments of one step."""
+    raw = is_raw(optimizer, problem.dim) or scale_free(optimizer, regime)
     if regime == BATCH_EQUIVALENT:
-        return DerivedBatchEquivalent
-    if not is_raw(optimizer, problem.dim):
+        return ScaleFree if raw else DerivedBatchEquivalent
+    if not raw:
         return DerivedBallistic
     summed = problem.noise.exact or not optimizer.opaque  # a black box is smooth or not, and nobody knows
     return Shifted if summed and not unsummed(problem.noise, problem.dim) else Sampled
-
-
-def check_known(optimizer: Optimizer, regime: Regime) -> None:
-    """Raise `SMEError` for a rule of signs whose moments are not known."""
-    if by_signs(optimizer) and (type(optimizer), regime.name) not in _CLOSED:
-        raise SMEError(f"no equation is known for {optimizer.name} in the {regime.name} regime: the sign of the gradient is not "
-                       "smooth in the noise, and its moments are known for SignSGD and Signum in the ballistic regime; in the "
-                       "batch-equivalent one model='compagnoni' has an equation of SignSGD")
 
 
 def _check(problem: Problem, order: int, brownian: str) -> None:
@@ -229,14 +205,16 @@ def _check_own(problem: Problem, optimizer: Optimizer, regime: Regime, order: in
     """Raise `SMEError` for what has no equation here, or none of this order."""
     if brownian == "none" and order == 2:
         raise SMEError("driver='none' is of order 1 only: order 2 needs the noise, use driver='independent'")
-    if brownian == "poisson":
-        poisson.check(problem, optimizer, regime, order)
-    check_known(optimizer, regime)
+    drivers.check(problem, optimizer, regime, order, brownian)
+    if brownian == "bridge" and not known_epochs(problem, optimizer, regime):
+        raise SMEError(f"driver='bridge' is for reshuffled epochs, ballistic, {drivers.SHUFFLED} driver='independent'")
+    if not scale_free(optimizer, regime):
+        check_known(optimizer, regime)
     optimizer.suits(regime)
     if regime == BATCH_EQUIVALENT and isinstance(problem.noise, TransformedNoise):
         raise SMEError(problem.noise.elsewhere)
     if regime == BATCH_EQUIVALENT:
-        if brownian == "none":
+        if brownian == "none" and not whole(problem.noise):
             raise SMEError("driver='none' leaves out noise of size 1 in the batch-equivalent regime, so it is of "
                            "no order: use driver='independent', regime='ballistic' or model='ode'")
         if order == 2 and not problem.noise.paired:

@@ -1,5 +1,6 @@
 """Antithetic pairs of the discrete run and of its equations, on the same increments."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -121,6 +122,9 @@ class Ensemble(ABC):
 class TorchEnsemble(Ensemble):
     """Step by step through PyTorch and torchsde."""
 
+    epoch: tuple[int, Tensor] = (-1, torch.zeros(()))
+    """the number of the last epoch, and of every motion the mean of its increments over it, or the substep of its arrival"""
+
     def advance(self, to: int) -> None:
         setup, law = self.setup, self.setup.problem.noise
         equations = [ladder.equation for ladder in self.ladders]
@@ -130,9 +134,9 @@ class TorchEnsemble(Ensemble):
             dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
             dW2 = self.increments.second(k, second) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
-            self.follow(k, self._share(equations[0], dW, dW2))
+            self.follow(k, self._share(k, equations[0], dW, dW2))
             for ladder in self.ladders:
-                ladder.step(k, setup.chain.time(k), self._share(ladder.equation, dW, dW2))
+                ladder.step(k, setup.chain.time(k), self._share(k, ladder.equation, dW, dW2))
             self.see(setup.fields(self.ladders[0].states[0]))
         self.done = to
 
@@ -146,12 +150,37 @@ class TorchEnsemble(Ensemble):
             followed = controls.substep(followed, controls.shared[k], tau, y, dW[j], (j + 0.5) / count - 0.5, 1 / count)
         self.carry = controls.step(self.carry, followed, controls.shared[k], y)
 
-    def _share(self, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
+    def _share(self, k: int, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:
             return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
+        if each.epoch and each.jumps is not None:
+            return self.arrivals(k, each)
+        if each.epoch:
+            dW = dW - self.bridge(k, each)
         if each.jumps is not None:
             return counts(dW, each.jumps, self.setup.tau)
         return together(dW, dW2[..., : each.second]) if each.second and dW2 is not None else dW
+
+
+    def bridge(self, k: int, each: Equation) -> Float[Tensor, "paths motions"]:
+        """The mean of the first motions' increments over the epoch of step `k`, past the horizon too."""
+        number, steps = k // each.epoch, range(each.epoch)
+        if self.epoch[0] != number:
+            motions = each.law.motions
+            total = sum(self.increments.first(number * each.epoch + i, motions).sum(0) for i in steps)
+            self.epoch = number, torch.as_tensor(total) / (each.epoch * self.increments.substeps)
+        return self.epoch[1]
+
+
+    def arrivals(self, k: int, each: Equation) -> Float[Tensor, "substeps paths motions"]:
+        """Which examples come in which substep of step `k`, each once in its epoch: at `Φ` of its first normal there."""
+        number, r = k // each.epoch, self.increments.substeps
+        if self.epoch[0] != number:
+            first = self.increments.first(number * each.epoch, each.law.motions)[0]
+            share = torch.special.ndtr(first / math.sqrt(self.setup.tau / r))
+            self.epoch = number, (share * each.epoch * r).floor().clamp(max=each.epoch * r - 1)
+        places = torch.arange(r, device=self.device) + (k - number * each.epoch) * r
+        return (self.epoch[1] == places[:, None, None]).to(torch.float64)
 
 
 def has_floor(optimizer: Optimizer) -> bool:

@@ -56,7 +56,7 @@ def halving(setup: Setup, equation: Equation) -> Halving | None:
     still = copy.copy(equation)
     still.first = still.second = 0
     still.remembers = still.fades = False
-    still.jumps = None
+    still.jumps, still.epoch = None, 0
     ladder, moves = ExtrapolatedPath(still, setup.whole(1), TWICE), []
     for k in range(setup.marks[-1]):
         ladder.step(k, setup.chain.time(k), torch.zeros(substeps, 1, 0, dtype=torch.float64))

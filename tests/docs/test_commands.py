@@ -26,6 +26,8 @@ from sme.convergence.output import picture
 from sme.equations.literature import averaged
 from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import run as race
+from sme.studies.certificate import blind as protocol
+from sme.studies.certificate import configurations
 from sme.studies.models import cases
 from sme.studies.orders import by_law
 from sme.studies.orders import run as catalogue
@@ -187,6 +189,12 @@ def svag(words: list[str], patch: Patch) -> list[str]:
     return [*words, "steps=2", "ell=[1]", "paths=1", "processes=1", "backend=torchsde", "observables=[loss]"]
 
 
+def driven(words: list[str], patch: Patch) -> list[str]:
+    """One noise, one step size."""
+    return [*words, "rule=sgd", "noises=[gaussian]", "regimes=[batch_equivalent]", "tau=[1/2]", "paths=1", "processes=1",
+            "backend=torchsde"]
+
+
 def atlas(words: list[str], patch: Patch) -> list[str]:
     """Few steps and paths."""
     return [*words, "tau=[1/4,1/8]", "paths=4"]
@@ -316,6 +324,20 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
     return benchmark("--seeds=2", "--pairs=16")(words, patch)
 
 
+def foretold(words: list[str], patch: Patch) -> list[str]:
+    """One configuration, of one parameter and one model."""
+    patch.setattr(configurations, "SHARES", (0.0, 1.0, 0.0, 0.0))
+    patch.setattr(controls, "LONGEST", 0)
+    patch.setattr(protocol, "MODELS", ("ode",))
+    return [*words, "count=1", "processes=1"]
+
+
+def certified(words: list[str], patch: Patch) -> list[str]:
+    """Few equations, and no measured ones beside."""
+    kept = [word for word in words if not word.startswith(("over=", "measured=", "models="))]
+    return [*kept, "horizon=0.25", "models=[sme,ode]", "observables=[loss]"]
+
+
 SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/weak_error.py": (weak_error, "verdict|plan of"),
     "scripts/trajectories.py": (trajectories, r"(?m)discrete − equation|^results/trajectories/"),
@@ -330,6 +352,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/scaling.py": (rescaled, "Distance to κ = 1"),
     "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
+    "scripts/drivers.py": (driven, "slope over τ"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni|is off by"),
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),
@@ -337,6 +360,8 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
+    "scripts/certify.py": (certified, "evaluations of the mean gradient"),
+    "scripts/blind.py": (foretold, "coverage inside the gate"),
     "scripts/panels.py": (panels, "verdict|chance"),
     "benchmarks/derived.py": (benchmark("--paths=8", "--repeats=1"), "Largest ratio"),
     "benchmarks/intervals.py": (intervals, "covered"),

@@ -67,8 +67,8 @@ MUTATIONS = [
     (BATCH, "total - 0.25 * self._spread", "total - 0.5 * self._spread", "rmsprop", "varying", "batch_equivalent", "step_memory"),
     (BATCH, "total if self.fixed else total - 0.5 * self._memory_slope(t, x, dW, dW)", "total", "rmsprop", "varying",
      "batch_equivalent", "step_memory"),
-    (BATCH, "total if self.additive else total - self._turn(t, x, y, dW)", "total", "rmsprop", "varying", "batch_equivalent",
-     "step_memory"),
+    (BATCH, "total if self.additive else total - self._along(t, x, self.expansion.kick(t, x, past), dW)", "total", "rmsprop",
+     "varying", "batch_equivalent", "step_memory"),
     (EXPECT, "sigma * (f2 - 4 * f1 + 3 * f0) / 4", "0 * f0", "filter", "constant", "batch_equivalent", "step_memory"),
     (EXPECT, "sigma * (f2 - 2 * f1) / 2", "0 * f1", "rmsprop-updated", "constant", "batch_equivalent", "step_memory"),
 ]

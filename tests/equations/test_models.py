@@ -318,7 +318,7 @@ def test_a_model_may_describe_fewer_fields(monkeypatch):
     ({"name": "compagnoni", "optimizer": sme.RMSProp(eps_mode="inside")}, ["eps_mode='inside'", "ε outside the root"]),
     ({"name": "malladi", "order": 2}, ["order of model='malladi' must be 1, got 2", "leave order out"]),
     ({"name": "ode", "order": []}, ["empty", "give 1"]),
-    ({"name": "ode", "brownian": "independent"}, ["brownian='none' alone", "leave brownian out"]),
+    ({"name": "ode", "brownian": "independent"}, ["driver='none' alone", "leave driver out"]),
     ({"name": "compagnoni", "brownian": "step"}, ["step", "independent"]),
     ({"name": "ode", "optimizer": sme.SignSGD(), "regime": LARGE}, ["no equation is known for signsgd"]),
 ])

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from sme.equations import registry
+from sme.equations.closed import known
 from tests.equations import test_equations as equations
 
 ADAM, RMS, SGD = "sme.equations.closed.adam", "sme.equations.closed.rmsprop", "sme.equations.closed.sgd"
@@ -59,7 +59,7 @@ def test_a_wrong_equation_does_not_pass(module, right, wrong, name, noise, scali
     exec(compile(source.replace(right, wrong), module, "exec"), mutant.__dict__)
     optimizer = equations.OPTIMIZERS[name]
     key = (type(optimizer), scaling)
-    monkeypatch.setitem(registry._CLOSED, key, getattr(mutant, registry._CLOSED[key].__name__))
+    monkeypatch.setitem(known._CLOSED, key, getattr(mutant, known._CLOSED[key].__name__))
     correct = equations.obstruction if scaling == "batch_equivalent" and name != "sgd" else None
     ratio = equations.ratios(optimizer, equations.PROBLEMS[noise], scaling, 2, correct=correct)
     with pytest.raises(AssertionError):
@@ -67,4 +67,4 @@ def test_a_wrong_equation_does_not_pass(module, right, wrong, name, noise, scali
 
 
 def test_the_equations_module_is_whole_again():
-    assert registry._CLOSED[type(equations.RMS), "ballistic"] is importlib.import_module(RMS).BallisticRMSProp
+    assert known._CLOSED[type(equations.RMS), "ballistic"] is importlib.import_module(RMS).BallisticRMSProp

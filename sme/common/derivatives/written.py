@@ -1,6 +1,5 @@
 """Operations of torch whose second derivatives are wrong or missing, written out with operations whose are right."""
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,10 +56,27 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,
                   eps: float = 1e-5) -> Tensor:
-    """`F.instance_norm`; with statistics that are known it is torch's own, which is right."""
+    """`F.instance_norm`."""
     if not use_input_stats:
-        return F.instance_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     return _affine(_normal(input, tuple(range(2, input.dim())), eps), weight, bias, _channels(input))
+
+
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """`F.batch_norm` with statistics that are known."""
+    if training or running_mean is None or running_var is None:
+        raise NotImplementedError("a norm with the statistics of its batch is not written out")
+    shape = _channels(input)
+    return _affine((input - running_mean.reshape(shape)) / (running_var.reshape(shape) + eps).sqrt(), weight, bias, shape)
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *rest: Any, **more: Any) -> Tensor:
+    """`F.embedding`, with the row `padding_idx` held fixed, as torch's gradient has it and its forward derivative has not."""
+    rows = F.embedding(input, weight, None, *rest, **more)
+    if padding_idx is None:
+        return rows
+    return torch.where((input == padding_idx % len(weight)).unsqueeze(-1), rows.detach(), rows)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -102,17 +118,55 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return inverse @ B if left else B @ inverse
 
 
-def heads(*args: Any, **given: Any) -> tuple[Tensor, Tensor | None]:
-    """`F.multi_head_attention_forward` through matrix products, which is its way where weights are asked for."""
-    bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **given)
-    asked = bound.arguments.get("need_weights", True)
-    out, weights = F.multi_head_attention_forward(**{**bound.arguments, "need_weights": True})
-    return out, weights if asked else None
+def heads(query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None,
+          in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float,
+          out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True, key_padding_mask: Tensor | None = None,
+          need_weights: bool = True, attn_mask: Tensor | None = None, use_separate_proj_weight: bool = False,
+          q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
+          static_k: Tensor | None = None, static_v: Tensor | None = None, average_attn_weights: bool = True,
+          is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
+    """`F.multi_head_attention_forward`: tokens first, `(tokens, n, features)` or `(tokens, features)`."""
+    if static_k is not None or static_v is not None or (dropout_p and training):
+        raise NotImplementedError("attention with dropout, or with keys and values that are given, is not written out")
+    if query.dim() == 2:
+        mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        whole, seen = heads(query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), embed_dim_to_check, num_heads,
+                            in_proj_weight, in_proj_bias, bias_k, bias_v, add_zero_attn, 0.0, out_proj_weight, out_proj_bias,
+                            False, mask, need_weights, attn_mask, use_separate_proj_weight, q_proj_weight, k_proj_weight,
+                            v_proj_weight, average_attn_weights=average_attn_weights)
+        return whole.squeeze(1), None if seen is None else seen.squeeze(0)
+    weights: Sequence[Tensor | None] = (q_proj_weight, k_proj_weight, v_proj_weight)
+    if in_proj_weight is not None and not use_separate_proj_weight:
+        weights = in_proj_weight.chunk(3)
+    biases: Sequence[Tensor | None] = [None] * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
+    q, k, v = (F.linear(x, w, b)  # type: ignore[arg-type]
+               for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    count, n = len(q), q.shape[1]
+    more = [[each.repeat(1, n, 1)] if each is not None else [] for each in (bias_k, bias_v)]
+    if add_zero_attn:
+        more = [[*each, torch.zeros_like(k[:1])] for each in more]
+    k, v = (torch.cat([each, *rest]) if rest else each for each, rest in zip((k, v), more, strict=True))
+    q, k, v = (each.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3) for each in (q, k, v))  # (n, heads, tokens, features)
+    scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]))
+    if attn_mask is not None:
+        scores = _masked(scores, attn_mask if attn_mask.dim() == 2 else attn_mask.unflatten(0, (n, num_heads)))
+    if key_padding_mask is not None:
+        scores = _masked(scores, key_padding_mask[:, None, None, :])
+    seen = scores.softmax(-1)
+    out = F.linear((seen @ v).permute(2, 0, 1, 3).reshape(count, n, -1), out_proj_weight, out_proj_bias)
+    return out, (seen.mean(1) if average_attn_weights else seen) if need_weights else None
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """Without the keys at which the mask is true, or with the mask added; those after its last are seen."""
+    mask = F.pad(mask, (0, scores.shape[-1] - mask.shape[-1]))
+    return scores.masked_fill(mask, -math.inf) if mask.dtype == torch.bool else scores + mask
 
 
 FORMS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.layer_norm: layer_norm, torch.layer_norm: layer_norm, F.rms_norm: rms_norm, torch.rms_norm: rms_norm,
-    F.group_norm: group_norm, torch.group_norm: group_norm, F.instance_norm: instance_norm,
+    F.group_norm: group_norm, torch.group_norm: group_norm, F.instance_norm: instance_norm, F.batch_norm: batch_norm,
+    F.embedding: embedding,
     F.glu: glu, F.prelu: prelu, torch.prelu: prelu, torch._weight_norm: weight_norm,
     F.scaled_dot_product_attention: attention, F.multi_head_attention_forward: heads, torch.linalg.solve: solve,
     **recurrent.FORMS}

@@ -22,6 +22,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     "quadrature": {2: "the first: moments of polynomials on frames that follow the run"},  # errors without random paths
     "transformed": {2: "the first"},  # laws of a clipped or otherwise transformed gradient
     "poisson": {2: "the first"},  # draws of examples one by one
+    "epochs": {2: "the first"},  # equations of reshuffled epochs
     "shifted": {2: "the first"},  # equations of rules that take the raw gradient apart
     "sampled": {2: "the first"},  # the same, where drift and noise are sampled
 }

@@ -17,10 +17,11 @@ from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.remade import BUILT_IN, remade
 from sme.convergence.spec.tried import Observables, chosen_observables, is_same
 from sme.equations.chain import Chain
+from sme.equations.drivers import epochs
 from sme.equations.models import OWN, Given, Model, model
 from sme.equations.proposed.equation import Proposed, ProposedEquation
 from sme.equations.proposed.tried import tried as try_it
-from sme.equations.registry import SKEWNESS, obstruction, parts_of
+from sme.equations.registry import SKEWNESS, known_epochs, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import Regime, regime
@@ -77,10 +78,11 @@ class Specification:
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
         problem.check(checked["theta"])
-        if not problem.noise.independent_steps:
-            warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
-                          "ones without replacement: no order is claimed")
         place, named = regime(regime_name), model(model_name)
+        known = named.name == OWN and known_epochs(problem, optimizer, place, named.motion(brownian))
+        if not problem.noise.independent_steps and not known:
+            warn("the batches of a reshuffled epoch depend on each other, and the equation takes them as independent "
+                 f"ones without replacement: no order is claimed{epochs.instead(problem, place)}")
         kind = named.check(optimizer, place)
         described = named.described(optimizer)
         lacking = "" if described == optimizer.fields else f" alone: model='{named.name}' describes no other field"

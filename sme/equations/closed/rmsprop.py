@@ -5,7 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sme.equations.base import X, curvature, join
+from sme.equations.base import X, join
+from sme.equations.closed.curvature import curvature
 from sme.equations.closed.second_moment import SecondMoment
 from sme.optimizers.preconditioner import Preconditioner
 from sme.optimizers.rmsprop import RMSProp

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sme.equations.base import Equation, X, curvature
+from sme.equations.base import Equation, X
+from sme.equations.closed.curvature import curvature
 
 
 class BallisticSGD(Equation):

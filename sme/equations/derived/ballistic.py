@@ -1,6 +1,6 @@
 """The derived equation in the ballistic regime."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class DerivedBallistic(Equation):
     """
 
     small_noise = True
-    numerics = ("derived",)
+    numerics: ClassVar[tuple[str, ...]] = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         self.expansion = Step.of(optimizer, problem.dim)

@@ -152,7 +152,8 @@ def raw(optimizer: Optimizer, watch: Watch) -> RawGradientError:
         f"the increment of {optimizer.name} is not affine in gradient.step and gradient.square at first order in τ: a "
         f"function of one step's own gradient enters{through}, as in a clip, a sign, LARS, Yogi or Shampoo. Such a rule is not "
         "expanded in averages. In the ballistic regime sme.weak_error and sme.check_order take its shifted equation; in the "
-        "batch-equivalent one it has none of order 2 (T₃ and T₄ of one step stand in the way), and none of order 1 is offered")
+        "batch-equivalent one it has none of order 2 (T₃ and T₄ of one step stand in the way), and one of order 1 where its mean "
+        "step has a limit")
 
 
 def _listed(names: list[str]) -> str:

@@ -75,8 +75,7 @@ class Step:
     @classmethod
     def of(cls, optimizer: Optimizer, dim: int) -> "Step":
         """The step of this optimizer; of one that cannot change it is probed once in a process."""
-        frozen = is_dataclass(optimizer) and optimizer.__dataclass_params__.frozen  # type: ignore[attr-defined]
-        return _probed(optimizer, dim) if frozen else cls(optimizer, dim)
+        return _probed(optimizer, dim) if frozen(optimizer) else cls(optimizer, dim)
 
     def __call__(self, t: Any, x: X, s: Paths, q: Paths, tau: Any) -> X:
         """`U(t, x, s, q, τ)` for every path."""
@@ -193,6 +192,11 @@ class Step:
         except (UnsupportedError, RuntimeError, IndexError, ValueError, TypeError, AttributeError):
             self._by_series = False
             self._direct = self._direct and _runs(lambda: self(t, x, tau * a, q, tau))
+
+
+def frozen(optimizer: Optimizer) -> bool:
+    """Whether it cannot change."""
+    return is_dataclass(optimizer) and bool(optimizer.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 
 
 @functools.lru_cache(maxsize=64)

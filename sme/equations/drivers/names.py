@@ -9,6 +9,8 @@ DRIVERS = {
     "step_memory": "one motion, and what of it came since the optimizer's step began",
     "fast_memory": "one motion, and a fading average of what of it came before",
     "poisson": "the examples of the minibatch, one by one at random times",
+    "bridge": "a motion that ends every epoch where it began",
+    "arrivals": "the examples of an epoch, each once at a uniform time",
 }
 """by name, what each is"""
 MEMORIES = ("step_memory", "fast_memory")

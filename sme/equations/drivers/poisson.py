@@ -10,15 +10,10 @@ from sme.equations.base import X
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.equations.derived.expectation import Separate
 from sme.equations.derived.states import every_field, repeat
-from sme.equations.derived.step import Step
 from sme.optimizers.base import Optimizer
-from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
 from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import minibatches
 
-NO_MARKOV = ("no Markov process in the optimizer's own state is of an order above 1 for a rule that averages squares, whatever "
-             "the law, since in one step Δv is a function of the noise that moves θ (docs/theory/drivers.md, section 18)")
-"""the theorem"""
 MOST = 256
 """draws of one example in a step, in the mean, above which they are all but a Brownian motion"""
 
@@ -42,15 +37,23 @@ class Poissonised(DerivedBatchEquivalent):
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
         law = minibatches("driver='poisson'", problem.noise)
-        if not 0 < law.draws <= MOST * law.motions:
+        if not law.uniform:
+            raise SMEError("driver='poisson' draws every example as often as every other, and this law does not: use "
+                           "driver='independent' or sme.MinibatchNoise")
+        self.minibatch = law
+        count, self.share = self.draws()
+        if not 0 < count <= MOST * law.motions:
             raise SMEError(f"driver='poisson' needs a batch mean with third moments, and batch_size = {law.batch_size} of "
-                           f"{law.motions} {law.sampling.name.replace('_', ' ')} leaves {'hardly any' if law.draws else 'none'}: "
+                           f"{law.motions} {law.sampling.name.replace('_', ' ')} leaves {'hardly any' if count else 'none'}: "
                            "use driver='independent', which is of order 1 without them")
         super().__init__(problem, optimizer, tau, 1, "independent")
-        self.brownian, self.second, self.minibatch = brownian, 0, law
-        self.each = law.draws / self.first
+        self.brownian, self.second, self.each = brownian, 0, count / self.first
         self.jumps = torch.full((self.first,), self.each, dtype=torch.float64)
         self.cubic = not self._vanishes(lambda t, x, y, w: self._cube(t, x, self.law.diffuse(x[:, : problem.dim], w)))
+
+    def draws(self) -> tuple[float, float]:
+        """`Λ` and `ρ`."""
+        return self.minibatch.draws()
 
     def drift(self, t: float, x: X) -> X:
         theta = x[:, : self.problem.dim]
@@ -59,7 +62,7 @@ class Poissonised(DerivedBatchEquivalent):
         return rate + self.tau**0.5 * self._third(t, x) if self.cubic else rate
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
-        noise, squares = self.minibatch.drawn(x[:, : self.problem.dim], dW)
+        noise, squares = self.minibatch.drawn(x[:, : self.problem.dim], dW, self.share)
         return (self.expansion.kick(t, x, self.tau**0.5 * noise)
                 + self.expansion.push(t, x, torch.zeros_like(squares), self.tau * squares))
 
@@ -74,24 +77,5 @@ class Poissonised(DerivedBatchEquivalent):
             return self._cube(t, x, torch.ones_like(theta)) * every_field(self.law.third(theta), x)
         n = self.first  # one by one: the rule mixes coordinates
         wide, units = repeat(x, n), torch.eye(n, dtype=x.dtype, device=x.device).repeat_interleave(len(x), 0)
-        noise, _ = self.minibatch.drawn(wide[:, : self.problem.dim], units)
+        noise, _ = self.minibatch.drawn(wide[:, : self.problem.dim], units, self.share)
         return self.each * self._cube(t, wide, noise).reshape(n, *x.shape).sum(0)
-
-
-def check(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -> None:
-    """Raise `SMEError` for what has no Poissonised minibatch, or none of this order."""
-    if regime != BATCH_EQUIVALENT:
-        raise SMEError("driver='poisson' is for the batch-equivalent regime, where one example moves as far as the noise of √τ: "
-                       "in the ballistic one driver='independent' is of order 2 for every law")
-    if order == 2:
-        said = NO_MARKOV if reads_squares(optimizer, problem.dim) else (
-            "its number of draws in a step is random, which leaves an error of τ/B")
-        raise SMEError(f"driver='poisson' is of order 1: {said}. Use order=1")
-
-
-def reads_squares(optimizer: Optimizer, dim: int) -> bool:
-    """Whether a rule's averages follow the squared gradient, so that no process in its state alone is of order 2."""
-    try:
-        return Step.of(optimizer, dim).squares
-    except SMEError:
-        return False

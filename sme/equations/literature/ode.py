@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import Equation, X
+from sme.equations.closed.known import check_known
 from sme.equations.literature.model import Claim, Model
-from sme.equations.registry import assemble, check_known
+from sme.equations.registry import assemble
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 from sme.problems.base import Problem

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
-from sme.equations.base import Equation, X, curvature, join
+from sme.equations.base import Equation, X, join
 from sme.equations.closed.adam import BallisticAdam, BatchEquivalentAdam
+from sme.equations.closed.curvature import curvature
 from sme.equations.closed.rmsprop import BallisticRMSProp, BatchEquivalentRMSProp
 from sme.equations.derived.batch_equivalent import DerivedBatchEquivalent
 from sme.optimizers.bias import Correction

@@ -16,6 +16,7 @@ from sme.common.process.turns import entry
 from sme.equations.base import Kind, check_kind
 from sme.equations.derived.shifted.equation import Shifted
 from sme.equations.derived.shifted.switches import RawMeanStep
+from sme.equations.drivers import choice as drivers
 from sme.equations.drivers.names import asked as named_driver
 from sme.equations.models import OWN, Given
 from sme.equations.models import model as by_name
@@ -25,7 +26,7 @@ from sme.equations.order.expectation import Test, UnsettledError
 from sme.equations.order.moments.agreement import FINE, Agreement
 from sme.equations.order.moments.step_moments import Increments, Terms, terms
 from sme.equations.order.obstruction import Obstruction
-from sme.equations.order.order_check import LEFT_OUT, OrderCheck, met, obstacle_of, tail
+from sme.equations.order.order_check import LEFT_OUT, OrderCheck, halves, met, obstacle_of, tail
 from sme.equations.order.remembered import remembered
 from sme.equations.order.residuals import Functions, exponent, residuals, smallest
 from sme.equations.order.tested import Point, Tested
@@ -106,6 +107,8 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         raise SMEError(f"kind and model='{chosen.name}' both name an equation: give one of them")
     order, brownian = chosen.asked(order, chosen.orders)[-1], chosen.motion(named_driver(driver, brownian))
     kind, lack = kind or chosen.check(optimizer, place), chosen.lack(problem, optimizer, place, brownian)
+    if kind is None:
+        drivers.check_one_step(problem, place, order, brownian)
     given = None if tau is None else [number("tau", each) for each in several(tau)]
     if given is not None and (len(given) < 2 or not 0 < given[0] <= LARGEST
                               or any(abs(a - 2 * b) > 1e-12 * a for a, b in itertools.pairwise(given))):
@@ -147,7 +150,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             obstacle = None
         proved, decided, obstacle = met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
-    found = moments.verdict()
+    found = halves(moments.verdict(), rate, skewed)
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()
@@ -162,6 +165,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         obstacle = lack
     else:
         obstacle = obstacle_of(order, found.order, without, sizes, skewed) if chosen.proposed is None else None
+        obstacle = drivers.bounded(obstacle, LEFT_OUT, optimizer, problem.dim, place, brownian)
         if obstacle is None and found.wrong is not None:
             cause = "a term of the equation is wrong, or the update rule is not smooth there"
             if rough:
@@ -225,7 +229,7 @@ def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
     """The operations that are not smooth where the run meets them."""
     paths = [(run.times[kept], path[kept]) for path in run.paths if bool((kept := torch.isfinite(path).all(-1)).any())]
     equation = asked.make(asked.largest)[1]
-    raw = partial(RawMeanStep, asked.problem, asked.optimizer) if isinstance(equation, Shifted) else None
+    raw = partial(RawMeanStep, asked.problem, asked.optimizer, asked.regime) if isinstance(equation, Shifted) else None
     return obstacles(asked.problem, asked.optimizer, asked.regime, paths if run.given else None,
                      equation.shifted and asked.order == 2, raw)
 

@@ -16,7 +16,7 @@ from sme.equations.closed.signs import sign_moments
 from sme.equations.derived.shifted.nodes import COUNTS, OneStep
 from sme.equations.registry import is_raw
 from sme.optimizers.base import updated
-from sme.optimizers.regimes import BALLISTIC, Gradient
+from sme.optimizers.regimes import Gradient
 
 Test = Callable[[Float[Tensor, " state"]], Float[Tensor, " functions"]]
 """from a whole state to a vector of test functions φ"""
@@ -65,7 +65,7 @@ def outcomes(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tup
 def raw_rules(chain: Chain, x: Float[Tensor, " state"], t: float) -> Iterator[tuple[Ends, Tensor]] | None:
     """The same of a rule that takes the raw gradient apart, in panels that end at its kinks and jumps; None for any other."""
     law = chain.problem.noise
-    if chain.regime != BALLISTIC or law.exact or not law.paired or not is_raw(chain.optimizer, chain.problem.dim):
+    if law.exact or not law.paired or not is_raw(chain.optimizer, chain.problem.dim):
         return None
     step = OneStep(chain)
 
@@ -136,7 +136,7 @@ def _by_signs(chain: Chain, x: Tensor, t: float) -> tuple[Ends, Tensor]:
     if chain.problem.dim > 2:
         raise SMEError(f"{chain.optimizer.name} is checked for at most two parameters, got dim = {chain.problem.dim}: the "
                        "probabilities of more signs have no closed form")
-    mean, covariance = sign_moments(chain.problem, theta, chain.tau ** (chain.regime.mean_power / 2))
+    mean, covariance = sign_moments(chain.problem, theta, chain.scale)
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=chain.problem.dim)), dtype=torch.float64)
     chance = 0.5 ** chain.problem.dim * (1 + signs @ mean[0])
     if chain.problem.dim == 2:

@@ -67,9 +67,9 @@ class Generator:
     @property
     def jumping(self) -> tuple[Float[Tensor, "moves motions"], Float[Tensor, " moves"]]:
         """One jump of every motion that counts them, and how many there are in a unit of time."""
-        jumps = self.equation.jumps
-        units = torch.eye(self.equation.motions, dtype=torch.float64)
-        return (units[:0], units[0, :0]) if jumps is None else (units[jumps > 0], jumps[jumps > 0] / self.equation.tau)
+        jumps = torch.zeros(self.equation.motions, dtype=torch.float64) if self.equation.jumps is None else self.equation.jumps
+        there = jumps > 0
+        return torch.eye(self.equation.motions, dtype=torch.float64)[there], jumps[there] / self.equation.tau
 
     def moves(self, t: Any, z: X) -> Float[Tensor, "moves points system"]:
         """What the jumps add at many points."""
@@ -110,11 +110,11 @@ class Generator:
         first, second = vmap(both)(z.repeat(1 + len(g), 1), torch.cat((b, *g)))
         return first[: len(z)] + 0.5 * second[len(z):].reshape(len(g), len(z), -1).sum(0) + jumped
 
-    def jumped(self, function: Callable[[Tensor], Tensor], t: Any, z: X) -> Tensor | float:
-        """`Σ_i r_i (f(z + m_i) − f(z))` at many points; 0 without jumps."""
+    def jumped(self, function: Callable[[Tensor], Tensor], t: Any, z: X) -> Tensor:
+        """`Σ_i r_i (f(z + m_i) − f(z))` at many points; 0 for each without jumps."""
         rates = self.jumping[1]
         if not len(rates):
-            return 0.0
+            return z.new_zeros(len(z), 1)
         ends = function((z + self.moves(t, z)).flatten(0, 1)).unflatten(0, (len(rates), len(z)))
         return torch.tensordot(rates, ends - function(z), 1)
 
@@ -150,7 +150,7 @@ class Generator:
     def twice(self, t: float, z: Float[Tensor, " system"]) -> tuple[Tensor, Tensor]:
         """`𝓛²φ` at one point, and an estimate of its error."""
         second, error = self.around(self.once, t, z).generator
-        return second + self.jumped(lambda points: self.once(t, points), t, z.unsqueeze(0)), error
+        return second + self.jumped(lambda points: self.once(t, points), t, z.unsqueeze(0))[0], error
 
 
 def _timed(function: Callable[[Any, Tensor], Tensor], times: Tensor, points: Tensor) -> Tensor:

@@ -10,14 +10,15 @@ from sme.optimizers.regimes import Gradient, Regime
 
 @dataclass(frozen=True)
 class Lion(Momentum):
-    r"""Lion with a fixed `β₁ = 1 − a` and $1 - \beta_2 = c\tau$, `lr = τ`; ballistic.
+    r"""Lion with a fixed `β₁ = 1 − a` and $1 - \beta_2 = c\tau$; `lr = u`, `τ` ballistic and `√τ` batch-equivalent.
 
     ```math
-    \theta' = \theta - \tau\left[\mathrm{sign}((1 - a)\, m + a\hat g) + \lambda\theta\right], \qquad
+    \theta' = \theta - u\,\mathrm{sign}((1 - a)\tfrac\tau u m + a\hat g) - \tau\lambda\theta, \qquad
     m' = m + c (s - \tau m)
     ```
 
-    The sign is taken of the raw gradient: with noise of a density its mean is smooth in `θ` and `m`, since `a > 0`.
+    The sign is taken of the raw gradient: with noise of a density its mean is smooth in `θ` and `m`, since `a > 0`. In the
+    batch-equivalent regime the equation is of order 1, since the sign has fourth moments that no Itô equation has.
     Source: Chen et al. 2023, arXiv 2302.06675.
 
     Parameters
@@ -45,9 +46,12 @@ class Lion(Momentum):
             raise SMEError(f"a must lie in (0, 1], got {self.a:g}")
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
-        theta, m = state["theta"], state["m"]
-        move = ((1 - self.a) * m + self.a * gradient.scaled).sign() + self.decay * theta
-        return {"theta": theta - tau * move, "m": self.momentum(state, gradient, tau)}
+        theta, unit = state["theta"], gradient.unit
+        share = tau / unit  # of a mean gradient in ĝ
+        move = ((1 - self.a) * share * state["m"] + self.a * gradient.scaled).sign() + share * self.decay * theta
+        return {"theta": theta - unit * move, "m": self.momentum(state, gradient, tau)}
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
-        return {"lr": tau, "beta1": 1 - self.a, "beta2": 1 - self.forgetting(self.c, tau), "weight_decay": self.decay}
+        unit = tau ** (regime.step_power / 2)
+        return {"lr": unit, "beta1": 1 - self.a, "beta2": 1 - self.forgetting(self.c, tau),
+                "weight_decay": self.decay * tau / unit}

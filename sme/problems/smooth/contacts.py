@@ -16,6 +16,8 @@ PARTS, CROSSING, TOUCH = 8, 15, 14
 """into so many parts the way between two states is cut, so often: a crossing is known to rounding, a touch to the root of it"""
 TOUCHED = 1e-9
 """share of its largest size on the path at which a number counts as 0"""
+DEEP = 0.9
+"""to which share of those beside it a number falls at least where a touch is looked for"""
 LAST, SHRINKS = 4, 1 / 16
 """of the last cuts, and to which share at most they shrink a number that touches 0: `z² + ε` stays at `ε`"""
 
@@ -89,7 +91,9 @@ def _minima(found: Switch) -> Tensor:
     size, pattern = found.value.abs(), found.pattern
     same = (pattern[1:] == pattern[:-1])
     same = same[1:] & same[:-1]
-    inside = (size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:]) & (size[:-2] + size[2:] > 0) & same
+    around = torch.maximum(size[:-2], size[2:])
+    # between points that a number passes at an even pace it is 0 only if it falls to a third of one of those beside
+    inside = (size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:]) & (size[1:-1] <= DEEP * around) & (around > 0) & same
     return inside.nonzero()
 
 

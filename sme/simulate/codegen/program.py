@@ -66,6 +66,8 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
         raise NotLoweredError("drift and noise are sampled in every substep")
     if setup.optimizer.opaque:
         raise NotLoweredError("the optimizer is a black box")
+    if any(each.epoch for each in equations):
+        raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
     kept = 2 * system * (len(equations) * levels + 2) + 12 * (law.motions + second)

@@ -70,4 +70,5 @@ def _gate(ladder: pd.DataFrame) -> float | None:
     if beyond.empty:
         return None
     tau = float(beyond.index.min())
-    return tau * (GATE / float(beyond[tau])) ** 2
+    within = spread.index[(spread < GATE) & (spread.index < tau)]
+    return max(tau * (GATE / float(beyond[tau])) ** 2, 1.02 * float(within.max()) if len(within) else 0.0)

@@ -8,7 +8,7 @@ import pandas as pd
 from sme.common.output.report import Plot, Tabled
 from sme.common.output.text import grid
 from sme.studies.stationary import picture, sign_phases, sign_picture
-from sme.studies.stationary.run import DELTA, EXACT, PATHS, SEED, SIMULATED, H, S, slope
+from sme.studies.stationary.run import DELTA, EXACT, PATHS, SECOND, SEED, SIMULATED, H, S, slope
 
 SHOWN = 512
 """paths of the picture of signSGD's phases, at most"""
@@ -17,7 +17,7 @@ WORDS = f"""Variances of `θ` at rest on `½ h θ²`, `h = {H:g}`, gradient nois
 there is one. "Closed form" is right to leading order, its error O(τ²), and so is the linearised equation of order 1, whatever the
 rule; "chain, exact" is the discrete run's own law, by detailed balance for signSGD; "simulated" is the discrete run, with its
 standard error. Off: how far that is from the exact chain, or where there is none from the closed form, which is off by a share of
-size τ."""
+size τ. "To second order" has the next term, `τ² C₂` of `sme.stationary`; what it says of "off" stands beside it."""
 RULE = f"""The last two rows have {DELTA} times the batch size, `κ = {DELTA}` of `sme.scale(…, rule="square_root")`: learning rate
 and weight decay times {math.isqrt(DELTA)}, `1 − β` times {DELTA}. With all of them the stationary variance, and so the loss,
 stays; with the weight decay left as it was it does not."""
@@ -47,7 +47,8 @@ class StationaryLaws(Tabled):
             against = values.get(EXACT, values["closed form"])
             made.append({"case": case, "τ": f"{tau:g}", **{name: _digits(values.get(name)) for name in sources},
                          SIMULATED: f"{seen['variance']:.6f} ± {seen['stderr']:.0e}",
-                         "off": f"{100 * (seen['variance'] / against - 1):+.2f} ± {100 * seen['stderr'] / against:.2f} %"})
+                         "off": f"{100 * (seen['variance'] / against - 1):+.2f} ± {100 * seen['stderr'] / against:.2f} %",
+                         "off, predicted": f"{100 * (values[SECOND] / against - 1):+.2f} %" if SECOND in values else "–"})
         slopes = pd.DataFrame([
             ("Gaussian", "erf(g/√2)", f"{math.sqrt(2 / math.pi):.5f}"), ("Student's t, ν = 2", "g/√(2 + g²)", f"{slope(2):.5f}"),
             ("Student's t, ν = 3", "2 F₃(g) − 1", f"{slope(3):.5f}"),

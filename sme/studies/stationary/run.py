@@ -11,7 +11,7 @@ from scipy.special import erf, stdtr
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.equations.chain import Chain
-from sme.equations.stationary import Stationary, stationary
+from sme.equations.rest.law import Stationary, stationary
 from sme.optimizers.adam import Adam
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.hyperparameters import Hyperparameters
@@ -36,7 +36,7 @@ H, S, NU = 1.0, 2.0, 3
 """curvature, standard deviation of the noise, and for Student's t degrees of freedom, `S` times the variate"""
 DELTA = 4
 """times the batch size"""
-SIMULATED, LINEAR, EXACT = "simulated", "linearised equation", "chain, exact"
+SIMULATED, LINEAR, EXACT, SECOND = "simulated", "linearised equation", "chain, exact", "to second order"
 
 
 def slope(nu: float) -> float:
@@ -133,8 +133,9 @@ def rows(case: Case, paths: int, seed: int = SEED) -> pd.DataFrame:
     """A row for each way to the variance of one case."""
     law = stationary(case.problem, case.optimizer, case.tau)
     value, stderr = simulate(case, law, paths, seed)
-    known = [(source, number, 0.0) for source, number in
-             {**case.known, LINEAR: float(law.covariance()[0, 0])}.items()]
+    leading = float(law.covariance()[0, 0])
+    further = {} if law.second is None else {SECOND: leading + case.tau**2 * float(law.second.covariance[0, 0])}
+    known = [(source, number, 0.0) for source, number in {**case.known, LINEAR: leading, **further}.items()]
     table = pd.DataFrame([*known, (SIMULATED, value, stderr)], columns=["source", "variance", "stderr"])
     return table.assign(case=case.name, tau=case.tau, curvature=H, noise=case.noise,
                         decay=getattr(case.optimizer, "decay", 0.0), c1=getattr(case.optimizer, "c1", math.nan))[

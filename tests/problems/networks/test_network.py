@@ -14,10 +14,8 @@ from sme.convergence.fit.fieller import factor
 from sme.equations.chain import Chain
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
-from sme.problems.networks.network import Single
-from sme.problems.noise.minibatch.layers import LayeredExamples
+from sme.problems.noise.minibatch.layers import LayeredExamples, Single
 from sme.problems.noise.minibatch.linear import LinearExamples
-from sme.problems.noise.minibatch.per_example import LossExamples
 from sme.simulate.control_variates.controls import responses
 from tests.support.few import few
 
@@ -82,7 +80,7 @@ def test_sums_over_the_examples_are_those_of_their_gradients(module):
     problem = sme.Network(module(), data(), batch_size=3)
     examples, theta, single = problem.examples, points(problem), Single(problem.model, problem.losses)
     assert problem.describe() == sme.Network(module(), data(), batch_size=3).describe()
-    assert isinstance(examples, LayeredExamples if module is perceptron else LossExamples)
+    assert isinstance(examples, LayeredExamples)
     each = vmap(vmap(grad(single), (None, 0, 0)), (0, None, None))(theta, problem.inputs, problem.targets)
     weights, squares = torch.randn(2, 4, 12, dtype=torch.float64)
     u, z = torch.randn_like(theta), torch.randint(12, (4, 3))

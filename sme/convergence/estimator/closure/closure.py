@@ -20,8 +20,10 @@ from sme.simulate.setup import Setup
 
 GATE = 0.19
 """the spread of a second moment, as a share of its mean, up to which the series in its noise is trusted"""
-RATIO = 0.75
-"""of the noise's second order to its first, up to which the terms that follow are bounded by a geometric series"""
+RATIO, GROWTH = 0.75, 2.0
+"""of two orders of the noise's terms that follow one another, up to which the rest is bounded by a geometric series; the third is
+taken to be smaller than the second by `GROWTH` times what that is by the first: of `E v^(−1/2)` with Gaussian `v` it is 1.9 times
+"""
 ROUNDED = 1e-3
 """share of the first noise term, and of the noiseless difference times the squared spectral radius, in the half-width"""
 LARGEST = 24
@@ -46,7 +48,7 @@ class Expectations:
     parts
         of each observable the value of the noiseless run, and what the noise adds in first and second order.
     ratio
-        the largest of second over first, at most `RATIO`.
+        the largest of second over first, times `GROWTH`, at most `RATIO`.
     spread
         the largest standard deviation of a number that stays ≥ 0 over its mean along the run.
     radius
@@ -71,7 +73,7 @@ class Expectations:
         if self.spread >= GATE:
             return f"the second moment spreads over {self.spread:.2g} of its mean, and {GATE} is the limit of its series"
         if self.ratio >= RATIO:
-            return f"the noise's second order is {RATIO} of its first or more"
+            return f"the noise's second order is {RATIO / GROWTH:g} of its first or more"
         return ""
 
 
@@ -148,7 +150,7 @@ def _ratio(parts: np.ndarray) -> float:
     value, first, second = np.abs(parts)
     share = float((first / value.clip(TINY)).clip(max=1.0).max())
     expected = np.maximum(first, ACCIDENT * share * value)
-    return min(RATIO, float((second / expected.clip(TINY))[expected > TINY].max(initial=0.0)))
+    return min(RATIO, GROWTH * float((second / expected.clip(TINY))[expected > TINY].max(initial=0.0)))
 
 
 def _means(setup: Setup, rates: Rates) -> Points:

@@ -23,6 +23,7 @@ NODES = 400
 AFFINE = 1e-8
 """share of a change of the inputs, above rounding, that the rest of a rule that is affine in them may make"""
 COLUMNS = 1000
+DRIVERS = ("none", "independent", "step_memory")
 
 
 class Rates(ABC):
@@ -144,10 +145,12 @@ class EquationRates(Rates):
     Raises
     ------
     SMEError
-        for too many columns of the noise.
+        for another driver, or too many columns of the noise.
     """
 
     def __init__(self, equation: Equation) -> None:
+        if equation.brownian not in DRIVERS:
+            raise SMEError(f"the cumulants of driver='{equation.brownian}' are not known here")
         self.equation, self.tau = equation, equation.tau
         self.generator = Generator(equation, lambda z: z)
         if len(self.generator.motions) > COLUMNS:

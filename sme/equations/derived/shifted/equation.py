@@ -6,17 +6,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.common.errors import SMEError
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
+from sme.equations.derived.probes import probes
 from sme.equations.derived.shifted.nodes import OneStep
 from sme.equations.drivers.names import MEMORIES
 from sme.optimizers.base import Optimizer
-from sme.optimizers.regimes import BALLISTIC
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 from sme.problems.base import Problem
 from sme.problems.noise.wrapped.moments import joint
 
 NEAR = 1e-5
 """step of the differences of the mean, relative to the state"""
+SMALL, SMALLER = 2.0**-10, 2.0**-14
+"""two step sizes at which a mean step with a limit is nearly the same"""
+GROWS = 2.0
+"""times by which one without a limit, which grows like `1/√τ`, is larger at the smaller, at least"""
 
 
 class Shifted(Equation):
@@ -31,6 +37,7 @@ class Shifted(Equation):
     """
 
     small_noise = True
+    regime: ClassVar[Regime] = BALLISTIC
     numerics = ("shifted",)
     latex: ClassVar = {
         "leading drift, theta": r"m_\tau(t, x),\quad m_\tau = \operatorname E[x' - x]/\tau",
@@ -41,7 +48,7 @@ class Shifted(Equation):
     }
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
-        self.step = OneStep(Chain(problem, optimizer, BALLISTIC, tau))
+        self.step = OneStep(Chain(problem, optimizer, self.regime, tau))
         super().__init__(problem, optimizer, tau, order, "independent" if brownian in MEMORIES else brownian)
         self.second = problem.dim * len(optimizer.fields) if self.first else 0
         self._last: tuple[float, Tensor, tuple[Tensor, Tensor, Tensor]] | None = None
@@ -88,3 +95,54 @@ class Shifted(Equation):
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_last": None}
+
+
+class ScaleFree(Shifted):
+    """Batch-equivalent, a rule whose mean step has a limit. With mean `m_τ` and covariance `C` of `(x' − x)/τ`:
+
+        order 1: dx = m_τ(t, x) dt + √τ C^{1/2} dW,   √τ C^{1/2} of size 1
+
+    For `x' = x − √τ φ(√τ ∇f + S z)`, `φ` odd and `z` Gaussian, `m_τ → −E[φ(Sz) zᵀ] S⁻¹ ∇f` and `τ C → E φ(Sz) φ(Sz)ᵀ`. No
+    order 2: one step has fourth moments, `T₄ = (E φ⊗⁴ − 3 C⊗C)/24`, that no Itô equation has, and third ones, `T₃`.
+    Source: docs/theory/rules.md, section 11.
+
+    Raises
+    ------
+    SMEError
+        at order 2; for a minibatch; where the mean step grows like `1/√τ`.
+    """
+
+    small_noise = False
+    regime = BATCH_EQUIVALENT
+    latex: ClassVar = {
+        "leading drift, theta": r"m_\tau(t, x),\quad m_\tau = \operatorname E[x' - x]/\tau",
+        "noise of the first motion, theta": r"\sqrt\tau\,\operatorname E[\varphi\,z^\top]\,dW^1,\quad \varphi = (x' - x)/\tau",
+        "noise of the second motion, theta": r"\sqrt\tau\,(\operatorname{Cov}\varphi - \operatorname E[\varphi\,z^\top]"
+                                             r"\operatorname E[\varphi\,z^\top]^\top)^{1/2}\,dW^2",
+    }
+
+    def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:
+        name = optimizer.name
+        if order == 2:
+            raise SMEError(f"{name} is a function of the raw gradient, and in the batch-equivalent regime no Itô equation is of "
+                           "order 2 for it: one step has third and fourth moments of order τ² (T₃, T₄) that none has. Use "
+                           "order=1 or regime='ballistic'")
+        if problem.noise.exact:
+            raise SMEError(f"{name} is a function of the raw gradient, and in the batch-equivalent regime it needs noise with a "
+                           "density: of a minibatch's finitely many gradients the mean step has no smooth limit as τ → 0. Use "
+                           "sme.GaussianNoise or regime='ballistic'")
+        super().__init__(problem, optimizer, tau, order, brownian)
+        self._check_limit()
+
+    def third_moments(self) -> bool:
+        return True
+
+    def _check_limit(self) -> None:
+        """Raise `SMEError` where the mean step has none."""
+        x, t = probes(self.optimizer, self.problem.dim)[0], self.optimizer.t0 + 0.37
+        large, small = (OneStep(Chain(self.problem, self.optimizer, self.regime, tau)).moments(t, x)[0].abs().amax()
+                        for tau in (SMALL, SMALLER))
+        if bool(small > GROWS * large):
+            raise SMEError(f"the mean step of {self.optimizer.name} over τ grows like 1/√τ in the batch-equivalent regime, so "
+                           "there is no limit equation: on noise alone the step must have mean 0, as that of an odd function has "
+                           "under symmetric noise. Use regime='ballistic'")

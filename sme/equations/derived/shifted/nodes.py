@@ -112,9 +112,9 @@ class OneStep:
         if self.law.exact:
             count = len(self.weights)
             draws = self.draws.repeat(len(x), *[1] * (self.draws.dim() - 1))
-            seen = self.law.noisy(theta.repeat_interleave(count, 0), draws, self.chain.mean, 1.0)
+            seen = self.law.noisy(theta.repeat_interleave(count, 0), draws, self.chain.mean, self.chain.scale)
             return seen.reshape(len(x), count, -1), self.weights.expand(len(x), -1), self.draws
-        g = self.chain.mean(theta)
+        g = self.chain.scale * self.chain.mean(theta)
         factor = torch.linalg.cholesky((s := columns(self.law, theta)) @ s.mT)
         y, weights = (self._along_axes if self.apart else self._along_rays)(t, x, g, factor, level)
         return y, weights, (y - g.unsqueeze(1)) @ torch.linalg.inv(s).mT

@@ -8,7 +8,7 @@ from torch import Tensor
 from sme.equations.chain import Chain
 from sme.equations.derived.shifted.nodes import OneStep
 from sme.optimizers.base import Optimizer
-from sme.optimizers.regimes import BALLISTIC
+from sme.optimizers.regimes import Regime
 from sme.problems.base import Problem
 from sme.problems.smooth.graph import Graph, TracingError
 from sme.problems.smooth.parts import RULE, MeanStep, Seen, States, Times
@@ -41,15 +41,15 @@ class RawPart:
         """The gradients."""
         if self.step.law.exact:
             return self.step.nodes(0.0, x)[0][:, :MOST]
-        return self.step.chain.mean(x[:, : self.step.dim]).unsqueeze(1)
+        return self.step.chain.scale * self.step.chain.mean(x[:, : self.step.dim]).unsqueeze(1)
 
 
 class RawMeanStep(MeanStep):
     """The mean step `m_τ` at a small step size, from all noisy gradients."""
 
-    def __init__(self, problem: Problem, optimizer: Optimizer, point: Tensor) -> None:
-        self.one = OneStep(Chain(problem, optimizer, BALLISTIC, TAU))
-        super().__init__(problem, optimizer, BALLISTIC, point)
+    def __init__(self, problem: Problem, optimizer: Optimizer, regime: Regime, point: Tensor) -> None:
+        self.one = OneStep(Chain(problem, optimizer, regime, TAU))
+        super().__init__(problem, optimizer, regime, point)
 
     def _add(self, name: str, inputs: Callable[[Times, States], tuple[Tensor, ...]], function: Callable[..., Tensor],
              *example: Tensor) -> None:
@@ -73,5 +73,10 @@ class RawMeanStep(MeanStep):
             found[t == at] = self.one.moments(float(at), x[t == at])[0]
         return torch.cat((found, torch.zeros_like(found)), -1)
 
+    def kick(self, t: Times, x: States, n: Tensor) -> States:
+        """None: the noise of the equation is as smooth as its mean, from the same integrals."""
+        return torch.zeros_like(x)
+
     def after(self, t: Times, x: States, s: Tensor, q: Tensor, tau: float) -> States:
-        return torch.cat([self.one.moved(x[i : i + 1], s[i : i + 1] / tau, float(at)) for i, at in enumerate(t)])
+        unit = tau ** (self.regime.step_power / 2)
+        return torch.cat([self.one.moved(x[i : i + 1], s[i : i + 1] / unit, float(at)) for i, at in enumerate(t)])

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from sme.equations.base import Equation, X
+from sme.equations.closed.known import by_signs
 from sme.equations.derived.states import repeat
 from sme.equations.literature.midpoint.solve import DIRECT, eliminate, krylov
 from sme.equations.literature.midpoint.step import OneStep
 from sme.equations.literature.model import Claim, Kind, Model
-from sme.equations.registry import by_signs
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.optimizers.signsgd import SignSGD

@@ -6,11 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from sme.equations.base import Equation, X
+from sme.equations.closed.known import by_signs
 from sme.equations.derived.along_curve import gradient, variance
 from sme.equations.derived.second_order import Curvature
 from sme.equations.derived.states import theta_of
 from sme.equations.derived.step import Step
-from sme.equations.registry import assemble, by_signs, is_raw
+from sme.equations.registry import assemble, is_raw
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BALLISTIC
 from sme.problems.base import Problem

@@ -72,6 +72,5 @@ class Coefficients:
         """`½𝓛²` of every product at `x`, its error and the size of its parts."""
         generator, z = self.generator, self.generator.start(x)
         second, error = generator.around(lambda s, points: self.once(s, points, x, products), t, z).generator
-        jumped = generator.jumped(lambda points: self.once(t, points, x, products), t, z.unsqueeze(0))
-        jumped = jumped[0] if isinstance(jumped, Tensor) else torch.zeros_like(second)
+        jumped = generator.jumped(lambda points: self.once(t, points, x, products), t, z.unsqueeze(0))[0]
         return 0.5 * torch.stack((second + jumped, error, second.abs() + jumped.abs()))

@@ -32,6 +32,8 @@ BETTER = 0.05
 """mean gain, as a logarithm, for which further step sizes are tried"""
 LIMIT = 2.0**-44
 """share of the largest step size at which `𝓛²` is taken to be at its limit for `τ → 0`"""
+STEADY = 2.0**-6
+"""the same of an equation with jumps, whose rates are `1/τ`: there the size of `𝓛²` alone is taken from it"""
 SHARE = 1e-3
 """of the change between two such step sizes that may be left when both are extrapolated"""
 STEPS = 44
@@ -97,13 +99,15 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     rows: list[Tensor] = []
     tau: list[float] = []
     found, worst = None, math.inf
-    equation = make(largest * LIMIT)[1]
-    far, near = (_second(each, increments, x, t) for each in (equation, make(largest * LIMIT / 2)[1]))
+    jumping = make(largest)[1].jumps is not None
+    limit = largest * (STEADY if jumping else LIMIT)
+    equation = make(limit)[1]
+    far, near = (_second(each, increments, x, t) for each in (equation, make(limit / 2)[1]))
     size = torch.maximum((2 * near[2] - far[2]).clamp_min(0), near[0].abs())
     # a coefficient that tends to 0 leaves nothing but its remainder, so both are extrapolated
     second = torch.stack((2 * near[0] - far[0], far[1] + near[1] + SHARE * (near[0] - far[0]).abs(), size))
     within, step = _within(equation, increments, x, t, size), largest
-    second = second if equation.order == 2 else torch.zeros_like(second)
+    second = second if equation.order == 2 and not jumping else torch.zeros_like(second)
     for count in range(STEPS):
         progress()
         try:
@@ -147,7 +151,11 @@ def _one(chain: Chain, equation: Equation, increments: Increments, x: Tensor, t:
     here = both(t, both.generator.start(x).unsqueeze(0))[0]
     value = [here[each[0]] if len(each) == 1 else here[both.place[each]] if len(each) == 2 else here.new_zeros(())
              for each in products]
-    return torch.stack((moments, rounding, equation.tau * (torch.stack(value) + both.higher(t, x, products))))
+    found = equation.tau * (torch.stack(value) + both.higher(t, x, products))
+    if equation.jumps is not None and equation.order == 2:  # jumps of √τ have half powers in 𝓛² too
+        second, error, _ = both.twice(t, x, products)
+        found, rounding = found + equation.tau**2 * second, rounding + equation.tau**2 * error
+    return torch.stack((moments, rounding, found))
 
 
 def _chain(chain: Chain, increments: Increments, products: list[Name], x: Tensor, t: float) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
-from sme.problems.noise.minibatch.layers import Layer, LayeredExamples
+from sme.problems.noise.minibatch import parts
+from sme.problems.noise.minibatch.layers import LayeredExamples
 from sme.problems.noise.minibatch.linear import LinearExamples
 from sme.problems.noise.minibatch.per_example import Examples, LossExamples, Paths
+from sme.problems.noise.minibatch.rules import Part
 
 E = TypeVar("E", bound=Examples)
 
@@ -78,19 +80,14 @@ class ClippedLinear(LinearExamples):
 
 
 class ClippedLayered(LayeredExamples):
-    """The same of a network of linear layers: `|g_i|² = Σ |δ_i|² (|a_i|² + 1)` over the layers, and a clip scales every `δ_i`."""
+    """The same of a network: `|g_i|²` is a sum over its layers, and a clip scales what each of them has of `g_i`."""
 
     limit: float
 
-    def _pass(self, theta: Paths) -> dict[str, Layer]:
+    def _pass(self, theta: Paths) -> list[Part]:
         passed = super()._pass(theta)
-        square = theta.new_zeros(())
-        for name, (a, delta) in passed.items():
-            prefix = f"{name}." if name else ""
-            biased = f"{prefix}bias" in self.model.shapes
-            square = square + delta.square().sum(-1) * (a.square().sum(-1) + (1.0 if biased else 0.0))
-        share = _share(square, self.limit).unsqueeze(-1)
-        return {name: (a, delta * share) for name, (a, delta) in passed.items()}
+        share = _share(torch.stack(torch.broadcast_tensors(*map(parts.norms, passed))).sum(0), self.limit)
+        return [parts.times(part, share) for part in passed]
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         return _batch(self, theta, indices)

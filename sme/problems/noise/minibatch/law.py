@@ -63,6 +63,8 @@ class MinibatchNoise(GradientLaw):
     constant = False
     bilinear = True
     exact = True
+    uniform = True
+    """whether every example is as likely as every other"""
     numerics = ("minibatch",)
 
     def __init__(self, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
@@ -85,6 +87,10 @@ class MinibatchNoise(GradientLaw):
         self.independent_steps = self.sampling.name != "reshuffled"
         self.skewed = self.motions > 2  # of two, X̄ is symmetric
         self.second_motions = 2 * self.motions + 1 if self.sampling.products()[0] else 0
+
+    @property
+    def held(self) -> int:
+        return self.examples.held
 
     def check(self, dim: int) -> None:
         self.examples.check(dim)
@@ -163,16 +169,22 @@ class MinibatchNoise(GradientLaw):
         constant = ratio * self.motions / (self.motions - 1) * (square - mean * mean)
         return squares - 2 * mean * linear + mean * mean * total - constant * (sums[0] * sums[1] - own.sum(1, keepdim=True))
 
-    @property
-    def draws(self) -> float:
-        """`Λ = s₂³/s₃²`: so many single draws in a step, in the mean, have its second and third moments; 0 where none have."""
-        second, third = self.sampling.shares[:2]
-        return second**3 / third**2 if third else 0.0
+    def deviation(self, theta: Paths, weights: Float[Tensor, "paths n"]) -> Paths:
+        """`scale Σ_i weights_i X_i`."""
+        total = weights.sum(1, keepdim=True) * self.examples.gradient(theta)
+        return self.scale * (self.examples.weigh(theta, weights)[0] - total)
 
-    def drawn(self, theta: Paths, counts: Float[Tensor, "paths n"]) -> tuple[Paths, Paths]:
-        """`Σ_i N_i j_i` and `Σ_i N_i j_i∘j_i` of single draws `j_i = scale ρ X_i`, `ρ = s₃/s₂`: `X_i/B` with replacement."""
+    def draws(self) -> tuple[float, float]:
+        """`Λ = s₂³/s₃²` and `ρ = s₃/s₂`: so many draws in a step, in the mean, of `ρ X_i` have its second and third moments.
+
+        `(0, 0)` where none have; `(B, 1/B)` with replacement.
+        """
         second, third = self.sampling.shares[:2]
-        size, mean = self.scale * third / second, self.examples.gradient(theta)
+        return (second**3 / third**2, third / second) if third else (0.0, 0.0)
+
+    def drawn(self, theta: Paths, counts: Float[Tensor, "paths n"], share: float) -> tuple[Paths, Paths]:
+        """`Σ_i N_i j_i` and `Σ_i N_i j_i∘j_i` of single draws `j_i = scale share X_i`."""
+        size, mean = self.scale * share, self.examples.gradient(theta)
         linear, squares = self.examples.weigh(theta, counts, counts)
         total = counts.sum(1, keepdim=True) * mean
         return size * (linear - total), size * size * (squares - mean * (2 * linear - total))

@@ -41,6 +41,8 @@ class ImportanceNoise(MinibatchNoise):
         for probabilities that are not positive or not as many as the examples, and as `sme.MinibatchNoise` does.
     """
 
+    uniform = False
+
     def __init__(self, probabilities: Shares, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
                  batch_size: int = 1, examples: Examples | None = None, scale: float = 1.0) -> None:
         super().__init__(loss, data, batch_size, examples, scale=scale)

@@ -1,5 +1,7 @@
-"""The stationary law of an optimizer near a minimum, from its equation of order 1."""
+"""The stationary law of an optimizer near a minimum: from its equation of order 1, and to second order from its steps."""
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from sme.common.process.turns import entry
 from sme.equations.base import Equation
 from sme.equations.order.one_step import Generator
 from sme.equations.registry import check_parts, equation
+from sme.equations.rest.second import SecondOrder, second_order
 from sme.optimizers.base import Optimizer, initial
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime
@@ -48,8 +51,12 @@ class Stationary(Brief):
         the eigenvalues of `B`: what is off the mean is forgotten like `e^{rate t}`.
     loss
         `½ tr(∇²f C_θθ)`, the mean loss above that at the mean.
+    second
+        `μ₁`, `C₂` and `K` of the second order, computed when it is first asked for: `E x = x* + τμ₁ + O(τ²)`,
+        `Cov x = C + τ²C₂ + O(τ³)`, third cumulant `τ²K + O(τ³)`; None where it is not known, and `lack` says why.
     """
 
+    problem: Problem
     optimizer: Optimizer
     regime: Regime
     tau: float
@@ -67,18 +74,52 @@ class Stationary(Brief):
         row, column = (slice(dim * i, dim * (i + 1)) for i in (fields.index(one), fields.index(other or one)))
         return self.state_covariance[row, column]
 
+    @functools.cached_property
+    def _further(self) -> SecondOrder | str:
+        if self.regime == BATCH_EQUIVALENT:
+            return "in the batch-equivalent regime the noise is not small"
+        x = torch.cat(list(self.mean.values()))
+        try:
+            return second_order(self.problem, self.optimizer, x, _scale(self.optimizer, x), LATE)
+        except SMEError as fault:
+            return str(fault)
+
+    @property
+    def second(self) -> SecondOrder | None:
+        """The second order, if it is known."""
+        return None if isinstance(self._further, str) else self._further
+
+    @property
+    def lack(self) -> str:
+        """Why there is none, in words; empty if there is one."""
+        return self._further if isinstance(self._further, str) else ""
+
     @property
     def table(self) -> pd.DataFrame:
-        """A row for each field and parameter: `field parameter mean variance`."""
-        dim = len(self.mean["theta"])
-        return pd.DataFrame([(name, i, float(self.mean[name][i]), float(self.covariance(name)[i, i]))
-                             for name in self.optimizer.fields for i in range(dim)],
-                            columns=["field", "parameter", "mean", "variance"])
+        """A row for each field and parameter: `field parameter mean variance`, and of the second order `offset`, what the mean is
+        off, `change`, what the variance is off, and `third`, the third cumulant; not a number where it is not known.
+        """
+        dim, second = len(self.mean["theta"]), self.second
+        missing = torch.full((dim * len(self.optimizer.fields),), math.nan, dtype=torch.float64)
+        offset, change, third = (missing,) * 3 if second is None else (
+            self.tau * second.offset, self.tau**2 * second.covariance.diagonal(),
+            self.tau**2 * torch.einsum("iii->i", second.third))
+        return pd.DataFrame([(name, i, float(self.mean[name][i]), float(self.covariance(name)[i, i]),
+                              *(float(each[dim * k + i]) for each in (offset, change, third)))
+                             for k, name in enumerate(self.optimizer.fields) for i in range(dim)],
+                            columns=["field", "parameter", "mean", "variance", "offset", "change", "third"])
 
     def __str__(self) -> str:
-        shown = self.table.map(lambda x: f"{x:.6g}" if isinstance(x, float) else str(x))
-        error = ("errors are O(τ)" if self.regime == BATCH_EQUIVALENT
-                 else "variances are right to O(τ²), means to O(τ)")
+        table = self.table
+        shown = table.map(lambda x: f"{x:.6g}" if isinstance(x, float) else str(x))
+        if self.second is None:
+            shown, error = shown.drop(columns=["offset", "change", "third"]), (
+                "errors are O(τ)" if self.regime == BATCH_EQUIVALENT
+                else f"variances are right to O(τ²), means to O(τ); no second order: {self.lack}")
+        else:
+            share = float((table["change"] / table["variance"]).abs().max())
+            error = ("mean + offset is right to O(τ²), variance + change and the third cumulant to O(τ³); a change is at most "
+                     f"{share:.1%} of its variance, and what is left out about {share * share:.1g} of it")
         return (f"{self.optimizer.name}, {self.regime.name} regime, τ = {self.tau:g}\n\n{grid(shown, 'simple')}\n\nmean loss "
                 f"above the minimum {self.loss:.6g}; slowest rate {-self.rates.real.max():.4g}; {error}")
 
@@ -91,8 +132,9 @@ def stationary(problem: Problem, optimizer: Optimizer, tau: float, regime: str |
     The drift `b` of the order-1 equation vanishes at `x*`, which is sought from `start`; around it the equation is
     `dy = B y dt + G dW`, and its covariance solves Lyapunov's equation. In the ballistic regime `C` is of size `τ` and
     right to `O(τ²)` (the equation of order 2 is no better: what noise and curvature do together is `O(τ²)` there), and the
-    mean is `x*`, off by `O(τ)` where drift or noise bend (so `v` always, and `θ` unless the loss is quadratic); in the
-    batch-equivalent one, for a quadratic loss alone, of size 1 and right to `O(τ)`. Source: docs/theory/rules.md, section 12.
+    mean is `x*`, off by `O(τ)` where drift or noise bend (so `v` always, and `θ` unless the loss is quadratic): `second` has both
+    to the next order, from the moments of one step, which know of no equation. In the batch-equivalent regime, for a quadratic
+    loss alone, `C` is of size 1 and right to `O(τ)`. Source: docs/theory/rules.md, section 12.
 
     Parameters
     ----------
@@ -140,7 +182,7 @@ def stationary(problem: Problem, optimizer: Optimizer, tau: float, regime: str |
     hessian = problem.hessian(theta.repeat(problem.dim, 1), units)
     loss = 0.5 * float((hessian * covariance[: problem.dim, : problem.dim]).sum())
     mean = Layout(optimizer.fields, problem.dim).named(x)
-    return Stationary(optimizer, place, step, mean, 0.5 * (covariance + covariance.T), rates, loss)
+    return Stationary(problem, optimizer, place, step, mean, 0.5 * (covariance + covariance.T), rates, loss)
 
 
 def _rest(model: Equation, x: Float[Tensor, " state"]) -> Float[Tensor, " state"]:

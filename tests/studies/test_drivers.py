@@ -1,0 +1,34 @@
+"""One problem under every noise, with every driver that it has."""
+
+import pandas as pd
+import torch
+
+import sme
+from sme.convergence.estimator import paired
+from sme.equations.registry import equation
+from sme.optimizers.regimes import BATCH_EQUIVALENT
+from sme.studies.drivers import run
+
+
+def test_every_noise_has_the_same_covariance():
+    theta = torch.tensor([[0.3]], dtype=torch.float64)
+    for name, problem in run.problems().items():
+        assert abs(float(problem.noise.variance(theta)) - run.SIZE**2) < 1e-12, name
+        assert abs(float(problem.gradient(theta)) - 0.3 - 0.3 * 0.3**3) < 1e-12
+
+
+def test_the_table_has_the_drivers_of_each_noise(monkeypatch, tmp_path):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 8)
+    found = sme.drivers("sgd", ["without_replacement"], ["batch_equivalent"], [1 / 2], horizon=0.5, paths=1, backend="torchsde",
+                        results=tmp_path)
+    assert set(found.table["driver"]) == {"independent", "poisson"}
+    assert set(found.table["order"]) == {1}
+    assert "slope over τ" in str(found)
+    assert {each.suffix for each in found.folder.iterdir()} >= {".csv", ".md", ".png"}
+    assert len(pd.read_csv(found.folder / "drivers.csv", comment="#")) == len(found.table)
+
+
+def test_reshuffled_epochs_have_a_flow_and_arrivals():
+    problem = run.problems()["reshuffled"]
+    for driver, name in (("none", "EpochFlow"), ("arrivals", "Arrivals"), ("poisson", "Poissonised")):
+        assert type(equation(problem, run.RULES["rmsprop"], BATCH_EQUIVALENT, 0.1, 1, driver)).__name__ == name
