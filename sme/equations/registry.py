@@ -30,6 +30,8 @@ from sme.problems.noise.wrapped.transformed import TransformedNoise
 
 ORDERS = (1, 2)
 SKEWNESS = "skewness, order 1/2"
+WIDEST = 256
+"""numbers of a state beyond which its covariance, of which a factor is taken at every path and substep, is sampled"""
 
 
 def obstruction(problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> str:
@@ -182,7 +184,8 @@ def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equ
     if not raw:
         return DerivedBallistic
     summed = problem.noise.exact or not optimizer.opaque  # a black box is smooth or not, and nobody knows
-    return Shifted if summed and not unsummed(problem.noise, problem.dim) else Sampled
+    narrow = problem.dim * len(optimizer.fields) <= WIDEST
+    return Shifted if summed and narrow and not unsummed(problem.noise, problem.dim) else Sampled
 
 
 def _check(problem: Problem, order: int, brownian: str) -> None:

@@ -41,10 +41,9 @@ def readable(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a torch optimizer has one set of hyperparameters, of a rule that `sme.scale` has a table for."""
     if type(optimizer) not in (torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam, torch.optim.AdamW):
         return False
-    first = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
-    alike = all(group.get(key) == value for group in optimizer.param_groups for key, value in first.items())
+    first, *others = ({key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups)
     penalty = first.get("weight_decay") and not first.get("decoupled_weight_decay")
-    return alike and not penalty and not any(first.get(setting) for setting in PLAIN)
+    return all(other == first for other in others) and not penalty and not any(first.get(setting) for setting in PLAIN)
 
 
 class Scaled(NamedTuple):

@@ -140,6 +140,8 @@ def test_which_equation_it_is():
     for size, kind in ((1, Shifted), (8, Sampled)):
         problem = sme.Problem(mean, 2, sme.MinibatchNoise(loss, data, batch_size=size))
         assert type(equation(problem, box, BALLISTIC, 0.1, 2)) is kind
+        wide = sme.Problem(lambda theta: mean(theta[:2]), 200, sme.MinibatchNoise(loss, data, batch_size=size))
+        assert type(equation(wide, box, BALLISTIC, 0.1, 2)) is Sampled
     assert type(equation(sme.Quadratic(dim=2), box, BALLISTIC, 0.1, 2)) is Sampled
     assert type(equation(sme.Quadratic(dim=2), SoftSign(), BALLISTIC, 0.1, 2)) is Shifted
     assert type(equation(sme.Quadratic(dim=3), SoftSign(), BALLISTIC, 0.1, 2)) is Sampled
