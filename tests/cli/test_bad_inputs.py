@@ -94,7 +94,7 @@ PASSED_ON = [  # that tests/common/test_errors.py and the table below ask the li
     (MINE, ["problem=logistic", "problem.features=99"], "got 99", "between 1 and 30", "give fewer"),
     (MINE, ["problem.noise=-1"], "got -1", "noise ≥ 0", "give 0 or more"),
     (MINE, ["order=3"], "got 3", "1 or 2", "must be"),
-    (MINE, ["order=2", "brownian=none"], "brownian='none'", "order 1 only", "use brownian='independent'"),
+    (MINE, ["order=2", "brownian=none"], "driver='none'", "order 1 only", "use driver='independent'"),
     (MINE, ["regime=batch_equivalnt"], "'batch_equivalnt'", "ballistic, batch_equivalent", "did you mean"),
     (MINE, ["problem=logistic", "regime=batch_equivalent"], "batch-equivalent", "order 1/2", "use regime='ballistic'"),
     (MINE, ["start.theta=[1,2,3]"], "3 values", "dim = 2", "give 1 to 2"),

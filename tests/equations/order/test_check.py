@@ -210,7 +210,7 @@ def test_moments_are_told_power_by_power():
 
 @pytest.mark.parametrize(("kwargs", "word"), [
     ({"tau": (0.1,)}, "half of the one before"), ({"tau": (0.1, 0.02)}, "half of the one before"),
-    ({"regime": "balistic"}, "ballistic"), ({"brownian": "memory"}, "brownian"),
+    ({"regime": "balistic"}, "ballistic"), ({"brownian": "memory"}, "driver"),
     ({"states": {"theta": torch.zeros(3)}}, "dim = 2"), ({"states": []}, "states must map"), ({"tau": 0.1}, "two or more"),
     ({"tau": (2.0**-30, 2.0**-31)}, "rounding"), ({"tau": (4.0, 2.0)}, "at most"), ({"tau": ("a", "b")}, "tau must be a number"),
     ({"functions": lambda x: torch.ones(2)}, "rounding"), ({"functions": torch.sum}, "vector"),
