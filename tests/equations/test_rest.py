@@ -94,6 +94,7 @@ def test_offset_variance_and_third_cumulant_are_the_chains(name):
     assert float(found.offset[0]) == pytest.approx(mean, rel=1e-3)
     assert float(found.covariance[0, 0]) == pytest.approx(change, rel=1e-3, abs=1e-4)
     assert float(found.third[0, 0, 0]) == pytest.approx(cube, rel=1e-3)
+    torch.testing.assert_close(found.third, found.third.permute(1, 2, 0), rtol=1e-6, atol=1e-9)
     p = P if "v" in rule.fields else 1.0
     assert float(found.offset[0]) == pytest.approx(-p * S**2 * T3 / 4 / H**2, rel=1e-6)
     assert float(found.third[0, 0, 0]) == pytest.approx(-p * p * S**4 * T3 / 4 / H**3, rel=1e-5)

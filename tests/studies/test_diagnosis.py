@@ -58,7 +58,7 @@ def test_the_noise_scale_is_that_of_the_examples(batch):
     assert stability["limit"] == 2
     assert set(found.tables) >= {"numbers", "noise", "shape", "correlation", "regime", "stability", "scaling", "dynamics"}
     assert (found.tables["numbers"]["how"].str.len() > 10).all()
-    for words in ("noise of a step", "an ODE describes", "noise adds", "batch may grow", "of the stability limit"):
+    for words in ("noise of a step", "an ODE describes", "; noise ", "batch may grow", "of the stability limit"):
         assert words in found.text
 
 
@@ -84,6 +84,7 @@ def test_the_ode_and_the_noise_of_a_linear_regression_are_known():
     assert added == pytest.approx(0.5 * np.trace(h @ spread) / np.ptp(chain), abs=2 * wide)
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_examples_has_an_interval():
     given = data(600)
     whole, part = diagnosed(given=given), diagnosed(given=given, examples=200)
@@ -187,11 +188,11 @@ def loop(optimizer, module, batch=10, epochs=40, seed=1, **options):
 def test_the_watch_agrees_with_the_diagnosis_at_the_same_weights(tmp_path):
     module = line()
     still = torch.optim.SGD(module.parameters(), lr=0.0)
-    seen, _ = loop(still, module, epochs=400, every=3, epoch=6, window=800, csv=tmp_path / "noise.csv")
+    seen, _ = loop(still, module, epochs=150, every=3, epoch=6, window=300, csv=tmp_path / "noise.csv")
     last = seen.table.iloc[-1]
     wanted = diagnosed(batch=10).tables["noise"]["noise_scale"].iloc[0]
     assert last["low"] < wanted < last["high"]
-    assert last["high"] / last["low"] < 1.6
+    assert last["high"] / last["low"] < 2.2
     assert (tmp_path / "noise.csv").read_text().startswith("step,lr,noise_scale,low,high")
     assert "pairs of gradients" in str(seen)
 
@@ -241,6 +242,7 @@ def test_watching_costs_little():
     assert len(seen.table) == 20
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_preset_and_dotted_paths(tmp_path, monkeypatch, short):
     from omegaconf import OmegaConf
 
@@ -258,6 +260,6 @@ def test_the_command_takes_a_preset_and_dotted_paths(tmp_path, monkeypatch, shor
     preset = {"_target_": "sme.Digits", "hidden": [2], "examples": 16}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "noise adds" in physical_config.diagnosed(OmegaConf.create({**given, "problem": preset})).text
+        assert "of the stability limit" in physical_config.diagnosed(OmegaConf.create({**given, "problem": preset})).text
     with pytest.raises(SMEError, match="go together"):
         physical_config.diagnosed(OmegaConf.create({**given, "module": "watched.net"}))

@@ -33,5 +33,5 @@ def draw(seen: Dynamics, projection: np.ndarray, provenance: Provenance, path: P
             right.plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi), color="0.3", lw=1, label="Gaussian")
             right.set(yscale="log", ylim=(0.3 / len(y) / max(np.ptp(y) / BINS, 1e-9), None))
             right.legend(frameon=False, fontsize="x-small")
-        right.set(xlabel="an example's gradient along the mean, in deviations", ylabel="density")
+        right.set(title="gradients of the examples", xlabel="along ∇f, in standard deviations", ylabel="density")
         return save(figure, provenance, path)

@@ -30,6 +30,7 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
     noise, stability = tables["noise"].iloc[0], tables["stability"].iloc[0]
     scaling = tables["scaling"][tables["scaling"]["binding"]].groupby("rule", sort=False).first()
     added, wide = seen.added
+    adds = "adds" if added >= 0 else "takes off"
     rows: list[tuple[str, float, float, float, str]] = []
     said = []
     ratio = float(noise["noise_scale"])
@@ -50,10 +51,10 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
             second = seen.drift(2)
             rows.append(("drift of order 2, of the loss's way", second, math.nan, math.nan, "the same of order 2"))
             words += f", with the term in the step size to {percent(second)}"
-        said.append(words + (f"; noise adds {percent(abs(added))} ± {percent(wide)}." if ratio else "."))
+        said.append(words + (f"; noise {adds} {percent(abs(added))} ± {percent(wide)}." if ratio else "."))
     else:
         said.append(f"No ODE of this run is followed ({seen.lack})" + (
-            f"; over {followed} steps noise adds {percent(abs(added))} ± {percent(wide)} of the loss's way." if ratio else "."))
+            f"; over {followed} steps noise {adds} {percent(abs(added))} ± {percent(wide)} of the loss's way." if ratio else "."))
     if 2 not in seen.ode:
         rows.append(("drift of order 2, of the loss's way", math.nan, math.nan, math.nan, f"not followed: {seen.lack}"))
     rows.append(("noise adds, of the loss's way", added, added - wide, added + wide,
