@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     from sme.simulate.integro.ide import IDE
     from sme.studies.certificate.report import Certificate
     from sme.studies.certificate.run import certify, select
+    from sme.studies.diagnosis.report import Diagnosis
+    from sme.studies.diagnosis.run import diagnose
+    from sme.studies.diagnosis.watch import Watch, watch
     from sme.studies.drivers.report import Drivers
     from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
@@ -165,6 +168,9 @@ HOMES = {
     "simulate.integro.ide": "IDE",
     "studies.certificate.report": "Certificate",
     "studies.certificate.run": "certify select",
+    "studies.diagnosis.report": "Diagnosis",
+    "studies.diagnosis.run": "diagnose",
+    "studies.diagnosis.watch": "Watch watch",
     "studies.drivers.report": "Drivers",
     "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
@@ -205,6 +211,7 @@ __all__ = [
     "Collapse",
     "Comparison",
     "Diabetes",
+    "Diagnosis",
     "DiagonalNoise",
     "Digits",
     "DistributionNoise",
@@ -257,6 +264,7 @@ __all__ = [
     "Text",
     "Trajectories",
     "TwoPointNoise",
+    "Watch",
     "Wells",
     "ab",
     "black_box",
@@ -264,6 +272,7 @@ __all__ = [
     "check_order",
     "collapse",
     "derive",
+    "diagnose",
     "drivers",
     "equation",
     "formula",
@@ -280,6 +289,7 @@ __all__ = [
     "svag",
     "svag_study",
     "trajectories",
+    "watch",
     "weak_error",
 ]
 

@@ -1,4 +1,4 @@
-"""From a configuration in torch's terms to a report of the regime, to SVAG, to scaling rules or to the patterns of Adam."""
+"""From a configuration in torch's terms to a diagnosis, a report of the regime, SVAG, scaling rules or patterns of Adam."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -7,15 +7,23 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from sme.cli.config import build, group, no_use, only, repeated, values_of
+from sme.cli.config import build, checked, group, no_use, only, repeated, values_of
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import short, whole
+from sme.common.identity import recipe
+from sme.common.inputs import flag, short, whole
 from sme.optimizers.hyperparameters import BETAS, Hyperparameters
+from sme.optimizers.imported.by_name import library
 from sme.problems.base import Problem
+from sme.problems.networks.network import Network
+from sme.studies.diagnosis.report import Diagnosis
+from sme.studies.diagnosis.run import diagnose
 from sme.studies.phases.run import Phases, phases
 from sme.studies.regime.run import RegimeReport, regime_report
 from sme.studies.scaling.run import Collapse, collapse
 from sme.studies.svag.run import SVAGStudy, svag_study
+
+TORCH = ("lr", "betas", "momentum", "alpha", "eps", "weight_decay")
+"""hyperparameters of the classes of torch.optim"""
 
 
 def examine(config: DictConfig) -> RegimeReport:
@@ -48,6 +56,34 @@ def chart(config: DictConfig) -> Phases:
     problem, theta = _with_batch(values)
     torch.set_num_threads(1)  # as a worker process has: any number of processes gives the same digits
     return phases(problem, theta, **values)
+
+
+def diagnosed(config: DictConfig) -> Diagnosis:
+    """The diagnosis of a run that a configuration describes, computed and saved."""
+    own = ("problem", "start", "module", "data", "loss", "torch", *TORCH, "clip", "batch", "steps", "compared", "certificate",
+           "results")
+    values = checked(config, own)
+    module, data = (_there(name, values[name]) for name in ("module", "data"))
+    if (module is None) != (data is None):
+        raise SMEError("module and data go together: give both, as module=mine.net data=mine.data, or neither for problem's")
+    if module is None:
+        net = build("problem", group("problem", values["problem"]), Problem)
+        if not isinstance(net, Network):
+            raise SMEError(f"problem must be a network, such as problem=digits, got {net.name}: or give module and data of yours")
+        module, data, values["loss"] = net.model.module.requires_grad_(True), (net.inputs, net.targets), net.losses
+    optimizer = library(values["torch"], list(module.parameters()), {name: values[name] for name in TORCH})
+    torch.set_num_threads(1)
+    return diagnose(module, data, values["loss"], optimizer, clip=values["clip"], batch_size=values["batch"],
+                    steps=values["steps"], compared=values["compared"], results=values["results"],
+                    certificate=flag("certificate", values["certificate"]))
+
+
+def _there(name: str, given: Any) -> Any:
+    """What a dotted path names, or what the function there makes; None of None."""
+    if given is None:
+        return None
+    found = recipe.located(given)
+    return found() if callable(found) and not isinstance(found, torch.nn.Module) else found
 
 
 def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Optimizer(ABC):
     nonnegative: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[bool] = False
     memories: ClassVar[tuple[str, ...]] = ()
+    mixes: ClassVar[bool] = False
+    """whether the step of one number depends on others"""
     opaque: ClassVar[bool] = False
     """whether its steps are a library's own, of all paths at once, and are neither differentiated nor traced"""
     v_floor: float = 0.0

@@ -47,7 +47,7 @@ def test_a_field_from_the_command_line_that_nothing_takes_is_refused(name, overr
 def test_options_serve_several_optimizers_and_so_does_a_sweep(composed, monkeypatch, recwarn):
     seen = []
     monkeypatch.setattr(config, "weak_error", lambda **parts: seen.append(parts["start"]))
-    monkeypatch.setattr(config, "_parts", lambda values, _, of=config._parts: of(values, weak_error))
+    monkeypatch.setattr(config, "arguments", lambda values, _, of=config.arguments: of(values, weak_error))
     config.run(composed("weak_error", "optimizer=sgd"))  # the option quadratic has m and v
     config.run(composed("weak_error", "optimizer=adam", "start.m=0.25"))
     assert not recwarn.list

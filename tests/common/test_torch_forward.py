@@ -39,7 +39,8 @@ def test_the_reference_is_not_asked_for_the_shape_of_a_zero(monkeypatch):
     for pair in ((a, a), (a, b), (b, a), (b, b)):
         assert quick(*pair).shape == (pair[0] + pair[1]).shape
     assert quick(a, a, alpha=-1).shape == (2, 3)
-    for odd in ((a, a.mT.contiguous().mT), (a, a[0]), (a, a.int()), (a, 2.0)):
+    assert quick(a, a[0]).shape == quick(a[:1], a).shape == (2, 3)
+    for odd in ((a, a.mT.contiguous().mT), (a, a.int()), (a, 2.0)):
         with pytest.raises(AssertionError, match="was asked"):
             quick(*odd)
 

@@ -366,5 +366,5 @@ def test_the_guard_takes_kinks_and_rounding_and_steepness_for_what_they_are():
 
 
 def test_every_form_is_tried_here():
-    names = "layer_norm rms_norm group_norm batch_norm instance_norm glu prelu weight_norm attention solve heads run"
+    names = "layer_norm rms_norm group_norm batch_norm embedding instance_norm glu prelu weight_norm attention solve heads run"
     assert {form.__name__ for form in FORMS.values()} == set(names.split())

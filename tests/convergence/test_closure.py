@@ -63,7 +63,7 @@ def test_the_default_jobs_are_as_their_tables_say(tables):
     assert off.max() < 4
 
 
-@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("name", [pytest.param(DEFAULT[0], marks=pytest.mark.slow), DEFAULT[1]])
 def test_leading_constants_have_four_digits(tables, name):
     study = sme.load(tables / name)
     spec, slopes = study.specification(), study.slopes
@@ -107,6 +107,7 @@ CASES = {
                                   "ballistic", 1, None, begin(theta=[0.7], m=[0.1], v=[0.8])),
     "S(θ), momentum": (lambda: sme.Polynomial(noise=0.2, law="affine", growth=0.1), sme.Momentum(c=1.5), "ballistic", 2, None,
                        begin(theta=[0.7], m=[0.2])),
+    "the default": (sme.Quadratic, sme.RMSProp(), "ballistic", 2, None, begin(theta=[1.0, 0.5])),
     "updated denominator": (sme.Polynomial, sme.RMSProp(c=0.8, denominator="updated"), "ballistic", 2, None,
                             begin(theta=[0.9], v=[1.2])),
     "bias correction": (lambda: sme.Polynomial(noise=0.2), sme.Adam(bias_correction=True, t0=1.0), "ballistic", 2, None,
@@ -118,7 +119,7 @@ CASES = {
 }
 
 
-DEAR = ("S(θ), momentum", "minibatch, rmsprop", "without replacement, adam", "bias correction", "derived")
+DEAR = ("the default", "S(θ), momentum", "minibatch, rmsprop", "without replacement, adam", "bias correction", "derived")
 """those whose moments take more than a second"""
 
 

@@ -1,4 +1,4 @@
-"""Put the table of torch.optim's classes into docs/torch.md: python -m tests.docs.fill_torch"""
+"""Put the tables of optimizers into docs/torch.md: python -m tests.docs.fill_torch"""
 
 import re
 import warnings
@@ -10,9 +10,12 @@ import sme
 from sme.optimizers.imported.against import NEAR, differences
 from sme.optimizers.imported.forms import REFUSED, Place, form
 from sme.optimizers.regimes import REGIMES
+from tests.docs import other_optimizers
 
 PAGE = Path(__file__).parents[2] / "docs" / "torch.md"
 HEAD = "| class | τ ballistic | τ batch-equivalent | fields | 50 steps |\n|---|---|---|---|---|\n"
+OTHERS = "| library | optimizer | fields | status |\n|---|---|---|---|\n"
+OTHER = re.compile(re.escape(OTHERS) + r"((?:\|.*\n)*)")
 TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
 LONG = 0.04
 """a learning rate with which every class starts soon"""
@@ -59,10 +62,18 @@ def _known(kind, optimizer):
     return *sizes, ", ".join(fields).replace("theta", "θ"), "torch's"
 
 
-def filled(text: str) -> str:
-    """The page with its table."""
-    return TABLE.sub(lambda _: HEAD + "".join(f"{row}\n" for row in rows()), text)
+def kept(text: str) -> dict[tuple[str, str], str]:
+    """The rows of other libraries that stand on the page."""
+    lines = OTHER.findall(text)[0].splitlines()
+    return {tuple(line.strip("| ").split(" | ")[:2]): line for line in lines}
+
+
+def filled(text: str, say=lambda line: None) -> str:
+    """The page with its tables; `say` is told of what is not installed."""
+    text = TABLE.sub(lambda _: HEAD + "".join(f"{row}\n" for row in rows()), text)
+    others = "".join(f"{row}\n" for row in other_optimizers.rows(kept(text), say))
+    return OTHER.sub(lambda _: OTHERS + others, text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), print), encoding="utf-8")

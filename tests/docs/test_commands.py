@@ -21,12 +21,12 @@ import pandas as pd
 import pytest
 
 from sme.common import library
-from sme.convergence.comparison import candidates
 from sme.convergence.estimator import paired
 from sme.convergence.output import picture
 from sme.equations.literature import averaged
 from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import run as race
+from sme.studies.certificate import blind as protocol
 from sme.studies.certificate import configurations
 from sme.studies.models import cases
 from sme.studies.orders import by_law
@@ -100,9 +100,10 @@ def firsts(words: list[str]) -> list[str]:
 
 
 def own(words: list[str], patch: Patch) -> list[str]:
-    """With the template of one's own parts where the command is given."""
-    shutil.copy(ROOT / "docs" / "mine.py", ".")
-    patch.delitem(sys.modules, "mine", raising=False)
+    """With the templates of one's own parts where the command is given."""
+    for name in ("mine", "recipe"):
+        shutil.copy(ROOT / "docs" / f"{name}.py", ".")
+        patch.delitem(sys.modules, name, raising=False)
     return words
 
 
@@ -125,6 +126,10 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
     if "-m" in words:
         kept = firsts([word for word in words if not word.startswith(("horizon=", "checkpoints="))])
         return [*kept, "horizon=0.08", "checkpoints=[0.08]", "paths=64", "processes=1", "backend=torchsde"]
+    if any("recipe.rule" in word for word in words):
+        kept = [word for word in words if not word.startswith(("horizon=", "paths="))]
+        return [*own(kept, patch), "problem.examples=12", "problem.batch_size=4", "horizon=1/32", "paths=4", "points=1",
+                "processes=1"]
     added = ["horizon=0.25", "paths=64", "processes=1"]
     if re.search(r"\b(minibatch|logistic)\b", " ".join(words)):
         added.append("problem.examples=12")
@@ -320,16 +325,16 @@ def intervals(words: list[str], patch: Patch) -> list[str]:
 
 
 def foretold(words: list[str], patch: Patch) -> list[str]:
-    """One configuration, of one parameter and two models."""
+    """One configuration, of one parameter and one model."""
     patch.setattr(configurations, "SHARES", (0.0, 1.0, 0.0, 0.0))
     patch.setattr(controls, "LONGEST", 0)
-    patch.setattr(candidates, "MODELS", {name: candidates.MODELS[name] for name in ("sme", "ode")})
+    patch.setattr(protocol, "MODELS", ("ode",))
     return [*words, "count=1", "processes=1"]
 
 
 def certified(words: list[str], patch: Patch) -> list[str]:
     """Few equations, and no measured ones beside."""
-    kept = [word for word in words if not word.startswith(("over=", "measured="))]
+    kept = [word for word in words if not word.startswith(("over=", "measured=", "models="))]
     return [*kept, "horizon=0.25", "models=[sme,ode]", "observables=[loss]"]
 
 

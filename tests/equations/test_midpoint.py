@@ -105,7 +105,6 @@ LATER = {"adam, corrected": sme.Adam(bias_correction=True, t0=2.0), "rmsprop, ne
     (RULES["momentum"], models.line()),
     *[pytest.param(rule, noisy, marks=SLOW) for rule in RULES.values() for noisy in (GAUSSIAN, BATCHES)],
     *[pytest.param(rule, GAUSSIAN, marks=SLOW) for rule in LATER.values()],
-    pytest.param(sme.SGD(), sme.Problem(models.bent, 2, sme.Clipped(sme.GaussianNoise(models.FACTOR), 0.8)), marks=SLOW),
 ], ids=lambda each: each.name if isinstance(each, sme.Optimizer) else type(each.noise).__name__)
 def test_it_is_of_order_two(rule, problem):
     found = sme.check_order(problem, rule, model="midpoint")

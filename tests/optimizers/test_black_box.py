@@ -214,10 +214,15 @@ def test_it_is_ballistic():
 
 @pytest.mark.slow
 def test_its_weak_errors_are_those_of_the_rule_written_here():
-    """Monte Carlo: the sampled equation of torch.optim.RMSprop against the derived one of sme.RMSProp, orders 1 and 2."""
+    """Monte Carlo, 20 s: the sampled equation of torch.optim.RMSprop against the derived one of sme.RMSProp.
+
+    Both are of order 2 and differ by O(τ²): measured 0.0119 and 0.0126 at τ = 1/2, 0.00274 and 0.00264 at 1/4.
+    """
     box, rule = (make() for make in PAIRS["RMSprop"])
-    asked = {"tau": ["1/2", "1/4"], "horizon": 1.0, "results": None, "processes": 1, "order": [1, 2], "paths": 2**15,
+    asked = {"tau": ["1/2", "1/4"], "horizon": 1.0, "results": None, "processes": 1, "order": 2, "paths": 2**15,
              "start": {"theta": torch.tensor([1.0, -0.7], dtype=DOUBLE)}, "observables": ["loss"]}
-    ours, theirs = (sme.weak_error(sme.Quadratic(dim=2), each, **asked).table for each in (box, rule))
-    for _, one, other in zip(range(len(ours)), ours.itertuples(), theirs.itertuples(), strict=False):
-        assert abs(one.error - other.error) < 4 * math.hypot(one.se, other.se), (one, other)
+    ours, theirs = (sme.weak_error(sme.Quadratic(dim=2), each, **asked).errors for each in (box, rule))
+    assert len(ours) == len(theirs) == 2
+    for one, other in zip(ours.itertuples(), theirs.itertuples(), strict=True):
+        assert (one.order, one.tau) == (other.order, other.tau)
+        assert abs(one.error - other.error) < 4 * math.hypot(one.stderr, other.stderr) + 0.1 * abs(other.error), (one, other)

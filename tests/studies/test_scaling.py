@@ -239,7 +239,9 @@ BAD = [
     (lambda: Hyperparameters("nesterov", 0.1, 0.9, dampening=0.5), ["dampening", "0.5", "nesterov"]),
     (lambda: Hyperparameters("momentum", 0.1), ["beta1"]),
     (lambda: sme.scale(Hyperparameters("momentum", 0.1, 0.9), 2), ["momentum", "rmsprop"]),
-    (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad"]),
+    (lambda: of(torch.optim.Adam([ONE], amsgrad=True)), ["amsgrad", "running maximum"]),
+    (lambda: of(torch.optim.Rprop([ONE])), ["Rprop", "previous gradient"]),
+    (lambda: of(torch.optim.NAdam([ONE])), ["NAdam", "sme.from_torch(optimizer)", "sme.scale"]),
     (lambda: of(torch.optim.Adam([ONE], weight_decay=0.1)), ["weight_decay", "adamw"]),
     (lambda: of(torch.optim.SGD([{"params": [ONE]}, {"params": [TWO], "lr": 1.0}], 0.1)), ["groups", "lr = 0.1, 1.0"]),
 ]

@@ -36,8 +36,10 @@ def _shaped(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def shaped(one: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
         if type(one) is type(other) is Tensor and one.dtype is other.dtype is torch.float64 and not rest and options in SIGNS:
             shapes = one.shape, other.shape
-            if (shapes[0] == shapes[1] or () in shapes) and one.is_contiguous() and other.is_contiguous():
-                return torch.empty_like(one if len(shapes[0]) else other)
+            if one.is_contiguous() and other.is_contiguous():
+                if shapes[0] == shapes[1] or () in shapes:
+                    return torch.empty_like(one if len(shapes[0]) else other)
+                return one.new_empty(torch.broadcast_shapes(*shapes))
         return reference(one, other, *rest, **options)
 
     return shaped

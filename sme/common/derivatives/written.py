@@ -71,6 +71,14 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     return _affine((input - running_mean.reshape(shape)) / (running_var.reshape(shape) + eps).sqrt(), weight, bias, shape)
 
 
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, *rest: Any, **more: Any) -> Tensor:
+    """`F.embedding`, with the row `padding_idx` held fixed, as torch's gradient has it and its forward derivative has not."""
+    rows = F.embedding(input, weight, None, *rest, **more)
+    if padding_idx is None:
+        return rows
+    return torch.where((input == padding_idx % len(weight)).unsqueeze(-1), rows.detach(), rows)
+
+
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """`F.glu`."""
     a, b = input.chunk(2, dim)
@@ -158,6 +166,7 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
 FORMS: dict[Callable[..., Any], Callable[..., Any]] = {
     F.layer_norm: layer_norm, torch.layer_norm: layer_norm, F.rms_norm: rms_norm, torch.rms_norm: rms_norm,
     F.group_norm: group_norm, torch.group_norm: group_norm, F.instance_norm: instance_norm, F.batch_norm: batch_norm,
+    F.embedding: embedding,
     F.glu: glu, F.prelu: prelu, torch.prelu: prelu, torch._weight_norm: weight_norm,
     F.scaled_dot_product_attention: attention, F.multi_head_attention_forward: heads, torch.linalg.solve: solve,
     **recurrent.FORMS}

@@ -33,6 +33,12 @@ def phase(words: str) -> Iterator[None]:
         yield
 
 
+def say(words: str) -> None:
+    """A line of its own, where errors go."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads, or there is nowhere to write
+        print(words, file=sys.stderr, flush=True)
+
+
 def fraction(tau: float) -> str:
     """A step size as it is given: 1/16."""
     parts = round(1 / tau) if tau > 0 else 0

@@ -36,14 +36,14 @@ def resolved(problem: Problem, optimizer: Optimizer, asked: Asked, *, tau: Any, 
     SMEError
         without a tolerance, for bad input, or if there is no such equation.
     """
-    if AUTO not in (asked.model, asked.order) if isinstance(asked.model, str) else asked.order != AUTO:
+    if not (_auto(asked.model) or _auto(asked.order)):
         return asked
     if asked.tolerance is None:
         raise SMEError("auto chooses the cheapest equation whose weak error is below tolerance: give one, such as tolerance=0.01")
     allowed, steps = limit(asked.tolerance), [number("tau", each) for each in several(tau)]
     if not steps:
         raise SMEError("tau is empty: give a step size")
-    models = [*MODELS] if asked.model == AUTO else [asked.model]
+    models = [*MODELS] if _auto(asked.model) else [asked.model]
     every = candidates(problem, optimizer, regime, horizon, start, observables, max(steps), models)
     there = [each for each in every if _fits(each, asked)]
     if not there:
@@ -55,10 +55,15 @@ def resolved(problem: Problem, optimizer: Optimizer, asked: Asked, *, tau: Any, 
     chosen = next(each for each in there if [each.spec.regime.name, each.model, each.order, each.spec.brownian]
                   == list(row[EQUATION]))
     (print if choice.good else warn)(choice.reason)
-    given = chosen.model if asked.model == AUTO else asked.model
+    given = chosen.model if _auto(asked.model) else asked.model
     return Asked(given, chosen.order, chosen.spec.brownian, None)
 
 
 def _fits(candidate: Candidate, asked: Asked) -> bool:
-    order = asked.order in (AUTO, None) or candidate.order in [int(number("order", each)) for each in several(asked.order)]
+    open_ = asked.order is None or _auto(asked.order)
+    order = open_ or candidate.order in [int(number("order", each)) for each in several(asked.order)]
     return order and asked.brownian in (None, candidate.spec.brownian)
+
+
+def _auto(given: Any) -> bool:
+    return isinstance(given, str) and given == AUTO

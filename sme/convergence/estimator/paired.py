@@ -23,6 +23,8 @@ BLOCK_PAIRS = 4096
 SHARD_PAIRS = BLOCKS * BLOCK_PAIRS
 LARGEST, HELD, FEWEST = 2**15, 2**20, 64
 """numbers of all pairs' states, or increments, at a time by torchsde; by compiled code; and the least number of pairs"""
+LAYERS = 2**25
+"""numbers of what goes into and out of a network's layers, of all paths at a time"""
 
 
 def ordinary(setup: Setup) -> Float[np.ndarray, "marks observables"] | None:
@@ -74,6 +76,8 @@ def chunk(setup: Setup) -> int:
     state = setup.problem.dim * len(setup.optimizer.fields)
     numbers, most = (state, HELD) if setup.source else (max(state, law.motions + law.second_motions), LARGEST)
     while numbers * size > most and size > FEWEST:
+        size //= 2
+    while not setup.source and 2 * size * law.held > LAYERS and size > 1:
         size //= 2
     return size
 

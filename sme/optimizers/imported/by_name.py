@@ -1,6 +1,7 @@
 """An optimizer of torch.optim from its name and hyperparameters, as the command line has them."""
 
 import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,16 +24,27 @@ def by_name(kind: str, regime: str = "ballistic", tau: float | None = None, t0: 
     SMEError
         for a class or hyperparameter that there is not, and what `from_torch` refuses.
     """
+    shape = (2, 2) if kind == "Muon" else (1,)
+    rule = from_torch(library(kind, [torch.nn.Parameter(torch.zeros(shape))], given), regime=regime, tau=tau, t0=t0)
+    whole = replace(rule, shapes=()) if isinstance(rule, Muon) else rule  # square, of as many numbers as θ has
+    return clipping(whole, clip, regime)
+
+
+def library(kind: str, parameters: Iterable[Any], given: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """`torch.optim.<kind>` of these parameters, with those hyperparameters that are not None.
+
+    Raises
+    ------
+    SMEError
+        for a class or hyperparameter that there is not.
+    """
     made_by = getattr(torch.optim, choose("optimizer of torch", kind, [*FORMS, *REFUSED]))
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None}
     allowed = [name for name in inspect.signature(made_by).parameters if name != "params"]
     for name in settings:
         choose(f"hyperparameter of torch.optim.{kind}", name, allowed)
-    shape = (2, 2) if made_by is torch.optim.Muon else (1,)
     try:
-        optimizer = made_by([torch.nn.Parameter(torch.zeros(shape))], **settings)
+        made: torch.optim.Optimizer = made_by(parameters, **settings)
     except (TypeError, ValueError) as fault:
         raise SMEError(f"torch.optim.{kind} refuses its hyperparameters: {reason(fault)}") from fault
-    rule = from_torch(optimizer, regime=regime, tau=tau, t0=t0)
-    whole = replace(rule, shapes=()) if isinstance(rule, Muon) else rule  # square, of as many numbers as θ has
-    return clipping(whole, clip, regime)
+    return made

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from sme.optimizers.imported.forms import USUAL, Place, form, rule_of
 from sme.optimizers.imported.schedulers import schedules
 from sme.optimizers.library.asgd import SlowingSGD
 from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.muon import Muon
 from sme.optimizers.library.nadam import NAdam
 from sme.optimizers.library.radam import RAdam
 from sme.optimizers.parts.clipping import clipping
@@ -113,8 +115,11 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
                  "of torch; give t0, a multiple of every τ")
     where = Place(place, step, start)
     rules: list[Optimizer] = []
-    for group in groups:
+    order, owner = _order(optimizer, parameters)
+    for i, group in enumerate(groups):
         rule = rule_of(kind, group, where)
+        if isinstance(rule, Muon):
+            rule = replace(rule, shapes=tuple((p.shape[0], p.shape[1]) for p in order if owner[id(p)] == i))
         _late(rule, step)
         check(kind, group, rule, where)
         rules.append(rule)
@@ -123,7 +128,7 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
             raise SMEError("ASGD has a schedule of its own, in which torch's scheduler is no factor: leave scheduler out")
         times = schedules(scheduler, optimizer, step)
         rules = [Scheduled(rule, each) for rule, each in zip(rules, times, strict=True)]
-    return clipping(_together(kind, optimizer, rules, parameters), clip, place)
+    return clipping(_together(rules, order, owner), clip, place)
 
 
 def _plain(group: dict[str, Any]) -> dict[str, Any]:
@@ -193,21 +198,19 @@ def _late(rule: LibraryRule, tau: float) -> None:
                        f"t0 ≥ {least * tau:.6g}")
 
 
-def _together(kind: type, optimizer: torch.optim.Optimizer, rules: list[Optimizer],
-              parameters: Iterable[Tensor] | None) -> Optimizer:
-    """One rule, or groups of them."""
+def _order(optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor] | None) -> tuple[list[Tensor], dict[int, int]]:
+    """The parameters as they stand in `θ`, and to which group each belongs, by its `id`."""
     owner = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
-    order = [p for group in optimizer.param_groups for p in group["params"]]
-    if parameters is not None:
-        order = list(parameters) if isinstance(parameters, Iterable) else []
-        if not all(isinstance(p, Tensor) for p in order) or sorted(map(id, order)) != sorted(owner):
-            raise SMEError("parameters must be those that the groups of the optimizer have, each of them once")
-    if len(rules) == 1:
+    if parameters is None:
+        return [p for group in optimizer.param_groups for p in group["params"]], owner
+    order = list(parameters) if isinstance(parameters, Iterable) else []
+    if not all(isinstance(p, Tensor) for p in order) or sorted(map(id, order)) != sorted(owner):
+        raise SMEError("parameters must be those that the groups of the optimizer have, each of them once")
+    return order, owner
+
+
+def _together(rules: list[Optimizer], order: list[Tensor], owner: dict[int, int]) -> Optimizer:
+    """One rule, or groups of them."""
+    if len(rules) == 1 or (len(set(rules)) == 1 and not rules[0].mixes):
         return rules[0]
-    if len(set(rules)) == 1:
-        return rules[0]
-    if kind is torch.optim.Muon:
-        raise SMEError("Muon with several groups is not offered: its step mixes the numbers of a matrix. Give one group")
     return Groups(tuple(rules), tuple((owner[id(p)], p.numel()) for p in order))
-
-

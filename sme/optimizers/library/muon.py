@@ -59,6 +59,7 @@ class Muon(LibraryRule):
 
     fields = ("theta", "m")
     defaults = {"m": 0.1}
+    mixes = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -41,6 +41,7 @@ class Lamb(TwoMoments):
 
     defaults = {"m": 0.1, "v": 1.0}
     powers = (1, 1)
+    mixes = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ class Groups(Optimizer):
     Parameters
     ----------
     rules
-        the rules, which start at one `t0` and let no coordinate see another.
+        the rules, which start at one `t0`. One that mixes numbers (Muon, Lamb) sees its own alone, one after the other.
     runs
         `(rule, count)` for each run of `θ` in turn: `((0, 6), (1, 2), (0, 4))` gives the first six parameters and the last four
         to the first rule.
@@ -64,6 +64,10 @@ class Groups(Optimizer):
         return self.rules[0].signed
 
     @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        return any(rule.mixes for rule in self.rules)
+
+    @property
     def opaque(self) -> bool:  # type: ignore[override]
         return any(rule.opaque for rule in self.rules)
 
@@ -100,6 +104,19 @@ class Groups(Optimizer):
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         new = dict(state)
         for rule, mine in zip(self.rules, self.members(state["theta"].shape[-1]), strict=True):
-            after = rule.update({name: state[name] for name in rule.fields}, gradient, tau, t)
+            held = {name: state[name] for name in rule.fields}
+            if rule.mixes:
+                own, back = mine.nonzero().flatten(), (mine.cumsum(0) - 1).clamp(min=0)
+                after = rule.update({name: each[..., own] for name, each in held.items()}, _part(gradient, own), tau, t)
+                after = {name: each[..., back] for name, each in after.items()}
+            else:
+                after = rule.update(held, gradient, tau, t)
             new |= {name: torch.where(mine, after[name], new[name]) for name in rule.fields}
         return new
+
+
+def _part(gradient: Gradient, own: Tensor) -> Gradient:
+    """What a rule sees of its own numbers."""
+    step, square, sign, seen = gradient
+    return Gradient(step[..., own], square[..., own], None if sign is None else sign[..., own],
+                    None if seen is None else (seen[0][..., own], seen[1]))

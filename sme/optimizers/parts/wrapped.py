@@ -33,6 +33,10 @@ class Wrapped(Optimizer):
         return self.rule.signed
 
     @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        return self.rule.mixes
+
+    @property
     def opaque(self) -> bool:  # type: ignore[override]
         return self.rule.opaque
 

@@ -66,7 +66,7 @@ def convolutional(pixels: int, width: int, classes: int, activation: str) -> nn.
 
 
 def residual_blocks(pixels: int, width: int, classes: int, activation: str) -> nn.Sequential:
-    """Of square pictures: two stages of a 3 × 3 convolution with stride 2 and a block, the mean over the pixels, a linear layer."""
+    """Of square pictures: two stages of a 3 × 3 convolution with stride 2 and a block, the mean over pixels, a linear layer."""
     room(f"convolutions of {width} channels", 36 * width, 2 * width)
     return nn.Sequential(
         nn.Unflatten(1, (1, pixels, pixels)), nn.Conv2d(1, width, 3, stride=2, padding=1), Block(width, activation),

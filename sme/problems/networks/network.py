@@ -18,6 +18,7 @@ from sme.problems.base import Function, Paths, Problem
 from sme.problems.networks import targets as _targets
 from sme.problems.networks.culprit import culprit
 from sme.problems.networks.data import Data, pair
+from sme.problems.networks.given import original
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.law import MinibatchNoise
@@ -31,6 +32,8 @@ ITERATIONS = 30
 """of the power iteration behind the sharpness"""
 HELD = 2**23
 """numbers of outputs and hidden units at a time where a loss is evaluated"""
+MOST = 2**28
+"""numbers of one path's layers, at most"""
 
 
 def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -43,6 +46,16 @@ def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return _targets.entropy(outputs, targets)
+
+
+def _tensor(outputs: object) -> None:
+    """Raise `SMEError` for outputs that no loss takes."""
+    if not isinstance(outputs, Tensor):
+        raise SMEError(f"the module must return a tensor, got {type(outputs).__name__}: give a module around it that returns "
+                       "the one that the loss takes")
+    if outputs.dtype != torch.float64:
+        raise SMEError(f"the module returns {str(outputs.dtype).removeprefix('torch.')} for parameters in float64: "
+                       "leave out what casts in it, since derivatives of second order need all digits")
 
 
 LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
@@ -58,9 +71,9 @@ class Network(Problem):
     Parameters
     ----------
     module
-        any `torch.nn.Module` without batch statistics and random layers (in `eval()` Dropout and BatchNorm are neither). The loss
-        must be smooth in its parameters for order 2: where its gradient jumps, with ReLU, max-pooling and the like, only order 1
-        is offered.
+        any `torch.nn.Module` without batch statistics and random layers (in `eval()` Dropout and BatchNorm are neither); of a
+        compiled one the original, one of few bits in float64, which is said. The loss must be smooth in its parameters for order
+        2: where its gradient jumps, with ReLU, max-pooling and the like, only order 1 is offered.
     data
         `(inputs, targets)`, examples first, or a `torch.utils.data.Dataset` or `DataLoader` of such pairs, which is read once.
     loss
@@ -93,13 +106,17 @@ class Network(Problem):
     def __init__(self, module: nn.Module, data: Data, loss: str | Callable[..., Tensor] = "cross_entropy", batch_size: int = 32,
                  sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
                  noise: GradientLaw | None = None, test: Data | None = None, name: str = "network") -> None:
-        self.model = FlatModule(module)
+        self.model = FlatModule(original(module))
         self.losses = _targets.losses(loss) if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
         self._right = _targets.accuracy(loss) if _targets.classify(loss) else None
         self.inputs, self.targets = self._checked("data", data, loss)
         self.test = None if test is None else self._checked("test", test, loss)
         self._drawn = noise is None
         self._guard()
+        if self.examples.held > MOST:
+            raise SMEError(f"what goes into and out of the module's layers is {self.examples.held / 2**27:.1f} GiB for one path "
+                           f"with {len(self.inputs)} examples, and {MOST / 2**27:g} GiB are the limit: give fewer examples, or a "
+                           "smaller module")
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks, self.bends = rough(
@@ -150,6 +167,7 @@ class Network(Problem):
         try:
             with untouched("the module", start, inputs):
                 outputs = model(start, inputs)
+            _tensor(outputs)
             targets = _targets.prepared(what, loss, outputs, targets)
             with untouched("the loss", outputs, targets):
                 value = self.losses(outputs, targets)

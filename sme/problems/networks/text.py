@@ -19,8 +19,8 @@ class Text(Preset):
     Parameters
     ----------
     width, heads, layers
-        of the transformer: causal attention and a perceptron, each behind a norm and beside what goes in; the embedding is the last
-        layer too. 16 and one layer make 3 028 parameters.
+        of the transformer: causal attention and a perceptron, each behind a norm and beside what goes in; the embedding is the
+        last layer too. 16 and one layer make 3 120 parameters.
     tokens
         characters of an example.
     activation
@@ -53,5 +53,5 @@ class Text(Preset):
         data, test = split((pieces[:, :-1].contiguous(), pieces[:, 1:].contiguous()), examples)
         settings = {"width": width, "heads": heads, "layers": layers, "tokens": tokens, "activation": activation,
                     "examples": examples, "text": fingerprint(pieces)}
-        super().__init__("text", settings, lambda: Transformer(len(SYMBOLS), tokens, width, heads, layers, activation), seed, data,
-                         "cross_entropy", batch_size, test, noise, sampling=sampling)
+        super().__init__("text", settings, lambda: Transformer(len(SYMBOLS), tokens, width, heads, layers, activation), seed,
+                         data, "cross_entropy", batch_size, test, noise, sampling=sampling)

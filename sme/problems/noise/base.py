@@ -185,6 +185,11 @@ class GradientLaw(Turns, ABC):
         return self.quadrature()
 
     @property
+    def held(self) -> int:
+        """Numbers of one path that are held at once, beside its state and motions."""
+        return 0
+
+    @property
     def cumulants(self) -> tuple[float, float] | None:
         """Skewness and excess kurtosis of the independent components; None where there are none."""
         return (0.0, 0.0) if self.paired else None

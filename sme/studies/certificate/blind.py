@@ -19,10 +19,12 @@ from sme.convergence.api import weak_error
 from sme.convergence.comparison.candidates import candidates
 from sme.convergence.comparison.predictions import predict
 from sme.convergence.spec import effort
+from sme.optimizers.base import Optimizer
 from sme.studies.certificate.configurations import SEED, drawn, made
 from sme.studies.certificate.score import Blind, scored
 
 COUNT = 100
+MODELS = ("sme", "malladi", "compagnoni", "ode")
 KEY = ["number", "regime", "model", "order", "driver"]
 CONFIGURATIONS, PREDICTIONS, TRUTH = "configurations.json", "predictions.csv", "truth.csv"
 
@@ -81,13 +83,19 @@ def _kept(path: Path, every: list[dict[str, Any]], work: Any, given: tuple[Any, 
     return pd.read_csv(path)[lambda table: table["number"] < len(every)]
 
 
+def _models(optimizer: Optimizer) -> list[str]:
+    """Those that are compared; the literature's are of adaptive rules."""
+    return [name for name in MODELS if "v" in optimizer.fields or name in ("sme", "ode")]
+
+
 def _predicted(given: dict[str, Any]) -> pd.DataFrame:
     """By the closure alone: beyond the gate there is no number."""
     problem, optimizer, how = made(given)
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"], None)
+        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"],
+                           _models(optimizer))
         found = predict(every, fallback=False)
     spread = math.nan if found.chain is None else found.chain.spread
     return found.table.assign(number=given["number"], spread=spread, doubt=found.doubt, cpu=time.process_time() - began)
@@ -99,7 +107,8 @@ def _measured(given: dict[str, Any], paths: int) -> pd.DataFrame:
     began, tables = time.process_time(), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"], None)
+        every = candidates(problem, optimizer, how["regime"], how["horizon"], how["start"], how["observables"], how["tau"],
+                           _models(optimizer))
         groups: dict[tuple[str, str], list[int]] = {}
         for each in every:
             groups.setdefault((each.model, each.spec.brownian), []).append(each.order)

@@ -63,7 +63,7 @@ def _one(number: int, random: np.random.Generator) -> dict[str, Any]:
                 "quartic": {"coefficients": [0.0, 0.0, between(0.25, 0.75), 0.0, between(0.0, 0.1)], "noise": noise},
                 "logistic": {"features": int(random.integers(1, 6)), "batch_size": int(random.choice([4, 8, 16])),
                              "examples": 40},
-                "network": {"dim": int(random.choice([2, 4, 6])), "batch_size": int(random.choice([4, 8]))}}
+                "network": {"dim": int(random.choice([2, 4])), "batch_size": int(random.choice([4, 8]))}}
     settings = every[problem]
     dim: int = {"quartic": 1, "logistic": 1 + settings.get("features", 0)}.get(problem) or settings["dim"]
     rates = {"momentum": {"c": between(0.5, 2.0)}, "rmsprop": {"c": between(0.2, 1.5)},

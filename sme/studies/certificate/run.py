@@ -41,7 +41,7 @@ def certify(problem: Problem, optimizer: Optimizer, *, tau: float | str, horizon
     second order in the size of the noise; the interval is what the terms that follow can add. The series is trusted where the
     second moment spreads over less than 0.19 of its mean and the second order is below 3/4 of the first. Beyond that the
     moments of polynomials are carried along (a state of four numbers at most), or paired paths are run; of a model of more than
-    24 numbers what the noise adds comes from a few paths. `basis` says which. Source: docs/gallery/certify.md.
+    100 parameters what the noise adds comes from a few paths. `basis` says which. Source: docs/gallery/certify.md.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.observables import select
 from sme.simulate.setup import Setup
-from sme.studies.trajectories import closer
+from sme.studies.trajectories import closer, cost
 from sme.studies.trajectories.report import DISCRETE, Trajectories, counted, tabled
 from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 
@@ -133,6 +133,7 @@ def trajectories(
         effort.warn_rounded(numbers)
         numbers = len(effort.shards(numbers, None, grid.tau)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
+    cost.tell(setups, numbers)
     found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
     if place is not None:
         spec.outline().write(place, spec.describe(), spec.recipe())

@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.func import vmap
 
 from sme.common.random.increments import Increments
-from sme.convergence.estimator.closure.closure import LARGEST, Predicted
+from sme.convergence.estimator.closure.closure import Predicted
 from sme.equations.base import Equation
 from sme.optimizers.base import updated
 from sme.optimizers.regimes import Gradient
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
+MANY = 100
+"""parameters from which on few paths are followed"""
 PAIRS = 8
 FEWEST, FINEST = 2, 1 / 32
 """least number of substeps of the equations in one step, and the substep in time that is short enough"""
@@ -25,8 +27,8 @@ SIGMAS = 2.5
 
 
 def large(setup: Setup) -> bool:
-    """Whether a state has more numbers than the closure takes."""
-    return setup.problem.dim * len(setup.optimizer.fields) > LARGEST
+    """Whether a model is too large for whole shards of paths."""
+    return setup.problem.dim > MANY
 
 
 def errors(setups: Sequence[Setup], seed: int, pairs: int = PAIRS) -> list[Predicted]:

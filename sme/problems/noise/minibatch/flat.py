@@ -7,12 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.parameter import is_lazy
 
 from sme.common.derivatives.written import Written
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
-from sme.common.inputs import instance
 
 RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
@@ -36,9 +34,6 @@ class FlatModule:
     """whether torch's functions in it are written out (see `sme.common.derivatives.written`)"""
 
     def __init__(self, module: nn.Module) -> None:
-        instance("module", module, nn.Module, "a torch.nn.Module")
-        if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-            raise SMEError("the module has lazy layers without shapes yet: call it once on its inputs before")
         self.module = copy.deepcopy(module).to(torch.float64)
         for name, part in self.module.named_modules():
             known = not part.training and getattr(part, "running_mean", None) is not None

@@ -10,40 +10,6 @@ from torch import Tensor
 
 from sme.common.derivatives import written
 
-Sizes = int | Sequence[int]
-
-
-def _each(given: Sizes, count: int) -> list[int]:
-    return [given] * count if isinstance(given, int) else list(given) * (count if len(given) == 1 else 1)
-
-
-def convolution(axes: int) -> Callable[..., Tensor]:
-    """`F.conv1d`, `F.conv2d`: the weight, as a matrix, on the patches of the input."""
-
-    def convolve(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1, padding: Sizes | str = 0,
-                 dilation: Sizes = 1, groups: int = 1) -> Tensor:
-        if input.dim() != axes + 2:
-            raise NotImplementedError
-        kernel, step, apart = list(weight.shape[2:]), _each(stride, axes), _each(dilation, axes)
-        if isinstance(padding, str):
-            whole = [each * (size - 1) if padding == "same" else 0 for each, size in zip(apart, kernel, strict=True)]
-            sides = [(each // 2, each - each // 2) for each in whole]
-        else:
-            sides = [(each, each) for each in _each(padding, axes)]
-        if any(map(any, sides)):
-            input = F.pad(input, [each for side in reversed(sides) for each in side])
-        count = [(size - each * (width - 1) - 1) // far + 1
-                 for size, each, width, far in zip(input.shape[2:], apart, kernel, step, strict=True)]
-        if axes == 1:
-            input, kernel, step, apart = input.unsqueeze(2), [1, *kernel], [1, *step], [1, *apart]
-        patches = F.unfold(input, tuple(kernel), tuple(apart), 0, tuple(step)).mT  # (n, places, channels × kernel)
-        pieces = zip(patches.chunk(groups, -1), weight.chunk(groups), strict=True)
-        outs = [F.linear(patch, part.reshape(len(part), -1)) for patch, part in pieces]
-        out = (outs[0] if groups == 1 else torch.cat(outs, -1)).mT.unflatten(-1, count)
-        return out if bias is None else out + bias.reshape(-1, *[1] * axes)
-
-    return convolve
-
 
 def einsum(equation: str, *operands: Any) -> Tensor:
     """`torch.einsum` of two, where a letter of the second does not stand in both others."""
@@ -85,6 +51,5 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 
 
 FORMS: dict[Callable[..., Any], Callable[..., Any]] = {
-    **written.FORMS, F.conv1d: convolution(1), F.conv2d: convolution(2), torch.conv1d: convolution(1),
-    torch.conv2d: convolution(2), torch.einsum: einsum, F.bilinear: bilinear, torch.addmm: addmm}
+    **written.FORMS, torch.einsum: einsum, F.bilinear: bilinear, torch.addmm: addmm}
 """by the function of torch in whose place they are taken, where it is given a parameter"""

@@ -88,6 +88,10 @@ class MinibatchNoise(GradientLaw):
         self.skewed = self.motions > 2  # of two, X̄ is symmetric
         self.second_motions = 2 * self.motions + 1 if self.sampling.products()[0] else 0
 
+    @property
+    def held(self) -> int:
+        return self.examples.held
+
     def check(self, dim: int) -> None:
         self.examples.check(dim)
 

@@ -13,7 +13,7 @@ Paths = Float[Tensor, "paths d"]
 Weights = Float[Tensor, "paths n"]
 Wanted = Sequence[tuple[Weights | None, int]]
 """of each sum the weights, or none, and the power, elementwise"""
-CHUNK = 2**20
+CHUNK = 2**17
 """numbers of single gradients held at once"""
 
 

@@ -49,6 +49,8 @@ class Examples(Turns, ABC):
 
     count: int
     """`n`"""
+    held = 0
+    """numbers of one path that all sums at a θ share, and that are kept"""
     lack = ""
     """what is wrong with torch's second derivatives of them, in words"""
 

@@ -3,7 +3,7 @@
 A rule sees one example. It returns for each parameter the gradient itself, or the two factors of which it is a product.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ class Product(NamedTuple):
 
 
 Part = Tensor | Product
+Sizes = int | Sequence[int]
 Rule = Callable[..., dict[str, Part]]
 """`rule(delta, *arguments)`, with the derivative `delta` by what the layer returns and the layer's own arguments, to a part for
 each argument that may be a parameter"""
@@ -126,3 +127,35 @@ def mul(delta: Tensor, input: Tensor, other: Tensor) -> dict[str, Part]:
 def div(delta: Tensor, input: Tensor, other: Tensor) -> dict[str, Part]:
     """`input / other`, entry by entry."""
     return {"input": reduced(delta / other, input), "other": reduced(-delta * input / (other * other), other)}
+
+
+def _each(given: Sizes, count: int) -> list[int]:
+    return [given] * count if isinstance(given, int) else list(given) * (count if len(given) == 1 else 1)
+
+
+def _patches(input: Tensor, kernel: Sequence[int], stride: Sizes, padding: Sizes | str, dilation: Sizes) -> Tensor:
+    """What every place of a convolution over one or two axes sees, `(1, channels × kernel, places)`."""
+    axes = len(kernel)
+    step, apart = _each(stride, axes), _each(dilation, axes)
+    if isinstance(padding, str):
+        whole = [each * (size - 1) if padding == "same" else 0 for each, size in zip(apart, kernel, strict=True)]
+        sides = [(each // 2, each - each // 2) for each in whole]
+    else:
+        sides = [(each, each) for each in _each(padding, axes)]
+    if any(map(any, sides)):
+        input = F.pad(input, [each for side in reversed(sides) for each in side])
+    if axes == 1:
+        input, kernel, step, apart = input.unsqueeze(2), [1, *kernel], [1, *step], [1, *apart]
+    return F.unfold(input, tuple(kernel), tuple(apart), 0, tuple(step))
+
+
+@layer_rule(F.conv1d, F.conv2d)
+def convolve(delta: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
+             padding: Sizes | str = 0, dilation: Sizes = 1, groups: int = 1) -> dict[str, Part]:
+    """A convolution: the weight, as a matrix, on the patches of the input."""
+    rows, kernel = delta.reshape(weight.shape[0], -1), weight.shape[2:]
+    patches = _patches(input.reshape(1, -1, *input.shape[-len(kernel):]), kernel, stride, padding, dilation)[0]
+    if groups == 1:
+        return {"weight": Product(patches.mT, rows.mT), "bias": rows.sum(1)}
+    each = rows.unflatten(0, (groups, -1)) @ patches.unflatten(0, (groups, -1)).mT
+    return {"weight": each.reshape(weight.shape), "bias": rows.sum(1)}

@@ -35,7 +35,7 @@ class Shortened(TransformedNoise):
                 self._same = factor, size_
 
     @property
-    def held(self) -> int | None:
+    def at_once(self) -> int | None:
         return None if self._same is None else HELD_RADIAL
 
     def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:

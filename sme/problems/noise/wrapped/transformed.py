@@ -166,7 +166,7 @@ class TransformedNoise(GradientLaw):
         return factor
 
     @property
-    def held(self) -> int | None:
+    def at_once(self) -> int | None:
         """Paths whose moments are taken at a time, where that does not follow from the nodes."""
         return None
 
@@ -181,7 +181,7 @@ class TransformedNoise(GradientLaw):
         if torch._C._functorch.is_functorch_wrapped_tensor(theta) or theta.requires_grad or traced():
             return self._moments(theta)
         places, which = torch.unique(theta, dim=0, return_inverse=True)
-        many = self.held or max(1, HELD // (len(self._rule[1]) if self._rule else LARGEST ** len(theta[0])))
+        many = self.at_once or max(1, HELD // (len(self._rule[1]) if self._rule else LARGEST ** len(theta[0])))
         rows = [self._moments(some) for some in places.split(many)]
         return Moments(*(torch.cat(column)[which] for column in zip(*rows, strict=True)))
 

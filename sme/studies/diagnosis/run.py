@@ -1,0 +1,152 @@
+"""`sme.diagnose`: what a training run's noise, step size and batch size are to each other, before it is run."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from sme.common.errors import SMEError
+from sme.common.inputs import whole
+from sme.common.process.turns import entry
+from sme.convergence.spec import effort
+from sme.optimizers.base import Optimizer
+from sme.optimizers.imported.from_torch import from_torch
+from sme.optimizers.parts.clipping import NORM
+from sme.problems.networks.data import Data, pair
+from sme.problems.networks.network import Network
+from sme.problems.noise.diagonal import DiagonalNoise
+from sme.studies.diagnosis import batches, dynamics, measures
+from sme.studies.diagnosis.physical import Physical
+from sme.studies.diagnosis.report import Diagnosis
+from sme.studies.diagnosis.words import paragraph, regimes
+from sme.studies.phases.edge import sharpness
+
+EXAMPLES = 2048
+"""of the data that are looked at"""
+COMPARED = 32
+"""steps over which runs are followed"""
+ITERATIONS = 30
+"""of the power iteration for the curvature"""
+
+
+@entry
+def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], optimizer: torch.optim.Optimizer, *,
+             scheduler: Any = None, clip: Any = None, batch_size: int, steps: int, compared: int = COMPARED,
+             examples: int = EXAMPLES, certificate: bool = False, results: str | Path | None = None) -> Diagnosis:
+    """Say what a training run is like: how noisy, how near to an ODE and to instability, how far the batch may grow.
+
+    The module's present parameters and the optimizer's present averages are the start; none of them is changed. Minibatches are
+    drawn without replacement.
+
+    Parameters
+    ----------
+    module, data, loss
+        as for `sme.Network`.
+    optimizer, scheduler, clip
+        of torch.optim, as for `sme.from_torch`: groups, schedules, decay and clip as they are.
+    batch_size, steps
+        of the run.
+    compared
+        over so many steps, of the noiseless run, its drifts and 8 noisy runs, the loss is followed.
+    examples
+        of more data than this a sample is looked at, and every number has its interval.
+    certificate
+        whether to predict, by `sme.certify`, the weak error in the loss over these steps too: that may take minutes.
+    results
+        folder; tables, words and picture go to `diagnose/<name>` in it. None: in memory.
+
+    Raises
+    ------
+    SMEError
+        for a module, data, loss, optimizer, scheduler or clip that do not fit, with what to change.
+    """
+    batch, steps = whole("batch_size", batch_size, 1), whole("steps", steps, 2)
+    followed, most = min(steps, whole("compared", compared, 1)), whole("examples", examples, 2)
+    root = effort.place(results, "diagnose")
+    inputs, targets = pair("data", data)
+    count = len(inputs)
+    if batch > count:
+        raise SMEError(f"batch_size = {batch} is more than the {count} examples of data: give at most {count}")
+    if count > most:
+        kept = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
+        inputs, targets = inputs[kept], targets[kept]
+    net = Network(module, (inputs, targets), loss, min(batch, len(inputs)), "without_replacement", name=type(module).__name__)
+    if batch == count:  # one batch only: no noise
+        net = Network(module, (inputs, targets), loss, noise=DiagonalNoise(torch.zeros(net.dim)), name=net.name)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    given = Physical.of(optimizer, parameters)
+    theta = net.start["theta"]
+    with torch.no_grad():
+        g, sigma = net.gradient(theta[None])[0], net.noise.variance(theta[None])[0]
+        square = g * g + sigma
+        noise = measures.noise(net, theta, batch, count, given.group)
+        shape, projection = measures.shape(net, theta, batch)
+        scale = given.step(square)
+        u = torch.randn(net.dim, generator=torch.Generator().manual_seed(0), dtype=theta.dtype)[None]
+        curvature, q = (float(sharpness(net, theta[None], each[None], u, ITERATIONS)[0])
+                        for each in (torch.ones_like(scale), scale))
+        acts = _acts(net, theta, clip, batch < count)
+        rule, tau = _rule(optimizer, given, parameters, scheduler, clip if acts else None)
+        start = {name: value for name, value in {"theta": theta, **given.averages(g, square)}.items() if name in rule.fields}
+        if lacking := set(rule.fields) - set(start) - set(rule.defaults):
+            raise SMEError(f"{type(optimizer).__name__} keeps {', '.join(sorted(lacking))}, whose start is not known here")
+        start |= {name: torch.full_like(theta, rule.defaults[name]) for name in rule.fields if name not in start}
+        seen = dynamics.follow(net, rule, tau, start, followed, acts > 0)
+    ratio = float(noise["noise_scale"].iloc[0])
+    tables = {
+        "noise": noise, "shape": shape, "correlation": _correlation(count, batch),
+        "regime": regimes(given, ratio, steps),
+        "stability": pd.DataFrame([{"curvature": curvature, "step × curvature": q, "limit": given.limit,
+                                    "share": max(q, 0.0) / given.limit,
+                                    "order 2 fails from": given.fails, "clip acts on": acts,
+                                    "basis": f"power iteration, {ITERATIONS} products: a lower bound, frozen averages"}]),
+        "scaling": batches.growth(given, ratio, q, count / batch),
+        "dynamics": pd.DataFrame({"step": seen.steps, "noiseless": seen.discrete, "noisy": seen.noisy.mean(1), **{
+            f"drift of order {order}": values for order, values in seen.ode.items()}})}
+    if certificate:
+        tables["certificate"] = _certified(net, rule, tau, start, followed)
+    text, numbers = paragraph(given, tables, seen, batch, followed, steps, clip)
+    name = f"{type(optimizer).__name__.lower()}-{net.name.lower()}"
+    return Diagnosis(name, text, {"numbers": numbers, **tables}, seen, projection.numpy(), root and root / name).saved()
+
+
+def _acts(net: Network, theta: Tensor, clip: Any, noisy: bool) -> float:
+    """On which share of the steps a clip acts at the start; that of single entries is taken to act."""
+    if clip is None:
+        return 0.0
+    kind, limit = (NORM, clip) if not isinstance(clip, list | tuple) else clip if len(clip) == 2 else ("", 0.0)
+    if kind != NORM or isinstance(limit, bool) or not isinstance(limit, int | float):
+        return 1.0  # from_torch says what is wrong with it
+    return dynamics.clips(net, theta, float(limit)) if noisy else float(net.gradient(theta[None]).norm() > limit)
+
+
+def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any,
+          clip: Any) -> tuple[Optimizer, float]:
+    """The rule of the package, and its step size `τ`."""
+    group = optimizer.param_groups[0]
+    lr = float(group.get("initial_lr", group["lr"]))
+    tau = 1 - group["momentum"] if group.get("momentum") and group.get("dampening", 0.0) != group["momentum"] else lr
+    clocked = "betas" in group
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the rate that a scheduler drives is read without it, and said in the text
+        return from_torch(optimizer, tau=tau, t0=max(1, given.steps) * tau if clocked else None, scheduler=scheduler, clip=clip,
+                          parameters=parameters), tau
+
+
+def _correlation(count: int, batch: int) -> pd.DataFrame:
+    """Of two steps of one epoch, and how much of the noise an epoch leaves."""
+    epoch = count // batch
+    lean = -1 / (epoch - 1) if epoch > 1 else math.nan
+    return pd.DataFrame([{"steps of an epoch": epoch, "correlation of two of its steps": lean, "left after a whole epoch": 0.0,
+                          "basis": "exact for reshuffled epochs, whose batches add up to all data"}])
+
+
+def _certified(net: Network, rule: Optimizer, tau: float, start: dict[str, Tensor], steps: int) -> pd.DataFrame:
+    from sme.studies.certificate.run import certify  # few ask for it
+
+    return certify(net, rule, tau=tau, horizon=steps * tau, start=start, observables=["loss"]).table

@@ -1,0 +1,86 @@
+"""The paragraph of a diagnosis, and the table of its numbers."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from sme.studies.diagnosis.dynamics import PAIRS, Dynamics
+from sme.studies.diagnosis.physical import Physical
+from sme.studies.diagnosis.report import percent
+from sme.studies.regime.limits import MEMORY, NOISE, exponent, limit
+
+FEW = 1e-3
+"""share that is nothing to speak of"""
+
+
+def regimes(given: Physical, ratio: float, steps: int) -> pd.DataFrame:
+    """Which limit noise and memories are nearest to, by their exponents of the number of steps."""
+    names = NOISE["adaptive" if given.adaptive else "sgd"]
+    rows = [("tr Σ/|∇f|²", ratio, exponent(ratio, steps), limit(exponent(ratio, steps), names))]
+    rows += [(f"memory of {name}", length, exponent(length, steps), limit(exponent(length, steps), MEMORY))
+             for name, length in given.memories.items()]
+    return pd.DataFrame(rows, columns=["of", "value", "exponent", "limit"]).assign(
+        basis=f"a logarithm to the base of the {steps} steps; of noise and averages at the start")
+
+
+def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, batch: int, followed: int, steps: int,
+              clip: Any) -> tuple[str, pd.DataFrame]:
+    """Plain words, and a row for each number in them: its interval, how it was got, and how sure it is."""
+    noise, stability = tables["noise"].iloc[0], tables["stability"].iloc[0]
+    scaling = tables["scaling"][tables["scaling"]["binding"]].groupby("rule", sort=False).first()
+    added, wide = seen.added
+    rows: list[tuple[str, float, float, float, str]] = []
+    said = []
+    ratio = float(noise["noise_scale"])
+    rows.append(("noise scale tr Σ/|∇f|²", ratio, float(noise["low"]), float(noise["high"]), str(noise["basis"])))
+    if ratio == 0:
+        said.append(f"One batch holds all the data, so a step has no noise and its noise scale is 0: the run of {steps} steps is "
+                    "deterministic.")
+    else:
+        kind = tables["regime"]["limit"].iloc[0]
+        said.append(f"With batches of {batch} the noise of a step has {ratio:.3g} times the gradient's square at the start, "
+                    f"which over {steps} steps is {kind}.")
+    if seen.ode:
+        first = seen.drift(1) if 1 in seen.ode else math.nan
+        rows.append(("ODE, of the loss's way", first, math.nan, math.nan,
+                     f"noiseless run less drift of order 1 over {followed} steps, the largest difference"))
+        words = f"Over the first {followed} steps an ODE describes the run without noise to {percent(first)} of the loss's way"
+        if 2 in seen.ode:
+            second = seen.drift(2)
+            rows.append(("drift of order 2, of the loss's way", second, math.nan, math.nan, "the same of order 2"))
+            words += f", with the term in the step size to {percent(second)}"
+        said.append(words + (f"; noise adds {percent(abs(added))} ± {percent(wide)}." if ratio else "."))
+    else:
+        said.append(f"No ODE of this run is followed ({seen.lack})" + (
+            f"; over {followed} steps noise adds {percent(abs(added))} ± {percent(wide)} of the loss's way." if ratio else "."))
+    if 2 not in seen.ode:
+        rows.append(("drift of order 2, of the loss's way", math.nan, math.nan, math.nan, f"not followed: {seen.lack}"))
+    rows.append(("noise adds, of the loss's way", added, added - wide, added + wide,
+                 f"{2 * PAIRS} runs on true minibatches less the noiseless one, after {followed} steps; 95 %"))
+    for i, (rule, row) in enumerate(scaling.iterrows()):
+        kappa, name = float(row["kappa"]), str(rule).replace("_", "-")
+        rows.append((f"κ, {name} rule", kappa, math.nan, math.nan, f"{row['limit']}: {row['basis']}"))
+        if i == 0:
+            said.append(f"The batch may grow about {kappa:.2g}-fold under the {name} rule before {REASONS[row['limit']]} "
+                        "(predicted from this run alone, not measured)." if kappa > 1 else
+                        f"The {name} rule does not hold from here on, since {REASONS[row['limit']]} already.")
+    share = float(stability["share"])
+    rows.append(("step, of the stability limit", share, share, math.nan, str(stability["basis"])))
+    steep = float(stability["step × curvature"])
+    said.append(f"The step is at {share:.2g} of the stability limit (step size × curvature {steep:.3g} of "
+                f"{stability['limit']:.3g})" + (
+                    ": the largest curvature in size is negative, the start is a saddle or a hill." if steep < 0 else
+                    ", beyond it: expect the loss to oscillate or grow." if share > 1 else
+                    f"; equations of order 2 fail from {stability['order 2 fails from']:.2g} on, the midpoint equation does not."
+                    if steep > stability["order 2 fails from"] else "."))
+    if clip is not None:
+        acts = float(stability["clip acts on"])
+        rows.append(("clip acts on", acts, math.nan, math.nan, "32 minibatches at the start"))
+        said.append(f"The clip acts on {percent(acts)} of the steps at the start." if acts else
+                    "The clip acts on none of the steps at the start, and is left out.")
+    return " ".join(said), pd.DataFrame(rows, columns=["number", "value", "low", "high", "how"])
+
+
+REASONS = {"memory": "the momentum remembers less than three steps", "noise": "the gradient is no longer small beside the noise",
+           "step": "the step is too long for the curvature", "data": "it holds all the data"}

@@ -1,0 +1,263 @@
+"""A training run in one paragraph: its numbers by hand, what it says of odd runs, and the watch beside it."""
+
+import math
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sme
+from sme.common.errors import SMEError
+from sme.studies.diagnosis import batches, dynamics, measures
+from sme.studies.diagnosis.physical import Physical
+
+N, D = 60, 3
+
+
+def data(count=N):
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(count, D, generator=generator, dtype=torch.float64)
+    return x, (x @ torch.tensor([[1.0], [-0.5], [0.3]], dtype=torch.float64)) + torch.randn(count, 1, generator=generator)
+
+
+def line():
+    module = nn.Linear(D, 1, bias=False).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[0.4, 0.2, -0.1]]))
+    return module
+
+
+def gradients(module, x, y):
+    """Of each example, of the squared error."""
+    w = module.weight.detach()
+    return 2 * (x @ w.T - y) * x
+
+
+def diagnosed(optimizer=torch.optim.SGD, batch=5, module=None, given=None, **more):
+    module = module or line()
+    options = {"lr": 0.05, **more.pop("options", {})}
+    return sme.diagnose(module, given or data(), "mse", optimizer(module.parameters(), **options), batch_size=batch, steps=40,
+                        **{"compared": 3, **more})
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_noise_scale_is_that_of_the_examples(batch):
+    g = gradients(line(), *data()).numpy()
+    found = diagnosed(batch=batch)
+    row = found.tables["noise"].iloc[0]
+    wanted = np.var(g, axis=0, ddof=1).sum() * (1 / batch - 1 / N) / (g.mean(0) ** 2).sum()
+    assert row["noise_scale"] == pytest.approx(wanted, rel=1e-9)
+    assert row["low"] <= row["noise_scale"] <= row["high"]
+    assert row["critical_batch"] == pytest.approx(batch * wanted, rel=1e-9)
+    curvature = 2 * np.linalg.eigvalsh((data()[0].T @ data()[0]).numpy() / N).max()
+    stability = found.tables["stability"].iloc[0]
+    assert stability["step × curvature"] == pytest.approx(0.05 * curvature, rel=1e-3)
+    assert stability["limit"] == 2
+    assert set(found.tables) >= {"numbers", "noise", "shape", "correlation", "regime", "stability", "scaling", "dynamics"}
+    assert (found.tables["numbers"]["how"].str.len() > 10).all()
+    for words in ("noise of a step", "an ODE describes", "noise adds", "batch may grow", "of the stability limit"):
+        assert words in found.text
+
+
+def test_the_ode_and_the_noise_of_a_linear_regression_are_known():
+    """`θ' − θ* = (I − τH)(θ − θ*)`, and the noise adds `½ tr(H C)`."""
+    found = diagnosed(compared=10)
+    x, y = data()
+    h = 2 * (x.T @ x).numpy() / N
+    best = np.linalg.lstsq(x.numpy(), y.numpy(), rcond=None)[0][:, 0]
+    off, values = np.array([0.4, 0.2, -0.1]) - best, np.linalg.eigh(h)
+    inner = values[1].T @ off
+    loss = lambda factor: 0.5 * (values[0] * (factor * inner) ** 2).sum()  # noqa: E731
+    chain = np.array([loss((1 - 0.05 * values[0]) ** k) for k in found.dynamics.steps])
+    ode = np.array([loss(np.exp(-0.05 * values[0] * k)) for k in found.dynamics.steps])
+    assert found.dynamics.drift(1) == pytest.approx(abs(ode - chain).max() / np.ptp(chain), rel=1e-3)
+    assert found.dynamics.drift(2) < 0.1 * found.dynamics.drift(1)
+    added, wide = found.dynamics.added
+    assert wide > 0
+    g = gradients(line(), x, y).numpy()
+    spread, sigma = np.zeros((D, D)), np.cov(g.T) * (1 / 5 - 1 / N)
+    for _ in range(10):
+        spread = (np.eye(D) - 0.05 * h) @ spread @ (np.eye(D) - 0.05 * h) + 0.05**2 * sigma
+    assert added == pytest.approx(0.5 * np.trace(h @ spread) / np.ptp(chain), abs=2 * wide)
+
+
+def test_a_sample_of_the_examples_has_an_interval():
+    given = data(600)
+    whole, part = diagnosed(given=given), diagnosed(given=given, examples=200)
+    true, row = whole.tables["noise"]["noise_scale"].iloc[0], part.tables["noise"].iloc[0]
+    assert row["low"] < true < row["high"]
+    assert row["high"] / row["low"] < 4
+    assert "200 of 600 examples" in row["basis"]
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Drifts that are given up after few evaluations: of Adam's rule each takes long."""
+    monkeypatch.setattr(dynamics, "EVALUATIONS", 5)
+
+
+@pytest.mark.slow
+def test_groups_averages_and_the_clip_are_taken_as_they_are(short):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    optimizer = torch.optim.AdamW([{"params": module[0].parameters(), "lr": 1e-2}, {"params": module[2].parameters()}], lr=1e-3,
+                                  betas=(0.9, 0.95))
+    x, y = data()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (module(x) - y).square().mean().backward()
+        optimizer.step()
+    before = [p.detach().clone() for p in module.parameters()]
+    found = sme.diagnose(module, (x, y), "mse", optimizer, clip=1e3, batch_size=4, steps=50, compared=2)
+    assert [f"group {i}" for i in range(2)] == found.tables["noise"]["of"].tolist()[1:]
+    assert "acts on none" in found.text
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    given = Physical.of(optimizer, list(module.parameters()))
+    assert given.steps == 3
+    step = given.step(torch.zeros(len(given.group)))
+    state = optimizer.state[module[2].bias]
+    assert float(step[-1]) == pytest.approx(1e-3 / (float((state["exp_avg_sq"] / (1 - 0.95**3)).sqrt()) + 1e-8), rel=1e-9)
+    tight = sme.diagnose(module, (x, y), "mse", optimizer, clip=1e-3, batch_size=4, steps=50, compared=2)
+    assert "The clip acts on 1e+02 %" in tight.text
+    assert "No ODE" in tight.text
+
+
+def test_one_batch_only_is_said():
+    found = diagnosed(batch=N)
+    assert found.tables["noise"]["noise_scale"].iloc[0] == 0
+    assert "One batch holds all the data" in found.text
+    assert float(np.ptp(found.dynamics.noisy[-1])) < 1e-12
+
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x[:, :1]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"batch": N + 1}, "more than the 60 examples"), ({"batch": 0}, "batch_size"),
+    ({"given": (data()[0], data()[1] * math.nan)}, "not finite"),
+])
+def test_bad_input_is_one_sentence(change, said):
+    with pytest.raises(SMEError, match=said):
+        diagnosed(**change)
+
+
+def test_other_bad_input_is_one_sentence_too():
+    module, other = line(), nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    with pytest.raises(SMEError, match="no parameters that require a gradient"):
+        sme.diagnose(Nothing(), data(), "mse", optimizer, batch_size=4, steps=10)
+    with pytest.raises(SMEError, match="scheduler"):
+        sme.diagnose(module, data(), "mse", optimizer, scheduler=object(), batch_size=4, steps=10)
+    with pytest.raises(SMEError, match="does not move all parameters"):
+        sme.diagnose(module, data(), "mse", torch.optim.SGD(other.parameters(), lr=0.1), batch_size=4, steps=10)
+    with pytest.raises(SMEError, match=r"one of torch\.optim"):
+        sme.diagnose(module, data(), "mse", "adam", batch_size=4, steps=10)
+
+
+def test_the_limits_of_a_scaling_rule():
+    module = line()
+    given = Physical.of(torch.optim.Adam(module.parameters(), lr=1e-3), list(module.parameters()))
+    table = batches.growth(given, ratio=30.0, curvature=0.5, count=12.0).set_index(["rule", "limit"])
+    assert table.loc[("square_root", "memory"), "kappa"] == pytest.approx(4)
+    assert table.loc[("square_root", "noise"), "kappa"] == 30
+    assert table.loc[("square_root", "step"), "kappa"] == pytest.approx((given.fails / 0.5) ** 2)
+    assert bool(table.loc[("square_root", "memory"), "binding"])
+    assert table.loc[("linear", "noise"), "kappa"] == 1
+    assert measures.factor(5, 50) == pytest.approx((1 / 5 - 1 / 50) * 50 / 49)
+
+
+def loop(optimizer, module, batch=10, epochs=40, seed=1, **options):
+    """An ordinary training loop, watched; the time that it took and the watch."""
+    x, y = data()
+    generator, begun = torch.Generator().manual_seed(seed), time.perf_counter()
+    with sme.watch(optimizer, **options) as seen:
+        for _ in range(epochs):
+            for chosen in torch.randperm(N, generator=generator).split(batch):
+                optimizer.zero_grad()
+                (module(x[chosen]) - y[chosen]).square().mean().backward()
+                optimizer.step()
+    return seen, time.perf_counter() - begun
+
+
+def test_the_watch_agrees_with_the_diagnosis_at_the_same_weights(tmp_path):
+    module = line()
+    still = torch.optim.SGD(module.parameters(), lr=0.0)
+    seen, _ = loop(still, module, epochs=400, every=3, epoch=6, window=800, csv=tmp_path / "noise.csv")
+    last = seen.table.iloc[-1]
+    wanted = diagnosed(batch=10).tables["noise"]["noise_scale"].iloc[0]
+    assert last["low"] < wanted < last["high"]
+    assert last["high"] / last["low"] < 1.6
+    assert (tmp_path / "noise.csv").read_text().startswith("step,lr,noise_scale,low,high")
+    assert "pairs of gradients" in str(seen)
+
+
+def test_the_watch_tells_a_writer_and_leaves_the_steps_as_they_are():
+    told, ends = [], []
+    writer = type("Writer", (), {"add_scalar": lambda self, *given: told.append(given)})()
+    for options in ({}, {"writer": writer, "every": 2}):
+        module = line()
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.02)
+        loop(optimizer, module, epochs=2, **options)
+        ends.append(module.weight.detach().clone())
+    assert torch.equal(*ends)
+    assert told[0][0] == "sme/noise_scale"
+    assert told[0][2] == 2
+
+
+def test_the_watch_of_one_batch_or_of_nan():
+    module = line()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    seen, _ = loop(optimizer, module, batch=N, epochs=1)
+    assert "nothing is known yet: 1 steps" in str(seen)
+    with sme.watch(optimizer, every=2) as seen:
+        module.weight.grad = torch.full_like(module.weight, math.nan)
+        optimizer.step()
+        with pytest.warns(UserWarning, match="not finite"):
+            optimizer.step()
+    assert seen.table.empty
+    for wrong, said in (({"every": 1}, "every"), ({"writer": 3}, "add_scalar"), ({"window": 2}, "window"), ({"epoch": 1}, "ep")):
+        with pytest.raises(SMEError, match=said):
+            sme.watch(optimizer, **wrong)
+    with pytest.raises(SMEError, match=r"torch\.optim"):
+        sme.watch(module)
+
+
+def test_watching_costs_little():
+    """Of a network of a usual size: its hooks' own time, which a busy machine moves as it moves the rest."""
+    module = nn.Sequential(nn.Linear(64, 256), nn.Tanh(), nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 10))
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
+    x, y = torch.randn(64, 64), torch.randint(10, (64,))
+    with sme.watch(optimizer) as seen:
+        for _ in range(200):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(x), y).backward()
+            optimizer.step()
+        assert seen.cost < 0.05
+    assert len(seen.table) == 20
+
+
+def test_the_command_takes_a_preset_and_dotted_paths(tmp_path, monkeypatch, short):
+    from omegaconf import OmegaConf
+
+    from sme.cli import command, physical_config
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "watched.py").write_text("import torch\nfrom torch import nn\n\ndef net():\n    return nn.Linear(2, 3)\n\n"
+                                         "def data():\n    return torch.randn(20, 2), torch.arange(20) % 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    values = dict(OmegaConf.load(command.CONF / "diagnose.yaml"))
+    values = {name: value for name, value in values.items() if name not in ("defaults", "_target_")}
+    given = {**values, "problem": {}, "start": {}, "batch": 4, "steps": 20, "compared": 2, "results": str(tmp_path)}
+    found = physical_config.diagnosed(OmegaConf.create({**given, "module": "watched.net", "data": "watched.data"}))
+    assert (found.folder / "noise.csv").exists()
+    preset = {"_target_": "sme.Digits", "hidden": [2], "examples": 16}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "noise adds" in physical_config.diagnosed(OmegaConf.create({**given, "problem": preset})).text
+    with pytest.raises(SMEError, match="go together"):
+        physical_config.diagnosed(OmegaConf.create({**given, "module": "watched.net"}))
