@@ -162,3 +162,16 @@ def test_driver_and_brownian_are_one_setting():
     one, other = (parts(models.line(), sme.SGD(), **asked, **given)[0] for given in ({"driver": "none"}, {"brownian": "none"}))
     assert one.name == other.name
     assert "-none-" in one.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("problem", "order", "driver"), [(skewed(3, 2), 1, "poisson"), (models.line(), 2, "fast_memory")])
+def test_compiled_code_takes_the_same_steps(problem, order, driver):
+    from sme.convergence.spec.specification import Specification
+    from sme.simulate.backend import compiled_setups
+
+    start = {"theta": torch.tensor([0.5]), "v": torch.tensor([0.6])}
+    spec = Specification.of(problem, RULES["rmsprop"], "batch_equivalent", driver, 1.0, start, ["|theta|^2"], None)
+    with torch.no_grad():
+        found = compiled_setups({(order, 8): spec.setup(order, 8)}, True)  # which raises unless they agree to 1e-9
+    assert found[order, 8].source
