@@ -110,6 +110,9 @@ NETWORKS = {
     "deep": ["problem.examples=12", "problem.width=3", "problem.depth=3", "horizon=1/32"],
     "regression": ["problem.examples=12", "horizon=0.25"],
     "autoencoder": ["problem.examples=12", "problem.hidden=1", "horizon=1/16"],
+    **{f"mnist_{name}": ["problem.examples=12", "problem.width=2", "horizon=0.25"]
+       for name in ("mlp", "cnn", "resnet", "autoencoder")},
+    "text": ["problem.examples=12", "problem.width=2", "problem.tokens=3", "horizon=0.25"],
 }
 """how the experiments on networks are made tiny, beside a few paths and small batches"""
 
