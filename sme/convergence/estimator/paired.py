@@ -77,7 +77,7 @@ def chunk(setup: Setup) -> int:
     numbers, most = (state, HELD) if setup.source else (max(state, law.motions + law.second_motions), LARGEST)
     while numbers * size > most and size > FEWEST:
         size //= 2
-    while not setup.source and 2 * size * law.held > LAYERS and size > 1:
+    while not setup.source and 2 * size * law.footprint > LAYERS and size > 1:
         size //= 2
     return size
 

@@ -185,7 +185,7 @@ class GradientLaw(Turns, ABC):
         return self.quadrature()
 
     @property
-    def held(self) -> int:
+    def footprint(self) -> int:
         """Numbers of one path that are held at once, beside its state and motions."""
         return 0
 

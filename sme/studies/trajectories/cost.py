@@ -43,7 +43,7 @@ def tell(setups: Mapping[int, Setup], paths: int) -> None:
     if not each:
         return
     at_once = min(paths, 2 * min(map(paired.chunk, setups.values())))
-    memory = KEPT * 8 * max(network.noise.held, network.dim) * at_once / 2**30
+    memory = KEPT * 8 * max(network.noise.footprint, network.dim) * at_once / 2**30
     one = ", ".join(f"{took:.2g} s at order {order}" for order, took in each.items())
     say(f"{network.dim} parameters, {len(network.inputs)} examples: a path takes some {one}, {paths} paths at most "
         f"{paths * sum(each.values()):.2g} s of one core and {memory:.1g} GiB beside torch's own")

@@ -89,7 +89,7 @@ class MinibatchNoise(GradientLaw):
         self.second_motions = 2 * self.motions + 1 if self.sampling.products()[0] else 0
 
     @property
-    def held(self) -> int:
+    def footprint(self) -> int:
         return self.examples.held
 
     def check(self, dim: int) -> None:

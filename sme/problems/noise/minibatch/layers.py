@@ -52,7 +52,8 @@ class LayeredExamples(Examples):
 
         Σ_i w_i g_i = Σ_it w_i δ_it a_itᵀ        Σ_i w_i g_i∘g_i = (w∘δ∘δ)ᵀ (a∘a) of one place, else some examples at a time
 
-    Biases and the like have few numbers an example. A parameter that is used where there is no rule (see `rules`) is
+    Biases and the like have few numbers an example, and so have matrices that are used at many places: `g_i` is kept where it is
+    smaller than its factors. A parameter that is used where there is no rule (see `rules`) is
     differentiated example by example, it alone. Held at once: `paths · n · (what goes into and out of all layers)` numbers.
 
     Parameters

@@ -153,6 +153,8 @@ class Member(NamedTuple):
     turned: bool
     within: Int[Tensor, " size"]
     """where its entries are among the group's"""
+    straight: bool
+    """whether they are just these, in their order"""
 
 
 class Groups:
@@ -187,9 +189,11 @@ class Groups:
         if all(isinstance(parts[each], Product) and torch.equal(turned[0], place) for each, place in
                zip(group, turned, strict=True)):
             whole = torch.arange(turned[0].numel())
-            return [Member(each, _transposed(places[each]), whole) for each in group], turned[0].flatten()
+            return [Member(each, _transposed(places[each]), whole, True) for each in group], turned[0].flatten()
         union = torch.cat([places[each].flatten() for each in group]).unique()
-        return [Member(each, False, torch.searchsorted(union, places[each].flatten())) for each in group], union
+        within = {each: torch.searchsorted(union, places[each].flatten()) for each in group}
+        every = torch.arange(len(union))
+        return [Member(each, False, place, torch.equal(place, every)) for each, place in within.items()], union
 
     def gathered(self, parts: Sequence[Part]) -> list[Part]:
         """Of each group one part."""
@@ -199,11 +203,11 @@ class Groups:
     def _added(parts: Sequence[Part], members: Sequence[Member], size: int) -> Part:
         mine = [parts[each.which] for each in members]
         products = [part for part in mine if isinstance(part, Product)]
-        if len(products) == len(mine) and all(len(each.within) == size for each in members):
+        if len(products) == len(mine) and all(each.straight for each in members):
             return _beside([_turned(part) if each.turned else part for part, each in zip(products, members, strict=True)])
         whole = [_each(part).flatten(-2) if isinstance(part, Product) else part for part in mine]
-        if len(whole) == 1:
-            return whole[0]
+        if all(each.straight for each in members):
+            return whole[0] if len(whole) == 1 else torch.stack(torch.broadcast_tensors(*whole)).sum(0)
         paths = max(each.shape[0] for each in whole if each.dim() == 3)
         total = whole[0].new_zeros(paths, whole[0].shape[-2], size)
         for each, part in zip(members, whole, strict=True):

@@ -159,3 +159,11 @@ def convolve(delta: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None =
         return {"weight": Product(patches.mT, rows.mT), "bias": rows.sum(1)}
     each = rows.unflatten(0, (groups, -1)) @ patches.unflatten(0, (groups, -1)).mT
     return {"weight": each.reshape(weight.shape), "bias": rows.sum(1)}
+
+
+@layer_rule(F.group_norm)
+def group_norm(delta: Tensor, input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> dict[str, Part]:
+    """A norm whose own derivatives are right, unlike that of `F.layer_norm`, which is written out."""
+    over = [axis for axis in range(delta.dim()) if axis != 1]
+    return {"weight": (delta * F.group_norm(input, num_groups, None, None, eps)).sum(over), "bias": delta.sum(over)}

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from sme.common.derivatives import written
 from sme.problems.noise.minibatch.forms import FORMS
-from sme.problems.noise.minibatch.rules import RULES, Part, Rule
+from sme.problems.noise.minibatch.rules import RULES, Part, Product, Rule
 
 Places = Int[Tensor, "*shape"]
 VIEWED = ("chunk clone contiguous flatten movedim narrow permute reshape select split squeeze swapaxes t tensor_split transpose "
@@ -25,6 +25,14 @@ VIEWS |= {vars(torch._C.TensorBase)[name].__get__ for name in ("T", "mT", "H", "
 
 
 _signature = functools.cache(inspect.signature)
+
+
+def _smaller(part: Part | None) -> Part | None:
+    """The gradient of one example itself, where its factors are more numbers: of many places, or of few channels."""
+    if not isinstance(part, Product) or part.into.shape[0] == 1:
+        return part
+    (places, into), out = part.into.shape, part.out.shape[1]
+    return part.out.mT @ part.into if places * (into + out) > into * out else part
 
 
 class Known(NamedTuple):
@@ -51,7 +59,7 @@ class Site(NamedTuple):
     def parts(self, delta: Tensor, tensors: Mapping[str, Tensor]) -> list[Part | None]:
         """The gradients of one example, in the order of `parameters`; None where the rule has none."""
         found = self.rule(delta, **self.settings, **tensors)
-        return [found.get(name) for name in self.parameters]
+        return [_smaller(found.get(name)) for name in self.parameters]
 
 
 class Watch(TorchFunctionMode):
