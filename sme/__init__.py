@@ -59,12 +59,12 @@ if TYPE_CHECKING:
     from sme.optimizers.signum import Signum
     from sme.problems.base import Problem
     from sme.problems.logistic import Logistic
-    from sme.problems.networks.autoencoder import Autoencoder
-    from sme.problems.networks.digits import Digits
-    from sme.problems.networks.mnist import Mnist
     from sme.problems.networks.network import Network
-    from sme.problems.networks.tabular import BreastCancer, Diabetes
-    from sme.problems.networks.text import Text
+    from sme.problems.networks.presets.autoencoder import Autoencoder
+    from sme.problems.networks.presets.digits import Digits
+    from sme.problems.networks.presets.mnist import Mnist
+    from sme.problems.networks.presets.tabular import BreastCancer, Diabetes
+    from sme.problems.networks.presets.text import Text
     from sme.problems.noise.affine import AffineNoise
     from sme.problems.noise.diagonal import DiagonalNoise
     from sme.problems.noise.gaussian import GaussianNoise
@@ -144,12 +144,12 @@ HOMES = {
     "optimizers.signum": "Signum",
     "problems.base": "Problem",
     "problems.logistic": "Logistic",
-    "problems.networks.autoencoder": "Autoencoder",
-    "problems.networks.digits": "Digits",
-    "problems.networks.mnist": "Mnist",
+    "problems.networks.presets.autoencoder": "Autoencoder",
+    "problems.networks.presets.digits": "Digits",
+    "problems.networks.presets.mnist": "Mnist",
     "problems.networks.network": "Network",
-    "problems.networks.tabular": "BreastCancer Diabetes",
-    "problems.networks.text": "Text",
+    "problems.networks.presets.tabular": "BreastCancer Diabetes",
+    "problems.networks.presets.text": "Text",
     "problems.noise.affine": "AffineNoise",
     "problems.noise.diagonal": "DiagonalNoise",
     "problems.noise.gaussian": "GaussianNoise",

@@ -53,9 +53,10 @@ MODULES = {
     "optimizers": "hyperparameters regimes scaling:scaling_rules",
     "problems": "untouched",
     "problems.networks": (
-        "problems.autoencoder:autoencoder problems.culprit:culprit problems.data:data problems.digits:digits "
-        "problems.modules:modules problems.network:network problems.preset:preset problems.tabular:tabular "
+        "problems.culprit:culprit problems.data:data problems.modules:modules problems.network:network "
         "problems.targets:targets"),
+    "problems.networks.presets": (
+        "problems.autoencoder:autoencoder problems.digits:digits problems.preset:preset problems.tabular:tabular"),
     "problems.noise": (
         "laws.affine:affine laws.base:base laws.components:components laws.diagonal:diagonal laws.gaussian:gaussian "
         "laws.named:named quadrature"),

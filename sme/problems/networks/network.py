@@ -44,10 +44,6 @@ def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.flatten(1) - targets.flatten(1)).square().mean(1)
 
 
-def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return _targets.entropy(outputs, targets)
-
-
 def _tensor(outputs: object) -> None:
     """Raise `SMEError` for outputs that no loss takes."""
     if not isinstance(outputs, Tensor):
@@ -58,7 +54,7 @@ def _tensor(outputs: object) -> None:
                        "leave out what casts in it, since derivatives of second order need all digits")
 
 
-LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
+LOSSES: dict[str, Losses] = {"cross_entropy": _targets.entropy, "mse": _squared}
 
 
 class Network(Problem):
@@ -114,9 +110,8 @@ class Network(Problem):
         self._drawn = noise is None
         self._guard()
         if self.examples.held > MOST:
-            raise SMEError(f"what goes into and out of the module's layers is {self.examples.held / 2**27:.1f} GiB for one path "
-                           f"with {len(self.inputs)} examples, and {MOST / 2**27:g} GiB are the limit: give fewer examples, or a "
-                           "smaller module")
+            raise SMEError(f"one path of {len(self.inputs)} examples holds {self.examples.held / 2**27:.1f} GiB of layers, and "
+                           f"{MOST / 2**27:g} GiB are the limit: give fewer examples, or a smaller module")
         law = noise or MinibatchNoise(batch_size=batch_size, examples=self.examples, sampling=sampling, scale=scale,
                                       coupling=coupling)
         self.kinks, self.bends = rough(

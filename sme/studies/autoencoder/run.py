@@ -20,7 +20,7 @@ from sme.optimizers.grid import StepGrid
 from sme.optimizers.nesterov import Nesterov
 from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.rmsprop import RMSProp
-from sme.problems.networks.autoencoder import Autoencoder
+from sme.problems.networks.presets.autoencoder import Autoencoder
 from sme.simulate import noiseless
 from sme.simulate.observables import select
 from sme.simulate.setup import Setup

@@ -4,7 +4,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import whole
 from sme.problems.datasets import digits
 from sme.problems.networks.modules import ACTIVATIONS, perceptron
-from sme.problems.networks.preset import Preset, evenly, split
+from sme.problems.networks.presets.preset import Preset, evenly, split
 
 PIXELS = 64
 

@@ -8,7 +8,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import whole
 from sme.problems.datasets import breast_cancer, diabetes
 from sme.problems.networks.modules import ACTIVATIONS, perceptron
-from sme.problems.networks.preset import Preset, split
+from sme.problems.networks.presets.preset import Preset, split
 
 
 class _Tabular(Preset):

@@ -10,7 +10,7 @@ from sme.common.inputs import several, short, whole
 from sme.problems.datasets import digits
 from sme.problems.networks.modules import ACTIVATIONS, perceptron, residual
 from sme.problems.networks.network import LOSSES
-from sme.problems.networks.preset import Preset, evenly, split
+from sme.problems.networks.presets.preset import Preset, evenly, split
 
 CLASSES, PIXELS = 10, 8
 

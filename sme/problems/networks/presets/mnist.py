@@ -8,7 +8,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import whole
 from sme.problems.datasets import mnist
 from sme.problems.networks.modules import ACTIVATIONS, convolutional, perceptron, residual_blocks
-from sme.problems.networks.preset import Preset, evenly, split
+from sme.problems.networks.presets.preset import Preset, evenly, split
 
 PIXELS, CLASSES = 28, 10
 NETWORKS: dict[str, Callable[[int, str], nn.Module]] = {
