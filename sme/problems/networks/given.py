@@ -62,3 +62,13 @@ def _check(module: nn.Module) -> None:
 
 def _rounded(each: Tensor) -> bool:
     return each.is_floating_point() and each.dtype not in PLAIN
+
+
+def tensor(outputs: object) -> None:
+    """Raise `SMEError` for outputs that no loss takes."""
+    if not isinstance(outputs, Tensor):
+        raise SMEError(f"the module must return a tensor, got {type(outputs).__name__}: give a module around it that returns "
+                       "the one that the loss takes")
+    if outputs.dtype != torch.float64:
+        raise SMEError(f"the module returns {str(outputs.dtype).removeprefix('torch.')} for parameters in float64: "
+                       "leave out what casts in it, since derivatives of second order need all digits")

@@ -15,10 +15,10 @@ from sme.common.derivatives.written import Written
 from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import fingerprint
 from sme.problems.base import Function, Paths, Problem
+from sme.problems.networks import given
 from sme.problems.networks import targets as _targets
 from sme.problems.networks.culprit import culprit
 from sme.problems.networks.data import Data, pair
-from sme.problems.networks.given import original
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.law import MinibatchNoise
@@ -44,17 +44,11 @@ def _squared(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.flatten(1) - targets.flatten(1)).square().mean(1)
 
 
-def _tensor(outputs: object) -> None:
-    """Raise `SMEError` for outputs that no loss takes."""
-    if not isinstance(outputs, Tensor):
-        raise SMEError(f"the module must return a tensor, got {type(outputs).__name__}: give a module around it that returns "
-                       "the one that the loss takes")
-    if outputs.dtype != torch.float64:
-        raise SMEError(f"the module returns {str(outputs.dtype).removeprefix('torch.')} for parameters in float64: "
-                       "leave out what casts in it, since derivatives of second order need all digits")
+def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _targets.entropy(outputs, targets)
 
 
-LOSSES: dict[str, Losses] = {"cross_entropy": _targets.entropy, "mse": _squared}
+LOSSES: dict[str, Losses] = {"cross_entropy": _entropy, "mse": _squared}
 
 
 class Network(Problem):
@@ -102,7 +96,7 @@ class Network(Problem):
     def __init__(self, module: nn.Module, data: Data, loss: str | Callable[..., Tensor] = "cross_entropy", batch_size: int = 32,
                  sampling: str = "with_replacement", scale: float = 1.0, coupling: str = "independent",
                  noise: GradientLaw | None = None, test: Data | None = None, name: str = "network") -> None:
-        self.model = FlatModule(original(module))
+        self.model = FlatModule(given.original(module))
         self.losses = _targets.losses(loss) if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
         self._right = _targets.accuracy(loss) if _targets.classify(loss) else None
         self.inputs, self.targets = self._checked("data", data, loss)
@@ -131,11 +125,11 @@ class Network(Problem):
         return LossExamples(Single(self.model, self.losses), (self.inputs, self.targets), guarded=True)
 
     def _guard(self) -> None:
-        given = self.losses
+        losses = self.losses
 
         def take(way: tuple[bool, bool]) -> None:
             self.backward, self.model.written = way
-            self.losses = Written(given) if self.model.written else given
+            self.losses = Written(losses) if self.model.written else losses
 
         def look(way: tuple[bool, bool]) -> str:
             take(way)
@@ -162,7 +156,7 @@ class Network(Problem):
         try:
             with untouched("the module", start, inputs):
                 outputs = model(start, inputs)
-            _tensor(outputs)
+            given.tensor(outputs)
             targets = _targets.prepared(what, loss, outputs, targets)
             with untouched("the loss", outputs, targets):
                 value = self.losses(outputs, targets)

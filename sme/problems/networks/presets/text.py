@@ -4,9 +4,8 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import whole
 from sme.problems.datasets import SYMBOLS, text
-from sme.problems.networks.modules import ACTIVATIONS
+from sme.problems.networks.modules import ACTIVATIONS, Transformer
 from sme.problems.networks.presets.preset import Preset, evenly, split
-from sme.problems.networks.transformer import Transformer
 
 
 class Text(Preset):
