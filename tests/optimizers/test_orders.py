@@ -63,12 +63,6 @@ def test_orders_in_the_ballistic_regime(name):
     assert sme.check_order(sme.Quadratic(dim=1), imported(kind, "ballistic", **settings)).proved == 2
 
 
-@pytest.mark.slow
-def test_the_order_of_lamb():
-    states = {"theta": torch.tensor([0.8, -0.5]), "m": torch.tensor([0.3, 0.4]), "v": torch.tensor([0.6, 0.9])}
-    assert sme.check_order(sme.Quadratic(dim=2), sme.Lamb(decay=0.1), states=states).proved == 2
-
-
 @dataclass(frozen=True)
 class SlowLion(sme.Optimizer):
     """Lion with `1 − β₁ = c₁τ`: the sign of a smooth average."""
