@@ -22,9 +22,9 @@ NUMERICS: dict[str, dict[int, str]] = {
     "quadrature": {2: "the first: moments of polynomials on frames that follow the run"},  # errors without random paths
     "transformed": {2: "the first"},  # laws of a clipped or otherwise transformed gradient
     "poisson": {2: "the first"},  # draws of examples one by one
-    "epochs": {2: "the first"},  # equations of reshuffled epochs
+    "epochs": {2: "steps were taken as independent", 3: "equations of reshuffled epochs of their own"},
     "shifted": {2: "the first"},  # equations of rules that take the raw gradient apart
-    "sampled": {2: "the first"},  # the same, where drift and noise are sampled
+    "sampled": {2: "sums over the noise of one step", 3: "states of many numbers are sampled"},  # the same, by fresh gradients
 }
 """of each part its numbers, and why each was raised"""
 

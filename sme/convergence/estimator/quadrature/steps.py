@@ -110,7 +110,7 @@ class Columns:
     Of the states that it is asked for, `once` are different, and the others their copies.
     """
 
-    remembers = False
+    remembers = fades = False
 
     def __init__(self, equation: Equation, once: int) -> None:
         self.equation, self.once, self.motions = equation, once, equation.motions
