@@ -61,3 +61,14 @@ paper = sme.equation(
     units={"v": -1, "time": -1},   # the paper's v is that here over τ, and its time counts steps
     symbols={"eta": lambda tau: tau**0.5, "sigma": lambda tau: tau**-0.5},
 )
+
+
+def net():
+    """A module of one's own, for diagnose."""
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3))
+
+
+def data():
+    """Its inputs and classes."""
+    inputs = torch.randn(96, 4, generator=torch.Generator().manual_seed(1))
+    return inputs, (inputs[:, :3] ** 2).argmax(1)

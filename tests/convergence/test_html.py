@@ -165,7 +165,7 @@ def test_the_command_and_the_lines_make_the_same_study_again(record, name, monke
         given = spellings.read("weak_error", _words(again.words(study)))
         values = config.values_of(hydra.compose("weak_error", given))
     del values["plan"]
-    spec, asked = api.parts(**config._parts(values, sme.weak_error))
+    spec, asked = api.parts(**config.arguments(values, sme.weak_error))
     assert spec.name == study.name
     assert [number("tau", each) for each in asked["tau"]] == sorted(set(study.errors["tau"]), reverse=True)
     assert asked["order"] == sorted(set(study.errors["order"]))

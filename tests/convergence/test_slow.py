@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sme
-from sme.equations import registry
+from sme.equations.closed import known
 from tests.equations.test_mutation import ADAM, RMS
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_a_wrong_coefficient_is_inconsistent_at_default_effort(module, right, wr
     mutant = type(sys)("mutant")
     exec(compile(source.replace(right, wrong), module, "exec"), mutant.__dict__)
     key = (type(optimizer), "ballistic")
-    monkeypatch.setitem(registry._CLOSED, key, getattr(mutant, registry._CLOSED[key].__name__))
+    monkeypatch.setitem(known._CLOSED, key, getattr(mutant, known._CLOSED[key].__name__))
     slopes = default_job(optimizer, processes=1).slopes
     print(slopes.to_string())
     assert (slopes["verdict"] == "inconsistent").any()
@@ -93,11 +93,11 @@ def test_a_large_obstruction_is_seen_predicted_and_overcome_by_step_memory():
         print(study)
     errors = {name: study.errors[study.errors["observable"] == "|theta|^2"].set_index("tau")
               for name, study in (("high", high), ("low", low), ("memory", memory))}
-    for tau, known in zip(fine[:2], (0.0073, 0.0034), strict=True):
+    for tau, was in zip(fine[:2], (0.0073, 0.0034), strict=True):
         one, other = errors["high"].loc[tau], errors["low"].loc[tau]
         noise = (one["stderr"] ** 2 + other["stderr"] ** 2 + one["integrator_bias"] ** 2) ** 0.5
         assert abs(one["error"] - other["error"]) < 4 * noise
-        assert abs(one["error"] - known) < 4 * noise
+        assert abs(one["error"] - was) < 4 * noise
     slopes = high.slopes.set_index("observable").loc["|theta|^2"]
     assert slopes["verdict"] == "inconsistent"
     assert "obstructed: T₃" in slopes["note"]

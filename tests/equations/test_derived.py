@@ -134,7 +134,7 @@ class Odd(sme.Optimizer):
 
 
 WRONG = [("clip", "multiplies gradient.step by itself"), ("still", "moves although"), ("float", "cannot be differentiated"),
-         ("square", "not affine")]
+         ("square", "third and fourth moments")]
 
 
 @pytest.mark.parametrize(("kind", "word"), WRONG)

@@ -56,7 +56,7 @@ MUTATIONS = [
      "ballistic", "step_memory"),
     (CURVE, "+ self.law.third(theta), x)", ", x)", "rmsprop-updated", "batch-of-1", "ballistic", "independent"),
     (CURVE, "self._second(t, x, g, q, zero, one) *", "0 *", "filter", "constant", "ballistic", "independent"),
-    (CURVE, "return total + 0.5 *", "return total + 0.25 *", "mixed", "constant", "ballistic", "independent"),
+    (CURVE, "return 0.5 * (self._by_moments", "return 0.25 * (self._by_moments", "mixed", "constant", "ballistic", "independent"),
     (BATCH, "0.5 * self._spread(self.leading, t, x)", "0 * x", "rmsprop", "constant", "batch_equivalent", "step_memory"),
     (BATCH, "fourth - 0.5 * change", "-0.5 * change", "rmsprop", "constant", "batch_equivalent", "step_memory"),
     (BATCH, "fourth - 0.5 * change", "fourth", "momentum", "varying", "batch_equivalent", "independent"),

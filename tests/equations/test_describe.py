@@ -10,6 +10,7 @@ from torch.func import grad
 import sme
 from sme.common.identity import hashing
 from sme.equations import registry
+from sme.equations.closed import known
 from sme.equations.closed.rmsprop import BallisticRMSProp
 from sme.equations.formula.description import MOST
 from sme.optimizers.regimes import regime
@@ -173,13 +174,13 @@ def test_formulas_evaluate_to_the_sizes():
                 value *= math.sqrt(1 - 1 / 2)
             assert key in described.latex
             assert float(torch.as_tensor(value).norm()) == pytest.approx(size, rel=1e-6), (optimizer, noise, scaling, key)
-    kinds = set(registry._CLOSED.values())
+    kinds = set(known._CLOSED.values())
     assert set(reached) == kinds
     assert all(reached[kind] == set(kind.latex) for kind in kinds)
 
 
 def test_braces_of_formulas_balance():
-    for kind in registry._CLOSED.values():
+    for kind in known._CLOSED.values():
         for formula in kind.latex.values():
             for opening, closing in ("{}", "()"):
                 depth = [formula[:i].count(opening) - formula[:i].count(closing) for i in range(len(formula) + 1)]

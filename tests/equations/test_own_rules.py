@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sme
-from sme.equations.derived.shifted.equation import Shifted
+from sme.equations.derived.shifted.equation import ScaleFree, Shifted
 from sme.equations.derived.step import Step
 from sme.equations.registry import equation
 from sme.optimizers.regimes import Gradient, RawGradientError, regime
@@ -163,8 +163,14 @@ def test_a_rule_of_the_raw_gradient_has_no_expansion_and_a_shifted_equation(name
     with pytest.raises(RawGradientError, match="not affine"):
         Step(RAW[name], 2)
     assert isinstance(sme.derive(sme.Quadratic(), RAW[name])(0.1), Shifted)
-    with pytest.raises(sme.SMEError, match=r"batch-equivalent one it has none of order 2 \(T₃ and T₄"):
-        sme.derive(sme.Quadratic(), RAW[name], regime="batch_equivalent", order=1)(0.1)
+    with pytest.raises(sme.SMEError, match=r"third and fourth moments of order τ² \(T₃, T₄\)"):
+        sme.derive(sme.Quadratic(), RAW[name], regime="batch_equivalent")(0.1)
+    family = sme.derive(sme.Quadratic(), RAW[name], regime="batch_equivalent", order=1)
+    if name == "outer":  # its w moves by ĝ∘ĝ in one step
+        with pytest.raises(sme.SMEError, match="grows without bound"):
+            family(0.1)
+    else:
+        assert isinstance(family(0.1), ScaleFree)
 
 
 def test_a_gradient_has_what_it_offers_and_nothing_else():

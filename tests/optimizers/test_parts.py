@@ -123,7 +123,7 @@ def test_they_are_of_order_two_in_the_ballistic_regime(rule):
     (lambda: sme.Groups((sme.SGD(),), ((1, 2),)), ["runs must name each of the 1 rules"]),
     (lambda: sme.Groups((sme.SGD(),), (2,)), ["pairs"]),
     (lambda: sme.Groups((sme.SGD(), sme.NAdam()), ((0, 1), (1, 1))), ["agree in t0"]),
-    (lambda: sme.NAdam(t0=0.0), ["t0 > 0"]), (lambda: sme.ASGD(begins=2.0), ["begins at 2", "t0 = 1"]),
+    (lambda: sme.NAdam(t0=0.0), ["t0 of NAdam must be > 0"]), (lambda: sme.ASGD(begins=2.0), ["begins at 2", "t0 = 1"]),
     (lambda: sme.Adadelta(rate=0.0), ["rate", "> 0"]), (lambda: sme.Muon(gain="most"), ["gain", "original"]),
     (lambda: sme.QHM(nu=1.5), ["nu", "[0, 1]"]), (lambda: sme.Lion(a=2.0), ["a must", "(0, 1]"]),
     (lambda: sme.ScheduleFreeSGD(beta=1.0), ["beta", "(0, 1)"]), (lambda: sme.Lamb(blocks=(0,)), ["block", "1"])])

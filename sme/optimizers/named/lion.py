@@ -7,6 +7,8 @@ from sme.optimizers.base import State, settle
 from sme.optimizers.momentum import Momentum
 from sme.optimizers.regimes import Gradient, Regime
 
+TINY = 1e-300
+
 
 @dataclass(frozen=True)
 class Lion(Momentum):
@@ -47,7 +49,7 @@ class Lion(Momentum):
 
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         theta, unit = state["theta"], gradient.unit
-        share = tau / unit  # of a mean gradient in ĝ
+        share = (tau + TINY) / (unit + TINY)  # of a mean gradient in ĝ, also at τ = 0
         move = ((1 - self.a) * share * state["m"] + self.a * gradient.scaled).sign() + share * self.decay * theta
         return {"theta": theta - unit * move, "m": self.momentum(state, gradient, tau)}
 

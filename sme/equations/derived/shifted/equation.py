@@ -143,6 +143,6 @@ class ScaleFree(Shifted):
         large, small = (OneStep(Chain(self.problem, self.optimizer, self.regime, tau)).moments(t, x)[0].abs().amax()
                         for tau in (SMALL, SMALLER))
         if bool(small > GROWS * large):
-            raise SMEError(f"the mean step of {self.optimizer.name} over τ grows like 1/√τ in the batch-equivalent regime, so "
-                           "there is no limit equation: on noise alone the step must have mean 0, as that of an odd function has "
-                           "under symmetric noise. Use regime='ballistic'")
+            raise SMEError(f"in the batch-equivalent regime the mean step of {self.optimizer.name} over τ grows without bound as "
+                           "τ → 0, so there is no limit equation: on noise alone the step must have mean 0, as that of an odd "
+                           "function has under symmetric noise. Use regime='ballistic'")
