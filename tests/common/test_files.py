@@ -26,6 +26,7 @@ from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Point
+from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import runs_file
 from sme.studies.panels import run
 
@@ -39,6 +40,7 @@ def made(tmp_path_factory):
     """A study of two orders, two shards and two times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired, "BLOCK_PAIRS", 16)
+        patch.setattr(controls, "LONGEST", 0)
         return sme.weak_error(sme.Quadratic(), sme.Momentum(), order=[1, 2], tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                               observables=["loss", "mean m"], paths=2 * 32768, backend="torchsde",
                               results=tmp_path_factory.mktemp("made"))

@@ -19,6 +19,7 @@ from sme.convergence.fit.tails import MEAN, VARIANCE
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
+from sme.simulate.control_variates import controls
 
 START = {"theta": torch.tensor([0.8, -0.4])}
 
@@ -93,6 +94,7 @@ def test_other_laws_leave_no_doubt_and_svag_those_of_its_law():
 def study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired, "BLOCK_PAIRS", 32)
+        patch.setattr(controls, "LONGEST", 0)
         return sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, paths=1,
                               tau=[1 / 2, 1 / 4, 1 / 8], order=2, results=tmp_path_factory.mktemp("tails"), backend="torchsde",
                               observables=["|v|^2", "mean v", "|v|^2 capped at 2"])
