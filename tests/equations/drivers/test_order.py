@@ -34,7 +34,9 @@ def skewed(n, batch_size, sampling="with_replacement", scale=0.5):
 
 @pytest.mark.parametrize(("name", "n", "size", "sampling"), [
     ("rmsprop", 3, 1, "without_replacement"),
-    *(pytest.param(name, 3, size, "with_replacement", marks=SLOW) for name in RULES for size in (1, 2)),
+    ("rmsprop-updated", 3, 1, "with_replacement"),  # whose δ₃ has a cubic part, and so a mean
+    *(pytest.param(name, 3, size, "with_replacement", marks=SLOW) for name in RULES for size in (1, 2)
+      if (name, size) != ("rmsprop-updated", 1)),
     *(pytest.param(name, 10, 4, "without_replacement", marks=SLOW) for name in ("sgd", "rmsprop")),
 ])
 def test_the_poissonised_minibatch_has_order_one_for_skewed_examples(name, n, size, sampling):
