@@ -14,6 +14,7 @@ from sme.common.errors import SMEError
 from sme.equations.literature.midpoint import solve
 from sme.equations.models import MODELS
 from sme.equations.registry import equation
+from sme.optimizers.parts.schedules import Exponential
 from sme.optimizers.regimes import BALLISTIC
 from tests.support import models
 
@@ -103,6 +104,7 @@ LATER = {"adam, corrected": sme.Adam(bias_correction=True, t0=2.0), "rmsprop, ne
 
 @pytest.mark.parametrize(("rule", "problem"), [
     (RULES["momentum"], models.line()),
+    (sme.Scheduled(sme.SGD(), Exponential(1.5)), models.line()),  # whose mean step moves with the time
     *[pytest.param(rule, noisy, marks=SLOW) for rule in RULES.values() for noisy in (GAUSSIAN, BATCHES)],
     *[pytest.param(rule, GAUSSIAN, marks=SLOW) for rule in LATER.values()],
 ], ids=lambda each: each.name if isinstance(each, sme.Optimizer) else type(each.noise).__name__)

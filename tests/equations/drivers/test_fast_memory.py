@@ -70,3 +70,17 @@ def test_the_integrals_of_the_kernel_are_exact_in_every_number_of_substeps(subst
         kernel.append(float(z[0, 2]) / 0.7)
     assert dt * (sum(kernel) + 0.5) == pytest.approx(0.5, abs=1e-9)
     assert dt * (sum(k * k for k in kernel) + 0.5) == pytest.approx(0.5, abs=1e-9)
+
+
+@pytest.mark.parametrize("driver", ["fast_memory", "step_memory"])
+def test_the_memory_within_a_substep_adds_no_mean(driver):
+    """Its Milstein part takes off what the square of the increment has in the mean."""
+    eq = equation(sme.Polynomial(noise=0.7), sme.RMSProp(), BATCH_EQUIVALENT, 0.2, 2, driver)
+    x, dt = torch.tensor([[0.8, 0.6]] * 2, dtype=torch.float64), 0.05
+    dW = dt**0.5 * torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    past = torch.full((2, 1), 0.3, dtype=torch.float64)
+    added = (eq.recollect if driver == "fast_memory" else eq.remember)(0.0, x, past, dW, dt)
+    kept = past if driver == "fast_memory" else 0.7 * past
+    assert float(eq.memory_trace(0.0, x).abs().max()) > 0.1
+    assert added.mean(0).numpy() == pytest.approx(np.zeros(2), abs=1e-14)
+    assert (added[0] - added[1]).numpy() / 2 == pytest.approx(eq.recall(0.0, x, kept, dW)[0].numpy(), abs=1e-12)
