@@ -335,3 +335,11 @@ def test_the_loops_own_fault_is_the_one_that_is_seen(tmp_path):
 def test_a_clip_that_is_none_is_refused(clip):
     with pytest.raises(SMEError, match="clip"):
         diagnosed(clip=clip, compared=1)
+
+
+def test_weights_that_are_not_finite_are_named():
+    module = line()
+    with torch.no_grad():
+        module.weight[0, 1] = math.nan
+    with pytest.raises(SMEError, match="the loss is not finite at the start"):
+        diagnosed(module=module)

@@ -87,6 +87,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     parameters = [p for p in module.parameters() if p.requires_grad]
     given = Physical.of(optimizer, parameters)
     theta = net.start["theta"]
+    net.check(theta)
     with torch.no_grad():
         g, sigma = net.gradient(theta[None])[0], net.noise.variance(theta[None])[0]
         square = g * g + sigma
