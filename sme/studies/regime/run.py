@@ -129,6 +129,8 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                   steps: int = 1000, compared: int = 200, results: str | Path | None = None) -> RegimeReport:
     """Say which regime a run is in, from hyperparameters and the noise that is measured on the problem.
 
+    `sme.diagnose` says it of a module, its data and a torch optimizer in one paragraph, and how far its batch may grow.
+
     Everything is deterministic: the noise is that of the problem's law (with its batch size) along the noiseless run, in which
     every step takes `E[gradient]`; the averages start at their means.
 
