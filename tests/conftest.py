@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from sme.common.process import progress
+from sme.common.storage.records import Records
 from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
 from sme.convergence.output import picture
@@ -44,6 +45,14 @@ def _quiet():
     """No lines of progress in the output of tests, which goes to no terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "FIRST", 1e6)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _unkept():
+    """Nothing is kept for later runs: tests replace functions of the package, which no record knows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Records, "kept", False)
         yield
 
 

@@ -168,16 +168,14 @@ def load(source: str) -> ctypes.CDLL:
     NoCompilerError
         if it cannot be compiled.
     """
-    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
-    key = sha("\n".join((source, compiler_version(), _machine(), command)).encode())
-    folder = cache()
+    name, folder = key(source), cache()
     try:
-        for path in filter(_whole, sorted(folder.glob(f"{key}-*.so"))):
+        for path in filter(whole, sorted(folder.glob(f"{name}-*.so"))):
             try:
                 return ctypes.CDLL(str(path))
             except OSError:  # whole, but of another machine's loader
                 path.unlink(missing_ok=True)
-        path = _compile(source, folder, key)
+        path = _compile(source, folder, name)
     except OSError as fault:
         raise NoCompilerError(f"compiled code cannot be kept in {folder}: {fault}") from fault
     try:
@@ -186,8 +184,20 @@ def load(source: str) -> ctypes.CDLL:
         raise NoCompilerError(f"what {compiler()[0]} makes cannot be loaded from {folder}: {fault}") from fault
 
 
-def _whole(path: Path) -> bool:
-    """Whether a library is the user's own and has the checksum that it is named by; another is removed, if it can be."""
+def key(source: str) -> str:
+    """What a library is called: it depends on its source, on the compiler and all that it is told, and on the processor.
+
+    Raises
+    ------
+    NoCompilerError
+        if there is no compiler, or it says nothing.
+    """
+    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
+    return sha("\n".join((source, compiler_version(), _machine(), command)).encode())
+
+
+def whole(path: Path) -> bool:
+    """Whether a file of the cache is the user's own and has the checksum that it is named by; another is removed if it can be."""
     try:
         _own(path.lstat())
         if not path.is_symlink() and path.stem.endswith(f"-{sha(read_bytes(path))}"):
@@ -199,8 +209,8 @@ def _whole(path: Path) -> bool:
     return False
 
 
-def _compile(source: str, place: Path, key: str) -> Path:
-    """The path of the new library, named by its key and its checksum."""
+def _compile(source: str, place: Path, name: str) -> Path:
+    """The path of the new library, named by this name and its checksum."""
     complaint = ""
     with tempfile.TemporaryDirectory(dir=place) as folder:
         written, made = Path(folder) / "run.c", Path(folder) / "run.so"
@@ -213,6 +223,6 @@ def _compile(source: str, place: Path, key: str) -> Path:
                 made.chmod(0o700)
                 with made.open("rb") as file:
                     os.fsync(file.fileno())
-                return made.replace(place / f"{key}-{sha(made.read_bytes())}.so")  # whole or not there, for any process
+                return made.replace(place / f"{name}-{sha(made.read_bytes())}.so")  # whole or not there, for any process
             complaint = complaint or done.stderr.strip()
     raise NoCompilerError(f"{compiler()[0]} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")

@@ -14,6 +14,7 @@ import torchsde
 
 from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
+from sme.common.storage.records import Records
 from sme.common.version import version
 from sme.convergence.cost import weight
 from sme.convergence.estimator import paired, trials
@@ -47,7 +48,7 @@ class Runner:
 
     def ready(self, setups: Mapping[tuple[int, int], Setup]) -> dict[tuple[int, int], Setup]:
         """With what their shards share."""
-        made = ready(setups, self.effort.backend)
+        made = ready(setups, self.effort.backend, self.job.records)
         weight.warn(made.values())
         return made
 
@@ -125,11 +126,16 @@ class Runner:
             yield from spread(self.work, now, processes, ordered=False)
 
 
-def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
-    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
-    shared = {which: paired.prepared(setup) for which, setup in setups.items()}
-    paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    return chosen(shared, backend, paths)
+def ready(setups: Mapping[tuple[int, int], Setup], backend: str, records: Records | None = None) -> dict[tuple[int, int], Setup]:
+    """The setups with all that their shards share, and compiled if the backend asks for it and they can be.
+
+    What the `records` of their study have is not made again.
+    """
+    records = records or Records(None)
+    shared = {which: paired.prepared(setup, records) for which, setup in setups.items()}
+    made = chosen(shared, backend, 2 * paired.BLOCKS * paired.BLOCK_PAIRS, records)
+    records.save()
+    return made
 
 
 def _computed(setup: Setup, key: Key, outline: StudyMetadata, folder: Path | None) -> Point:

@@ -14,6 +14,7 @@ from sme import info
 from sme.common import library
 from sme.common.library import NoCompilerError
 from sme.common.storage.files import sha
+from sme.common.storage.records import Records
 from sme.simulate import backend
 
 SOURCE = "int answer(void) {{ return {}; }}\n"
@@ -183,11 +184,11 @@ def test_a_library_without_the_function_is_refused(monkeypatch):
     monkeypatch.setattr(backend, "source", lambda setup: "int other;")
     monkeypatch.setattr(backend, "load", lambda source: empty)
     setup = types.SimpleNamespace(order=1, horizon=1.0, steps=4, tau=0.25)
-    fault = backend._source(setup)
+    fault = backend._source(setup, Records(None), "kind")
     assert isinstance(fault, NoCompilerError)
     assert "without the function" in str(fault)
     empty.run = None
-    assert backend._source(setup) == "int other;"
+    assert backend._source(setup, Records(None), "kind") == "int other;"
 
 
 def test_a_compiler_is_soon_given_up_where_it_says_not_even_its_version(cache, tmp_path, monkeypatch):

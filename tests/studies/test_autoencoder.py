@@ -109,7 +109,7 @@ def test_order_two_is_closer_to_nesterov(monkeypatch):
 def test_a_race_is_written_with_its_intervals(made, tmp_path, drawn):
     mean, low, high = report.interval(np.array([1.0, 2.0, 3.0]))
     assert (mean, high - mean, mean - low) == pytest.approx((2.0, 4.302653 / 3**0.5, 4.302653 / 3**0.5), rel=1e-6)
-    report.Autoencoder(made, tmp_path).save()
+    report.Autoencoder(made, folder=tmp_path).save()
     words = (tmp_path / "autoencoder.md").read_text(encoding="utf-8")
     assert "Against nesterov 0.9" in words
     assert "order 2 is closer by" in words

@@ -265,6 +265,20 @@ def test_the_command_takes_a_preset_and_dotted_paths(tmp_path, monkeypatch, shor
         physical_config.diagnosed(OmegaConf.create({**given, "module": "watched.net"}))
 
 
+def test_the_regime_report_of_the_same_run_agrees():
+    module = line()
+    found = diagnosed(torch.optim.RMSprop, module=module, options={"alpha": 0.9}, compared=1)
+    network = sme.Network(module, data(), "mse", batch_size=5, sampling="without_replacement")
+    report = sme.regime_report(network, torch.optim.RMSprop(module.parameters(), lr=0.05, alpha=0.9), network.start["theta"],
+                               steps=40, compared=1)
+    row = report.noise.iloc[0]
+    assert found.tables["noise"]["noise_scale"].iloc[0] == pytest.approx(row["tr Σ"] / row["|∇f|²"], rel=1e-9)
+    assert row["limit"] in found.text
+    told = found.tables["regime"].set_index("of")
+    assert list(told["limit"]) == [row["limit"], report.memory["limit"].iloc[0]]
+    assert list(told["exponent"]) == pytest.approx([row["exponent"], report.memory["exponent"].iloc[0]])
+
+
 def test_another_run_has_another_folder(tmp_path):
     def folder(**more):
         return diagnosed(compared=1, results=tmp_path, **more).folder

@@ -132,8 +132,9 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
     warn_rounded(given.arguments["paths"])
-    stability.warn(job.setups.values())
-    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
+    stability.warn(job.setups.values(), job.records)
+    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend,
+                   job.records)
     pilot.begin(setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
     predicting, samples = _predicting(job, folder), pilot.pilot(setups)

@@ -162,7 +162,7 @@ def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, pat
     doubt = next((each.doubt for each in found if each.doubt), "")
     made = Certificate(name, one.setup.tau, table, math.nan if chain is None else chain.radius,
                        math.nan if chain is None else chain.spread, doubt, seed, names, None, tolerance, further, measured,
-                       root and root / name)
+                       folder=root and root / name)
     if tolerance is not None:
         made = replace(made, choice=choose(table, tolerance, names))
     return made.saved()

@@ -126,4 +126,4 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     table = pd.concat(rows, ignore_index=True)[
         ["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "integrator_bias", "slope", "slope_low",
          "slope_high", "paths"]]
-    return Drivers(f"drivers-{rule}", table, root and root / rule, seed).saved()
+    return Drivers(f"drivers-{rule}", table, seed, folder=root and root / rule).saved()

@@ -46,7 +46,6 @@ class Survey(Report):
     errors: pd.DataFrame
     slopes: pd.DataFrame
     refused: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -169,4 +168,4 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
     table = pd.concat(errors, ignore_index=True)[[*front, *columns]]
     fits = pd.concat(slopes, ignore_index=True)[[*front, "order", "observable", "slope", "slope_low", "slope_high", "verdict",
                                                  "price"]]
-    return Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]), folder).saved()
+    return Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]), folder=folder).saved()

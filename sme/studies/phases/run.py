@@ -34,10 +34,8 @@ from sme.studies.phases.edge import longest, threshold
 from sme.studies.phases.full_batch import follow
 from sme.studies.phases.patterns import PATTERNS, ab, classify, predicted
 
-HELD = 2**18
-"""parameters of cells that run together"""
-SHARP = 4
-"""times as many looks at the examples as at a cell"""
+HELD = 2**18  # parameters of cells that run together
+SHARP = 4  # times as many looks at the examples as at a cell
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +63,6 @@ class Phases(Report):
     table: pd.DataFrame
     examples: pd.DataFrame
     curves: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -167,7 +164,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     whole_map = np.concatenate([part[0] for part in there], 1), np.concatenate([part[1] for part in there], 1)
     few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
     made = Phases(name, eta, steps, rules, _table(places, settings[0], whole_map, rules), _table(pairs, settings[1], few, rules),
-                  _curves(pairs, settings[1], few, every[1]), place)
+                  _curves(pairs, settings[1], few, every[1]), folder=place)
     return made.saved()
 
 

@@ -45,7 +45,6 @@ class Trajectories(Report):
     table: pd.DataFrame
     histograms: pd.DataFrame
     band: str = "sd"
-    folder: Path | None = None
     closer: pd.DataFrame | None = None
     doubts: dict[str, str] = field(default_factory=dict)
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""

@@ -139,9 +139,9 @@ def trajectories(
         spec.outline().write(place, spec.describe(), spec.recipe())
     times = grid.time(np.array([0, *marks]))
     made = Trajectories(spec.name, grid.given, seed, tabled(found, names[: len(spec.observables)], times),
-                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band, place,
+                        counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
                         None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
-                        origin=spec.model.origin)
+                        origin=spec.model.origin, folder=place)
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)

@@ -15,10 +15,11 @@ from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.minibatch.clipped import clipped
 from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.wrapped.base import WrappedNoise
 from sme.problems.noise.wrapped.importance import ImportanceNoise
 
 
-class Private(GradientLaw):
+class Private(WrappedNoise):
     r"""Differentially private gradients (DP-SGD, DP-Adam): with `c_i = g_i min(1, C/|g_i|)`
 
     ```math
@@ -67,14 +68,8 @@ class Private(GradientLaw):
         self.second_motions = self.law.second_motions + dim
 
     @property
-    def lack(self) -> str:  # type: ignore[override]
-        return self.given.lack
-
-    def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        self.given.check_mean(theta, gradient)
-
-    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
-        return self.law.mean(theta, gradient)
+    def told(self) -> GradientLaw:
+        return self.given
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         batch = self.law.draw(None, tau, stream, paths)

@@ -1,6 +1,5 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 
@@ -15,11 +14,12 @@ from sme.optimizers.regimes import Regime
 from sme.optimizers.scaling_rules import amplification, weights
 from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
+from sme.problems.noise.wrapped.base import WrappedNoise
 
 KINDS = ("adaptive", "sgd")
 
 
-class SVAGNoise(GradientLaw):
+class SVAGNoise(WrappedNoise):
     """`S z_ℓ = (½ (1 + r) n₁ + ½ (1 − r) n₂)/√a`, with `n₁`, `n₂` two independent draws of a law and `½ (1 + r²) = a`.
 
     `a = ℓ²` for RMSProp and Adam, `ℓ` for SGD. The covariance is the law's own: that of the physical noise is `a` times as large,
@@ -70,21 +70,6 @@ class SVAGNoise(GradientLaw):
     def check(self, dim: int) -> None:
         self.law.check(dim)
         self.motions = self.law.motions
-
-    def bound(self, gradient: Callable[[Paths], Paths]) -> "SVAGNoise":
-        made = copy.copy(self)
-        made.law = self.law.bound(gradient)
-        return made
-
-    @property
-    def lack(self) -> str:  # type: ignore[override]
-        return self.law.lack
-
-    def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        self.law.check_mean(theta, gradient)
-
-    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
-        return self.law.mean(theta, gradient)
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         seen = increment if self.coupled else None  # by the first batch alone: the two are independent
