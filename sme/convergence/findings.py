@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sme.common.errors import SMEError
-from sme.common.inputs import short
 from sme.common.output import notebook
-from sme.common.output.figure import printed
+from sme.common.output.figure import printed, target
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
@@ -185,9 +184,7 @@ class Findings(Turns):
         """
         if self.errors.empty:
             raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
-        if not isinstance(path, str | Path):
-            raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
-        return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
+        return picture.draw(self.provenance, self.errors, self.slopes, target(path))
 
     def save(self) -> None:
         """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.

@@ -15,6 +15,7 @@ from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
 from sme.optimizers.imported.against import differences
+from sme.optimizers.imported.by_name import library
 from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
@@ -484,3 +485,9 @@ def test_what_a_class_does_not_know_is_nothing_to_its_steps():
     del lean.param_groups[0]["betas"]
     assert sme.from_torch(lean, t0=0.1) == plain
     assert sme.from_torch(group_with("SGD", lr=10**9)).rate == 1.0
+
+
+@pytest.mark.parametrize("betas", [(0.9,), [], (0.9, 1.5), "ab", 0.9])
+def test_betas_that_torch_refuses_are_named(betas):
+    with pytest.raises(SMEError, match=r"torch\.optim\.AdamW refuses its hyperparameters"):
+        library("AdamW", torch.nn.Linear(2, 1).parameters(), {"betas": betas})

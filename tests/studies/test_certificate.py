@@ -201,6 +201,12 @@ def one(**more):
     return sme.certify(sme.Polynomial([0, 0, 0.4]), sme.SGD(), **given)
 
 
+@pytest.mark.parametrize("path", [None, 3, "a\0.png", ["a.png"], b"a.png"])
+def test_a_report_is_drawn_to_a_file_alone(path, both):
+    with pytest.raises(SMEError, match="path must name the file to draw to"):
+        both.plot(path)
+
+
 @pytest.mark.parametrize("given", [3, 1.5, object(), {"ode": 1}, [None], [["ode"]]])
 def test_models_that_are_none_are_named(given):
     with pytest.raises(SMEError, match="model must be"):

@@ -357,3 +357,10 @@ def test_weights_that_are_not_finite_are_named():
         module.weight[0, 1] = math.nan
     with pytest.raises(SMEError, match="the loss is not finite at the start"):
         diagnosed(module=module)
+
+
+def test_it_is_drawn_to_a_file_alone():
+    found = diagnosed(compared=1)
+    for path in (None, 3, "a\0.png"):
+        with pytest.raises(SMEError, match="path must name the file to draw to"):
+            found.plot(path)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from sme.common.errors import choose
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import short
 from sme.common.output.provenance import Provenance
 from sme.common.process.progress import fraction
 from sme.common.storage.files import replacing
@@ -50,6 +51,19 @@ def printed() -> Iterator[None]:
         yield
     finally:
         _both.reset(token)
+
+
+def target(path: Any) -> Path:
+    """The file to draw to.
+
+    Raises
+    ------
+    SMEError
+        for what names none.
+    """
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
+    return Path(path)
 
 
 def save(figure: Figure, provenance: Provenance, path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import pandas as pd
 
 from sme.common.output.brief import Brief
-from sme.common.output.figure import printed
+from sme.common.output.figure import printed, target
 from sme.common.output.notebook import page
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
@@ -91,8 +91,9 @@ class Report(Kept, Brief, Turns, ABC):
 
     def plot(self, path: str | Path) -> Path:
         """Draw the first picture to a file, in a format that its ending names."""
-        next(iter(self.plots.values()))(Path(path))
-        return Path(path)
+        file = target(path)
+        next(iter(self.plots.values()))(file)
+        return file
 
     def save(self) -> None:
         """Write every table as `.csv`, the words as `.md` and every picture as `.png` and `.pdf`, to the folder."""

@@ -130,7 +130,7 @@ def _read(path: Path) -> dict[str, Arrays]:
             for each in arrays.files:
                 name, _, part = each.rpartition("/")
                 found.setdefault(name, {})[part] = arrays[each]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # whole, but of no such format; or gone meanwhile
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):  # whole, but of no such format; or gone meanwhile
         return {}
     return found
 

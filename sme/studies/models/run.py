@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sme.common.errors import SMEError
+from sme.common.output.figure import target
 from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid, quote
 from sme.common.process.progress import progress
@@ -103,7 +104,7 @@ class Survey(Report):
     def plot(self, path: str | Path, observable: str | None = None) -> Path:
         """Draw the errors of all problems over τ to a file, in a format that its ending names."""
         observable = observable or self.observable
-        return picture.draw(self._named(observable), observable, "tau", self.provenance, Path(path))
+        return picture.draw(self._named(observable), observable, "tau", self.provenance, target(path))
 
     def _named(self, observable: str) -> pd.DataFrame:
         """The errors of an observable, with the name of their curve."""

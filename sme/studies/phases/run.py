@@ -16,6 +16,7 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, room, several, short, whole
+from sme.common.output.figure import target
 from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
@@ -90,7 +91,7 @@ class Phases(Report):
 
     def plot_examples(self, path: str | Path) -> Path:
         """Draw the losses of the examples, and where they stand to the threshold."""
-        return picture.examples(self.curves, self.examples, self.provenance, Path(path))
+        return picture.examples(self.curves, self.examples, self.provenance, target(path))
 
 
 @entry

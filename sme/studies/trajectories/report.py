@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sme.common.output.figure import target
 from sme.common.output.provenance import Provenance
 from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
@@ -91,7 +92,7 @@ class Trajectories(Report):
 
     def plot_histograms(self, path: str | Path) -> Path:
         """Draw the histograms to a file, in a format that its ending names."""
-        return picture.histograms(self.histograms, self.tau, self.provenance, Path(path))
+        return picture.histograms(self.histograms, self.tau, self.provenance, target(path))
 
     def keep(self, path: Path, content: str) -> None:
         sums.write(path, content, path.parent.name)
