@@ -19,16 +19,15 @@ from sme.common.storage import files, seal, sums
 from sme.convergence import collect
 from sme.convergence.comparison import picture
 from sme.convergence.comparison.comparison import COLUMNS, Comparison
-from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
 from sme.convergence.fit.predicted import ObstructionConstants
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Point
-from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import runs_file
 from sme.studies.panels import run
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.7, -0.4])}
 HARMS = ["flip"] * 6 + ["cut", "swap", "field", "field"]
@@ -39,8 +38,7 @@ VALUES = [None, "abc", -1, 0, True, 2.5, float("nan"), 10**30, [], {}, ["a"]]
 def made(tmp_path_factory):
     """A study of two orders, two shards and two times."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 16)
-        patch.setattr(controls, "LONGEST", 0)
+        tiny(patch, 16)
         return sme.weak_error(sme.Quadratic(), sme.Momentum(), order=[1, 2], tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                               observables=["loss", "mean m"], paths=2 * 32768, backend="torchsde",
                               results=tmp_path_factory.mktemp("made"))
@@ -179,7 +177,7 @@ def test_points_name_their_variables(folder, made, tmp_path):
 
 
 def test_observables_in_another_order_are_the_same_study(folder, made, monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     again = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=1, tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                            observables=["mean m", "loss"], paths=2 * 32768, backend="torchsde", results=folder.parent)
     assert again.name == made.name
@@ -265,7 +263,7 @@ def test_slopes_that_were_changed_are_not_joined(without, folder, made, tmp_path
 
 @pytest.mark.slow
 def test_a_study_in_which_all_pairs_diverge_stops_nothing(folder, made, monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     with pytest.warns(UserWarning, match="curvature"):
         lost = sme.weak_error(sme.Quadratic(), sme.SGD(), order=1, tau=[16, 12], horizon=720, start=START, paths=32768,
                               backend="torchsde", results=folder.parent, observables=["|theta|^2"])
