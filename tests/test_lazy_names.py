@@ -120,7 +120,8 @@ os.environ["SME_CACHE"] = {str(tmp_path / "cache")!r}
 import sme, torch
 from sme.convergence.estimator import paired
 paired.BLOCK_PAIRS = 16
-settings = dict(start={{"theta": torch.tensor([1.0, 0.5])}}, tau=[1 / 2, 1 / 4], order=1, paths=1, results={str(tmp_path)!r}, backend="torchsde")
+start = {{"theta": torch.tensor([1.0, 0.5])}}
+settings = dict(start=start, tau=[1 / 2, 1 / 4], order=1, paths=1, results={str(tmp_path)!r}, backend="torchsde")
 if os.fork():
     os.wait()
     sme.weak_error(sme.Quadratic(), sme.SGD(), **settings)
