@@ -55,7 +55,7 @@ class Private(GradientLaw):
         self.limit, self.sigma = size("limit", limit, "> 0"), size("sigma", sigma)
         self.given, self.law = noise, noise.changed(examples=clipped(noise.examples, self.limit))
         self.added = (self.sigma * self.limit / noise.batch_size * noise.scale) ** 2
-        self.bilinear, self.skewed, self.independent_steps = noise.bilinear, noise.skewed, noise.independent_steps
+        self.skewed, self.independent_steps, self.responds = noise.skewed, noise.independent_steps, noise.responds
         self.numerics = ("transformed", *noise.numerics)
         self.coupled = False
         self.motions = noise.motions
@@ -63,8 +63,17 @@ class Private(GradientLaw):
     def check(self, dim: int) -> None:
         self.given.check(dim)
         self.dim = dim
+        self.law.sized(dim)
         self.motions = self.law.motions + dim
         self.second_motions = self.law.second_motions + dim
+
+    @property
+    def bilinear(self) -> bool:  # type: ignore[override]
+        return self.law.bilinear
+
+    @property
+    def signs(self) -> tuple[range, ...]:  # type: ignore[override]
+        return self.law.signs
 
     @property
     def lack(self) -> str:  # type: ignore[override]
