@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor
 from torch.func import jacrev, vjp
 
@@ -147,6 +146,8 @@ def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, 
         if not bool(torch.isfinite(jacobian).all()):
             return math.nan, math.nan
         return _sizes(torch.linalg.eigvals(jacobian.cpu()).numpy())
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs  # takes half a second, and few runs ask for it
+
     back = vjp(increment, x)[1]
 
     def multiply(u: np.ndarray) -> np.ndarray:

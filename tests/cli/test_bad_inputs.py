@@ -30,6 +30,7 @@ from sme.convergence.spec.specification import Specification
 from sme.convergence.store.points import Point
 from sme.simulate.backend import compiled_setups
 from sme.simulate.codegen.ensemble import ensemble
+from tests.support.tiny import tiny
 
 ROOT = Path(__file__).parents[2]
 START = {"theta": torch.tensor([1.0, 0.5])}
@@ -118,7 +119,7 @@ def in_this_process(todo, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(picture, "draw", lambda *_: None)
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        tiny(patch)
         for script, largest, arguments in todo:
             patch.setattr(sys, "argv", [str(ROOT / "scripts" / script), *arguments])
             code, said = 0, io.StringIO()
@@ -147,7 +148,7 @@ def answers(tmp_path_factory):
     common = {MINE: ["processes=1", f"results={refusing}"]}
     job = ["optimizer=sgd", "observables=[loss]", "horizon=0.5", "paths=32768", "processes=1", f"results={working}"]
     todo = [(script, 0, [*common.get(script, []), *arguments]) for script, arguments, *_ in FEW]
-    todo += [(MINE, 0, ["-m", "order=3,1,x", "tau=0.25", *job]), (MINE, 2500, ["order=1", "tau=0.125", *job]),
+    todo += [(MINE, 0, ["-m", "order=3,1,x", "tau=0.25", *job]), (MINE, 1000, ["order=1", "tau=0.125", *job]),
              (MINE, 0, ["order=1", "tau=[0.25,0.125]", *job])]
     return in_this_process(todo, refusing), refusing, working
 
@@ -194,8 +195,8 @@ def study(**changes):
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+def short(monkeypatch):
+    tiny(monkeypatch)
 
 
 PYTHON = [  # what is called with a study, what was given, what is allowed, what to do
@@ -234,7 +235,7 @@ PYTHON = [  # what is called with a study, what was given, what is allowed, what
 @pytest.fixture(scope="module")
 def known():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        tiny(patch)
         return study()
 
 
@@ -351,7 +352,7 @@ FILES = [  # damage to the first point's file or beside it, what is then called,
 def kept(tmp_path_factory):
     """A study of two step sizes with two shards each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        tiny(patch)
         return study(results=tmp_path_factory.mktemp("kept"), paths=2 * 32768).folder
 
 
@@ -441,6 +442,7 @@ def test_many_steps_end_on_time_and_need_no_more_memory():
 
 
 def test_the_reference_of_a_long_run_is_that_of_a_short_one(monkeypatch):
+    monkeypatch.undo()  # as many substeps as it takes
     spec = Specification.of(sme.Quadratic(), sme.RMSProp(), "ballistic", "independent", 1.0, START, None, [0.5, 1.0])
     setup = spec.setup(2, 64)
     with torch.no_grad():

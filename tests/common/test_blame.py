@@ -6,6 +6,7 @@ import torch
 import sme
 from sme.common.process.blame import causes, place, scarce, theirs
 from sme.convergence.estimator import paired
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.7, -0.4], dtype=torch.float64)}
 
@@ -46,7 +47,7 @@ def half(theta):
     lambda: (sme.Quadratic(), sme.SGD(), {"sum": Observed()}),
 ], ids=["rule", "problem", "law", "observable"])
 def test_a_part_that_raises_at_any_look_is_one_line_that_names_its_words(given, monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    tiny(monkeypatch)
 
     def begin():
         problem, rule, *observables = given()

@@ -24,14 +24,16 @@ from sme.convergence.spec.specification import Specification
 from sme.simulate.control_variates.controls import responses
 from sme.studies.trajectories.sample import follow
 from tests.support.few import few
+from tests.support.tiny import coarse
 
 START = {"theta": torch.tensor([0.7, -0.4], dtype=torch.float64)}
 SLOW = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
+def short(monkeypatch):
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    coarse(monkeypatch, 8)
 
 
 def square(s):

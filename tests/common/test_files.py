@@ -19,16 +19,15 @@ from sme.common.storage import files, seal, sums
 from sme.convergence import collect
 from sme.convergence.comparison import picture
 from sme.convergence.comparison.comparison import COLUMNS, Comparison
-from sme.convergence.estimator import paired
 from sme.convergence.fit import predicted
 from sme.convergence.fit.predicted import ObstructionConstants
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store import asked
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Point
-from sme.simulate.control_variates import controls
 from sme.studies.autoencoder import runs_file
 from sme.studies.panels import run
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.7, -0.4])}
 HARMS = ["flip"] * 6 + ["cut", "swap", "field", "field"]
@@ -39,8 +38,7 @@ VALUES = [None, "abc", -1, 0, True, 2.5, float("nan"), 10**30, [], {}, ["a"]]
 def made(tmp_path_factory):
     """A study of two orders, two shards and two times."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 16)
-        patch.setattr(controls, "LONGEST", 0)
+        tiny(patch, 16)
         return sme.weak_error(sme.Quadratic(), sme.Momentum(), order=[1, 2], tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                               observables=["loss", "mean m"], paths=2 * 32768, backend="torchsde",
                               results=tmp_path_factory.mktemp("made"))
@@ -146,6 +144,24 @@ def test_a_deep_or_foreign_tree_is_one_line(tmp_path):
     assert seal.read(path)[1]
 
 
+def test_a_checksum_is_that_of_the_bytes_and_holds_for_files_laid_out_otherwise(tmp_path, monkeypatch):
+    path, data = tmp_path / "x.json", {"mean": [0.1, float("nan"), -1e-300], "θ": {"2": None}}
+    whole = seal.text(data)
+    path.write_text(whole)
+    with monkeypatch.context() as patch:  # nothing is encoded again
+        patch.setattr(seal, "of", lambda data: pytest.fail("it was encoded again"))
+        found, sealed = seal.read(path)
+    assert sealed
+    assert json.dumps(found) == json.dumps(data)
+    for other in (json.dumps(json.loads(whole), indent=1), whole + "\n"):
+        path.write_text(other)
+        assert json.dumps(seal.read(path)[0]) == json.dumps(data)
+    for at in range(0, len(whole), 7):
+        path.write_text(whole[:at] + chr(ord(whole[at]) ^ 1) + whole[at + 1:])
+        with pytest.raises(ValueError, match=r"\S"):
+            seal.read(path)
+
+
 def test_the_look_for_half_written_files_bears_that_they_vanish(tmp_path, monkeypatch):
     (tmp_path / f".gone.1{files.PART}").symlink_to(tmp_path / "nowhere")
     old = tmp_path / f".old.1{files.PART}"
@@ -179,7 +195,7 @@ def test_points_name_their_variables(folder, made, tmp_path):
 
 
 def test_observables_in_another_order_are_the_same_study(folder, made, monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     again = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=1, tau=[1 / 2, 1 / 4], start=START, times=[0.5, 1],
                            observables=["mean m", "loss"], paths=2 * 32768, backend="torchsde", results=folder.parent)
     assert again.name == made.name
@@ -265,7 +281,7 @@ def test_slopes_that_were_changed_are_not_joined(without, folder, made, tmp_path
 
 @pytest.mark.slow
 def test_a_study_in_which_all_pairs_diverge_stops_nothing(folder, made, monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     with pytest.warns(UserWarning, match="curvature"):
         lost = sme.weak_error(sme.Quadratic(), sme.SGD(), order=1, tau=[16, 12], horizon=720, start=START, paths=32768,
                               backend="torchsde", results=folder.parent, observables=["|theta|^2"])

@@ -13,9 +13,8 @@ import torch
 import sme
 from sme.common.storage import seal
 from sme.convergence import collect
-from sme.convergence.estimator import paired
-from sme.simulate.control_variates import controls
 from sme.studies.panels import run, selection
+from tests.support.tiny import tiny
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 START = {"theta": torch.tensor([0.4, -0.9])}
@@ -43,8 +42,7 @@ def made(tmp_path_factory):
     """A study and trajectories, as somebody computed them."""
     place = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 16)
-        patch.setattr(controls, "LONGEST", 0)
+        tiny(patch, 16)
         study = sme.weak_error(sme.Quadratic(), sme.SGD(), order=[1, 2], tau=1 / 2, start=START, paths=32768, backend="torchsde",
                                observables=["loss"], results=place)
         sme.trajectories(sme.Quadratic(), sme.SGD(), order=1, tau=1 / 2, start=START, paths=2, points=1, backend="torchsde",
@@ -72,7 +70,7 @@ def foreign(request, made, tmp_path, monkeypatch):
 
 def test_no_function_calls_it(foreign, made, monkeypatch):
     place = foreign
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     folder = place / made.name
     study = sme.load(folder)
     print(study, repr(study), study.text("latex"), study._repr_html_()[:9])
@@ -95,7 +93,7 @@ def test_no_function_calls_it(foreign, made, monkeypatch):
 @pytest.mark.parametrize(("script", "arguments"), TASKS)
 def test_no_script_calls_it(script, arguments, foreign, made, monkeypatch, capsys):
     place = foreign
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     monkeypatch.setattr(sys, "argv", [str(SCRIPTS / script), *(each.format(place, made.name) for each in arguments)])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(place.parent)

@@ -9,7 +9,7 @@ import torch
 
 import sme
 from sme.convergence import collect
-from sme.convergence.estimator import paired
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([1.2, -0.4])}
 
@@ -17,9 +17,9 @@ START = {"theta": torch.tensor([1.2, -0.4])}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 64)
-        study = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=(1, 2), tau=[1 / 4, 1 / 8, 1 / 16], times=[0.5, 1],
-                               start=START, paths=1024, observables=["mean theta", "|m|^2"],
+        tiny(patch, 64)
+        study = sme.weak_error(sme.Quadratic(), sme.Momentum(), order=(1, 2), tau=[1 / 2, 1 / 4, 1 / 8], times=[0.5, 1],
+                               start=START, paths=512, observables=["mean theta", "|m|^2"],
                                results=tmp_path_factory.mktemp("kept"))
     shutil.rmtree(study.folder / "points")
     shutil.rmtree(study.folder / "sums")  # as in a folder of before

@@ -11,10 +11,10 @@ import sme
 from sme.common.output import brief
 from sme.common.process import progress as bars
 from sme.convergence.cost import weight
-from sme.convergence.estimator import paired
 from sme.convergence.runner import ready
 from sme.convergence.spec import effort
 from sme.convergence.spec.specification import Specification
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.9, -0.3], dtype=torch.float64)}
 
@@ -22,7 +22,7 @@ START = {"theta": torch.tensor([0.9, -0.3], dtype=torch.float64)}
 @pytest.fixture(scope="module")
 def study():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        tiny(patch)
         return sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 4, 1 / 8], start=START, order=1, paths=32768)
 
 

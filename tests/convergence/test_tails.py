@@ -11,7 +11,6 @@ import torch
 from scipy import special
 
 import sme
-from sme.convergence.estimator import paired
 from sme.convergence.estimator.estimates import estimates
 from sme.convergence.fit import tails
 from sme.convergence.fit.tables import ERRORS, HIDDEN, slopes
@@ -19,7 +18,7 @@ from sme.convergence.fit.tails import MEAN, VARIANCE
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.spec.specification import Specification
 from sme.equations.chain import Chain
-from sme.simulate.control_variates import controls
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.8, -0.4])}
 
@@ -93,8 +92,7 @@ def test_other_laws_leave_no_doubt_and_svag_those_of_its_law():
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
-        patch.setattr(controls, "LONGEST", 0)
+        tiny(patch)
         return sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, paths=1,
                               tau=[1 / 2, 1 / 4, 1 / 8], order=2, results=tmp_path_factory.mktemp("tails"), backend="torchsde",
                               observables=["|v|^2", "mean v", "|v|^2 capped at 2"])
@@ -138,7 +136,7 @@ def test_trajectories_withhold_them_as_well():
 
 @pytest.mark.slow
 def test_a_tolerance_does_not_wait_for_what_has_no_variance(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    tiny(monkeypatch)
     made = sme.weak_error(sme.Problem(loss, 2, sme.StudentNoise(6.0, 0.3)), sme.RMSProp(), start=START, tau=1 / 2, order=1,
                           tolerance=0.9, backend="torchsde", observables=["|v|^2", "mean v"])
     assert len(made.points) < 6

@@ -1,5 +1,6 @@
 """Every command that the documentation shows runs: with its own options, on so few paths that it takes seconds."""
 
+import functools
 import importlib
 import re
 import runpy
@@ -21,7 +22,6 @@ import pandas as pd
 import pytest
 
 from sme.common import library
-from sme.convergence.estimator import paired
 from sme.convergence.output import picture
 from sme.equations.literature import averaged
 from sme.simulate.control_variates import controls
@@ -34,6 +34,7 @@ from sme.studies.orders import run as catalogue
 from sme.studies.published import run as published
 from sme.studies.stationary import run as stationary_table
 from tests.support import committed
+from tests.support import tiny as smallest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -389,7 +390,7 @@ def tiny(script: str) -> tuple[Tiny, str]:
 
 def run(script: str, words: list[str], patch: Patch) -> list[str]:
     """The script as it is, tiny, in this process; the words that it was given."""
-    patch.setattr(paired, "BLOCK_PAIRS", 32)
+    smallest.tiny(patch)
     given = tiny(script)[0](words, patch)
     patch.setattr(sys, "argv", [str(ROOT / script), *given])
     if script.endswith(".py"):
@@ -422,6 +423,7 @@ LONG = ("benchmarks/", "-m slow", "known_answers", "scripts/models", "scripts/au
 """other tests try what these do"""
 
 
+@functools.cache
 def kind(command: str) -> tuple[str, ...]:
     """What a command does: its script, task and table, and whether it sweeps, plans, or takes another model or own parts."""
     words = shlex.split(command)

@@ -13,6 +13,7 @@ from scipy.stats import norm
 import sme
 from sme.equations.registry import equation, is_raw
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
+from tests.support.paper_rules import WithMomentum
 
 POINTS = np.random.default_rng(3).normal(size=(8, 2))
 DEVIATION, CLIP, SHARE = 0.45, 0.6, 0.4
@@ -34,11 +35,8 @@ class Sign(sme.Optimizer):
 
 
 @dataclass(frozen=True)
-class Lion(sme.Optimizer):
+class Lion(WithMomentum):
     """Lion with a fixed first decay."""
-
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
         ahead = (1 - SHARE) * state["m"] + SHARE * gradient.scaled
@@ -59,10 +57,7 @@ class Yogi(sme.Optimizer):
 
 
 @dataclass(frozen=True)
-class LARS(sme.Optimizer):
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
-
+class LARS(WithMomentum):
     def update(self, state, gradient, tau, t):
         ratio = state["theta"].norm() / gradient.scaled.norm()
         m = state["m"] + ratio * gradient.step - tau * state["m"]

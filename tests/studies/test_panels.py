@@ -13,9 +13,9 @@ from scipy.stats import ks_2samp, kstwobign
 
 import sme
 from sme.convergence.comparison.comparison import COLUMNS, Comparison
-from sme.convergence.estimator import paired
 from sme.simulate.control_variates import controls
 from sme.studies.panels import picture, run, selection
+from tests.support.tiny import tiny
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "panels.py"
 START = {"theta": torch.tensor([1.0, 0.5])}
@@ -26,7 +26,7 @@ def results(tmp_path_factory):
     """Studies in two regimes and of the ODE, and trajectories at two noises and two step sizes."""
     place = tmp_path_factory.mktemp("panels") / "results"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 16)
+        tiny(patch, 16)
         patch.setattr(controls, "LONGEST", 0)
         for changes in ({}, {"regime": "batch_equivalent", "order": 1}, {"brownian": "none", "order": 1}):
             sme.weak_error(sme.Quadratic(), sme.SGD(), start=START, results=place, backend="torchsde",
@@ -146,7 +146,7 @@ def test_the_command_runs_or_names_bad_input(arguments, words, results, monkeypa
 
 @pytest.mark.slow
 def test_dollars_in_names_are_dollars_in_every_picture(tmp_path, monkeypatch, drawn):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 16)
+    tiny(monkeypatch, 16)
     name = r"$\undefined$ a $x_{$ b"
     ask = {"start": START, "backend": "torchsde", "order": 1, "tau": 1 / 2, "observables": {name: lambda s: s["theta"].sum(-1)}}
     study = sme.weak_error(sme.Quadratic(), sme.SGD(), paths=32768, results=tmp_path, **ask)

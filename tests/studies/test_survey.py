@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sme import Adam, Polynomial, Quadratic, RMSProp, SMEError, weak_error
-from sme.convergence.estimator import paired
 from sme.simulate.integrators.schemes import scheme
 from sme.studies.models.cases import Case
 from sme.studies.models.price import price
 from sme.studies.models.run import label, survey
+from tests.support.tiny import tiny
 
 START = {"theta": torch.tensor([0.8], dtype=torch.float64), "v": torch.tensor([0.6], dtype=torch.float64)}
 CASE = Case("polynomial", Polynomial(), RMSProp(), "ballistic", START, {"malladi": (1,), "sme": (1, 2)}, (1 / 4, 1 / 8), 0.5,
@@ -20,14 +20,14 @@ CASE = Case("polynomial", Polynomial(), RMSProp(), "ballistic", START, {"malladi
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+def short(monkeypatch):
+    tiny(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paired, "BLOCK_PAIRS", 32)
+        tiny(patch)
         return survey([CASE], results=tmp_path_factory.mktemp("survey"))
 
 

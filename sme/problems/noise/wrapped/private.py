@@ -45,6 +45,7 @@ class Private(WrappedNoise):
         for other numbers, for a law that is none of minibatches, or examples whose gradients cannot be taken one by one.
     """
 
+    law: MinibatchNoise
     paired = False
     constant = False
     transforms = True
@@ -56,7 +57,7 @@ class Private(WrappedNoise):
         self.limit, self.sigma = size("limit", limit, "> 0"), size("sigma", sigma)
         self.given, self.law = noise, noise.changed(examples=clipped(noise.examples, self.limit))
         self.added = (self.sigma * self.limit / noise.batch_size * noise.scale) ** 2
-        self.bilinear, self.skewed, self.independent_steps = noise.bilinear, noise.skewed, noise.independent_steps
+        self.skewed, self.independent_steps, self.responds = noise.skewed, noise.independent_steps, noise.responds
         self.numerics = ("transformed", *noise.numerics)
         self.coupled = False
         self.motions = noise.motions
@@ -64,12 +65,21 @@ class Private(WrappedNoise):
     def check(self, dim: int) -> None:
         self.given.check(dim)
         self.dim = dim
+        self.law.sized(dim)
         self.motions = self.law.motions + dim
         self.second_motions = self.law.second_motions + dim
 
     @property
     def told(self) -> GradientLaw:
         return self.given
+
+    @property
+    def bilinear(self) -> bool:  # type: ignore[override]
+        return self.law.bilinear
+
+    @property
+    def signs(self) -> tuple[range, ...]:  # type: ignore[override]
+        return self.law.signs
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         batch = self.law.draw(None, tau, stream, paths)
