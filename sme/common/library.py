@@ -125,11 +125,13 @@ def ahead(source: str) -> None:
 @atexit.register
 def _leave() -> None:
     """No compiler outlives a process that did not wait for it."""
-    GIVEN_UP.update(compiler()[:1] if _running else ())
-    for each in list(_running):
-        _end(each)
-    for thread in _ahead.values():
-        thread.join(1.0)
+    at_work = [thread for thread in _ahead.values() if thread.is_alive()]
+    GIVEN_UP.update(compiler()[:1] if at_work else ())
+    for thread in at_work:
+        for _ in range(10):  # one that has just been started is ended a little later
+            for each in list(_running):
+                _end(each)
+            thread.join(0.1)
 
 
 @functools.lru_cache(maxsize=64)
