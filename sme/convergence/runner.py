@@ -25,7 +25,7 @@ from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Key, Point
-from sme.simulate.backend import chosen
+from sme.simulate.backend import begin, chosen
 from sme.simulate.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -159,8 +159,11 @@ def ready(setups: Mapping[tuple[int, int], Setup], backend: str, records: Record
     What the `records` of their study have is not made again.
     """
     records = records or Records(None)
-    shared = {which: paired.prepared(setup, records) for which, setup in setups.items()}
-    made = chosen(shared, backend, 2 * paired.BLOCKS * paired.BLOCK_PAIRS, records)
+    shared, paths = dict[tuple[int, int], Setup](), 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    for which, setup in setups.items():
+        shared[which] = paired.prepared(setup, records)
+        begin(shared[which], backend, paths, records)  # the compiler works while the others are prepared
+    made = chosen(shared, backend, paths, records)
     records.save()
     return made
 

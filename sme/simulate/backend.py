@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from sme.common.errors import SMEError, choose
-from sme.common.library import NoCompilerError, complain, load
+from sme.common.library import NoCompilerError, ahead, load
 from sme.common.process.progress import fraction, phase
+from sme.common.storage.cache import complain
 from sme.common.storage.files import sha
 from sme.common.storage.records import Arrays, Records, text, words
 from sme.simulate.codegen.ensemble import agrees
@@ -35,6 +36,15 @@ def chosen(setups: Mapping[tuple[int, int], Setup], backend: str, paths: int = 2
     return dict(setups) if must is None else compiled_setups(setups, must, paths, records)
 
 
+def begin(setup: Setup, backend: str, paths: int, records: Records) -> None:
+    """Trace a setup that a backend compiles, and compile it beside other work."""
+    must = BACKENDS[choose("backend", backend, BACKENDS)]
+    if must or (must is not None and paths * setup.marks[-1] >= LEAST):
+        traced = _traced(setup, records)
+        if "source" in traced:
+            ahead(words(traced["source"]))
+
+
 def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool, paths: int = 2**15,
                     records: Records | None = None) -> dict[tuple[int, int], Setup]:
     """The setups, by (order, steps), with the source of their compiled run where there is one.
@@ -55,9 +65,9 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool, paths: 
         for (order, steps), setup in setups.items():
             if not must and paths * setup.marks[-1] < LEAST:
                 continue
-            kind = (order, *_shape(setup))
+            kind = _shape(setup)
             if kind not in sources:
-                sources[kind] = _source(setup, records, kind)
+                sources[kind] = _source(setup, records)
             found = sources[kind]
             if isinstance(found, str) and not _agrees(setup, found, records):
                 found = NotLoweredError("compiled and uncompiled steps differ")
@@ -73,14 +83,14 @@ def compiled_setups(setups: Mapping[tuple[int, int], Setup], must: bool, paths: 
 
 
 def _shape(setup: Setup) -> tuple[object, ...]:
-    """What a source depends on beside the order: which control variates there are, and how many."""
+    """What a source depends on: the order, which control variates there are, and how many."""
     weights = setup.weights
-    return (None,) if weights is None else (weights.linear.shape[1:], weights.curvatures is None)
+    return (setup.order, None) if weights is None else (setup.order, weights.linear.shape[1:], weights.curvatures is None)
 
 
-def _source(setup: Setup, records: Records, kind: object) -> str | SMEError:
+def _source(setup: Setup, records: Records) -> str | SMEError:
     complain()
-    traced = records.get(f"source, {kind}", lambda: _trace(setup))
+    traced = _traced(setup, records)
     if "source" not in traced:
         return NotLoweredError(words(traced["fault"]))
     made = words(traced["source"])
@@ -94,12 +104,15 @@ def _source(setup: Setup, records: Records, kind: object) -> str | SMEError:
     return made
 
 
-def _trace(setup: Setup) -> Arrays:
-    try:
-        with phase(f"trace, order {setup.order}"):
-            return {"source": text(source(setup))}
-    except NotLoweredError as fault:
-        return {"fault": text(str(fault))}
+def _traced(setup: Setup, records: Records) -> Arrays:
+    def made() -> Arrays:
+        try:
+            with phase(f"trace, order {setup.order}"), torch.no_grad():
+                return {"source": text(source(setup))}
+        except NotLoweredError as fault:
+            return {"fault": text(str(fault))}
+
+    return records.get(f"source, {_shape(setup)}", made)
 
 
 def _agrees(setup: Setup, made: str, records: Records) -> bool:

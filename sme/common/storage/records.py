@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from sme.common.errors import SMEError
-from sme.common.library import NoCompilerError, cache, whole
 from sme.common.library import key as library_key
+from sme.common.storage.cache import NoCompilerError, cache, whole
 from sme.common.storage.files import LIMIT, listed, replacing, sha
 
 Arrays = dict[str, np.ndarray]
