@@ -51,16 +51,28 @@ def observe(observables: Mapping[str, Observable], state: State) -> Float[Tensor
     SMEError
         if one does not give a real number for each path.
     """
-    paths, columns = next(iter(state.values())).shape[:1], []
+    columns = []
     sloped = any(field.requires_grad for field in state.values())  # of an observable's own tensors no slopes are asked for
     for name, observable in observables.items():
-        value = seen(observable, state)
-        if not isinstance(value, Tensor) or value.shape != paths or value.is_complex():
-            got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-            raise SMEError(f"observable '{name}' must map fields (paths, d) to real numbers (paths,), got {got} for "
-                           f"{paths[0]} paths: reduce the last axis, as in s['theta'].square().sum(-1)")
+        value = real(name, observable, state)
         columns.append((value if sloped else value.detach()).to(torch.float64))
     return torch.stack(columns, -1)
+
+
+def real(name: str, observable: Observable, state: State) -> Float[Tensor, " paths"]:
+    """Its value, which is a real number for each path.
+
+    Raises
+    ------
+    SMEError
+        if it is not.
+    """
+    value, paths = seen(observable, state), next(iter(state.values())).shape[:1]
+    if not isinstance(value, Tensor) or value.shape != paths or value.is_complex():
+        got = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        raise SMEError(f"observable '{name}' must map fields (paths, d) to real numbers (paths,), got {got} for "
+                       f"{paths[0]} paths: reduce the last axis, as in s['theta'].square().sum(-1)")
+    return value
 
 
 def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:

@@ -459,3 +459,28 @@ def test_where_errors_go_nowhere_a_run_goes_on(monkeypatch):
     plain = run()
     monkeypatch.setattr("sys.stderr", None)
     assert run().equals(plain)
+
+
+def test_a_run_inside_a_transform_is_refused():
+    problem = sme.Polynomial([0, 0, 0.5])
+
+    def inside(x):
+        sme.stationary(problem, sme.SGD(), 1 / 8)
+        return x.sum()
+
+    for transform in (torch.func.vmap, torch.func.grad):
+        with pytest.raises(sme.SMEError, match=r"sme\.stationary is called inside a transform of torch\.func"):
+            transform(inside)(torch.ones(2))
+    assert inside(torch.ones(2)) == 2
+
+
+def test_an_observable_of_another_shape_later_is_named():
+    calls = []
+
+    def fickle(state):
+        calls.append(None)
+        return state["theta"].sum(-1) if len(calls) == 1 else state["theta"]
+
+    with pytest.raises(sme.SMEError, match="observable 'x' must map fields"):
+        sme.weak_error(sme.Quadratic(), sme.SGD(), tau=1 / 2, start={"theta": torch.ones(2)}, order=1, paths=1,
+                       backend="torchsde", observables={"x": fickle})

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sme.common.derivatives.inferred import Plain, tensors
+from sme.common.errors import SMEError
 from sme.common.process.blame import theirs
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +73,9 @@ def entry(function: F) -> F:
     def entered(*args: Any, **kwargs: Any) -> Any:
         if getattr(_mine, "entered", False):
             return function(*args, **kwargs)
+        if function.__name__ != "__init__" and torch._C._functorch.peek_interpreter_stack() is not None:
+            raise SMEError(f"sme.{function.__name__} is called inside a transform of torch.func, such as vmap or grad, which "
+                           "would take the run apart: call it outside")
         with theirs(), ordinary((args, kwargs)):
             _mine.entered = True
             try:

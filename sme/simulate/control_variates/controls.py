@@ -11,7 +11,7 @@ from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.optimizers.base import State, updated
 from sme.simulate.control_variates.curvatures import Curvatures, Curved, curvatures
-from sme.simulate.observables import seen
+from sme.simulate.observables import real
 
 LONGEST = 4096
 """Runs of more steps get no control variates (the response is differentiated through all steps)."""
@@ -69,7 +69,7 @@ def responses(chain: Chain, start: State, marks: Sequence[int], observables: Map
             state = updated(chain.optimizer, state, noisy, tau, chain.time(k))
             if k + 1 in marks:
                 batch = {name: field.unsqueeze(0) for name, field in state.items()}
-                values += [seen(observable, batch)[0] for observable in observables.values()]
+                values += [real(name, observable, batch)[0] for name, observable in observables.items()]
         rows = [_slopes(value, s, q) for value in values]
     by_step, by_square = (torch.stack(part, -1) for part in zip(*rows, strict=True))
     # d ĝ∘ĝ = 2 h^mean_power ∇f∘(S z) + (S z)∘(S z): its linear part joins the weights of S z
