@@ -110,3 +110,25 @@ def test_threads_get_the_same(monkeypatch):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: [getattr(sme, name) for name in sme.__all__], range(8)))
     assert all(one is other for each in found for one, other in zip(each, found[0], strict=True))
+
+
+@pytest.mark.slow  # 8 s: a study in a process of its own, and its points found by another
+def test_a_study_whose_points_are_there_loads_no_compiler_of_torch_and_nothing_to_draw_with(tmp_path):
+    said = fresh(f"""
+import os
+os.environ["SME_CACHE"] = {str(tmp_path / "cache")!r}
+import sme, torch
+from sme.convergence.estimator import paired
+paired.BLOCK_PAIRS = 16
+start = {{"theta": torch.tensor([1.0, 0.5])}}
+settings = dict(start=start, tau=[1 / 2, 1 / 4], order=1, paths=1, results={str(tmp_path)!r}, backend="torchsde")
+if os.fork():
+    os.wait()
+    sme.weak_error(sme.Quadratic(), sme.SGD(), **settings)
+    print(sorted({{"torch._dynamo", "sympy", "scipy.integrate", "torch._decomp.decompositions_for_jvp"}} & set(sys.modules)))
+    print({{"matplotlib", "seaborn", "sklearn"}} & set(heavy()))
+else:
+    sme.weak_error(sme.Quadratic(), sme.SGD(), **settings)
+    os._exit(0)
+""")
+    assert said[-2:] == ["[]", "set()"]

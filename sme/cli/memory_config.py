@@ -29,12 +29,12 @@ def run(config: DictConfig) -> Report:
     if choose("table", values["table"], TABLES) == "lagrangian":
         rates, velocities = ([number(name, each) for each in several(values[name])] for name in ("rates", "velocities"))
         table = lagrangian.measure(rates, velocities, several(values["epochs"]), number("horizon", values["horizon"]))
-        return lagrangian.Lagrangian(table, folder).saved()
+        return lagrangian.Lagrangian(table, folder=folder).saved()
     for name, kind, word in (("losses", dict, "group"), ("runs", list, "list")):
         if not isinstance(values[name], kind) or not values[name]:
             raise SMEError(f"{name} must be a {word} with entries, got {short(values[name])}: leave it out for the default")
     table, curves = runs.measure({name: _loss(name, given) for name, given in values["losses"].items()}, values["runs"])
-    return runs.Runs(table, curves, folder).saved()
+    return runs.Runs(table, curves, folder=folder).saved()
 
 
 def _loss(name: str, given: Any) -> Problem:

@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from sme.cli.config import build, checked, group, no_use, only, repeated, values_of
-from sme.common.errors import SMEError, choose
+from sme.common.errors import SMEError, choose, reason
 from sme.common.identity import recipe
-from sme.common.inputs import flag, short, whole
+from sme.common.inputs import flag, instance, short, whole
 from sme.optimizers.hyperparameters import BETAS, Hyperparameters
 from sme.optimizers.imported.by_name import library
 from sme.problems.base import Problem
@@ -22,6 +22,8 @@ from sme.studies.regime.run import RegimeReport, regime_report
 from sme.studies.scaling.run import Collapse, collapse
 from sme.studies.svag.run import SVAGStudy, svag_study
 
+MADE = {"module": "a torch module", "data": "(inputs, targets)"}
+"""what a diagnosis is of, where it is no problem of this package"""
 TORCH = ("lr", "betas", "momentum", "alpha", "eps", "weight_decay")
 """hyperparameters of the classes of torch.optim"""
 
@@ -63,7 +65,7 @@ def diagnosed(config: DictConfig) -> Diagnosis:
     own = ("problem", "start", "module", "data", "loss", "torch", *TORCH, "clip", "batch", "steps", "compared", "certificate",
            "results")
     values = checked(config, own)
-    module, data = (_there(name, values[name]) for name in ("module", "data"))
+    module, data = (_there(name, values[name]) for name in MADE)
     if (module is None) != (data is None):
         raise SMEError("module and data go together: give both, as module=mine.net data=mine.data, or neither for problem's")
     if module is None:
@@ -71,6 +73,7 @@ def diagnosed(config: DictConfig) -> Diagnosis:
         if not isinstance(net, Network):
             raise SMEError(f"problem must be a network, such as problem=digits, got {net.name}: or give module and data of yours")
         module, data, values["loss"] = net.model.module.requires_grad_(True), (net.inputs, net.targets), net.losses
+    instance("module", module, torch.nn.Module, MADE["module"], "give module=mine.net, say")
     optimizer = library(values["torch"], list(module.parameters()), {name: values[name] for name in TORCH})
     torch.set_num_threads(1)
     return diagnose(module, data, values["loss"], optimizer, clip=values["clip"], batch_size=values["batch"],
@@ -82,8 +85,15 @@ def _there(name: str, given: Any) -> Any:
     """What a dotted path names, or what the function there makes; None of None."""
     if given is None:
         return None
+    recipe.here()
     found = recipe.located(given)
-    return found() if callable(found) and not isinstance(found, torch.nn.Module) else found
+    if not callable(found) or isinstance(found, torch.nn.Module):
+        return found
+    try:
+        return found()
+    except (Exception, SystemExit) as fault:
+        raise SMEError(f"{name}={given} cannot be made: {reason(fault)}; give the dotted path of {MADE[name]}, or of a function "
+                       "without arguments that makes it") from fault
 
 
 def _settings(config: DictConfig, task: Callable[..., Any], own: Sequence[str]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ from sme.studies.stationary import run as stationary_run
 from sme.studies.stationary.report import StationaryLaws
 
 ORDERS: dict[str, Callable[[list[str], int, Path | None], Report]] = {
-    "orders": lambda names, processes, folder: Orders(catalogue(names, processes), folder),
-    "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder),
+    "orders": lambda names, processes, folder: Orders(catalogue(names, processes), folder=folder),
+    "models": lambda names, processes, folder: ModelOrders(modelled(names, processes), folder=folder),
     "laws": by_law.tables}
 TABLES = ("table", "optimizers", "processes")
 ONE = ("model", "problem", "optimizer", "start", "regime", "order", "driver", "brownian", "horizon")
@@ -93,7 +93,7 @@ def check_order(settings: Settings) -> tasks.Answer:
                        f"{', '.join(TABLES)} and smoke=true, one equation, model=mine.paper, has {', '.join(ONE[1:])}")
     folder = effort.place(values["results"])
     if values["model"] is not None:
-        made = OneOrder(config.one_order(values), folder).saved()
+        made = OneOrder(config.one_order(values), folder=folder).saved()
         return tasks.Answer(made.found.report, made.title)
     task, names = ORDERS[choose("table", values["table"], ORDERS)], values["optimizers"]
     given = [] if names is None else [str(each) for each in several(names)]
@@ -125,32 +125,33 @@ def autoencoder(settings: Settings) -> tasks.Answer:
     folder, examples, hidden, steps, paths, processes = _read(
         settings, "results", "examples", "hidden", "steps", "paths", "processes")
     made = autoencoder_run.race({"examples": examples, "hidden": hidden}, steps, paths, processes=processes)
-    return tasks.answer(Autoencoder(made, folder).saved())
+    return tasks.answer(Autoencoder(made, folder=folder).saved())
 
 
 def interpolation(settings: Settings) -> tasks.Answer:
     """AdaBayes between SGD and Adam."""
     folder, *asked = _read(settings, "results", "tau", "paths")
-    return tasks.answer(Interpolation(interpolation_run.measure(*asked), folder).saved())
+    return tasks.answer(Interpolation(interpolation_run.measure(*asked), folder=folder).saved())
 
 
 def published(settings: Settings) -> tasks.Answer:
     """What the differences between the published second-order equations and ours cost."""
     folder, *asked = _read(settings, "results", "tau", "paths", "processes", "differences")
-    return tasks.answer(Published(published_run.measure(*asked), folder).saved())
+    return tasks.answer(Published(published_run.measure(*asked), folder=folder).saved())
 
 
 def stationary(settings: Settings) -> tasks.Answer:
     """Stationary variances of every rule."""
     most = {"paths": lambda given: whole("paths", given, 2, 2**24)}
     folder, paths, processes = _read(settings, "results", "paths", "processes", **most)
-    return tasks.answer(StationaryLaws(stationary_run.measure(paths, processes), folder, paths).saved())
+    return tasks.answer(StationaryLaws(stationary_run.measure(paths, processes), paths, folder=folder).saved())
 
 
 def known_answers(settings: Settings) -> tasks.Answer:
     """Weak errors to test other programs by."""
     folder, tau, paths, processes = _read(settings, "results", "tau", "paths", "processes")
-    return tasks.answer(known_answers_run.KnownAnswers(known_answers_run.measure(tau, paths, processes), folder, paths).saved())
+    found = known_answers_run.measure(tau, paths, processes)
+    return tasks.answer(known_answers_run.KnownAnswers(found, paths, folder=folder).saved())
 
 
 def _read(settings: Settings, *names: str, **own: Callable[[Any], Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """C source to a loaded library, through the machine's own compiler."""
 
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -8,15 +9,15 @@ import platform
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
-import warnings
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
-from sme.common.errors import SMEError
-from sme.common.storage.files import read_bytes, sha
+from sme.common.storage.cache import NoCompilerError as NoCompilerError
+from sme.common.storage.cache import cache as cache
+from sme.common.storage.cache import whole
+from sme.common.storage.files import sha
 
 VECTORED = {1: ("exp", "log", "sin", "cos", "pow"), 2: ("expm1", "log1p", "tanh", "erf")}
 """functions of which glibc has a form for vectors, to 4 units in the last place: 2.22 some, 2.35 all"""
@@ -24,8 +25,6 @@ INCLUDES = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n" + "".
     f"#if VECTORED >= {since}\n" + "".join(
         f"#pragma omp declare simd notinbranch\ndouble {name}({'double, double' if name == 'pow' else 'double'});\n"
         for name in names) + "#endif\n" for since, names in VECTORED.items())
-CACHE = "SME_CACHE"
-"""the variable that names the folder of libraries"""
 PATIENCE, GIVEN_UP = 300.0, set[str]()
 """seconds after which a compiler is given up, and those that were"""
 ANSWER = 20.0
@@ -37,8 +36,9 @@ FAST = ((*_NATIVE, "-DVECTORED=2", *_MATHS), (*_NATIVE, "-DVECTORED=1", *_MATHS)
 """tried in this order"""
 
 
-class NoCompilerError(SMEError):
-    """There is none, or it fails."""
+_ahead: dict[str, threading.Thread] = {}
+_running: "set[subprocess.Popen[str]]" = set()
+"""what compiles beside other work, by its source; and the compilers at work"""
 
 
 @functools.cache
@@ -63,61 +63,6 @@ def compiler() -> tuple[str, ...]:
         if found := shutil.which(name):
             return (found,)
     raise NoCompilerError("there is no C compiler (cc, gcc or clang) on this machine")
-
-
-def _folders() -> Iterator[Path]:
-    if given := os.environ.get(CACHE):
-        yield Path(given)
-    if home := os.environ.get("XDG_CACHE_HOME"):
-        yield Path(home) / "sme"
-    with contextlib.suppress(RuntimeError):  # a user without a home
-        yield Path.home() / ".cache" / "sme"
-    yield Path(tempfile.gettempdir()) / f"sme-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
-
-
-def cache() -> Path:
-    """Where libraries are kept: `$SME_CACHE`, else the user's cache folder, else a temporary one; one that is the user's own.
-
-    Raises
-    ------
-    NoCompilerError
-        if there is none.
-    """
-    for folder in _folders():
-        with contextlib.suppress(OSError, RuntimeError):
-            return _usable(folder)
-    raise NoCompilerError(f"no folder for compiled code can be written: set {CACHE} to one")
-
-
-def complain() -> None:
-    """Warn of a folder that is given for compiled code and cannot be used."""
-    if given := os.environ.get(CACHE):
-        try:
-            _usable(Path(given))
-        except (OSError, RuntimeError) as fault:
-            words = getattr(fault, "strerror", None) or fault
-            warnings.warn(f"{CACHE}={given} cannot be used for compiled code ({words}), which goes elsewhere: give a folder "
-                          "that is your own, and that nobody else can write to (chmod go-w)", stacklevel=2)
-
-
-def _usable(folder: Path) -> Path:
-    """The folder, made if it is not there; `OSError` where it cannot be written to, or others could put code there."""
-    folder = folder.expanduser()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = folder.resolve()
-    _own(folder.stat())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError("it cannot be written to")
-    return folder
-
-
-def _own(found: os.stat_result) -> None:
-    """Raise `PermissionError` where a file or folder belongs to somebody else, or others may write to it."""
-    if hasattr(os, "getuid"):
-        if found.st_uid != os.getuid():
-            raise PermissionError("it belongs to somebody else")
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError("others can write to it")
 
 
 @functools.cache
@@ -145,18 +90,48 @@ def _run(*arguments: str, patience: float | None = None) -> "subprocess.Complete
     try:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               encoding="utf-8", errors="replace", start_new_session=True) as running:
+            _running.add(running)
             try:
                 out, said = running.communicate(timeout=limit)
             except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(running.pid, signal.SIGKILL)
+                _end(running)
                 raise
+            finally:
+                _running.discard(running)
     except OSError as fault:
         raise NoCompilerError(f"the C compiler {command[0]} cannot be run: {fault.strerror}") from fault
     except subprocess.TimeoutExpired as fault:
         GIVEN_UP.add(command[0])
         raise NoCompilerError(f"the C compiler {command[0]} gives no answer within {limit:g} s") from fault
     return subprocess.CompletedProcess(command, running.returncode, out, said)
+
+
+def _end(running: "subprocess.Popen[str]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def ahead(source: str) -> None:
+    """Begin to compile what is about to be loaded, beside other work; whatever goes wrong is said where it is loaded."""
+    def compiled() -> None:
+        with contextlib.suppress(Exception):
+            _loaded(source)
+
+    if source not in _ahead:
+        _ahead[source] = threading.Thread(target=compiled, daemon=True)
+        _ahead[source].start()
+
+
+@atexit.register
+def _leave() -> None:
+    """No compiler outlives a process that did not wait for it."""
+    at_work = [thread for thread in _ahead.values() if thread.is_alive()]
+    GIVEN_UP.update(compiler()[:1] if at_work else ())
+    for thread in at_work:
+        for _ in range(10):  # one that has just been started is ended a little later
+            for each in list(_running):
+                _end(each)
+            thread.join(0.1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -168,16 +143,20 @@ def load(source: str) -> ctypes.CDLL:
     NoCompilerError
         if it cannot be compiled.
     """
-    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
-    key = sha("\n".join((source, compiler_version(), _machine(), command)).encode())
-    folder = cache()
+    if source in _ahead:
+        _ahead[source].join()
+    return _loaded(source)
+
+
+def _loaded(source: str) -> ctypes.CDLL:
+    name, folder = key(source), cache()
     try:
-        for path in filter(_whole, sorted(folder.glob(f"{key}-*.so"))):
+        for path in filter(whole, sorted(folder.glob(f"{name}-*.so"))):
             try:
                 return ctypes.CDLL(str(path))
             except OSError:  # whole, but of another machine's loader
                 path.unlink(missing_ok=True)
-        path = _compile(source, folder, key)
+        path = _compile(source, folder, name)
     except OSError as fault:
         raise NoCompilerError(f"compiled code cannot be kept in {folder}: {fault}") from fault
     try:
@@ -186,21 +165,20 @@ def load(source: str) -> ctypes.CDLL:
         raise NoCompilerError(f"what {compiler()[0]} makes cannot be loaded from {folder}: {fault}") from fault
 
 
-def _whole(path: Path) -> bool:
-    """Whether a library is the user's own and has the checksum that it is named by; another is removed, if it can be."""
-    try:
-        _own(path.lstat())
-        if not path.is_symlink() and path.stem.endswith(f"-{sha(read_bytes(path))}"):
-            return True
-    except (OSError, ValueError):
-        pass
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return False
+def key(source: str) -> str:
+    """What a library is called: it depends on its source, on the compiler and all that it is told, and on the processor.
+
+    Raises
+    ------
+    NoCompilerError
+        if there is no compiler, or it says nothing.
+    """
+    command = " ".join((*compiler(), *FLAGS, *map(str, FAST)))
+    return sha("\n".join((source, compiler_version(), _machine(), command)).encode())
 
 
-def _compile(source: str, place: Path, key: str) -> Path:
-    """The path of the new library, named by its key and its checksum."""
+def _compile(source: str, place: Path, name: str) -> Path:
+    """The path of the new library, named by this name and its checksum."""
     complaint = ""
     with tempfile.TemporaryDirectory(dir=place) as folder:
         written, made = Path(folder) / "run.c", Path(folder) / "run.so"
@@ -213,6 +191,6 @@ def _compile(source: str, place: Path, key: str) -> Path:
                 made.chmod(0o700)
                 with made.open("rb") as file:
                     os.fsync(file.fileno())
-                return made.replace(place / f"{key}-{sha(made.read_bytes())}.so")  # whole or not there, for any process
+                return made.replace(place / f"{name}-{sha(made.read_bytes())}.so")  # whole or not there, for any process
             complaint = complaint or done.stderr.strip()
     raise NoCompilerError(f"{compiler()[0]} fails: {complaint.splitlines()[0][:200] if complaint else 'no message'}")

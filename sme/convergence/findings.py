@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sme.common.errors import SMEError
-from sme.common.inputs import short
 from sme.common.output import notebook
-from sme.common.output.figure import printed
+from sme.common.output.figure import printed, target
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
@@ -29,7 +28,7 @@ from sme.convergence.store import asked as requests
 from sme.convergence.store import points as files
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.kept import Kept
-from sme.convergence.store.points import Key, Point
+from sme.convergence.store.points import Key, Point, Seen
 from sme.optimizers.regimes import BALLISTIC
 
 
@@ -58,6 +57,8 @@ class Findings(Turns):
     """the tables in the folder, of a study whose points are not there"""
     read: frozenset[str] = frozenset()
     """the names of the files that `points` and `predicted` are from"""
+    seen: Seen = field(default_factory=dict, repr=False, compare=False)
+    """the points that were read from files"""
     home: Path | None = field(default_factory=here, repr=False)
     """where the program was as it began, if it was anywhere; a relative `folder` is meant from there"""
 
@@ -71,8 +72,9 @@ class Findings(Turns):
         self.stay()
         if self.folder is not None:
             self.read = _names(self.folder)
-            kind = computed if self.outline.method == QUADRATURE else files
-            self.points = list(kind.read(self.folder / "points", self.outline))
+            place = self.folder / "points"
+            self.points = list(computed.read(place, self.outline) if self.outline.method == QUADRATURE
+                               else files.read(place, self.outline, self.seen))
             self.asked = requests.read(self.folder, self.name)
             self.predicted = predicted.read(self.folder, self.name)
             self.kept = None
@@ -185,9 +187,7 @@ class Findings(Turns):
         """
         if self.errors.empty:
             raise SMEError(f"{self.name} has no points to draw: run its command again, or extend it")
-        if not isinstance(path, str | Path):
-            raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
-        return picture.draw(self.provenance, self.errors, self.slopes, Path(path))
+        return picture.draw(self.provenance, self.errors, self.slopes, target(path))
 
     def save(self) -> None:
         """Write `errors` and `slopes` as `.csv` and `.tex`, `slopes.md` and `errors.png` beside the points, each atomically.

@@ -1,4 +1,4 @@
-"""From setups to points: what is missing is computed, over processes, and kept shard by shard."""
+"""From setups to points: what is missing is computed, over threads or processes, and kept shard by shard."""
 
 import math
 import platform
@@ -14,15 +14,18 @@ import torchsde
 
 from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
+from sme.common.process.threads import spread_threads
+from sme.common.storage.records import Records
 from sme.common.version import version
 from sme.convergence.cost import weight
 from sme.convergence.estimator import paired, trials
 from sme.convergence.fit import tables
+from sme.convergence.spec.effort import Execution
 from sme.convergence.spec.job import Job
 from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store.asked import Requests
 from sme.convergence.store.points import Key, Point
-from sme.simulate.backend import chosen
+from sme.simulate.backend import begin, chosen
 from sme.simulate.setup import Setup
 
 Wanted = Mapping[tuple[int, int], list[int]]
@@ -47,7 +50,7 @@ class Runner:
 
     def ready(self, setups: Mapping[tuple[int, int], Setup]) -> dict[tuple[int, int], Setup]:
         """With what their shards share."""
-        made = ready(setups, self.effort.backend)
+        made = ready(setups, self.effort.backend, self.job.records)
         weight.warn(made.values())
         return made
 
@@ -55,6 +58,10 @@ class Runner:
     def work(self) -> Callable[..., Any]:
         """What makes a point of a setup, its key, an outline and a folder."""
         return _computed
+
+    def expected(self, setups: list[Setup]) -> float:
+        """Seconds of a shard of each of these, one after the other."""
+        return weight.expected(setups)
 
     def run(self) -> None:
         """Have what the job asks for."""
@@ -115,21 +122,50 @@ class Runner:
             asked.save(self.folder, self.outline.study)
 
     def _compute(self, tasks: list[tuple[Setup, Key, StudyMetadata, Path | None]]) -> Iterator[Point]:
-        processes = self.effort.processes
-        size = len(tasks) if math.isinf(self.deadline) else processes
-        while tasks:
-            if time.monotonic() > self.deadline:
-                print(f"stopped by budget_s with {len(tasks)} points left out")
-                return
-            now, tasks = tasks[:size], tasks[size:]
-            yield from spread(self.work, now, processes, ordered=False)
+        beside = [task for task in tasks if threaded(task[0])]
+        others = [task for task in tasks if not threaded(task[0])]
+        processes = workers([task[0] for task in others], self.effort, self.expected)
+        left = len(tasks)
+        for group, most in ((beside, self.effort.processes), (others, processes)):
+            size = max(1, len(group)) if math.isinf(self.deadline) else most
+            for first in range(0, len(group), size):
+                if time.monotonic() > self.deadline:
+                    print(f"stopped by budget_s with {left} points left out")
+                    return
+                now = group[first : first + size]
+                left -= len(now)
+                if group is beside:
+                    yield from spread_threads(self.work, now, most)
+                else:
+                    yield from spread(self.work, now, most, ordered=False)
 
 
-def ready(setups: Mapping[tuple[int, int], Setup], backend: str) -> dict[tuple[int, int], Setup]:
-    """The setups with all that their shards share, and compiled if the backend asks for it and they can be."""
-    shared = {which: paired.prepared(setup) for which, setup in setups.items()}
-    paths = 2 * paired.BLOCKS * paired.BLOCK_PAIRS
-    return chosen(shared, backend, paths)
+def threaded(setup: Setup) -> bool:
+    """Whether threads do: what takes long is compiled code, and the law has no memory of its last examples."""
+    return bool(setup.source) and setup.problem.noise.paired
+
+
+def workers(setups: list[Setup], effort: Execution, expected: Callable[[list[Setup]], float] | None = None) -> int:
+    """How many processes compute a shard of each of these: where they are left open, one if others load longer than they save."""
+    most = max(1, min(effort.processes, len(setups)))
+    if most == 1 or not effort.auto:
+        return most
+    return 1 if (expected or weight.expected)(setups) * (1 - 1 / most) < weight.WORKERS_S else most
+
+
+def ready(setups: Mapping[tuple[int, int], Setup], backend: str, records: Records | None = None) -> dict[tuple[int, int], Setup]:
+    """The setups with all that their shards share, and compiled if the backend asks for it and they can be.
+
+    What the `records` of their study have is not made again.
+    """
+    records = records or Records(None)
+    shared, paths = dict[tuple[int, int], Setup](), 2 * paired.BLOCKS * paired.BLOCK_PAIRS
+    for which, setup in setups.items():
+        shared[which] = paired.prepared(setup, records)
+        begin(shared[which], backend, paths, records)  # the compiler works while the others are prepared
+    made = chosen(shared, backend, paths, records)
+    records.save()
+    return made
 
 
 def _computed(setup: Setup, key: Key, outline: StudyMetadata, folder: Path | None) -> Point:

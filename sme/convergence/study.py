@@ -139,13 +139,14 @@ class Study(Findings):
                      processes=processes, backend=backend)
         if spec.method != QUADRATURE:
             warn_rounded(paths)
-        stability.warn(job.setups.values())
+        stability.warn(job.setups.values(), job.records)
         if self.folder is not None:
             self.outline.write(self.folder, spec.describe(), spec.recipe())
         runner = (ByQuadrature if spec.method == QUADRATURE else Runner)(job, self.points, self.folder)
         self.orders = tuple(sorted({*self.orders, *job.orders}))
         try:
             runner.run()
+            job.records.save()
             if job.obstructed is not None:
                 self.predicted = prediction.known(self.folder, self.name, self.predicted, job.obstructed, spec.times,
                                                   job.effort.processes)

@@ -22,6 +22,8 @@ class AdaBayes(Optimizer):
     with `s = gradient.step`, `q = gradient.square`, `v̂` and the floor `w` as in `RMSProp`, without bias
     correction. For `v ≪ a²` it is `Momentum` times `1/(2a)`, for `v ≫ a²` Adam with `ε → 0`.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c1, c2
@@ -33,11 +35,6 @@ class AdaBayes(Optimizer):
         `"previous"` or `"updated"` (the paper's).
     v_floor
         `δ` of the floor; 0 for none.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c1: float = 1.0

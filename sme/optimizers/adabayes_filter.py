@@ -27,6 +27,8 @@ class AdaBayesFilter(Optimizer):
     for the default `a`. Its memory has the rate `2√(a² + q)`, so no `c₂` is free. `AdaBayes` is where it is stationary for
     a constant `q = v`, up to `O(τ)`.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c1
@@ -37,11 +39,6 @@ class AdaBayesFilter(Optimizer):
         `"previous"` for `p̂ = p` or `"updated"` for `p̂ = p'` (the paper's).
     decay
         `λ ≥ 0`, per unit of time, of all that is in `θ` after the step (the weight drift of the paper's code).
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c1: float = 1.0

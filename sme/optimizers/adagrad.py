@@ -23,6 +23,8 @@ class AdaGrad(Optimizer):
     squares of `torch.optim.Adagrad` is `v/τ` in the ballistic regime, with `lr = √τ`, and `v/τ²` in
     the batch-equivalent one, with `lr = 1`.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     eps
@@ -31,11 +33,6 @@ class AdaGrad(Optimizer):
         `"previous"` or `"updated"` (torch's).
     v_floor
         `δ` of the floor; 0 for none.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     eps: float = 0.1

@@ -12,7 +12,7 @@ from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
 from sme.optimizers.adamw import AdamW
 from sme.optimizers.base import Optimizer, adaptive_scale
-from sme.optimizers.imported.forms import form
+from sme.optimizers.imported import forms, settings
 from sme.optimizers.momentum import Momentum
 from sme.optimizers.nesterov import Nesterov
 from sme.optimizers.regimes import BALLISTIC, Regime
@@ -119,10 +119,10 @@ class Hyperparameters(TorchTerms):
         name = next((name for name, kind in TORCH.items() if type(optimizer) is kind), None)
         if name is None:
             if isinstance(optimizer, torch.optim.Optimizer):
-                form(type(optimizer), optimizer.param_groups[0])  # which says why it has no rule, if it has none
+                forms.form(type(optimizer), optimizer.param_groups[0])  # which says why it has no rule, if it has none
             raise SMEError("optimizer must be a torch.optim.SGD, Adagrad, RMSprop, Adam or AdamW, got "
                            f"{type(optimizer).__name__}: its rule is sme.from_torch(optimizer), which sme.scale takes too")
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in settings.groups(optimizer)]
         group: dict[str, Any] = dict(groups[0])
         for key in group:
             if any(each.get(key) != group[key] for each in groups):
@@ -131,13 +131,13 @@ class Hyperparameters(TorchTerms):
                                "an optimizer whose groups agree, or take its rule, sme.from_torch(optimizer)")
         if "initial_lr" in group:
             more = ", ".join(f"{key} = {group[key]!r}" for key in DRIVEN if key in group)
-            now, base = float(group["lr"]), float(group["initial_lr"])
+            now, base = group["lr"], group["initial_lr"]
             warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {base:g}"
                  + (f", not the present lr = {now:g}" if now != base else "")
                  + (f"; all else as it stands, though there are {more}" if more else ""))
             group["lr"] = group["initial_lr"]
         first = group.pop("momentum", 0.0) if name == "sgd" else 0.0
-        form(type(optimizer), optimizer.param_groups[0])
+        forms.form(type(optimizer), optimizer.param_groups[0])
         for setting in PLAIN:
             if group.get(setting):
                 raise SMEError(f"{setting} = {group[setting]!r} of {name} has no counterpart here: turn it off, or take "

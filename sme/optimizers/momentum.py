@@ -23,15 +23,12 @@ class Momentum(Optimizer):
     whose momentum buffer starts at `m`. A fresh optimizer's first buffer is its first gradient, undamped: set
     `optimizer.state[p]["momentum_buffer"]` to the start of `m` to repeat a run.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c
         memory rate of `m`, per unit of time; `β = 1 − c τ`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c: float = 1.0

@@ -22,6 +22,8 @@ class RMSProp(Optimizer):
     convention of the analysis papers) or `v̂ = v'` (`"updated"`, that of `torch.optim.RMSprop`),
     and the floor `w` of `sme.optimizers.preconditioner`.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c
@@ -38,11 +40,6 @@ class RMSProp(Optimizer):
     memory
         `q ≥ 0` of `1 − β = c τ^q`: at 1 the second moment is a variable of the equation; at 0 `β = 1 − c` is fixed, with
         `c < 1`; between them it follows its input as `τ → 0`, and beyond 1 it stays at its start.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c: float = 0.5

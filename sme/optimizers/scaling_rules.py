@@ -58,7 +58,7 @@ def scale(optimizer: Hyperparameters | torch.optim.Optimizer, kappa: float | str
     scaled by the powers of `τ` that it has there, of the batch-equivalent regime or, with `linear`, of the ballistic one. A
     penalty that is part of the loss does not change. The square-root rule keeps the stationary law of
     AdamW and RMSPropW too, ballistic or not; with the weight decay left as it was it would not
-    (docs/theory/rules.md, section 12).
+    (docs/theory/rules.md, section 12). Up to which `κ` a run allows it, `sme.diagnose` predicts.
 
     Parameters
     ----------

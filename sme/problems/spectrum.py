@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 from torch.func import vjp
 
@@ -18,6 +17,8 @@ sharpness"""
 
 def lowest(gradient: Callable[[Tensor], Tensor], point: Float[Tensor, " d"]) -> float:
     """The smallest eigenvalue of `∇²f`, by Lanczos, from `∇f` of one point; not a number where that does not converge."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # takes half a second, and few runs ask for it
+
     if not bool(torch.isfinite(point).all()):
         return math.nan
     back = vjp(gradient, point)[1]  # the Hessian is its own transpose

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sme.common.random.increments import Increments, coarsen, together
+from sme.common.random.increments import Increments, coarsen, held, together
 from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
-from sme.simulate.control_variates.controls import Controls
+from sme.simulate.control_variates.controls import Controls, Following
 from sme.simulate.integrators.schemes import Sampling, scheme
-from sme.simulate.integrators.torchsde import integrate
+from sme.simulate.integrators.torchsde import Watch, integrate
 from sme.simulate.setup import Setup
 
 LEVELS = (1, 2, 4)
@@ -33,13 +33,13 @@ class ExtrapolatedPath:
         self.equation, self.scheme, self.factors = equation, scheme(equation), levels
         self.levels = [self.system(x)] * len(levels)
 
-    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"]) -> None:
-        """Advance every level by one optimizer step."""
-        each = zip(self.levels, self.factors, strict=True)
+    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"], watch: Watch | None = None) -> None:
+        """Advance every level by one optimizer step; `watch` sees the finest before each of its substeps."""
+        each = list(zip(self.levels, self.factors, [watch, *[None] * (len(self.factors) - 1)], strict=True))
         if isinstance(self.scheme, Sampling):
-            self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t) for x, factor in each]
+            self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t, see) for x, factor, see in each]
         else:
-            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t) for x, factor in each]
+            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t, see) for x, factor, see in each]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The extrapolated observables, and how far halving the substep moved them before its last stage."""
@@ -119,6 +119,15 @@ class Ensemble(ABC):
         self.see(self.state)
 
 
+class DiscreteEnsemble(Ensemble):
+    """The discrete run alone, of a law that draws without the equation's increments."""
+
+    def advance(self, to: int) -> None:
+        for k in range(self.done, to):
+            self.discrete(k, None)
+        self.done = to
+
+
 class TorchEnsemble(Ensemble):
     """Step by step through PyTorch and torchsde."""
 
@@ -132,23 +141,25 @@ class TorchEnsemble(Ensemble):
         for k in range(self.done, to):
             shared = law.paired or law.coupled
             dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
-            dW2 = self.increments.second(k, second) if second else None
+            dW2 = held(self.increments.second(k, second), law.signs, LEVELS[-1]) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
-            self.follow(k, self._share(k, equations[0], dW, dW2))
-            for ladder in self.ladders:
-                ladder.step(k, setup.chain.time(k), self._share(k, ladder.equation, dW, dW2))
+            mine, *others = (self._share(k, each, dW, dW2) for each in equations)
+            following = self._following(k, mine)
+            self.ladders[0].step(k, setup.chain.time(k), mine, following)
+            for ladder, theirs in zip(self.ladders[1:], others, strict=True):
+                ladder.step(k, setup.chain.time(k), theirs)
+            if following is not None:
+                self.carry = following.step(self.carry)
             self.see(setup.fields(self.ladders[0].states[0]))
         self.done = to
 
-    def follow(self, k: int, dW: Tensor) -> None:
-        """The control variates of the equation's step `k`."""
-        controls, y, count, tau = self.controls, self.ladders[0].states[0], len(dW), self.setup.tau
+    def _following(self, k: int, dW: Tensor) -> Following | None:
+        """The control variates of the equation's step `k` on these increments, if there are any."""
+        controls = self.controls
         if controls is None or not controls.followed:
-            return
-        followed = self._zeros(controls.followed)
-        for j in range(count):
-            followed = controls.substep(followed, controls.shared[k], tau, y, dW[j], (j + 0.5) / count - 0.5, 1 / count)
-        self.carry = controls.step(self.carry, followed, controls.shared[k], y)
+            return None
+        begin = self.ladders[0].states[0], self._zeros(controls.followed)
+        return Following(controls, controls.shared[k], self.setup.tau, len(dW), *begin)
 
     def _share(self, k: int, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from sme.simulate.setup import Setup
@@ -33,6 +32,8 @@ def discrete(setup: Setup, marks: Sequence[int]) -> Float[Tensor, "marks state"]
 def drift(setup: Setup, order: int, marks: Sequence[int], tolerance: float = TOLERANCE,
           evaluations: int | None = None) -> Float[Tensor, "marks state"]:
     """`x' = b + τ b₁` (at order 1 `b`) at the times of these steps, not a number from where it diverges."""
+    from scipy.integrate import solve_ivp  # takes half a second, and few runs ask for it
+
     equation, count, most = replace(setup, order=order).equation(), 0, evaluations or EVALUATIONS
     start = setup.whole(1)[0]
 

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 from torch import Tensor
 from torch.func import jacrev, vjp
 
 from sme.common import errors
+from sme.common.storage.records import Arrays, Records
 from sme.equations.literature.midpoint import equation as midpoint
 from sme.simulate.control_variates.controls import LONGEST
 from sme.simulate.setup import Setup
@@ -64,20 +64,29 @@ def stability(setup: Setup) -> Stability:
     return Stability(setup.tau, radius, max(growth for _, growth, _ in found), time)
 
 
-def warn(setups: Iterable[Setup]) -> None:
+def warn(setups: Iterable[Setup], records: Records | None = None) -> None:
     """Warn, in one line, of every step size at which no equation in powers of `τ` can be trusted.
 
-    From the largest step size on, up to the first that can be: the radius grows with `τ`.
+    From the largest step size on, up to the first that can be: the radius grows with `τ`. What the `records` of their study have
+    is not looked at again.
     """
+    records = records or Records(None)
     outside: list[Stability] = []
     setups = list(setups)
     for setup in sorted({setup.steps: setup for setup in setups}.values(), key=lambda setup: setup.steps):
-        seen = stability(setup)
+        seen = _recorded(setup, records)
         if seen.trusted or math.isnan(seen.radius):
             break
         outside.append(seen)
     if outside:
         errors.warn(message(outside, *_model(setups[0])))
+
+
+def _recorded(setup: Setup, records: Records) -> Stability:
+    def look() -> Arrays:
+        return {name: np.array(each) for name, each in asdict(stability(setup)).items()}
+
+    return Stability(**{name: float(each) for name, each in records.get(f"stability, {setup.steps} steps", look).items()})
 
 
 def _model(setup: Setup) -> tuple[bool, bool]:
@@ -137,6 +146,8 @@ def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, 
         if not bool(torch.isfinite(jacobian).all()):
             return math.nan, math.nan
         return _sizes(torch.linalg.eigvals(jacobian.cpu()).numpy())
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs  # takes half a second, and few runs ask for it
+
     back = vjp(increment, x)[1]
 
     def multiply(u: np.ndarray) -> np.ndarray:

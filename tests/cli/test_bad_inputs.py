@@ -35,10 +35,14 @@ from tests.support.tiny import tiny
 ROOT = Path(__file__).parents[2]
 START = {"theta": torch.tensor([1.0, 0.5])}
 MINE, COLLECT, ORDERS, PANELS = "weak_error.py", "collect.py", "check_order.py", "panels.py"
-REGIME, SVAG, SCALING = "regime.py", "svag.py", "scaling.py"
+REGIME, SVAG, SCALING, DIAGNOSE = "regime.py", "svag.py", "scaling.py", "diagnose.py"
 
 COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (MINE, ["tau=0"], "got 0", "positive", "such as 1/16"),
+    (DIAGNOSE, ["module=os.getcwd", "data=os.getcwd"], "got '/", "must be a torch module", "give module=mine.net"),
+    (DIAGNOSE, ["module=os.system", "data=os.getcwd"], "module=os.system", "a torch module", "a function without arguments"),
+    ("certify.py", ["measured=/dev/zero"], "'/dev/zero'", "the path of a models.csv", "not a regular file"),
+    ("drivers.py", ["tau=abc"], "'abc'", "a number", "such as 0.0625"),
     (MINE, ["tau=[0.25,x]"], "'x'", "a number", "such as 0.0625 or 1/16"),
     (MINE, ["tau=1e-9", "paths=1"], "tau = 1e-09", "random numbers that a path has", "larger tau"),
     (MINE, ["tau=[0.25"], "[0.25", "name=value", "list in quotes"),

@@ -77,7 +77,8 @@ def test_a_fault_of_ours_stays_as_it_is(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("can't allocate memory"),
-                                   ImportError("libx.so: failed to map segment from shared object")])
+                                   ImportError("libx.so: failed to map segment from shared object"),
+                                   RuntimeError("can't start new thread")])
 def test_memory_that_lacks_is_no_fault_of_any_code(fault):
     with pytest.raises(type(fault)), theirs():
         raise fault

@@ -144,6 +144,24 @@ def test_a_deep_or_foreign_tree_is_one_line(tmp_path):
     assert seal.read(path)[1]
 
 
+def test_a_checksum_is_that_of_the_bytes_and_holds_for_files_laid_out_otherwise(tmp_path, monkeypatch):
+    path, data = tmp_path / "x.json", {"mean": [0.1, float("nan"), -1e-300], "θ": {"2": None}}
+    whole = seal.text(data)
+    path.write_text(whole)
+    with monkeypatch.context() as patch:  # nothing is encoded again
+        patch.setattr(seal, "of", lambda data: pytest.fail("it was encoded again"))
+        found, sealed = seal.read(path)
+    assert sealed
+    assert json.dumps(found) == json.dumps(data)
+    for other in (json.dumps(json.loads(whole), indent=1), whole + "\n"):
+        path.write_text(other)
+        assert json.dumps(seal.read(path)[0]) == json.dumps(data)
+    for at in range(0, len(whole), 7):
+        path.write_text(whole[:at] + chr(ord(whole[at]) ^ 1) + whole[at + 1:])
+        with pytest.raises(ValueError, match=r"\S"):
+            seal.read(path)
+
+
 def test_the_look_for_half_written_files_bears_that_they_vanish(tmp_path, monkeypatch):
     (tmp_path / f".gone.1{files.PART}").symlink_to(tmp_path / "nowhere")
     old = tmp_path / f".old.1{files.PART}"

@@ -13,7 +13,9 @@ import pytest
 from sme import info
 from sme.common import library
 from sme.common.library import NoCompilerError
+from sme.common.storage import cache as storage_cache
 from sme.common.storage.files import sha
+from sme.common.storage.records import Records
 from sme.simulate import backend
 
 SOURCE = "int answer(void) {{ return {}; }}\n"
@@ -159,12 +161,12 @@ def test_a_cache_that_cannot_be_used_is_said_and_another_taken(how, said, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     monkeypatch.setenv("SME_CACHE", str(place))
     with pytest.warns(UserWarning, match=f"(?s)SME_CACHE={place} cannot be used.*{said}"):
-        library.complain()
+        storage_cache.complain()
     assert library.cache() == home / "sme"
     monkeypatch.setenv("SME_CACHE", str(tmp_path / "new" / "one"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        library.complain()
+        storage_cache.complain()
     assert library.cache() == tmp_path / "new" / "one"
     assert library.cache().stat().st_mode & 0o77 == 0
 
@@ -182,12 +184,12 @@ def test_a_library_without_the_function_is_refused(monkeypatch):
     empty = types.SimpleNamespace()
     monkeypatch.setattr(backend, "source", lambda setup: "int other;")
     monkeypatch.setattr(backend, "load", lambda source: empty)
-    setup = types.SimpleNamespace(order=1, horizon=1.0, steps=4, tau=0.25)
-    fault = backend._source(setup)
+    setup = types.SimpleNamespace(order=1, weights=None, horizon=1.0, steps=4, tau=0.25)
+    fault = backend._source(setup, Records(None))
     assert isinstance(fault, NoCompilerError)
     assert "without the function" in str(fault)
     empty.run = None
-    assert backend._source(setup) == "int other;"
+    assert backend._source(setup, Records(None)) == "int other;"
 
 
 def test_a_compiler_is_soon_given_up_where_it_says_not_even_its_version(cache, tmp_path, monkeypatch):
@@ -195,3 +197,29 @@ def test_a_compiler_is_soon_given_up_where_it_says_not_even_its_version(cache, t
     fake(tmp_path, monkeypatch, "exec sleep 600")
     with pytest.raises(NoCompilerError, match=r"gives no answer within 0\.3 s"):
         answer(36)
+
+
+@needs_compiler
+def test_what_is_compiled_ahead_is_compiled_once(cache, monkeypatch):
+    compiled, real = [], library._compile
+    monkeypatch.setattr(library, "_compile", lambda source, *rest: (compiled.append(source), real(source, *rest))[1])
+    for _ in range(2):
+        library.ahead(SOURCE.format(77))
+    assert answer(77) == 77
+    library.ahead("int broken(")
+    with pytest.raises(NoCompilerError, match="fails"):
+        library.load.__wrapped__("int broken(")
+    assert compiled == [SOURCE.format(77), "int broken(", "int broken("]
+
+
+def test_no_compiler_outlives_a_process_that_leaves_it_at_work(cache, tmp_path, monkeypatch):
+    fake(tmp_path, monkeypatch, f'case "$*" in *version*) echo 1; exit;; esac; echo $$ > {tmp_path}/pid; sleep 60')
+    library.ahead(SOURCE.format(78))
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.01)
+    library._leave()
+    child, until = int((tmp_path / "pid").read_text()), time.monotonic() + 20
+    while (alive(child) or list(cache.glob("tmp*"))) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not alive(child)
+    assert not list(cache.glob("tmp*"))

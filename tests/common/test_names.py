@@ -62,8 +62,11 @@ def test_every_committed_study_keeps_its_name(committed):
     for path in committed:
         data = json.loads(path.read_text(encoding="utf-8"))
         folder = path.parent.name.partition("-tau")[0]
-        assert Specification.remake(data["recipe"], {}).name == data["study"] == folder
-        assert hashing.digest(data["specification"], data["parts"]) == folder[-8:]
+        remade, made_at = Specification.remake(data["recipe"], {}), data["numerics"]
+        assert remade.name[:-8] + hashing.hashed(remade.describe(), made_at) == data["study"] == folder
+        assert hashing.hashed(data["specification"], made_at) == folder[-8:]
+        assert (remade.name == folder) == (made_at == numerics.written(data["parts"]))
+        assert numerics.right(made_at, data["parts"])
         assert "sme.optimizers." not in json.dumps(data["recipe"]), "by its public name, sme.Adam"
 
 
@@ -71,13 +74,13 @@ def test_names_hold_the_number_two_and_beside_it_what_has_been_raised(monkeypatc
     assert hashing.digest({}, ["core"]) == hashlib.sha256(b'{"numerics": 2}').hexdigest()[:8]
     monkeypatch.setitem(numerics.NUMERICS, "network", {2: "before", 3: "then", 4: "now"})
     assert numerics.written(["core", "network"]) == {"all": 2, "network": 4}
-    assert numerics.written(["core", "minibatch"]) == 2
+    assert numerics.written(["core", "transformed"]) == 2
 
 
 @pytest.mark.parametrize("part", few(["core", "minibatch", "network", "derived"], "minibatch"))
 def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     before = {what: make().name for what, make in STUDIES.items()}
-    monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], 3: "for this test"})
+    monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], numerics.current(part) + 1: "for this test"})
     changed = {what for what, make in STUDIES.items() if make().name != before[what]}
     assert changed == {what for what in STUDIES if part == "core" or part in USES[what]}
 
@@ -124,13 +127,27 @@ def test_a_folder_of_raised_numerics_is_refused_by_the_studies_that_use_it(tmp_p
         made = make()
         (tmp_path / name).mkdir()
         made.outline().write(tmp_path / name, made.describe(), made.recipe())
-    monkeypatch.setitem(numerics.NUMERICS, "minibatch", {2: "before", 3: "now"})
+    monkeypatch.setitem(numerics.NUMERICS, "minibatch", {**numerics.NUMERICS["minibatch"], 4: "now"})
     assert StudyMetadata.read(tmp_path / "closed").numerics == 2
-    with pytest.raises(sme.SMEError, match=r"numerics 2, not 2 \(minibatch 3\)"):
+    with pytest.raises(sme.SMEError, match=r"numerics 2 \(minibatch 3\), not 2 \(minibatch 4\)"):
         StudyMetadata.read(tmp_path / "examples")
     made = STUDIES["by examples"]()
     made.outline().write(tmp_path / "examples", made.describe(), made.recipe())
-    assert StudyMetadata.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 3}
+    assert StudyMetadata.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 4}
+
+
+def test_a_folder_from_before_its_numbers_were_sharper_is_read_as_it_is(tmp_path, monkeypatch):
+    with monkeypatch.context() as then:
+        then.setitem(numerics.NUMERICS, "minibatch", {2: "before"})
+        made = STUDIES["by examples"]()
+        made.outline().write(tmp_path, made.describe(), made.recipe())
+        before = StudyMetadata.read(tmp_path)
+    assert STUDIES["by examples"]().name != before.study
+    now = StudyMetadata.read(tmp_path)
+    assert (now.study, now.numerics) == (before.study, 2)
+    monkeypatch.setattr(numerics, "SHARPER", frozenset())
+    with pytest.raises(sme.SMEError, match=r"numerics 2, not 2 \(minibatch 3\)"):
+        StudyMetadata.read(tmp_path)
 
 
 @pytest.mark.parametrize("what", STUDIES)

@@ -32,6 +32,9 @@ TASKS = [
     ("study.py", ["task=compare", "study={0}/{1}", "other={0}/{1}", "orders=[2,1]"]),
     ("panels.py", ["task=errors", "name=all", "results={0}"]),
     ("panels.py", ["task=histograms", "name=all", "results={0}"]),
+    ("report.py", ["results={0}"]),
+    ("certify.py", ["optimizer=sgd", "problem=polynomial", "start.theta=1", "tau=1/4", "horizon=0.5", "models=[ode]",
+                    "observables=[loss]", "results={0}"]),
 ]
 
 

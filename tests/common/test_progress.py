@@ -123,9 +123,22 @@ def test_there_is_none_without_a_stream_in_a_worker_or_where_it_is_turned_off(mo
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(name="LokyProcess-1"))
     assert progress._kind() == (bars.tqdm, None)
-    monkeypatch.setattr(sys, "stderr", None)
-    assert progress._kind() == (bars.tqdm, True)
-    assert list(progress.progress(range(2))) == [0, 1]
+    stream = io.StringIO()
+    stream.close()
+    for nowhere in (None, stream):
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        assert progress._kind() == (bars.tqdm, True)
+        assert list(progress.progress(range(2))) == [0, 1]
+
+
+def test_a_log_without_a_thread_has_no_lines_and_the_work_goes_on(log, monkeypatch):
+    def none(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with progress.progress(total=2) as bar:
+        bar.update(2)
+    assert log.getvalue() == ""
 
 
 @pytest.mark.parametrize(("tau", "said"), [(1 / 16, "1/16"), (1.0, "1"), (0.1, "1/10"), (3 / 8, "0.375"),

@@ -24,7 +24,7 @@ def table(*rows):
 def test_the_cheapest_below_the_tolerance_is_chosen():
     found = choose(table(("sme", 2, 1e-4, 2e-4, 70), ("sme", 1, -5e-3, -4e-3, 30), ("ode", 1, 0.01, 0.02, 20)), 6e-3)
     assert found.good
-    assert (found.row[["model", "order"]].iloc[0] == ["sme", 1]).all()
+    assert found.row[["model", "order"]].iloc[0].tolist() == ["sme", 1]
     assert len(found.row) == 2
     assert "ode, order 1 errs by up to 0.02" in found.reason
 

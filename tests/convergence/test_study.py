@@ -23,6 +23,7 @@ import sme
 from sme.convergence.comparison import duel
 from sme.convergence.estimator import crossfit, linear, paired
 from sme.convergence.spec.specification import Specification
+from sme.convergence.store.points import Point
 from sme.simulate.control_variates import controls
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,24 @@ def test_a_loaded_study_has_the_tables_of_the_one_that_was_saved(tmp_path):
     assert str(loaded) == str(made)
     assert loaded.orders == (1, 2)
     assert loaded.missing == []
+
+
+def test_a_point_is_read_once_and_again_where_its_file_has_changed(tmp_path, monkeypatch):
+    reads, load = [], Point.load.__func__
+    monkeypatch.setattr(Point, "load", classmethod(lambda cls, path, *rest: (reads.append(path.name), load(cls, path, *rest))[1]))
+    begun(tmp_path, horizon=0.25)
+    assert len(reads) == len(set(reads)) == 2
+    reads.clear()
+    study = begun(tmp_path, horizon=0.25, tau=[1 / 4, 1 / 8, 1 / 16])
+    assert len(reads) == len(set(reads)) == 3
+    first = sorted((study.folder / "points").iterdir())[0]
+    content = first.read_bytes()
+    first.write_bytes(content[:-3] + b'x"}')
+    with pytest.warns(UserWarning, match="not a whole point"):
+        study.reload()
+    first.write_bytes(content)
+    study.reload()
+    assert len(study.points) == 3
 
 
 def test_an_extended_study_is_the_one_that_asks_for_all_at_once(tmp_path):

@@ -16,6 +16,7 @@ from sme.equations.registry import equation
 from sme.optimizers.regimes import regime
 from tests.equations.test_equations import assert_order, ratios
 from tests.support import models
+from tests.support.paper_rules import WithMomentum
 
 TAU, PATHS = 0.05, 3
 KINDS = ((sme.RMSProp, {"c": 0.7}), (sme.Adam, {"c1": 0.9, "c2": 0.6}))
@@ -159,11 +160,8 @@ def test_increments_of_too_high_a_degree_have_order_one_only(kind, scaling):
 
 
 @dataclass(frozen=True)
-class Normed(sme.Optimizer):
+class Normed(WithMomentum):
     """A rule that mixes coordinates: the momentum is damped by its own norm."""
-
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
         m = state["m"] + gradient.step - tau * state["m"] * (1 + (state["m"] + 3 * gradient.step).square().sum())

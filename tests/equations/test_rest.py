@@ -173,3 +173,7 @@ def test_the_report_says_what_is_left_out():
     text = str(sme.stationary(PROBLEM, sme.RMSProp(c=C, eps=EPS), 0.02))
     for words in ("mean + offset is right to O(τ²)", "variance + change", "what is left out about"):
         assert words in text
+
+
+def test_a_step_size_whose_square_is_beyond_all_numbers_is_told():
+    assert "inf" in str(sme.stationary(sme.Polynomial([0, 0, 0.5]), sme.SGD(), 1e200))

@@ -228,3 +228,47 @@ def test_its_weak_errors_are_those_of_the_rule_written_here():
     for one, other in zip(ours.itertuples(), theirs.itertuples(), strict=True):
         assert (one.order, one.tau) == (other.order, other.tau)
         assert abs(one.error - other.error) < 4 * math.hypot(one.stderr, other.stderr) + 0.1 * abs(other.error), (one, other)
+
+
+class Rounded(TORCH.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.copy_((p.data.half() - group["lr"] * p.grad.half()).double())
+
+
+KEPT: list[TORCH.Optimizer] = []
+
+
+def always_one(parameters, tau):
+    KEPT.append(TORCH.SGD(parameters, lr=tau))
+    return KEPT[0]
+
+
+@pytest.mark.parametrize("make", [
+    lambda parameters, tau: TORCH.SGD([torch.nn.Parameter(torch.ones(3))], lr=tau),
+    lambda parameters, tau: TORCH.SGD(parameters, lr=0.0),
+    always_one, lambda parameters, tau: Rounded(parameters, lr=tau)])
+def test_an_optimizer_that_moves_nothing_is_refused(make):
+    with pytest.raises(sme.SMEError, match="does not move θ at all"):
+        sme.black_box(make)
+
+
+def test_steps_that_are_not_finite_and_state_of_some_parameters_alone_are_named():
+    with pytest.raises(sme.SMEError, match="is not finite"):
+        sme.black_box(lambda parameters, tau: TORCH.SGD(parameters, lr=math.nan))
+    with pytest.raises(sme.SMEError, match="keeps momentum_buffer of some parameters and not of others"):
+        sme.black_box(lambda parameters, tau: TORCH.SGD(parameters[:1], lr=tau, momentum=1 - tau, dampening=1 - tau),
+                      shapes=[[2], [3]])
+
+
+def test_shapes_may_be_written_in_any_way_and_have_no_axes():
+    def fields(shapes):
+        return sme.black_box(lambda parameters, tau: TORCH.SGD(parameters, lr=tau, momentum=1 - tau, dampening=1 - tau),
+                             shapes=shapes).shapes
+
+    assert fields(3) == ((3,),)
+    assert fields([torch.Size([2, 2]), []]) == ((2, 2), ())
+    for wrong in (object(), "abc", [[0]], [[[2]]]):
+        with pytest.raises(sme.SMEError, match="a size in shapes must be a whole number"):
+            fields(wrong)

@@ -15,9 +15,11 @@ from sme.common.identity.hashing import fingerprint
 from sme.equations.derived.step import Step
 from sme.optimizers.base import initial, updated
 from sme.optimizers.imported.against import differences
+from sme.optimizers.imported.by_name import library
 from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import FORMS, REFUSED, Place, rule_of
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, REGIMES
+from sme.studies.diagnosis.physical import Physical
 
 TORCH = torch.optim
 
@@ -450,3 +452,42 @@ def test_parameters_are_those_of_the_groups_each_once(which):
     parameter = torch.nn.Parameter(torch.zeros(2))
     with pytest.raises(SMEError, match="each of them once"):
         sme.from_torch(torch.optim.SGD([parameter], lr=0.1), parameters=which(parameter))
+
+
+def group_with(kind="Adam", **settings):
+    optimizer = getattr(torch.optim, kind)(torch.nn.Linear(2, 1).parameters(), lr=0.1)
+    optimizer.param_groups[0].update(settings)
+    return optimizer
+
+
+READ = {"from_torch": lambda optimizer: sme.from_torch(optimizer, t0=0.1), "scale": lambda optimizer: sme.scale(optimizer, 2),
+        "diagnose": lambda optimizer: Physical.of(optimizer, optimizer.param_groups[0]["params"])}
+
+
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("settings", [
+    {"lr": "abc"}, {"lr": None}, {"lr": 1j}, {"lr": [0.1]}, {"lr": torch.tensor([0.1, 0.2])}, {"betas": (0.9, 0.9, 0.9)},
+    {"betas": "ab"}, {"betas": None}, {"betas": (math.nan, 0.9)}, {"eps": "x"}, {"eps": math.nan}, {"weight_decay": "x"}])
+def test_settings_that_torch_itself_would_refuse_are_named(settings, read):
+    with pytest.raises(sme.SMEError, match=r"lr must be a number|does not take the settings"):
+        READ[read](group_with(**settings))
+
+
+def test_what_a_class_does_not_know_is_nothing_to_its_steps():
+    """Names of parameters, and what users keep in a group; what a group lacks is the optimizer's own."""
+    plain = sme.from_torch(group_with(), t0=0.1)
+    assert sme.from_torch(group_with(name="head", lr_mult=3.0), t0=0.1) == plain
+    module = torch.nn.Linear(2, 1)
+    named = torch.optim.Adam(module.named_parameters(), lr=0.1)
+    assert sme.from_torch(named, t0=0.1) == plain
+    assert sme.scale(named, 2).lr == pytest.approx(0.1 * math.sqrt(2))
+    lean = group_with()
+    del lean.param_groups[0]["betas"]
+    assert sme.from_torch(lean, t0=0.1) == plain
+    assert sme.from_torch(group_with("SGD", lr=10**9)).rate == 1.0
+
+
+@pytest.mark.parametrize("betas", [(0.9,), [], (0.9, 1.5), "ab", 0.9])
+def test_betas_that_torch_refuses_are_named(betas):
+    with pytest.raises(SMEError, match=r"torch\.optim\.AdamW refuses its hyperparameters"):
+        library("AdamW", torch.nn.Linear(2, 1).parameters(), {"betas": betas})

@@ -12,6 +12,7 @@ from sme.optimizers.grid import StepGrid
 from sme.optimizers.regimes import BALLISTIC
 from sme.simulate.codegen.program import source
 from sme.simulate.setup import Setup
+from tests.support.paper_rules import WithMomentum
 
 TORCH = torch.optim
 
@@ -64,14 +65,11 @@ def test_orders_in_the_ballistic_regime(name):
 
 
 @dataclass(frozen=True)
-class SlowLion(sme.Optimizer):
+class SlowLion(WithMomentum):
     """Lion with `1 − β₁ = c₁τ`: the sign of a smooth average."""
 
     c1: float = 1.5
     c2: float = 0.5
-
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
         ahead = state["m"] + self.c1 * (gradient.step - tau * state["m"])

@@ -197,5 +197,10 @@ def test_a_strange_compiler_is_no_traceback(tmp_path, monkeypatch):
 
 def test_a_state_too_large_for_the_stack_is_refused(monkeypatch):
     monkeypatch.setattr(program, "STACK", 1000)
-    with pytest.raises(NotLoweredError, match=r"4 numbers, 4 Brownian motions and \d+ numbers of control variates, too many"):
+    with pytest.raises(NotLoweredError, match=r"4 numbers and \d+ of control variates, too many"):
         source(made())
+
+
+def test_many_motions_need_no_stack(monkeypatch):
+    monkeypatch.setattr(program, "STACK", 60_000)
+    assert "#define FIRST 90" in source(made(sme.Logistic(features=1, examples=90), sme.SGD(), order=1))

@@ -1,6 +1,7 @@
 """Second-order control variates: mean zero for every rule and law, and a smaller standard error."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,10 @@ from sme.convergence.estimator import paired
 from sme.convergence.estimator.crossfit import estimate
 from sme.convergence.spec.specification import Specification
 from sme.optimizers.base import Optimizer
+from sme.simulate.control_variates.controls import Controls, Following
 from sme.simulate.control_variates.curvatures import curvatures
+from sme.simulate.ensemble import ExtrapolatedPath
+from tests.support import models
 
 START = {"theta": torch.tensor([1.0, 0.5])}
 FOUR = {"theta": torch.full((4,), 0.5), "v": torch.full((4,), 0.2)}
@@ -27,6 +31,35 @@ def blocks(problem, optimizer, regime="ballistic", brownian="independent", steps
                  for weights in (dataclasses.replace(setup.weights, curvatures=None), setup.weights))
         runs = [[paired.run_block(kind, (0, steps, 0, block), pairs).moments for block in range(4)] for kind in kinds]
     return *runs, 3 * len(setup.observables) * len(setup.marks)
+
+
+def test_those_of_minibatches_have_mean_zero_over_every_batch_and_every_increment():
+    """Exactly, by enumeration: increments of two values each, in two substeps of one step, and all batches of two of three."""
+    problem, optimizer = models.minibatch(2), sme.RMSProp(c=0.5)
+    spec = Specification.of(problem, optimizer, "ballistic", None, 1.0, {"theta": torch.tensor([0.7, -0.4])}, None, None)
+    with torch.no_grad():
+        setup = paired.prepared(spec.setup(2, 4))
+        equation, controls, chain = setup.equation(), Controls(setup.weights, setup.equation()), setup.chain
+        assert (equation.motions, controls.responds) == (5, True)
+        signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=10)), dtype=torch.float64)
+        dW = (setup.tau / 2) ** 0.5 * signs.reshape(-1, 2, 5).transpose(0, 1)
+        start = setup.whole(1024) + 0.1 * torch.arange(4)  # off the noiseless run
+        ladder = ExtrapolatedPath(equation, start, (1, 2))
+        following = Following(controls, controls.shared[1], setup.tau, 2, start, start.new_zeros(1024, controls.followed))
+        ladder.step(1, chain.time(1), dW, following)
+        mine = following.step(start.new_zeros(1024, controls.carried))
+        batches = torch.tensor(list(itertools.product(range(3), repeat=2)))
+        x = start[:9]
+        noise = problem.noise.sample(x[:, :2], batches)
+        theirs = controls.chain(x.new_zeros(9, controls.carried), controls.shared[1], x, noise, problem.noise.variance(x[:, :2]))
+    rows = len(setup.observables)
+    assert mine.shape[1] == 8 * rows
+    for values, there in ((mine, range(3 * rows, 8 * rows)), (theirs, range(3 * rows))):
+        size = values.abs().amax(0)
+        assert (size[there] > 1e-6).all()
+        assert (values.mean(0).abs() < 1e-14 + 1e-13 * size).all()
+    odd = [each.reshape(1024, rows) for each in mine[:, -2 * rows :].split(rows, 1)]
+    assert all((each + each.flip(0)).abs().amax() > 1e-6 for each in odd), "of an antithetic pair something is left"
 
 
 def noisy(theta):
@@ -89,6 +122,22 @@ def test_they_are_the_mixed_derivatives_of_the_noiseless_run():
             for entry in range(2):
                 slope = sum(a * b * end(step, a * bump, 1e-4, entry, b) for a in (1, -1) for b in (1, -1)) / 4e-8
                 torch.testing.assert_close(weights.noise[step, 2 * entry : 2 * entry + 2, i], slope, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_equations_own_responses_to_minibatches_shrink_the_standard_error():
+    setup = Specification.of(sme.Logistic(features=1, examples=12), sme.RMSProp(), "ballistic", None, 1.0,
+                             {"theta": torch.full((2,), 0.5), "v": torch.full((2,), 0.2)}, None, None).setup(2, 4)
+    with torch.no_grad():
+        setup = paired.prepared(setup)
+        folds = [paired.run_block(setup, (0, 4, 0, block), 256).moments for block in range(4)]
+    rows, first = len(setup.observables), 3 * len(setup.observables)
+    kept = [*range(first + 6 * rows)]
+    without = [fold.part(kept) for fold in folds]
+    (means, before), (others, after) = estimate(without, first), estimate(folds, first)
+    assert (after[:rows] < 0.85 * before[:rows]).all()
+    assert np.median((after / before)[:rows]) < 0.6
+    assert (abs(means - others)[:rows] < 5 * before[:rows]).all()
 
 
 class Clocked(Optimizer):

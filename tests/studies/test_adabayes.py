@@ -168,7 +168,7 @@ def test_interpolation_is_measured_on_the_update_rules(tmp_path, drawn):
     q, tau = 0.25, 1 / 8  # √v/a = 1
     p = settled(tau, double(q), prior=0.5)
     assert constant[1.0, tau] == pytest.approx(float(p) / 0.8284271247461903, rel=1e-9)
-    report.Interpolation(table, tmp_path).save()
+    report.Interpolation(table, folder=tmp_path).save()
     written = (tmp_path / "interpolation.md").read_text(encoding="utf-8")
     assert "rate in τ" in written
     assert (tmp_path / "interpolation.png").stat().st_size > 10_000

@@ -116,7 +116,9 @@ def test_the_score_counts_misses_and_wrong_choices():
     assert np.isnan(choices.loc[0.001, "dear"])
 
 
-def test_the_protocol_is_resumed(tmp_path, monkeypatch):
+@pytest.fixture
+def calls(monkeypatch):
+    """The numbers of the configurations that are worked on, in order, each in no time."""
     calls = []
 
     def rows(given, *_):
@@ -124,11 +126,15 @@ def test_the_protocol_is_resumed(tmp_path, monkeypatch):
         return pd.DataFrame([{"number": given["number"], "regime": "ballistic", "model": "sme", "order": 1,
                               "driver": "independent", "observable": "loss",
                               "predicted": 0.1, "low": 0.09, "high": 0.11, "cost": 1, "spread": 0.0,
-                              "doubt": "", "error": 0.1, "stderr": 1e-3, "integrator_bias": 0.0, "cpu": 1.0}])
+                              "doubt": "", "error": 0.1 + 1e-17, "stderr": 1e-3, "integrator_bias": 0.0, "cpu": 1.0}])
 
     said, seen = ["predicted", "low", "high", "cost", "spread", "doubt"], ["error", "stderr", "integrator_bias"]
     monkeypatch.setattr(protocol, "_predicted", lambda given: rows(given).drop(columns=seen))
     monkeypatch.setattr(protocol, "_measured", lambda given, paths: rows(given).drop(columns=said))
+    return calls
+
+
+def test_the_protocol_is_resumed(tmp_path, calls):
     protocol.blind(count=2, results=tmp_path)
     assert calls == [0, 1, 0, 1]  # all predictions, then what is measured
     found = protocol.blind(count=3, results=tmp_path)
@@ -136,6 +142,117 @@ def test_the_protocol_is_resumed(tmp_path, monkeypatch):
     assert len(found.table) == 3
     with pytest.raises(SMEError, match="holds other configurations"):
         protocol.blind(count=2, seed=5, results=tmp_path)
+
+
+def test_a_protocol_that_is_killed_halfway_has_each_configuration_whole_or_not(tmp_path, calls, monkeypatch):
+    whole, measured = protocol.blind(count=3, results=tmp_path / "one").table, protocol._measured
+
+    def killed(given, paths):
+        if given["number"] == 1:
+            raise KeyboardInterrupt
+        return measured(given, paths)
+
+    monkeypatch.setattr(protocol, "_measured", killed)
+    with pytest.raises(KeyboardInterrupt):
+        protocol.blind(count=3, results=tmp_path)
+    monkeypatch.setattr(protocol, "_measured", measured)
+    del calls[:]
+    pd.testing.assert_frame_equal(protocol.blind(count=3, results=tmp_path).table, whole)
+    assert calls == [1, 2]
+
+
+def test_damaged_files_of_the_protocol_are_named(tmp_path, calls):
+    protocol.blind(count=2, results=tmp_path)
+    place = tmp_path / "blind"
+    del calls[:]
+    path = place / "points" / "truth-1.json"
+    good = path.read_text()
+    for content in (good.replace("0.001", "0.007"), good[:60], "", "[" * 5000, (place / "points" / "truth-0.json").read_text()):
+        path.write_text(content)
+        with pytest.warns(UserWarning, match=r"truth-1\.json is not what was written .* computed again"):
+            assert protocol.blind(count=2, results=tmp_path).table["stderr"].tolist() == [1e-3, 1e-3]
+    assert calls == [1] * 5
+    (place / "configurations.json").write_text("[1, 2")
+    with pytest.raises(SMEError, match=r"configurations\.json is no list of configurations \(JSONDecodeError"):
+        protocol.blind(count=2, results=tmp_path)
+
+
+def test_tables_of_before_are_read_and_other_paths_are_measured_again(tmp_path, calls):
+    protocol.blind(count=2, results=tmp_path)
+    place, before = tmp_path / "blind", (tmp_path / "blind" / "truth.csv").read_bytes()
+    for point in (place / "points").iterdir():
+        point.unlink()
+    del calls[:]
+    protocol.blind(count=2, results=tmp_path)
+    assert calls == []
+    assert (place / "truth.csv").read_bytes() == before
+    protocol.blind(count=2, paths=65536, results=tmp_path)
+    assert calls == [0, 1]  # what is measured alone: predictions have no paths
+    protocol.blind(count=2, results=tmp_path)  # by more paths than asked
+    assert calls == [0, 1]
+    (place / "predictions.csv").write_text('number,"')
+    with pytest.raises(SMEError, match=r"predictions\.csv is no table of the blind protocol"):
+        protocol.blind(count=2, results=tmp_path)
+
+
+def one(**more):
+    """One equation of one parameter: no time."""
+    given = {"tau": 1 / 4, "horizon": 0.5, "start": {"theta": torch.ones(1)}, "models": ["ode"], "observables": ["loss"], **more}
+    return sme.certify(sme.Polynomial([0, 0, 0.4]), sme.SGD(), **given)
+
+
+@pytest.mark.parametrize("path", [None, 3, "a\0.png", ["a.png"], b"a.png"])
+def test_a_report_is_drawn_to_a_file_alone(path, both):
+    with pytest.raises(SMEError, match="path must name the file to draw to"):
+        both.plot(path)
+
+
+@pytest.mark.parametrize("given", [3, 1.5, object(), {"ode": 1}, [None], [["ode"]]])
+def test_models_that_are_none_are_named(given):
+    with pytest.raises(SMEError, match="model must be"):
+        one(models=given)
+
+
+def test_each_model_is_taken_once():
+    pd.testing.assert_frame_equal(one(models=["ode", "ode"]).table, one().table)
+
+    def own(k):
+        return sme.equation(drift=lambda state, tau, t: {"theta": -k * state["theta"]}, order=1, name="mine")
+
+    with pytest.raises(SMEError, match="two equations among models are named 'mine'"):
+        one(models=[own(1.0), own(2.0)])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"a,b\n1,2\n", b"FIFO",
+                                     b"problem,optimizer,regime,model,order,tau,observable,error,stderr,integrator_bias\n"
+                                     b"polynomial,sgd,ballistic,ode,1,abc,loss,1,1,1\n"])
+def test_a_measured_table_that_is_none_is_named_before_anything_is_computed(content, tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setattr("sme.studies.certificate.run.predict", None)
+    path = tmp_path / "models.csv"
+    if content == b"FIFO":
+        os.mkfifo(path)
+    elif content is not None:
+        path.write_bytes(content)
+    for given in (path, 3, {"a": 1}) if content is None else (path,):
+        with pytest.raises(SMEError, match=r"measured must be the path of a models\.csv"):
+            one(measured=given)
+
+
+def test_certificates_by_other_paths_have_another_name(monkeypatch):
+    from sme.studies.certificate import run
+
+    predict = run.predict
+    assert one(seed=1).name == one(seed=2).name  # by the closure: no chance
+
+    def by_paths(*given, **more):
+        found = predict(*given, **more)
+        found.table["basis"] = "paired"
+        return found
+
+    monkeypatch.setattr(run, "predict", by_paths)
+    assert len({one(seed=1).name, one(seed=2).name, one(seed=2, paths=65536).name}) == 3
 
 
 @pytest.mark.slow

@@ -263,3 +263,104 @@ def test_the_command_takes_a_preset_and_dotted_paths(tmp_path, monkeypatch, shor
         assert "of the stability limit" in physical_config.diagnosed(OmegaConf.create({**given, "problem": preset})).text
     with pytest.raises(SMEError, match="go together"):
         physical_config.diagnosed(OmegaConf.create({**given, "module": "watched.net"}))
+
+
+def test_the_regime_report_of_the_same_run_agrees():
+    module = line()
+    found = diagnosed(torch.optim.RMSprop, module=module, options={"alpha": 0.9}, compared=1)
+    network = sme.Network(module, data(), "mse", batch_size=5, sampling="without_replacement")
+    report = sme.regime_report(network, torch.optim.RMSprop(module.parameters(), lr=0.05, alpha=0.9), network.start["theta"],
+                               steps=40, compared=1)
+    row = report.noise.iloc[0]
+    assert found.tables["noise"]["noise_scale"].iloc[0] == pytest.approx(row["tr Σ"] / row["|∇f|²"], rel=1e-9)
+    assert row["limit"] in found.text
+    told = found.tables["regime"].set_index("of")
+    assert list(told["limit"]) == [row["limit"], report.memory["limit"].iloc[0]]
+    assert list(told["exponent"]) == pytest.approx([row["exponent"], report.memory["exponent"].iloc[0]])
+
+
+def test_another_run_has_another_folder(tmp_path):
+    def folder(**more):
+        return diagnosed(compared=1, results=tmp_path, **more).folder
+
+    other = line()
+    with torch.no_grad():
+        other.weight.mul_(2)
+    found = [folder(), folder(batch=4), folder(module=other), folder(given=data(50)), folder(options={"lr": 0.04})]
+    assert len(set(found)) == 5
+    assert folder() == found[0]
+
+
+def watched(dtype, scale, noise, count=1000):
+    parameter = nn.Parameter(torch.zeros(count, dtype=dtype))
+    optimizer, generator = torch.optim.SGD([parameter], lr=1e-6), torch.Generator().manual_seed(3)
+    with sme.watch(optimizer, every=2) as watch:
+        for _ in range(20):
+            parameter.grad = (scale + noise * torch.randn(count, generator=generator, dtype=torch.float64)).to(dtype)
+            optimizer.step()
+    return watch.table.iloc[-1]
+
+
+@pytest.mark.parametrize(("dtype", "scale", "noise"), [(torch.float16, 30.0, 3.0), (torch.bfloat16, 1.0, 0.1),
+                                                       (torch.float16, 1e-3, 1e-4)])
+def test_half_precision_is_watched_in_single(dtype, scale, noise):
+    """Inner products overflow beyond 65504, and with three digits their differences are rounding."""
+    row, right = watched(dtype, scale, noise), watched(torch.float64, scale, noise)
+    assert row["pairs"] == right["pairs"] == 10
+    for name in ("noise_trace", "gradient_square", "gradient"):
+        assert row[name] == pytest.approx(right[name], rel=0.02)
+
+
+def test_sparse_and_complex_gradients_are_watched():
+    table = nn.Embedding(6, 2, sparse=True)
+    optimizer = torch.optim.SGD(table.parameters(), lr=0.0)
+    with sme.watch(optimizer, every=2) as watch:
+        for k in range(2):
+            optimizer.zero_grad()
+            table(torch.tensor([k])).sum().backward()
+            optimizer.step()
+    assert watch.table[["noise_trace", "gradient_square"]].iloc[0].tolist() == [2.0, 0.0]  # (1, 1) in one row, then in another
+    wave = nn.Parameter(torch.zeros(1, dtype=torch.complex64))
+    optimizer = torch.optim.SGD([wave], lr=0.0)
+    with sme.watch(optimizer, every=2) as watch:
+        for value in (3.0 + 1.0j, 3.0 - 1.0j):
+            wave.grad = torch.tensor([value], dtype=torch.complex64)
+            optimizer.step()
+    assert watch.table[["noise_trace", "gradient_square"]].iloc[0].tolist() == [2.0, 8.0]
+
+
+@pytest.mark.parametrize("csv", ["/proc/x/y.csv", 3, ["a"], "a\0b", "."])
+def test_a_file_that_cannot_be_is_named_before_the_loop(csv):
+    with pytest.raises(SMEError, match="csv must be a file that can be written to"):
+        sme.watch(torch.optim.SGD(line().parameters(), lr=0.1), csv=csv)
+
+
+def test_the_loops_own_fault_is_the_one_that_is_seen(tmp_path):
+    def loop():
+        with sme.watch(torch.optim.SGD(line().parameters(), lr=0.1), csv=tmp_path / "a.csv"):
+            (tmp_path / "a.csv").mkdir()
+            raise ZeroDivisionError
+
+    with pytest.warns(UserWarning, match="cannot write"), pytest.raises(ZeroDivisionError):
+        loop()
+
+
+@pytest.mark.parametrize("clip", [math.nan, 0, -1.0, "abc", ("norm",), (1.0, "norm"), ("norm", (1.0,)), {"norm": 1.0}])
+def test_a_clip_that_is_none_is_refused(clip):
+    with pytest.raises(SMEError, match="clip"):
+        diagnosed(clip=clip, compared=1)
+
+
+def test_weights_that_are_not_finite_are_named():
+    module = line()
+    with torch.no_grad():
+        module.weight[0, 1] = math.nan
+    with pytest.raises(SMEError, match="the loss is not finite at the start"):
+        diagnosed(module=module)
+
+
+def test_it_is_drawn_to_a_file_alone():
+    found = diagnosed(compared=1)
+    for path in (None, 3, "a\0.png"):
+        with pytest.raises(SMEError, match="path must name the file to draw to"):
+            found.plot(path)

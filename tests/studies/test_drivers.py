@@ -1,6 +1,7 @@
 """One problem under every noise, with every driver that it has."""
 
 import pandas as pd
+import pytest
 import torch
 
 import sme
@@ -32,3 +33,12 @@ def test_reshuffled_epochs_have_a_flow_and_arrivals():
     problem = run.problems()["reshuffled"]
     for driver, name in (("none", "EpochFlow"), ("arrivals", "Arrivals"), ("poisson", "Poissonised")):
         assert type(equation(problem, run.RULES["rmsprop"], BATCH_EQUIVALENT, 0.1, 1, driver)).__name__ == name
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"tau": "abc"}, "tau must be a number"), ({"tau": []}, "tau is empty"), ({"paths": -1}, "paths must be"),
+    ({"seed": "x"}, "seed must be"), ({"backend": "z"}, "unknown backend"), ({"noises": []}, "noises or regimes is empty"),
+    ({"processes": 0}, "processes must be")])
+def test_what_is_wrong_is_named_and_not_taken_for_a_driver_that_there_is_not(given, words):
+    with pytest.raises(sme.SMEError, match=words):
+        sme.drivers(**{"rule": "sgd", "noises": ["gaussian"], "regimes": ["ballistic"], "tau": [1 / 2], "paths": 1, **given})

@@ -163,7 +163,7 @@ def test_the_files_hold_what_was_measured(monkeypatch, tmp_path, drawn):
     monkeypatch.setattr(run, "HORIZON", 0.25)
     monkeypatch.setattr(run, "DIFFERENCES", [CASES["OneMotionRMSProp"]])
     table = run.measure([1 / 8, 1 / 16], 1)
-    report.Published(table, tmp_path).save()
+    report.Published(table, folder=tmp_path).save()
     kept = pd.read_csv(tmp_path / "published.csv")
     assert list(kept.columns) == [*run.COLUMNS, "seeds", "version"]
     assert kept["observable"][kept["shown"]].tolist() == ["|v|^2", "|v|^2"]

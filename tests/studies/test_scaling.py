@@ -266,13 +266,8 @@ def test_svag_keeps_the_batch_equivalent_equation(given, ell):
 
 
 def second_columns(law, theta):
-    """`second` column by column: one for each motion, and for each pair of those whose product it takes."""
-    n, own = law.motions, law.second_motions
-    linear = own - 2 * n - 1
-    lines = torch.zeros(linear + n * n, own, dtype=torch.float64)
-    lines[range(linear), range(linear)] = 1
-    for row, (j, k) in enumerate(itertools.product(range(n), repeat=2)):
-        lines[linear + row, linear + j] = lines[linear + row, linear + n + k] = lines[linear + row, -1] = 1
+    """`second` column by column."""
+    lines = law.second_columns()
     return law.second(theta.expand(len(lines), -1), lines)
 
 
@@ -290,9 +285,11 @@ def test_svag_noise_has_the_moments_of_its_enumeration_and_the_exact_covariance_
     exact = (both - both.mean(0)).T @ (both - both.mean(0)) / len(both)
     first, skew = law.diffuse_square(theta.expand(law.motions, -1), torch.eye(law.motions, dtype=torch.float64))
     first = torch.cat((first, 2 * g * first + skew), -1)
-    square = second_columns(law, theta)
-    second = torch.cat((torch.zeros_like(square), square), -1)
-    torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-10, atol=1e-14)
+    for dim in (2, 0):  # known to be few, or not
+        problem.noise.sized(dim)
+        square = second_columns(law, theta)
+        second = torch.cat((torch.zeros_like(square), square), -1)
+        torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-10, atol=1e-14)
 
 
 def test_svag_of_gaussian_noise_is_gaussian_and_turns_on_an_antithetic_path():

@@ -9,6 +9,7 @@ from hydra._internal.hydra import Hydra
 from matplotlib.figure import Figure
 
 from sme.common.process import progress
+from sme.common.storage.records import Records
 from sme.convergence.fit import predicted
 from sme.convergence.output import picture
 from tests.support.tiny import tiny
@@ -52,6 +53,14 @@ def _composed_once():
     """Hydra composes the settings of a command twice, the first time to see whether they ask for its sweeper."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _unkept():
+    """Nothing is kept for later runs: tests replace functions of the package, which no record knows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Records, "kept", False)
         yield
 
 

@@ -7,16 +7,21 @@ import torch
 import sme
 
 
+class WithMomentum(sme.Optimizer):
+    """A rule of two fields, whose momentum starts at 0."""
+
+    fields = ("theta", "m")
+    defaults = {"m": 0.0}  # noqa: RUF012
+
+
 @dataclass(frozen=True)
-class TanhLion(sme.Optimizer):
+class TanhLion(WithMomentum):
     """Lion with a smooth sign, `θ' = θ − τ (tanh(κ u) + λ θ)`, `u = m + a (s − τ m)`."""
 
     c: float = 0.8
     ahead: float = 0.3
     sharp: float = 1.7
     decay: float = 0.4
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
         seen = state["m"] + self.ahead * (gradient.step - tau * state["m"])

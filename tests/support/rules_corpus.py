@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 import sme
+from tests.support.paper_rules import WithMomentum
 
 BUILT_IN = {
     "sgd": sme.SGD(), "momentum": sme.Momentum(c=0.8), "nesterov": sme.Nesterov(c=0.8), "adagrad": sme.AdaGrad(eps=0.1),
@@ -26,13 +27,11 @@ SHAPES: Mapping[str, Shape] = {
 
 
 @dataclass(frozen=True)
-class Shaped(sme.Optimizer):
+class Shaped(WithMomentum):
     """A momentum that moves the parameters through a smooth function."""
 
     shape: str = "tanh"
     ahead: float = 1.0
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def update(self, state, gradient, tau, t):
         m = state["m"] + 0.8 * (gradient.step - tau * state["m"])

@@ -1,5 +1,6 @@
-"""torch's forward mode, loaded here once, without the words of its own deprecations and without its slow zeros."""
+"""torch's forward mode, loaded once where it is first used, without the words of its own deprecations and its slow zeros."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +17,12 @@ SMALL = (torch.float64, torch.int64)
 _KEPT = torch.library.Library("aten", "IMPL", "Meta")
 
 
+@functools.cache
 def load() -> None:
-    """Have torch load what its first dual number needs."""
+    """Load what torch's dual numbers need, before the first of them: it takes half a second, and not all runs have any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with forward_ad.dual_level():
-            forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+        _load()
 
 
 def hasten() -> None:
@@ -61,5 +62,6 @@ def _dense(x: Tensor) -> bool:
     return x.is_contiguous() or (x.dim() == 2 and 1 not in x.shape and x.mT.is_contiguous())
 
 
-load()
+_load = forward_ad._maybe_load_decompositions  # torch's own way to put it off
+forward_ad._maybe_load_decompositions = load
 hasten()

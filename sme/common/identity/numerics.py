@@ -13,7 +13,10 @@ NUMERICS: dict[str, dict[int, str]] = {
         1: "the first: streams of numpy's generator (torch's on a GPU), one extrapolation from two levels",
         2: "counter-based streams, second-order control variates, two extrapolations from three levels",
     },
-    "minibatch": {2: "as the whole was"},  # draws and moments of real minibatches
+    "minibatch": {  # draws and moments of real minibatches
+        2: "as the whole was",
+        3: "control variates of the equation's own; a second motion that is linear in its noise, or stays through a long substep",
+    },
     "network": {2: "as the whole was"},  # losses of modules and their derivatives
     "written": {2: "as the whole was", 3: "layers whose forward derivatives torch has wrong (layer norm) are written out"},
     "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
@@ -27,6 +30,8 @@ NUMERICS: dict[str, dict[int, str]] = {
     "sampled": {2: "sums over the noise of one step", 3: "states of many numbers are sampled"},  # the same, by fresh gradients
 }
 """of each part its numbers, and why each was raised"""
+SHARPER = frozenset({("minibatch", 3)})
+"""those that changed numbers within their errors alone: what is from before them is right, and is read"""
 
 
 def current(part: str) -> int:
@@ -44,6 +49,13 @@ def written(parts: Iterable[str]) -> int | dict[str, int]:
     """As names and files hold it: `2`, and beside it only the parts that stand above: `{"all": 2, "minibatch": 3}`."""
     above = {part: current(part) for part in parts if current(part) > BASE}
     return {"all": BASE, **above} if above else BASE
+
+
+def right(numbers: int | dict[str, int], parts: Iterable[str]) -> bool:
+    """Whether what these parts made, at the numbers that a file holds, can be read: they are `current`, or less sharp alone."""
+    before = numbers if isinstance(numbers, dict) else {"all": numbers}
+    return all((part, raised) in SHARPER for part in parts
+               for raised in range(before.get(part, before["all"]) + 1, current(part) + 1))
 
 
 def said(numerics: int | dict[str, int]) -> str:

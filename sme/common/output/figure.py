@@ -5,18 +5,18 @@ import math
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from sme.common.errors import choose
+from sme.common.errors import SMEError, choose
+from sme.common.inputs import short
 from sme.common.output.provenance import Provenance
 from sme.common.process.progress import fraction
 from sme.common.storage.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BESIDE = "pdf"
 """what a picture in a folder of results has beside its PNG"""
@@ -31,12 +31,15 @@ TICKS = 6
 _both: ContextVar[bool] = ContextVar("both", default=False)
 
 
-def canvas(width: float, height: float, foot: float) -> Figure:
+def canvas(width: float, height: float, foot: float) -> "Figure":
     """A figure in inches, whose lowest `foot` is for the key and the line of provenance."""
+    from matplotlib.figure import Figure  # takes longer than the rest of a study whose points are there
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
 
 
-def key(figure: Figure, handles: Sequence[Any], columns: int, **how: Any) -> None:
+def key(figure: "Figure", handles: Sequence[Any], columns: int, **how: Any) -> None:
     """What the marks mean, above the line of provenance."""
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / figure.get_figheight()), ncols=columns,
                   frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0, **how)
@@ -52,7 +55,20 @@ def printed() -> Iterator[None]:
         _both.reset(token)
 
 
-def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
+def target(path: Any) -> Path:
+    """The file to draw to.
+
+    Raises
+    ------
+    SMEError
+        for what names none.
+    """
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise SMEError(f"path must name the file to draw to, got {short(path)}: give such as 'errors.png'")
+    return Path(path)
+
+
+def save(figure: "Figure", provenance: Provenance, path: Path) -> Path:
     """Write a figure with the line that says where it comes from, in its foot and in the file's metadata."""
     said = provenance.code if provenance.title == provenance.study else str(provenance)
     figure.text(0.5, 0.04 / figure.get_figheight(), said, ha="center", fontsize=5, color="0.6")
@@ -68,7 +84,7 @@ def save(figure: Figure, provenance: Provenance, path: Path) -> Path:
     return path
 
 
-def _drawable(figure: Figure) -> None:
+def _drawable(figure: "Figure") -> None:
     """A logarithmic axis that nothing stands on, as where every path diverged, cannot be drawn: it is made a plain one."""
     for axes in figure.axes:
         for axis, change in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
@@ -76,7 +92,9 @@ def _drawable(figure: Figure) -> None:
                 change("linear")
 
 
-def _write(figure: Figure, provenance: Provenance, path: Path, kind: str) -> None:
+def _write(figure: "Figure", provenance: Provenance, path: Path, kind: str) -> None:
+    from matplotlib import rc_context
+
     # letters that can be read, found and copied
     with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study, "svg.fonttype": "none"}):
         figure.savefig(temporary, dpi=DPI, format=kind, metadata=_metadata(kind, provenance))
@@ -96,6 +114,8 @@ def pretty(name: str) -> str:
 
 def steps(axis: Any, taus: Sequence[float]) -> None:
     """A logarithmic axis of step sizes with the labels 1/4, 1/8, …"""
+    from matplotlib.ticker import NullLocator
+
     axis.set_xscale("log", base=2)
     there = sorted(set(map(float, taus)), reverse=True)
     shown = there[:: math.ceil(len(there) / TICKS)]
@@ -124,6 +144,8 @@ def power(value: float) -> str:
 
 def decades(axis: Any) -> None:
     """Labels of a logarithmic axis: powers of ten, and 2 and 5 times these where there are few."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
     low, high = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < NARROW * low else (1.0,), numticks=8))
     plain = high < NARROW * low and low >= 1e-2 and high <= 1e3

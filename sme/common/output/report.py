@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
 import pandas as pd
 
 from sme.common.output.brief import Brief
-from sme.common.output.figure import printed
+from sme.common.output.figure import printed, target
 from sme.common.output.notebook import page
 from sme.common.output.provenance import Provenance
 from sme.common.process.turns import Turns
@@ -20,7 +20,14 @@ Plot = Callable[[Path], object]
 """draws to a file, in a format that its ending names"""
 
 
-class Report(Brief, Turns, ABC):
+@dataclass(frozen=True, repr=False)
+class Kept:
+    """What has a folder that it is kept in; None: in memory."""
+
+    folder: Path | None = field(default=None, kw_only=True)
+
+
+class Report(Kept, Brief, Turns, ABC):
     """Tables by name, pictures by name, and words, with a `name` and the `folder` that they are kept in; None: in memory.
 
     A study's report is a dataclass that derives from it, and states `file`, `title`, `table` or `tables`, `body`, and `draw` or
@@ -34,7 +41,6 @@ class Report(Brief, Turns, ABC):
     """its one table, if it has not others in `tables`"""
     draw: Plot
     """draws its one picture"""
-    folder: Path | None
 
     @property
     def title(self) -> str:
@@ -85,8 +91,9 @@ class Report(Brief, Turns, ABC):
 
     def plot(self, path: str | Path) -> Path:
         """Draw the first picture to a file, in a format that its ending names."""
-        next(iter(self.plots.values()))(Path(path))
-        return Path(path)
+        file = target(path)
+        next(iter(self.plots.values()))(file)
+        return file
 
     def save(self) -> None:
         """Write every table as `.csv`, the words as `.md` and every picture as `.png` and `.pdf`, to the folder."""
@@ -118,4 +125,3 @@ class Tabled(Report):
     """A report of one table."""
 
     table: pd.DataFrame
-    folder: Path | None = None

@@ -1,15 +1,14 @@
-"""The look of every picture. Seaborn is imported where something is drawn: it takes half a second of every start."""
+"""The look of every picture. Seaborn and matplotlib are imported where something is drawn: they take a second of every start."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from matplotlib import rc_context, rcdefaults
 
 
 @contextmanager
 def paper(axes: str = "ticks") -> Iterator[None]:
     """Sizes and axes (one of seaborn's styles) as for print, for what is drawn within, whatever the caller's settings are."""
     import seaborn as sns
+    from matplotlib import rc_context, rcdefaults
 
     with rc_context():
         rcdefaults()

@@ -8,8 +8,8 @@ from pathlib import Path
 from sme.common.errors import SMEError, reason
 from sme.common.identity.owned import PACKAGE, own
 
-SCARCE = ("allocate memory", "map segment")
-"""what torch and the loader of libraries say where there is no memory"""
+SCARCE = ("allocate memory", "map segment", "start new thread")
+"""what torch, the loader of libraries and Python say where there is no memory, or no room for a thread's"""
 
 
 @contextmanager

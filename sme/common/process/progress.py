@@ -21,7 +21,7 @@ LARGEST, DIGITS = 2**14, 5e-6
 
 
 def progress(*given: Any, **named: Any) -> Any:
-    """A bar of `tqdm`, or `Lines`; none where errors go nowhere (`sys.stderr` is None), or in a worker's log."""
+    """A bar of `tqdm`, or `Lines`; none where errors go nowhere (`sys.stderr` is None, or closed), or in a worker's log."""
     kind, disabled = _kind()
     return kind(*given, **{"leave": False, **named, "disable": disabled})
 
@@ -53,9 +53,12 @@ def _kind() -> tuple[type[Any], bool | None]:
         from tqdm.auto import tqdm as widget
 
         return widget, False
-    terminal = sys.stderr is None or sys.stderr.isatty()
+    try:
+        terminal, nowhere = sys.stderr.isatty(), False
+    except (AttributeError, ValueError):  # there is none, or it was closed
+        terminal = nowhere = True
     if terminal or multiprocessing.current_process().name != "MainProcess" or os.environ.get("TQDM_DISABLE"):
-        return tqdm, True if sys.stderr is None else None
+        return tqdm, True if nowhere else None
     return Lines, False
 
 
@@ -82,7 +85,8 @@ class Lines(tqdm):
                 now = time.monotonic()
                 if now - Lines._ended > GAP:
                     Lines._wait, Lines._due = FIRST, now + FIRST
-                threading.Thread(target=_speak, name="sme-progress", daemon=True).start()
+                with contextlib.suppress(RuntimeError):  # no thread can be had: no lines
+                    threading.Thread(target=_speak, name="sme-progress", daemon=True).start()
             Lines.running.append(self)
 
     def display(self, *given: Any, **named: Any) -> None:

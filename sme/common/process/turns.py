@@ -54,6 +54,14 @@ def alone(function: F) -> F:
     return taking_turns  # type: ignore[return-value]
 
 
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """A thread that works for the one whose turn it is, which waits for it: it has torch as that one has it."""
+    _mine.turn = _mine.entered = True
+    with torch.no_grad():
+        yield
+
+
 def entry(function: F) -> F:
     """`alone`, with torch as it is by default and the caller's own settings and random numbers back at the end.
 

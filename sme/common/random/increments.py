@@ -1,6 +1,7 @@
 """The random numbers of a run."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -93,6 +94,18 @@ def coarsen(dW: Float[Tensor, "substeps paths motions"], factor: int) -> Float[T
         return dW
     stored = dW.mT  # motion by motion, as `Increments` made it: to keep the fast layout
     return stored.reshape(stored.shape[0] // factor, factor, *stored.shape[1:]).sum(1).mT
+
+
+def held(dW: Float[Tensor, "substeps paths motions"], which: Sequence[range], count: int
+         ) -> Float[Tensor, "substeps paths motions"]:
+    """The same with each of these motions at its mean over `count` substeps, so that its sign is theirs and that of their sum."""
+    if not which:
+        return dW
+    stored, count = dW.mT.clone(), min(count, len(dW))
+    for each in which:
+        part = stored[:, each.start : each.stop].unflatten(0, (-1, count))
+        stored[:, each.start : each.stop] = part.mean(1, keepdim=True).expand_as(part).flatten(0, 1)
+    return stored.mT
 
 
 def together(first: Float[Tensor, "substeps paths first"],

@@ -58,8 +58,13 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
 
 def read_json(path: Path, limit: int = LIMIT) -> Any:
     """The same as what JSON says; `ValueError` where it is none, or nested too deeply."""
+    return parsed(read_bytes(path, limit))
+
+
+def parsed(content: bytes) -> Any:
+    """What JSON says; `ValueError` where it is none, or nested too deeply."""
     try:
-        return json.loads(read_text(path, limit))
+        return json.loads(content.decode("utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.common.inputs import short
+from sme.common.inputs import several, short
 from sme.convergence.spec.specification import Specification
 from sme.convergence.spec.tried import Observables
-from sme.equations.models import MODELS, OWN, Given, model
+from sme.equations.models import MODELS, OWN, Given, Model, model
 from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import BATCH_EQUIVALENT
 from sme.problems.base import Problem
@@ -60,12 +60,9 @@ def candidates(problem: Problem, optimizer: Optimizer, regime: str, horizon: Any
     SMEError
         for bad input, and if there is none, with what stands in the way of the first.
     """
-    asked = [*MODELS] if models is None else [models] if isinstance(models, str) else list(models)
-    if not asked:
-        raise SMEError(f"models is empty: give some of {', '.join(MODELS)}, equations of your own, or leave it out for all")
-    named = [model(each) for each in asked]
+    asked = _asked(models)
     found, lacks = [], list[str]()
-    for given, each in zip(asked, named, strict=True):
+    for given, each in asked:
         for brownian in _motions(problem, each.name, each.brownian, regime):
             try:
                 spec = Specification.of(problem, optimizer, regime, brownian, horizon, start, observables, None, given)
@@ -86,6 +83,19 @@ def candidates(problem: Problem, optimizer: Optimizer, regime: str, horizon: Any
     if not found:
         raise SMEError(f"no equation is known of this run: {lacks[0] if lacks else short(models)}")
     return found
+
+
+def _asked(models: Sequence[Given] | None) -> list[tuple[Given, Model]]:
+    """The models that are named, each of them once."""
+    given = list[Any](MODELS) if models is None else several(models)
+    if not given:
+        raise SMEError(f"models is empty: give some of {', '.join(MODELS)}, equations of your own, or leave it out for all")
+    found: dict[str, tuple[Given, Model]] = {}
+    for each in given:
+        made = model(each)
+        if found.setdefault(made.name, (each, made))[0] != each:
+            raise SMEError(f"two equations among models are named {made.name!r}: give one of them another name")
+    return list(found.values())
 
 
 def _motions(problem: Problem, name: str, there: Iterable[str], regime: str) -> list[str]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from sme.common.output import style
 from sme.common.output.figure import canvas, key, save
@@ -22,6 +21,8 @@ def draw(names: tuple[str, str], table: pd.DataFrame, provenance: Provenance, pa
     columns = min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     width, height = 2.9 * columns + 0.3, 2.4 * rows + 0.4 + FOOT
+    from matplotlib.lines import Line2D
+
     with style.paper():
         figure = canvas(width, height, FOOT)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()

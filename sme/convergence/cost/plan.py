@@ -20,11 +20,11 @@ from sme.common.output.brief import Brief
 from sme.common.process.turns import entry
 from sme.convergence.api import parts, weak_error
 from sme.convergence.cost import offer, pilot
-from sme.convergence.cost.weight import point_mib
+from sme.convergence.cost.weight import WORKERS_S, point_mib
 from sme.convergence.estimator.paired import BLOCKS
 from sme.convergence.estimator.quadrature.method import QUADRATURE
 from sme.convergence.fit import predicted
-from sme.convergence.runner import ready
+from sme.convergence.runner import ready, threaded, workers
 from sme.convergence.spec.effort import SHARD_PATHS, warn_rounded
 from sme.convergence.spec.job import Job
 from sme.convergence.store.points import Key
@@ -36,8 +36,8 @@ from sme.simulate.ensemble import LEVELS
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
-WORKERS_S, PICTURE_S, PANEL_S = 4.0, 1.5, 0.25
-"""seconds in which workers load their libraries, and of tables and picture, beside those of each panel"""
+PICTURE_S, PANEL_S = 1.5, 0.25
+"""seconds of tables and picture, beside those of each panel"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,17 +129,20 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
 
     if spec.method == QUADRATURE:
         return _by_quadrature(job, there, folder)
-    workers = min(job.effort.processes, max(1, len(missing)))
     compiled, began = _compiled(), time.perf_counter()
     warn_rounded(given.arguments["paths"])
-    stability.warn(job.setups.values())
-    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend)
+    stability.warn(job.setups.values(), job.records)
+    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend,
+                   job.records)
+    others = [setups[key[:2]] for key in missing if not threaded(setups[key[:2]])]
+    processes = workers(others, job.effort)
+    hands = max(processes, min(job.effort.processes, len(missing) - len(others)))
     pilot.begin(setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
     predicting, samples = _predicting(job, folder), pilot.pilot(setups)
 
     tasks = [samples[key[:2]].seconds for key in missing]
-    running, started = _schedule(tasks, workers, job.effort.budget_s - beginning)
+    running, started = _schedule(tasks, hands, job.effort.budget_s - beginning)
     seconds: Counter[tuple[int, int]] = Counter()
     for key, cost in zip(missing[:started], tasks, strict=False):
         seconds[key[:2]] += running * cost / sum(tasks[:started])  # type: ignore[assignment]
@@ -149,9 +152,9 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
                  point_mib(setups[which]) if which in setups else math.nan)
             for which, setup in job.setups.items()]
     sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples.items()}
-    around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if workers > 1 else 0.0)
+    around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if processes > 1 else 0.0)
     return Plan(job.spec.name, pd.DataFrame(rows), beginning + around, predicting,
-                pilot.peak() * (1 + workers if workers > 1 else 1), workers,
+                pilot.peak() * (1 + processes if processes > 1 else 1), hands,
                 job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20,
                 offer.said({key[:2]: job.setups[key[:2]] for key in missing}, running))
 

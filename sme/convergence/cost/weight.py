@@ -21,6 +21,8 @@ TRIED, ENOUGH_S = (64, 512), 0.5
 """paths of a substep that is timed, the second where the first is quick"""
 LEVELS = 1.75
 """substeps of the three levels for one of the finest"""
+WORKERS_S = 4.0
+"""seconds in which worker processes load their libraries"""
 LONG_S = 120
 """seconds of a study from which on a run says so"""
 DEAR = {"shifted", "transformed"}
@@ -50,26 +52,35 @@ def seconds(setup: Setup) -> float:
     plan, took, paths = scheme(equation), 0.0, 1
     dt = setup.tau / setup.substeps(plan)
     for paths in TRIED:
-        x = setup.whole(paths) * (1 + 1e-3 * torch.linspace(0, 1, paths, dtype=torch.float64, device=setup.device).unsqueeze(1))
+        spread = 1 + 1e-3 * torch.linspace(0, 1, paths, dtype=torch.float64, device=setup.device).unsqueeze(1)
+        x = torch.nn.functional.pad(setup.whole(paths) * spread, (0, equation.hidden))
         dW = x.new_full((paths, equation.motions), dt**0.5)
         began = time.perf_counter()
         with torch.no_grad():
-            plan.rates(equation, setup.optimizer.t0, dt, x, dW, torch.zeros_like(dW))
+            plan.step(equation, setup.optimizer.t0, dt, x, dW, torch.zeros_like(dW[:, : equation.first]))
         took = time.perf_counter() - began
         if took > ENOUGH_S:
             break
     return took * max(1, 2 * BLOCKS * paired.BLOCK_PAIRS / paths) * setup.marks[-1] * setup.substeps(plan) * LEVELS
 
 
+def expected(setups: Iterable[Setup]) -> float:
+    """Seconds at most of one shard of each of these, one after the other through PyTorch, from one substep of the dearest."""
+    made = list(setups)
+    dearest = max(made, key=lambda setup: (setup.order, setup.steps), default=None)
+    if dearest is None:
+        return 0.0
+    steps = sum(setup.marks[-1] * setup.substeps(scheme(setup.equation())) for setup in made)
+    own = dearest.marks[-1] * dearest.substeps(scheme(dearest.equation()))
+    return seconds(dearest) * steps / own
+
+
 def long(setups: Iterable[Setup]) -> None:
     """Say, in one line, how long the shards of these setups take where the moments of the gradient cost the most."""
     made = [setup for setup in setups if not setup.source and DEAR & {*setup.equation().numerics, *setup.problem.noise.numerics}]
-    dearest = max(made, key=lambda setup: (setup.order, setup.steps), default=None)
-    if dearest is None:
+    if not made:
         return
-    steps = sum(setup.marks[-1] * setup.substeps(scheme(setup.equation())) for setup in made)
-    own = dearest.marks[-1] * dearest.substeps(scheme(dearest.equation()))
-    if (total := seconds(dearest) * steps / own) > LONG_S:
-        errors.warn(f"the moments of {dearest.optimizer.name}'s gradient are computed at every path and substep, and these "
+    if (total := expected(made)) > LONG_S:
+        errors.warn(f"the moments of {made[0].optimizer.name}'s gradient are computed at every path and substep, and these "
                     f"{len(made)} shards take up to some {total / 60:.0f} min: larger step sizes or a shorter horizon cost less, "
                     "and sme.trajectories follows fewer paths")

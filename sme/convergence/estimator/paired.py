@@ -1,6 +1,5 @@
 """The paired run: discrete optimizer and equations on the same increments."""
 
-import dataclasses
 from functools import reduce
 
 import numpy as np
@@ -8,7 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 
 from sme.common.process.progress import fraction, phase
+from sme.common.storage.records import Arrays, Records
 from sme.convergence.estimator.block import Block
+from sme.convergence.estimator.shared import filled, shared
 from sme.optimizers.base import State
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST, responses
@@ -129,8 +130,14 @@ def run_shard(setup: Setup, seed: int, shard: int) -> list[Block]:
         return [run_block(setup, (seed, setup.steps, shard, block)) for block in range(BLOCKS)]
 
 
-def prepared(setup: Setup) -> Setup:
+
+def prepared(setup: Setup, records: Records | None = None) -> Setup:
     """The setup with what all its shards share: the ODE's observables, the weights of the control variates, the `Halving`."""
+    arrays = (records or Records(None)).get(f"prepared, order {setup.order}, {setup.steps} steps", lambda: _prepare(setup))
+    return filled(setup, arrays)
+
+
+def _prepare(setup: Setup) -> Arrays:
     with torch.no_grad(), phase(f"control variates, order {setup.order}, τ = {fraction(setup.tau)}"):
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
-        return dataclasses.replace(setup, ordinary=ordinary(setup), weights=weights, halving=halving(setup, setup.equation()))
+        return shared(weights, ordinary(setup), halving(setup, setup.equation()))

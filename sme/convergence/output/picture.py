@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from sme.common.output import style
 from sme.common.output.figure import canvas, key, pretty, save, sizes, steps
@@ -61,8 +60,10 @@ def shown(errors: pd.DataFrame) -> pd.DataFrame:
     return errors if len(errors.groupby(["at", "observable"])) <= MOST else errors[late]
 
 
-def _key() -> list[Line2D]:
+def _key() -> list[Any]:
     """What the marks mean."""
+    from matplotlib.lines import Line2D
+
     black: dict[str, Any] = {"color": "0.3", "ls": "none", "ms": 4}
     return [
         Line2D([], [], marker="o", label="error > 0", **black),

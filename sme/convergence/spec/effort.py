@@ -32,6 +32,8 @@ class Execution:
     tolerance: float | None
     """of the standard errors, where shards are added until it is met"""
     budget_s: float
+    auto: bool = False
+    """whether there may be fewer processes where that is quicker"""
 
     @classmethod
     def of(cls, seed: Any, device_name: str, processes_given: int | str, backend: Any, paths: Any, relative: Any,
@@ -48,7 +50,7 @@ class Execution:
             raise SMEError(f"tolerance = {relative} adds shards of its own, and paths = {paths} says how many there are: "
                            "give one of them, on the command line with the other as null")
         return cls(seed_of(seed), place, processes(processes_given, place), choose("backend", backend, BACKENDS), limit,
-                   budget(budget_s))
+                   budget(budget_s), isinstance(processes_given, str))
 
 
 def warn_rounded(paths: Any) -> None:

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sme.common.errors import SMEError
 from sme.common.inputs import several, short
+from sme.common.storage.records import Records
 from sme.convergence.estimator.quadrature.method import QUADRATURE, check, idle
 from sme.convergence.spec import effort
 from sme.convergence.spec.effort import Execution
@@ -56,6 +58,12 @@ class Job:
         if spec.method == QUADRATURE:
             check(setups.values())
         return cls(spec, setups, numbers, how)
+
+    @cached_property
+    def records(self) -> Records:
+        """What is kept of the study for later runs; nothing where it runs on a GPU."""
+        names = list(self.spec.observables)  # their order is in no name
+        return Records([self.spec.describe(), names] if self.effort.device == "cpu" else None)
 
     @property
     def orders(self) -> tuple[int, ...]:

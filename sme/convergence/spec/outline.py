@@ -3,13 +3,13 @@
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sme.common.errors import SMEError, reason
 from sme.common.identity import hashing
-from sme.common.identity.numerics import NUMERICS, said, written
+from sme.common.identity.numerics import NUMERICS, right, said, written
 from sme.common.storage import seal
 from sme.optimizers.grid import StepGrid
 
@@ -19,7 +19,7 @@ WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"modul
          "epochs": ("reshuffled",), **dict.fromkeys(("quadrature", "transformed", "poisson", "shifted", "sampled"), ())}
 """in the description of a problem that uses a part; the package's own problems have no signs in question, and what is newer than
 the telling of parts has no word"""
-OPTIONAL = ("lack", "doubts", "tail", "origin", "method")
+OPTIONAL = ("lack", "doubts", "tail", "origin", "method", "older")
 """what `spec.json` leaves out where there is none"""
 BESIDE = ("numerics", "specification", "recipe")
 """what it has beside the outline"""
@@ -52,6 +52,8 @@ class StudyMetadata:
     """whose the equation is, in a sentence, where it is the caller's"""
     method: str = ""
     """how its numbers are had, where it is not by random paths"""
+    older: int | dict[str, int] = field(default_factory=dict)
+    """the numbers of these parts when it was made, where they have been raised since and it is right all the same"""
 
     def grid(self, steps: int) -> StepGrid:
         """So many steps to the horizon."""
@@ -60,7 +62,7 @@ class StudyMetadata:
     @property
     def numerics(self) -> int | dict[str, int]:
         """The numbers of these parts."""
-        return written(self.parts)
+        return self.older or written(self.parts)
 
     def write(self, folder: Path, specification: dict[str, Any], recipe: dict[str, Any]) -> None:
         """Write `spec.json` with the specification in words, and what it can be made from again."""
@@ -90,6 +92,8 @@ class StudyMetadata:
             found = cls(**fields)
             found._check(data["specification"])
             current = found.numerics
+            if data["numerics"] != current and right(data["numerics"], found.parts):
+                return replace(found, older=data["numerics"])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as fault:
             raise _damaged(path, fault) from fault
         if data["numerics"] != current:

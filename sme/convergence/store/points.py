@@ -126,15 +126,23 @@ class Point:
         return names == outline.observables and len(times) == len(wanted) and all(map(math.isclose, times, wanted))
 
 
-def read(folder: Path, outline: StudyMetadata) -> Iterator[Point]:
-    """The study's whole points in the folder, in a fixed order; a warning names what is damaged or half-written and left out."""
+Seen = dict[Path, tuple[tuple[int, ...], Point]]
+"""points that were read, each with what its file was like then"""
+
+
+def read(folder: Path, outline: StudyMetadata, seen: Seen | None = None) -> Iterator[Point]:
+    """The study's whole points in the folder, in a fixed order; a warning names what is damaged or half-written and left out.
+
+    A file is read once: those that are as they were `seen` are not read again.
+    """
+    seen = {} if seen is None else seen
     for path in half_written(folder):
         warnings.warn(f"{path} is half-written, by a job that was killed, and is left out: its point is computed again where it "
                       "is asked for; delete the file", stacklevel=2)
     widths: dict[tuple[int, int], tuple[int, Path]] = {}
     for path in listed(folder, "order*.json"):
         try:
-            point = Point.load(path, outline.study, outline.numerics)
+            point = _loaded(path, outline, seen)
             if not point.fits(outline):
                 raise SMEError(f"{path} holds other observables or times than its study's spec.json names: delete it to have it "
                                "computed again")
@@ -145,3 +153,16 @@ def read(folder: Path, outline: StudyMetadata) -> Iterator[Point]:
             yield point
         except SMEError as fault:
             warnings.warn(str(fault), stacklevel=2)
+
+
+def _loaded(path: Path, outline: StudyMetadata, seen: Seen) -> Point:
+    try:
+        now = path.stat()
+        like: tuple[int, ...] = (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    except OSError:  # gone, or in the way
+        like = ()
+    before, point = seen.get(path, ((), None))
+    if point is None or not like or like != before or point.numerics != outline.numerics:
+        point = Point.load(path, outline.study, outline.numerics)
+        seen[path] = like, point
+    return point

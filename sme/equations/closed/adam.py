@@ -33,10 +33,6 @@ class _Adam(SecondMoment):
         "step memory, v": r"2\,c_2\,S\,y\circ S\,dW",
     }
 
-    @property
-    def rate(self) -> float:
-        return self.optimizer.c2
-
     def _at(self, t: float, v: Tensor) -> tuple[Correction, Preconditioner]:
         factor = self.optimizer.correction(t, self.tau)
         eps = self.optimizer.eps * factor.root
@@ -64,10 +60,6 @@ class _Adam(SecondMoment):
         b1_theta = self._bent(b_theta, 0.5 * (factor.gain * (sign * p.slope * m * b_v - p.value * b_m) + m * p.value * in_time))
         b1_m = -0.5 * c1 * (h - b_m)
         return b_theta, b_m, b1_theta, b1_m, h
-
-    @abstractmethod
-    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
-        """What `v` follows."""
 
     @abstractmethod
     def _bent_moment(self, g: Tensor, h: Tensor, b_v: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The closed-form equations of RMSProp."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -20,16 +21,27 @@ class _RMSProp(SecondMoment):
         "step memory, v": r"2\,c\,S\,y\circ S\,dW",
     }
 
-    @property
-    def rate(self) -> float:
-        return self.optimizer.c
-
     def _preconditioner(self, v: Tensor) -> Preconditioner:
         return self.precondition(v, self.optimizer.eps)
 
     @property
     def _updated(self) -> bool:
         return self.optimizer.denominator == "updated"
+
+    @abstractmethod
+    def _corrections(self, theta: Tensor, v: Tensor, g: Tensor, sigma: Tensor, p: Preconditioner, b_v: Tensor
+                     ) -> tuple[Tensor, Tensor]:
+        """`b₁_θ` and `b₁_v`."""
+
+    def drift(self, t: float, x: X) -> X:
+        theta, v = self.split(x)
+        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
+        p = self._preconditioner(v)
+        b_theta, b_v = -p.value * g, self.rate * (self._moment(g, sigma) - v)
+        if self.order == 1:
+            return join(b_theta, b_v)
+        b1_theta, b1_v = self._corrections(theta, v, g, sigma, p, b_v)
+        return join(b_theta + self.tau * b1_theta, b_v + self.tau * b1_v)
 
 
 class BallisticRMSProp(_RMSProp):
@@ -55,14 +67,12 @@ class BallisticRMSProp(_RMSProp):
         "noise of the first motion, v": r"\sqrt\tau\,c\,(2\,g\circ S + K)\,dW^1",
     }
 
-    def drift(self, t: float, x: X) -> X:
-        theta, v = self.split(x)
-        c, tau = self.optimizer.c, self.tau
-        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
-        p = self._preconditioner(v)
-        b_theta, b_v = -p.value * g, c * (g * g + sigma - v)
-        if self.order == 1:
-            return join(b_theta, b_v)
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        return g * g + sigma
+
+    def _corrections(self, theta: Tensor, v: Tensor, g: Tensor, sigma: Tensor, p: Preconditioner, b_v: Tensor
+                     ) -> tuple[Tensor, Tensor]:
+        c, b_theta = self.rate, -p.value * g
         h = self.problem.hessian(theta, b_theta)
         b1_theta = 0.5 * (p.slope * g * b_v + p.value * h)
         b1_v = -0.5 * c * (2 * g * h - b_v)
@@ -71,7 +81,7 @@ class BallisticRMSProp(_RMSProp):
         if self._updated:
             kappa = self.law.third(theta)
             b1_theta = b1_theta - c * p.slope * (g * (g * g + 3 * sigma - v) + kappa)
-        return join(b_theta + tau * b1_theta, b_v + tau * b1_v)
+        return b1_theta, b1_v
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, v = self.split(x)
@@ -109,20 +119,18 @@ class BatchEquivalentRMSProp(_RMSProp):
         "noise correction, v": r"\tau\,2\,c\,g\circ S\,dW^1",
     }
 
-    def drift(self, t: float, x: X) -> X:
-        theta, v = self.split(x)
-        c, tau = self.optimizer.c, self.tau
-        g, sigma = self.problem.gradient(theta), self.law.variance(theta)
-        p = self._preconditioner(v)
-        b_theta, b_v = -p.value * g, c * (sigma - v)
-        if self.order == 1:
-            return join(b_theta, b_v)
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        return sigma
+
+    def _corrections(self, theta: Tensor, v: Tensor, g: Tensor, sigma: Tensor, p: Preconditioner, b_v: Tensor
+                     ) -> tuple[Tensor, Tensor]:
+        c = self.rate
         bent = self.problem.hessian(theta, p.value * g) - 0.5 * curvature(self.problem, theta, p.value)
         b1_theta = -0.5 * (p.value * bent - p.slope * b_v * g)
         b1_v = c * g * g + 0.5 * c * b_v
         if self._updated:
             b1_theta = b1_theta - c * p.slope * g * (3 * sigma - v)
-        return join(b_theta + tau * b1_theta, b_v + tau * b1_v)
+        return b1_theta, b1_v
 
     def diffuse(self, t: float, x: X, dW: Tensor) -> X:
         theta, v = self.split(x)

@@ -12,9 +12,14 @@ class SecondMoment(Equation):
     """With a last field `v` that follows `gradient.square` at a rate `c`: `R[y, dW] = 2c (S y)∘(S dW)` in it, 0 in the others."""
 
     @property
-    @abstractmethod
     def rate(self) -> float:
-        """`c`."""
+        """`c`, the rule's last memory rate."""
+        given: float = getattr(self.optimizer, self.optimizer.memories[-1])
+        return given
+
+    @abstractmethod
+    def _moment(self, g: Tensor, sigma: Tensor) -> Tensor:
+        """What `v` follows."""
 
     def recall(self, t: float, x: X, past: Tensor, dW: Tensor) -> X:
         theta, *_ = fields = self.split(x)

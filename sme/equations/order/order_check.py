@@ -13,8 +13,7 @@ from sme.equations.order.moments.agreement import Verdict
 from sme.problems.smooth.obstacles import Obstacle
 
 LEFT_OUT = "the terms of order 2 are left out"
-NEARLY = 1.85
-"""least exponent of the residual, less one, of an equation of order 2"""
+NEARLY = 1.85  # least exponent of the residual, less one, of an equation of order 2
 
 
 @dataclass(frozen=True, repr=False)

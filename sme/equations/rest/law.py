@@ -101,9 +101,9 @@ class Stationary(Brief):
         """
         dim, second = len(self.mean["theta"]), self.second
         missing = torch.full((dim * len(self.optimizer.fields),), math.nan, dtype=torch.float64)
+        square = self.tau * self.tau  # infinite where ** would overflow
         offset, change, third = (missing,) * 3 if second is None else (
-            self.tau * second.offset, self.tau**2 * second.covariance.diagonal(),
-            self.tau**2 * torch.einsum("iii->i", second.third))
+            self.tau * second.offset, square * second.covariance.diagonal(), square * torch.einsum("iii->i", second.third))
         return pd.DataFrame([(name, i, float(self.mean[name][i]), float(self.covariance(name)[i, i]),
                               *(float(each[dim * k + i]) for each in (offset, change, third)))
                              for k, name in enumerate(self.optimizer.fields) for i in range(dim)],

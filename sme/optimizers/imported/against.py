@@ -10,6 +10,7 @@ from sme.common.errors import SMEError
 from sme.optimizers.base import State, updated
 from sme.optimizers.imported.doubled import Double
 from sme.optimizers.imported.forms import Group, Place
+from sme.optimizers.imported.settings import made
 from sme.optimizers.library.adadelta import Adadelta
 from sme.optimizers.library.adagrad import DecayedAdagrad
 from sme.optimizers.library.adam import TwoMoments
@@ -23,9 +24,6 @@ STEPS = 50
 NEAR = 1e-12
 ONE = (3,)
 """shape of the parameter that is followed where the rule moves every number by itself"""
-OURS = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable", "max_lr", "min_lr", "base_momentum",
-        "max_momentum")
-"""of a param group what is no hyperparameter, or chooses between implementations of one step"""
 COUNTERS = {"step", "mu_product", "eta", "mu"}
 """of torch's state what is a function of the number of the step"""
 
@@ -73,8 +71,7 @@ def differences(kind: type, group: Group, rule: LibraryRule, place: Place, steps
     ours |= {name: torch.full_like(ours["theta"], value) for name, value in rule.defaults.items()}
     parameters = [torch.nn.Parameter(part.reshape(shape).clone()) for part, shape in
                   zip(ours["theta"].split(sizes), shapes, strict=True)]
-    chosen = (*OURS, "decoupled_weight_decay") if kind is torch.optim.AdamW else OURS
-    theirs = kind(parameters, **{name: value for name, value in group.items() if name not in chosen})
+    theirs = made(kind, group, parameters)
 
     def held() -> list[dict[str, Any]]:
         parts = {name: field.split(sizes) for name, field in ours.items()}

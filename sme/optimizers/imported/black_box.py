@@ -152,7 +152,7 @@ def black_box(make: Make, *, shapes: Sequence[Sequence[int]] = (), t0: float | N
     """
     if not callable(make):
         raise SMEError(f"make must be a function of parameters and τ that returns an optimizer, got {short(make)}")
-    given = tuple(tuple(whole("a size in shapes", n, 1) for n in several(shape)) for shape in shapes)
+    given = tuple(tuple(whole("a size in shapes", n, 1) for n in several(shape)) for shape in several(shapes))
     box = boxed(make, given or ((3,),))
     never = _compared(box)
     _small(box)
@@ -186,6 +186,9 @@ def _compared(box: Box) -> tuple[str, ...]:
     for k in reversed(range(1, STEPS)):  # in which order they were taken must not matter
         ours = box.step([part.unsqueeze(0) for part in seen[k - 1]], gradients[k].unsqueeze(0), PROBED, float(k))
         gap = max(float(((one[0] - other).abs() / (1 + other.abs())).max()) for one, other in zip(ours, seen[k], strict=True))
+        if not all(bool(part.isfinite().all()) for part in (*ours, *seen[k])):
+            raise SMEError(f"step {k + 1} of this optimizer, at θ and gradients of size 1, is not finite: look at the settings "
+                           "that make gives it")
         if not gap <= NEAR:
             held = ", ".join(("θ", *box.fields))
             raise SMEError(f"the steps of this optimizer depend on more than {held} and the number of the step, by {gap:.1g} "
@@ -202,6 +205,9 @@ def _small(box: Box) -> None:
     ends = [box.step(rows, gradients[0].unsqueeze(0), tau, 1 / tau) for tau in (TINY, TINY / FINER)]
     for name, before, one, other in zip(("theta", *box.fields), state, *ends, strict=True):
         moved, finer = (float((after[0] - before).abs().max()) for after in (one, other))
+        if name == "theta" and not moved:
+            raise SMEError(f"a step of τ = {TINY:.1g} does not move θ at all: make must give its optimizer the parameters that "
+                           "it is called with, a learning rate that is a multiple of τ, and steps in double precision")
         power = math.log(moved / finer, FINER) if moved and finer else 1.0
         if not moved <= MOVED * (1 + float(before.abs().max())) or not power > LEAST:
             raise SMEError(f"{name} moves by {moved:.2g} in a step of τ = {TINY:.1g}, like τ^{max(0.0, power):.2g}, and a rule "

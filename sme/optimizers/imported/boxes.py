@@ -69,7 +69,8 @@ class Box(ABC):
 
     def parts(self, row: Float[Tensor, "*rows d"]) -> list[Tensor]:
         """The parameters of each row."""
-        return [part.unflatten(-1, shape) for part, shape in zip(row.split(self.sizes, -1), self.shapes, strict=True)]
+        lead = row.shape[:-1]
+        return [part.reshape((*lead, *shape)) for part, shape in zip(row.split(self.sizes, -1), self.shapes, strict=True)]
 
     def joined(self, parts: Sequence[Tensor], rows: int) -> Tensor:
         """Their numbers side by side."""
@@ -89,6 +90,8 @@ class TorchBox(Box):
         held = [optimizer.state[p] for p in first]
         self.fields = tuple(key for key, part in held[0].items() if torch.is_tensor(part) and part.shape == first[0].shape
                             and key not in COUNTERS)
+        if lacking := [name for name in self.fields if not all(name in each for each in held)]:
+            raise SMEError(f"{self.name} keeps {lacking[0]} of some parameters and not of others: make must give it all of them")
         self.counts = any(key in COUNTERS for key in held[0]) or any(key in COUNTERS for group in optimizer.param_groups
                                                                      for key in group)
         generator = torch.Generator().manual_seed(1)

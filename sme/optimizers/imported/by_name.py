@@ -45,6 +45,6 @@ def library(kind: str, parameters: Iterable[Any], given: Mapping[str, Any]) -> t
         choose(f"hyperparameter of torch.optim.{kind}", name, allowed)
     try:
         made: torch.optim.Optimizer = made_by(parameters, **settings)
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError, LookupError) as fault:  # of betas that are not two
         raise SMEError(f"torch.optim.{kind} refuses its hyperparameters: {reason(fault)}") from fault
     return made

@@ -130,14 +130,8 @@ AMSGRAD = ("amsgrad = True keeps a running maximum, which follows the extremes o
            "most, and no expansion in τ has it")
 
 
-def form(kind: type, group: Group) -> Form:
-    """The rule of a param group.
-
-    Raises
-    ------
-    SMEError
-        for a class or a setting that has none, with the reason.
-    """
+def known(kind: type) -> None:
+    """Raise `SMEError` for a class that has no rule, with the reason."""
     name = kind.__name__
     if getattr(torch.optim, name, None) is not kind:
         base = next((each.__name__ for each in kind.__mro__ if each.__name__ in FORMS), "")
@@ -148,6 +142,18 @@ def form(kind: type, group: Group) -> Form:
         raise SMEError(f"torch.optim.{name} has no equation: {REFUSED[name]}")
     if name not in FORMS:
         raise SMEError(f"torch.optim.{name} is not known here: known are {', '.join(FORMS)}")
+
+
+def form(kind: type, group: Group) -> Form:
+    """The rule of a param group.
+
+    Raises
+    ------
+    SMEError
+        for a class or a setting that has none, with the reason.
+    """
+    known(kind)
+    name = kind.__name__
     if group.get("amsgrad"):
         raise SMEError(f"torch.optim.{name} with {AMSGRAD}")
     if any(p.is_complex() for p in group["params"]):

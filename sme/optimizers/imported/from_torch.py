@@ -12,6 +12,7 @@ from sme.common.errors import SMEError, warn
 from sme.common.inputs import number, short
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer
+from sme.optimizers.imported import settings
 from sme.optimizers.imported.against import check, product
 from sme.optimizers.imported.forms import USUAL, Place, form, rule_of
 from sme.optimizers.imported.schedulers import schedules
@@ -91,12 +92,11 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
         raise SMEError(f"from_torch takes an optimizer of torch.optim, such as torch.optim.Adam(model.parameters()), got "
                        f"{short(optimizer)}")
     kind, place = type(optimizer), named(regime)
-    groups = [_plain(group) for group in optimizer.param_groups]
-    for group, given in zip(groups, optimizer.param_groups, strict=True):
-        if "initial_lr" in given:
-            group["lr"] = float(given["initial_lr"])
+    groups = settings.groups(optimizer)
+    for group in groups:
+        if "initial_lr" in group:
+            now, group["lr"] = group["lr"], group["initial_lr"]
             if scheduler is None:
-                now = float(given["lr"])
                 warn(f"a scheduler drives the learning rate: read was its base rate, initial_lr = {group['lr']:g}"
                      + (f", not the present lr = {now:g}" if now != group["lr"] else "")
                      + "; give scheduler=… to have it as a function of time")
@@ -129,12 +129,6 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
         times = schedules(scheduler, optimizer, step)
         rules = [Scheduled(rule, each) for rule, each in zip(rules, times, strict=True)]
     return clipping(_together(rules, order, owner), clip, place)
-
-
-def _plain(group: dict[str, Any]) -> dict[str, Any]:
-    """A param group with numbers for what may be tensors of one number."""
-    return {name: float(value) if isinstance(value, Tensor) else tuple(map(float, value)) if name == "betas" else value
-            for name, value in group.items()}
 
 
 def _step_size(kind: type, group: dict[str, Any], regime: Regime, tau: float | None) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sme.common.errors import SMEError
-from sme.optimizers.imported.against import OURS
+from sme.optimizers.imported import settings
 from sme.optimizers.imported.forms import form
 from sme.optimizers.library.muon import Muon
 from sme.optimizers.regimes import Regime
@@ -63,13 +63,13 @@ def stretched(optimizer: torch.optim.Optimizer, kappa: float, regime: Regime) ->
         for a class that has no rule, and where a decay would leave `(0, 1)`.
     """
     kind = type(optimizer)
-    return TorchSettings(kind, tuple(_group(kind, group, kappa, regime) for group in optimizer.param_groups))
+    return TorchSettings(kind, tuple(_group(kind, group, kappa, regime) for group in settings.groups(optimizer)))
 
 
 def _group(kind: type, group: dict[str, Any], kappa: float, regime: Regime) -> dict[str, Any]:
     made = form(kind, group)
     power, rule = made.power(regime), made.rule
-    kept = {name: value for name, value in group.items() if name not in OURS and value is not None}
+    kept = {name: value for name, value in group.items() if name not in settings.OURS and value is not None}
     if kind is torch.optim.AdamW:
         kept.pop("decoupled_weight_decay", None)
     new = {**kept, "lr": float(group.get("initial_lr", group["lr"])) * kappa**power}

@@ -6,13 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from sme.optimizers.base import State, adaptive_scale
-from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.base import OverRoot
 from sme.optimizers.preconditioner import floor
 from sme.optimizers.regimes import Regime
 
 
 @dataclass(frozen=True)
-class Adadelta(LibraryRule):
+class Adadelta(OverRoot):
     r"""Adadelta of torch.optim, $1 - \rho = c\tau$, with `lr = ητ` in both regimes.
 
     ```math
@@ -29,15 +29,9 @@ class Adadelta(LibraryRule):
     ----------
     c
         memory rate of both averages.
-    eps
-        `ε` in scaled variables.
-    v_floor
-        `δ` of the floor under `v`; 0 for none.
     """
 
     c: float = 0.5
-    eps: float = 0.1
-    v_floor: float = 0.0
 
     fields = ("theta", "v", "a")
     defaults = {"v": 1.0, "a": 1.0}

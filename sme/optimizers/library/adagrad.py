@@ -6,13 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from sme.optimizers.base import State, adaptive_scale
-from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.base import OverRoot
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import Regime
 
 
 @dataclass(frozen=True)
-class DecayedAdagrad(LibraryRule):
+class DecayedAdagrad(OverRoot):
     r"""Adagrad of torch.optim: the steps of `sme.AdaGrad(denominator="updated")`, with `lr_decay = ℓτ`.
 
     ```math
@@ -25,15 +25,9 @@ class DecayedAdagrad(LibraryRule):
     ----------
     slowing
         `ℓ ≥ 0`.
-    eps
-        `ε` in scaled variables (physical: `ε/√τ`, `ε/τ`).
-    v_floor
-        `δ` of the floor; 0 for none.
     """
 
     slowing: float = 0.0
-    eps: float = 0.1
-    v_floor: float = 0.0
 
     powers = (0.5, 0)
     fields = ("theta", "v")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sme.optimizers.base import State
 from sme.optimizers.bias import correction
-from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.base import OverRoot
 from sme.optimizers.preconditioner import preconditioner
 
 TORCH = (1, 1)
@@ -15,23 +15,17 @@ TORCH = (1, 1)
 
 
 @dataclass(frozen=True)
-class TwoMoments(LibraryRule):
+class TwoMoments(OverRoot):
     """What Adam and its kin share: the averages `m` and `v`, `1 − βᵢ = cᵢτ`.
 
     Parameters
     ----------
     c1, c2
         memory rates of `m` and `v`.
-    eps
-        `ε` in scaled variables.
-    v_floor
-        `δ` of the floor under `v`; 0 for none.
     """
 
     c1: float = 1.0
     c2: float = 0.5
-    eps: float = 0.1
-    v_floor: float = 0.0
     t0: float = 1.0
 
     fields: ClassVar[tuple[str, ...]] = ("theta", "m", "v")

@@ -31,6 +31,8 @@ class LibraryRule(Optimizer):
     where `κ` is 1 in the ballistic regime and `τ` in the batch-equivalent one: what an average of squares sees of the penalty is
     the only thing here that knows its regime.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     rate
@@ -45,11 +47,6 @@ class LibraryRule(Optimizer):
         the one that `penalty` is seen in.
     t0
         start time; of rules with a clock it is > 0.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     rate: float = 1.0
@@ -143,3 +140,19 @@ def power(x: Any, exponent: float) -> Any:
 def decayed(c: float, t: Any, tau: Any) -> Any:
     """`(1 − cτ)^{t/τ}`, smooth in `τ` at 0."""
     return torch.exp(t * log_decay(c, tau))
+
+
+@dataclass(frozen=True)
+class OverRoot(LibraryRule):
+    """A rule that divides its steps by the root of an average of squares.
+
+    Parameters
+    ----------
+    eps
+        `ε` in scaled variables.
+    v_floor
+        `δ` of the floor under the average; 0 for none.
+    """
+
+    eps: float = 0.1
+    v_floor: float = 0.0

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from sme.optimizers.base import State
-from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.base import OverRoot
 from sme.optimizers.preconditioner import preconditioner
 
 
 @dataclass(frozen=True)
-class PlainRMSprop(LibraryRule):
+class PlainRMSprop(OverRoot):
     r"""RMSprop of torch.optim, $1 - \alpha = c\tau$: the steps of `sme.RMSProp(denominator="updated")`.
 
     ```math
@@ -24,15 +24,9 @@ class PlainRMSprop(LibraryRule):
     ----------
     c
         memory rate.
-    eps
-        `ε` in scaled variables.
-    v_floor
-        `δ` of the floor; 0 for none.
     """
 
     c: float = 0.5
-    eps: float = 0.1
-    v_floor: float = 0.0
 
     powers = (1, 0.5)
     fields: ClassVar[tuple[str, ...]] = ("theta", "v")

@@ -31,6 +31,8 @@ class HeavyBall(LibraryRule):
 
     `a = 1 − dampening`, `lr = η τ²`, and torch's buffer is `m/τ`.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c
@@ -39,11 +41,6 @@ class HeavyBall(LibraryRule):
         `a > 0`.
     nesterov
         Nesterov's step; it has no dampening.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c: float = 1.0

@@ -23,6 +23,8 @@ class Lion(Momentum):
     batch-equivalent regime the equation is of order 1, since the sign has fourth moments that no Itô equation has.
     Source: Chen et al. 2023, arXiv 2302.06675.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c
@@ -31,11 +33,6 @@ class Lion(Momentum):
         `1 − β₁` in `(0, 1]`.
     decay
         `λ ≥ 0`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     a: float = 0.1

@@ -21,17 +21,14 @@ class QHM(LibraryRule):
 
     Source: Ma and Yarats 2018, arXiv 1810.06801.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     c
         memory rate of `m`.
     nu
         `ν` in `[0, 1]`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     c: float = 1.0

@@ -9,7 +9,7 @@ from sme.common.errors import SMEError
 from sme.optimizers.base import State
 from sme.optimizers.bias import correction
 from sme.optimizers.library.adam import TORCH
-from sme.optimizers.library.base import LibraryRule
+from sme.optimizers.library.base import LibraryRule, OverRoot
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import Gradient, Regime
 
@@ -27,15 +27,12 @@ class ScheduleFreeSGD(LibraryRule):
     `x` is the mean of `z` since time 0: `z` starts where `θ` does, `start={"theta": a, "z": a}`.
     Source: Defazio et al. 2024, arXiv 2405.15682.
 
+    A value outside the ranges below raises `SMEError`.
+
     Parameters
     ----------
     beta
         the fixed `β` in `(0, 1)`.
-
-    Raises
-    ------
-    SMEError
-        for a value outside these ranges.
     """
 
     beta: float = 0.9
@@ -71,7 +68,7 @@ class ScheduleFreeSGD(LibraryRule):
 
 
 @dataclass(frozen=True)
-class ScheduleFreeAdamW(ScheduleFreeSGD):
+class ScheduleFreeAdamW(ScheduleFreeSGD, OverRoot):
     r"""Schedule-free AdamW, $1 - \beta_2 = c\tau$: `ScheduleFreeSGD` with `s` over the root of the second moment.
 
     ```math
@@ -82,15 +79,9 @@ class ScheduleFreeAdamW(ScheduleFreeSGD):
     ----------
     c
         memory rate of `v`.
-    eps
-        `ε` in scaled variables.
-    v_floor
-        `δ` of the floor under `v`; 0 for none.
     """
 
     c: float = 0.5
-    eps: float = 0.1
-    v_floor: float = 0.0
 
     fields = ("theta", "z", "v")
     defaults = {"z": 0.0, "v": 1.0}

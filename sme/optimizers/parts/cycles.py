@@ -10,7 +10,7 @@ import torch
 from sme.common.errors import SMEError, reason
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short
-from sme.optimizers.parts.schedules import ROUNDING, Schedule, as_tensor
+from sme.optimizers.parts.schedules import ROUNDING, Line, Schedule, as_tensor
 
 NEAR = 1e-6
 """as single precision has it, in which torch makes a tensor of a whole number"""
@@ -18,17 +18,11 @@ PLACES = (0.0, 1.0, 2.0, 7.0, 40.0)
 """steps at which a function is tried"""
 
 
-@dataclass(frozen=True)
-class Swing(Schedule):
+class Swing(Line):
     """From `first` at time 0 along half a cosine to `last` at `end`, and `last` from then on: a phase of a one-cycle run."""
 
-    first: float
-    last: float
-    end: float
-
-    def __call__(self, t: Any) -> Any:
-        share = (as_tensor(t) / self.end).clamp(max=1.0)
-        return self.first + 0.5 * (self.last - self.first) * (1 - torch.cos(math.pi * share))
+    def way(self, share: Any) -> Any:
+        return 0.5 * (1 - torch.cos(math.pi * share))
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,12 @@ class Line(Schedule):
     last: float
     end: float
 
+    def way(self, share: Any) -> Any:
+        """The share of the way from `first` to `last` after a share of the time."""
+        return share
+
     def __call__(self, t: Any) -> Any:
-        return self.first + (self.last - self.first) * (as_tensor(t) / self.end).clamp(max=1.0)
+        return self.first + (self.last - self.first) * self.way((as_tensor(t) / self.end).clamp(max=1.0))
 
 
 @dataclass(frozen=True)

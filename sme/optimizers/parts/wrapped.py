@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 from sme.optimizers.base import Optimizer, State, sound
 from sme.optimizers.regimes import Gradient, Regime
+
+
+def _told(name: str) -> Any:
+    """What the rule within says of itself."""
+    return property(attrgetter(f"rule.{name}"))
 
 
 @dataclass(frozen=True)
@@ -16,41 +23,15 @@ class Wrapped(Optimizer):
     def __post_init__(self) -> None:
         sound(self.rule)
 
-    @property
-    def fields(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.fields
-
-    @property
-    def defaults(self) -> Mapping[str, float]:  # type: ignore[override]
-        return self.rule.defaults
-
-    @property
-    def nonnegative(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.nonnegative
-
-    @property
-    def signed(self) -> bool:  # type: ignore[override]
-        return self.rule.signed
-
-    @property
-    def mixes(self) -> bool:  # type: ignore[override]
-        return self.rule.mixes
-
-    @property
-    def opaque(self) -> bool:  # type: ignore[override]
-        return self.rule.opaque
-
-    @property
-    def v_floor(self) -> float:  # type: ignore[override]
-        return self.rule.v_floor
-
-    @property
-    def t0(self) -> float:  # type: ignore[override]
-        return self.rule.t0
-
-    @property
-    def memory(self) -> float:  # type: ignore[override]
-        return self.rule.memory
+    fields = _told("fields")
+    defaults = _told("defaults")
+    nonnegative = _told("nonnegative")
+    signed = _told("signed")
+    mixes = _told("mixes")
+    opaque = _told("opaque")
+    v_floor = _told("v_floor")
+    t0 = _told("t0")
+    memory = _told("memory")
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from sme.optimizers.regimes import Regime
 from sme.problems.noise import quadrature as rules
 
 Paths = Float[Tensor, "paths d"]
+Matrix = Float[Tensor, "paths d d"]
 
 
 class Stream(Protocol):
@@ -84,6 +85,14 @@ class GradientLaw(Turns, ABC):
     """the parts of the code that it comes from beside the core (see `numerics`)"""
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
+    signs: tuple[range, ...] = ()
+    """those of the second motions whose signs alone are read: they stay through a substep of the coarsest level"""
+    dense = False
+    """whether it knows its `covariance`, a matrix of few parameters"""
+    dim = 0
+    """parameters of the problem, where the law knows it"""
+    responds = False
+    """whether the control variates follow the equation's own response to this noise, from substep to substep"""
     exact = False
     """whether its one rule carries the whole law"""
     names: ClassVar[Mapping[str, Named]] = {}
@@ -143,11 +152,8 @@ class GradientLaw(Turns, ABC):
 
     def second_columns(self) -> Float[Tensor, "columns second_motions"]:
         """Increments `dW²` whose images under `second` are the columns of a factor of its covariance."""
-        units = torch.eye(self.second_motions, dtype=torch.float64)
-        if not (self.bilinear and self.second_motions):
-            return units
-        n = self.motions  # (S dV)∘(S ζ), bilinear in dV and the signs ζ
-        return torch.stack([units[j] + units[n + k] + units[2 * n] for j in range(n) for k in range(n)])
+        return product_columns(self.motions) if self.bilinear and self.second_motions else torch.eye(
+            self.second_motions, dtype=torch.float64)
 
     @abstractmethod
     def variance(self, theta: Paths) -> Paths:
@@ -156,6 +162,10 @@ class GradientLaw(Turns, ABC):
     def spread(self, theta: Paths) -> Paths:
         """The variance or, where there is none, another squared size of the noise."""
         return self.variance(theta)
+
+    def covariance(self, theta: Paths) -> Matrix:
+        """`Σ(θ)`, where the law is `dense`."""
+        raise NotImplementedError
 
     @abstractmethod
     def third(self, theta: Paths) -> Paths:
@@ -231,3 +241,9 @@ class GradientLaw(Turns, ABC):
     def to(self, device: torch.device) -> "GradientLaw":
         """The same law with its tensors on `device`."""
         return self
+
+
+def product_columns(n: int) -> Float[Tensor, "columns motions"]:
+    """Of `(S dV)∘(S ζ)`, bilinear in `dV` and the signs `ζ` of `n` motions, which one more turns."""
+    units = torch.eye(2 * n + 1, dtype=torch.float64)
+    return torch.stack([units[j] + units[n + k] + units[2 * n] for j in range(n) for k in range(n)])

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from sme.common.library import load
 from sme.common.pointers import pointer
+from sme.common.process.threads import aside
 from sme.common.random import jumps as poisson
 from sme.common.random.increments import FIRST, SECOND, Increments, coarsen
 from sme.equations.base import join
@@ -58,9 +59,12 @@ def call(source: str, increments: Increments, begin: int, end: int, start: float
     thresholds = torch.tensor([] if jumps is None else poisson.levels(float(jumps[0]) / increments.substeps), dtype=torch.float64)
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
-    load(source).run(keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
-                     *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
-                     pointer("the levels of the jumps", thresholds, thresholds.shape))
+    given = (keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
+             *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
+             pointer("the levels of the jumps", thresholds, thresholds.shape))
+    run = load(source).run
+    with aside():
+        run(*given)
 
 
 def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> Iterator[ctypes.c_void_p]:

@@ -1,19 +1,23 @@
 /* Antithetic pairs of the discrete run and of its equations, W pairs at a time, from one step to another.
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
-   step; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
+   step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
    JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run); of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
-   paths share; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep,
+   paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep,
    follow_step. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
+#define OWN static _Thread_local __attribute__((aligned(64))) /* of a thread, but not on its stack: there may be many motions */
+
+OWN float normals_1[ROWS(4 * FIRST) + 1][W], normals_2[ROWS(4 * SECOND) + 1][W];
+OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FIRST)][W], remembered[ROWS(REMEMBERED)][W];
 
 /* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
 static inline void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
                          double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W]) {
-    double sum[ROWS(ALL)][W], (*noise)[W] = dw[0];
+    double (*restrict const sum)[W] = coarser, (*noise)[W] = dw[0];
     if (factor > 1) {
         for (int m = 0; m < ALL; m++)
 #pragma omp simd
@@ -63,11 +67,22 @@ static void jumps(int64_t count, const double *levels, const float *z, float sig
     }
 }
 
+/* The motion at its mean in each of the substeps. */
+static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
+    for (int p = 0; p < W; p++) {
+        double total = 0;
+        for (int i = 0; i < unit; i++) total += dw[i][m][p];
+        for (int i = 0; i < unit; i++) dw[i][m][p] = total / (double)unit;
+    }
+}
+
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
          double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
          int64_t count, const double *levels) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
+    float (*const first)[W] = normals_1, (*const second)[W] = normals_2;
+    double (*const dw)[ROWS(ALL)][W] = increments, (*const total)[ROWS(FIRST)][W] = totals, (*const since)[W] = remembered;
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
         double xs[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
@@ -81,22 +96,19 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         }
         for (int64_t k = from; k < to; k++) {
             const double t = start + (double)k * tau;
-            double total[2][ROWS(FIRST)][W];
-            memset(total, 0, sizeof total);
+            memset(total, 0, sizeof totals);
 #if FOLLOWED
             double begun[2][STATE][W], followed[2][FOLLOWED][W];
             for (int s = 0; s < 2; s++) memcpy(begun[s], xs[0][0][s], sizeof begun[s]);
             memset(followed, 0, sizeof followed);
 #endif
             for (int64_t j = 0; j < substeps; j += unit) {
-                float first[ROWS(4 * FIRST) + 1][W], second[ROWS(4 * SECOND) + 1][W];
                 if (FIRST) normals(keys, (uint32_t)(offset + at), (uint32_t)(k * first_calls + j * FIRST / 2),
                                    (unit * FIRST + 1) / 2, first);
                 if (SECOND) normals(keys + 2, (uint32_t)(offset + at), (uint32_t)(k * second_calls + j * SECOND / 2),
                                     (unit * SECOND + 1) / 2, second);
                 for (int s = 0; s < 2; s++) {
                     const double scale = s ? -root : root;
-                    double dw[4][ROWS(ALL)][W];
                     for (int i = 0; i < unit; i++)
                         for (int m = 0; m < ALL; m++) {
                             const float *z = m < FIRST ? first[i * FIRST + m] : second[i * SECOND + m - FIRST];
@@ -107,20 +119,22 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
 #pragma omp simd
                             for (int p = 0; p < W; p++) dw[i][m][p] = scale * (double)z[p];
                         }
+                    for (int m = 0; m < (SIGNS ? ALL : 0); m++)
+                        if (STAYS(m)) hold(unit, m, dw);
                     for (int e = 0; e < EQUATIONS; e++)
                         for (int l = 0; l < LEVELS; l++) {
                             const int factor = 1 << l;
-                            double since[ROWS(REMEMBERED)][W];
-                            if (REMEMBERED) memcpy(since, total[s], sizeof since);
-                            for (int i = 0; i < unit; i += factor)
+                            if (REMEMBERED) memcpy(since, total[s], sizeof remembered);
+                            for (int i = 0; i < unit; i += factor) {
+#if FOLLOWED
+                                if (e == 0 && l == 0)
+                                    follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps,
+                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s], dw[i], shared + k * SHARED);
+#endif
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
                                       dw + i, since);
+                            }
                         }
-#if FOLLOWED
-                    for (int i = 0; i < unit; i++)
-                        follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps, begun[s],
-                                       followed[s], dw[i], shared + k * SHARED);
-#endif
                     for (int i = 0; i < unit; i++)
                         for (int m = 0; m < (CHAIN || REMEMBERED ? FIRST : 0); m++)
 #pragma omp simd

@@ -69,14 +69,14 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     if any(each.epoch for each in equations):
         raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)
+    signs = law.signs if second else ()
     controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
-    kept = 2 * system * (len(equations) * levels + 2) + 12 * (law.motions + second)
+    kept = 2 * system * (len(equations) * levels + 2)
     variates = controls.carried + controls.followed if controls else 0
     wide, held = max(system, law.motions + second), 8 * (kept + 2 * variates)
     width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
     if width is None:
-        raise NotLoweredError(f"a path has {size} numbers, {law.motions + second} Brownian motions and {variates} numbers of "
-                              "control variates, too many for the stack")
+        raise NotLoweredError(f"a path has {size} numbers and {variates} of control variates, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
     if chain := law.paired and discrete:
         parts.append(_discrete(setup, controls))
@@ -84,9 +84,11 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
                "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
                "STATE": size, "SYSTEM": system, "JUMPS": int(any(each.jumps is not None for each in equations)),
                "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
+               "SIGNS": int(bool(signs)), "RESPONDS": int(controls is not None and controls.responds),
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
-    defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items())
+    stays = " || ".join(f"(m >= {law.motions + each.start} && m < {law.motions + each.stop})" for each in signs)
+    defined = "".join(f"#define {name} {value}\n" for name, value in numbers.items()) + f"#define STAYS(m) ({stays or 0})\n"
     return "\n".join((INCLUDES, defined, counter.source(), products(), *parts, kernel()))
 
 

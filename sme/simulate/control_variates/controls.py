@@ -87,6 +87,9 @@ class Controls:
     ----------
     carried, followed
         how many numbers a path carries from step to step, and from substep to substep.
+    responds
+        whether the equation's noise is followed at its own state in every substep, with the responses of its own to it: the
+        chain's are the equation's as well only where both have the same noise.
     shared
         `(steps, weights)`: what all paths share.
     """
@@ -94,7 +97,8 @@ class Controls:
     def __init__(self, weights: Responses, equation: Equation) -> None:
         self.shape = weights.linear.shape[1:]
         self.curved = Curved(weights.curvatures, equation) if weights.curvatures is not None else None
-        self.carried = self.shape[1] * (2 + (self.curved.kinds if self.curved else 0))
+        self.responds = self.curved is not None and bool(self.curved.followed) and equation.law.responds and not equation.samples
+        self.carried = self.shape[1] * (2 + (self.curved.kinds if self.curved else 0) + 2 * self.responds)
         self.followed = self.curved.followed if self.curved else 0
         parts = [weights.linear.flatten(1), weights.quadratic.flatten(1), *([self.curved.shared] if self.curved else [])]
         self.shared: Float[Tensor, "steps weights"] = torch.cat(parts, 1).contiguous()
@@ -124,8 +128,31 @@ class Controls:
              shared: Float[Tensor, " weights"], y: X) -> Float[Tensor, "paths carried"]:
         """The sums with the equation's step from `y`; needs `followed > 0`."""
         assert self.curved is not None
-        new = self.curved.step(followed, self._own(shared)[2], y)
+        linear, quadratic, rest = self._own(shared)
+        new = self.curved.step(followed, rest, y)
+        if self.responds:
+            noise, square, _ = followed.split((self.shape[0], self.shape[0], followed.shape[1] - 2 * self.shape[0]), -1)
+            new = torch.cat((new, noise @ linear, square @ quadratic), -1)
         return torch.cat((carry[:, : -new.shape[1]], carry[:, -new.shape[1]:] + new), -1)
+
+
+class Following:
+    """The sums of one step of the equation: called with its state and increment before each of `count` substeps."""
+
+    def __init__(self, controls: Controls, shared: Float[Tensor, " weights"], tau: float, count: int, y: X,
+                 followed: Float[Tensor, "paths followed"]) -> None:
+        self.controls, self.shared, self.tau, self.count = controls, shared, tau, count
+        self.begun, self.followed, self.done = y, followed, 0
+
+    def __call__(self, y: X, dW: Float[Tensor, "paths motions"]) -> None:
+        middle, share = (self.done + 0.5) / self.count - 0.5, 1 / self.count
+        at = y if self.controls.responds else self.begun
+        self.followed = self.controls.substep(self.followed, self.shared, self.tau, at, dW, middle, share)
+        self.done += 1
+
+    def step(self, carry: Float[Tensor, "paths carried"]) -> Float[Tensor, "paths carried"]:
+        """The sums over the steps with this one."""
+        return self.controls.step(carry, self.followed, self.shared, self.begun)
 
 
 def _padded(parts: list[Tensor], like: Tensor) -> Tensor:

@@ -150,7 +150,8 @@ class Curved:
         Σ_k (x_k − x̄_k)·noise_k u_k        Σ_k (y_k − x̄_k)·noise_k w_k
         Σ_k Σ_{i<j} w_i·area_k w_j         Σ_k (y_k − x̄_k)·shift_k Σ_j s_j w_j
 
-    `s_j` in (−½, ½) the middle of the substep. The first two are the products of two noises that
+    `s_j` in (−½, ½) the middle of the substep; `w_j` is that of the equation's noise at `y_k`, or for a law that `responds` at
+    its state when the substep begins. The first two are the products of two noises that
     survive in an antithetic pair; the second two are what the equation does within a step. The
     last three need an equation with motions.
     """
@@ -178,7 +179,7 @@ class Curved:
 
     def substep(self, followed: Float[Tensor, "paths followed"], shared: Float[Tensor, " weights"], tau: float, y: X,
                 dW: Float[Tensor, "paths motions"], middle: float, share: float) -> Float[Tensor, "paths followed"]:
-        """`followed` with one more substep, `share` of the step from `y` long, its middle at `middle`."""
+        """`followed` with one more substep, `share` of the step long, its middle at `middle`, with the noise at `y`."""
         total, moment, areas = followed.split((self.noise, self.noise, self.rows), -1)
         kick = self._kick(y[:, : self.equation.problem.dim], dW, total, tau, share)
         areas = areas + _products(self._weights(shared)[3], total, kick)

@@ -1,6 +1,7 @@
 """One substep of an equation, given its increment."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -119,11 +120,13 @@ class Sampling(Euler):
         assert isinstance(equation, Sampled)
         return equation.sampled(t, x, dW, dt / len(dW))
 
-    def integrate(self, equation: Equation, x: Tensor, dW: Float[Tensor, "substeps paths motions"], factor: int, t: float
-                  ) -> Float[Tensor, "paths state"]:
-        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones."""
+    def integrate(self, equation: Equation, x: Tensor, dW: Float[Tensor, "substeps paths motions"], factor: int, t: float,
+                  watch: Callable[[Tensor, Tensor], None] | None = None) -> Float[Tensor, "paths state"]:
+        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones; `watch` sees it before each."""
         dt = equation.tau * factor / len(dW)
         for i, each in enumerate(dW.split(factor)):
+            if watch is not None:
+                watch(x, each.sum(0))
             rate, noise = self.long(equation, t + i * dt, dt, x, each)
             x = x + dt * rate + noise
         return x

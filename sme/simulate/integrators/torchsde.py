@@ -1,5 +1,7 @@
 """torchsde drives a scheme over one optimizer step, in integer time."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,6 +9,9 @@ from torchsde import BaseBrownian, sdeint
 
 from sme.equations.base import Equation, join
 from sme.simulate.integrators.schemes import Scheme
+
+Watch = Callable[[Tensor, Tensor], None]
+"""sees the state and the increment before each substep"""
 
 
 class _Given(BaseBrownian):
@@ -33,9 +38,10 @@ class _Integer:
 
     noise_type, sde_type = "general", "ito"
 
-    def __init__(self, equation: Equation, scheme: Scheme, dt: float, start: float, first: int) -> None:
+    def __init__(self, equation: Equation, scheme: Scheme, dt: float, start: float, first: int,
+                 watch: Watch | None) -> None:
         self.equation, self.scheme, self.dt = equation, scheme, dt
-        self.start, self.first = start, first
+        self.start, self.first, self.watch = start, first, watch
         self.probed = False
 
     def f_and_g_prod(self, k: Tensor, x: Tensor, dW: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,6 +49,8 @@ class _Integer:
             self.probed = True
             self.since = torch.zeros_like(dW)  # the motion since the optimizer's step began
             return x, x
+        if self.watch is not None:
+            self.watch(x, dW)
         t = self.start + (int(k) - self.first) * self.dt
         f, n = self.scheme.step(self.equation, t, self.dt, x, dW, self.since)
         self.since = self.since + dW if self.equation.remembers else dW
@@ -50,7 +58,8 @@ class _Integer:
 
 
 def integrate(equation: Equation, scheme: Scheme, x: Float[Tensor, "paths state"],
-              dW: Float[Tensor, "substeps paths motions"], step: int, t: float) -> Float[Tensor, "paths state"]:
+              dW: Float[Tensor, "substeps paths motions"], step: int, t: float, watch: Watch | None = None
+              ) -> Float[Tensor, "paths state"]:
     """`x` after optimizer step number `step`, which begins at time `t`, on the given increments.
 
     The grid is exact: torchsde sees the times `step·r, step·r + 1, …` with `dt = 1.0`, `r` the
@@ -58,7 +67,7 @@ def integrate(equation: Equation, scheme: Scheme, x: Float[Tensor, "paths state"
     """
     r = dW.shape[0]
     first = step * r
-    sde = _Integer(equation, scheme, equation.tau / r, t, first)
+    sde = _Integer(equation, scheme, equation.tau / r, t, first, watch)
     ts = torch.tensor([first, first + r], dtype=torch.float64)
     end = sdeint(sde, x, ts, bm=_Given(dW, first), dt=1.0, method="euler")[-1]
     return join(end)  # torchsde stacks what it returns path by path

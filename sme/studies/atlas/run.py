@@ -27,8 +27,7 @@ from sme.studies.atlas import picture
 from sme.studies.atlas.cell import MEMORIES, NOISES, Cell, Limit
 
 KEYS = ["optimizer", "noise", "memory"]
-SURE = 3.0
-"""standard errors beyond which a difference is seen"""
+SURE = 3.0  # standard errors beyond which a difference is seen
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +51,6 @@ class Atlas(Report):
     seed: int
     cells: pd.DataFrame
     differences: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -131,7 +129,7 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
             work.update()
     work.close()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
-    return Atlas("atlas", seed, pd.DataFrame(rows), differences, folder).saved()
+    return Atlas("atlas", seed, pd.DataFrame(rows), differences, folder=folder).saved()
 
 
 def _grids(problem: Problem, optimizers: Sequence[Optimizer], tau: Sequence[float | str], horizon: float) -> list[StepGrid]:

@@ -111,7 +111,6 @@ class Autoencoder(Report):
     file = name = "autoencoder"
     title = "Adam, RMSProp and Nesterov's momentum on an autoencoder of digits"
     made: AutoencoderComparison
-    folder: Path | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:

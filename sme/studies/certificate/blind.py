@@ -9,24 +9,25 @@ from typing import Any
 
 import pandas as pd
 
-from sme.common.errors import SMEError
-from sme.common.inputs import whole
+from sme.common.errors import SMEError, reason
+from sme.common.inputs import seed_of, whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
-from sme.common.storage.files import write_text
+from sme.common.storage.files import read_json, write_text
 from sme.convergence.api import weak_error
 from sme.convergence.comparison.candidates import candidates
 from sme.convergence.comparison.predictions import predict
 from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer
+from sme.studies.certificate import points
 from sme.studies.certificate.configurations import SEED, drawn, made
 from sme.studies.certificate.score import Blind, scored
 
 COUNT = 100
 MODELS = ("sme", "malladi", "compagnoni", "ode")
 KEY = ["number", "regime", "model", "order", "driver"]
-CONFIGURATIONS, PREDICTIONS, TRUTH = "configurations.json", "predictions.csv", "truth.csv"
+CONFIGURATIONS = "configurations.json"
 
 
 @entry
@@ -53,34 +54,49 @@ def blind(*, count: int = COUNT, paths: int = effort.SHARD_PATHS, seed: int = SE
         for bad input, or if the folder holds configurations of another seed.
     """
     place, workers = effort.folder(results) / "blind", effort.processes(processes, "cpu")
-    every = _fixed(place, whole("count", count, 1), seed)
-    predictions = _kept(place / PREDICTIONS, every, _predicted, (), workers, "predictions")
-    truth = _kept(place / TRUTH, every, _measured, (whole("paths", paths, 1),), workers, "truth")
+    measured = whole("paths", paths, 1)
+    every = _fixed(place, whole("count", count, 1), seed_of(seed))
+    predictions = _kept(place, "predictions", every, _predicted, 0, workers)
+    truth = _kept(place, "truth", every, _measured, measured, workers)
     return scored(predictions, truth, len(every), seed, place).saved()
 
 
 def _fixed(place: Path, count: int, seed: int) -> list[dict[str, Any]]:
     """The configurations, written down before anything else; more of them are added to those that are there."""
     path, every = place / CONFIGURATIONS, drawn(count, seed)
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before[: len(every)] != every[: len(before)]:
+    if path.exists():
+        try:
+            before = read_json(path)
+            other = before[: len(every)] != every[: len(before)]
+        except (OSError, ValueError, TypeError) as fault:
+            raise SMEError(f"{path} is no list of configurations ({reason(fault)}): give another results folder") from None
+        if other:
             raise SMEError(f"{path} holds other configurations than seed = {seed} draws: give another results folder")
         if len(before) >= count:
             return every
-    place.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(every, indent=1) + "\n")
     return every
 
 
-def _kept(path: Path, every: list[dict[str, Any]], work: Any, given: tuple[Any, ...], workers: int, what: str) -> pd.DataFrame:
-    """The rows of every configuration, those that lack computed and appended one configuration at a time."""
-    there = pd.read_csv(path) if path.is_file() else pd.DataFrame({"number": []})
-    lacking = [each for each in every if each["number"] not in set(there["number"])]
+def _kept(place: Path, what: str, every: list[dict[str, Any]], work: Any, paths: int, workers: int) -> pd.DataFrame:
+    """The rows of every configuration, those that lack computed and kept one configuration at a time."""
+    path, given = place / f"{what}.csv", (paths,) if paths else ()
+    older = points.table(path) if paths <= effort.SHARD_PATHS else {}  # such a table does not say of how many paths it is
+    found = {}
+    for each in every:
+        rows = points.read(place, what, each, paths)
+        found[each["number"]] = rows if points.of(place, what, each).exists() else older.get(each["number"])
+    lacking = [each for each in every if found[each["number"]] is None]
     done = spread(work, [(each, *given) for each in lacking], workers, ordered=False)
     for rows in progress(done, total=len(lacking), unit="configuration", desc=what, leave=True):
-        rows.to_csv(path, mode="a", header=not path.is_file(), index=False)
-    return pd.read_csv(path)[lambda table: table["number"] < len(every)]
+        number = int(rows["number"].iloc[0])
+        points.write(place, what, every[number], paths, rows)
+        found[number] = rows
+    table = pd.concat([each for each in found.values() if each is not None], ignore_index=True)
+    more = [rows for number, rows in older.items() if number >= len(every)]
+    if lacking or not path.exists():
+        write_text(path, pd.concat([table, *more]).to_csv(index=False))
+    return table
 
 
 def _models(optimizer: Optimizer) -> list[str]:

@@ -51,7 +51,6 @@ class Certificate(Report):
     tolerance: float | None = None
     ladder: pd.DataFrame = field(default_factory=pd.DataFrame)
     measured: pd.DataFrame | None = None
-    folder: Path | None = None
 
     @property
     def title(self) -> str:

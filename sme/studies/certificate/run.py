@@ -10,14 +10,15 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from sme.common.errors import SMEError
+from sme.common.errors import SMEError, reason
 from sme.common.errors import choose as one_of
 from sme.common.identity import hashing
-from sme.common.inputs import number, seed_of, several, whole
+from sme.common.inputs import number, seed_of, several, short, whole
 from sme.common.process.turns import entry
+from sme.common.storage.files import read_table
 from sme.convergence.comparison.candidates import Candidate, candidates
 from sme.convergence.comparison.choice import choose, limit
-from sme.convergence.comparison.predictions import Predictions, predict
+from sme.convergence.comparison.predictions import PAIRED, Predictions, predict
 from sme.convergence.spec import effort
 from sme.convergence.spec.tried import Observables
 from sme.equations.models import Given
@@ -27,6 +28,7 @@ from sme.studies.certificate.other import Reading, other
 from sme.studies.certificate.report import Certificate
 
 SCALINGS = ("one", "both")
+MEASURED = ("error", "stderr", "integrator_bias")
 
 
 @entry
@@ -77,10 +79,10 @@ def certify(problem: Problem, optimizer: Optimizer, *, tau: float | str, horizon
     every = [candidates(problem, optimizer, regime, horizon, start, observables, _one(tau), models)]
     if one_of("scalings", scalings, SCALINGS) == "both":
         every.append(_reread(every[0][0], models))
-    found = [predict(each, seed, count) for each in every]
+    beside = None if measured is None else _measured(measured, every[0][0])
     further = _over(every[0], over)
-    beside = None if measured is None else _measured(Path(measured), every[0][0])
-    return _made(every, found, seed, allowed, further, beside, results)
+    found = [predict(each, seed, count) for each in every]
+    return _made(every, found, seed, count, allowed, further, beside, results)
 
 
 @entry
@@ -134,31 +136,33 @@ def _over(every: list[Candidate], taus: Sequence[Any] | None) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _measured(path: Path, one: Candidate) -> pd.DataFrame:
+def _measured(path: Any, one: Candidate) -> pd.DataFrame:
     """The rows of a table of models that are of this problem, optimizer and regime."""
     try:
-        table = pd.read_csv(path, comment="#")
+        table = read_table(Path(path), comment="#")
         mine = [("problem", one.spec.problem.name), ("optimizer", one.spec.optimizer.name), ("regime", one.spec.regime.name)]
         found = table[pd.concat([table[column] == name for column, name in mine], axis=1).all(axis=1)]
-        return found[["model", "order", "tau", "observable", "error", "stderr", "integrator_bias"]]
-    except (OSError, KeyError, ValueError) as fault:
-        raise SMEError(f"measured must be the path of a models.csv that scripts/models.py wrote, got {path}: {fault}") from None
+        return found[["model", "order", "tau", "observable", *MEASURED]].astype(dict.fromkeys(["tau", *MEASURED], float))
+    except (OSError, KeyError, ValueError, TypeError) as fault:
+        raise SMEError(f"measured must be the path of a models.csv that scripts/models.py wrote, got {short(path)}: "
+                       f"{reason(fault)}") from None
 
 
-def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, tolerance: float | None, further: pd.DataFrame,
-          measured: pd.DataFrame | None, results: Any) -> Certificate:
+def _made(every: list[list[Candidate]], found: list[Predictions], seed: int, paths: int, tolerance: float | None,
+          further: pd.DataFrame, measured: pd.DataFrame | None, results: Any) -> Certificate:
     table = pd.concat([each.table for each in found], ignore_index=True)
     chain, one = found[0].chain, every[0][0]
     names = {(each.spec.regime.name, each.model, each.order, each.spec.brownian):
              each.name if len(every) == 1 else f"{each.name} ({each.spec.regime.name.replace('_', '-')})"
              for several in every for each in several}
-    told = {"of": [each.spec.describe() for several in every for each in several], "tau": one.setup.tau, "tolerance": tolerance}
+    told = {"of": [each.spec.describe() for several in every for each in several], "tau": one.setup.tau, "tolerance": tolerance,
+            **({"seed": seed, "paths": paths} if (table["basis"] == PAIRED).any() else {})}
     name = f"{one.spec.optimizer.name}-{one.spec.problem.name}-{hashing.digest(told, one.spec.parts)}"
     root = effort.place(results, "certify")
     doubt = next((each.doubt for each in found if each.doubt), "")
     made = Certificate(name, one.setup.tau, table, math.nan if chain is None else chain.radius,
                        math.nan if chain is None else chain.spread, doubt, seed, names, None, tolerance, further, measured,
-                       root and root / name)
+                       folder=root and root / name)
     if tolerance is not None:
         made = replace(made, choice=choose(table, tolerance, names))
     return made.saved()

@@ -40,7 +40,6 @@ class Blind(Report):
     choices: pd.DataFrame
     summary: pd.DataFrame
     seed: int
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -65,7 +64,7 @@ def scored(predictions: pd.DataFrame, truth: pd.DataFrame, count: int, seed: int
     choices = pd.DataFrame([row for (number, observable), rows in table.groupby(["number", "observable"])
                             if observable in CHOSEN and rows["admitted"].all()
                             for row in _choices(number, observable, rows)])
-    return Blind(table, choices, _summary(table, choices, count), seed, folder)
+    return Blind(table, choices, _summary(table, choices, count), seed, folder=folder)
 
 
 def _choices(number: int, observable: str, rows: pd.DataFrame) -> list[dict[str, object]]:

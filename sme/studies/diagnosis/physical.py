@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.inputs import short
+from sme.optimizers.imported import settings
 from sme.studies.phases.edge import failing, threshold
 
 Numbers = Float[Tensor, " d"]
@@ -58,7 +59,7 @@ class Physical:
         if any(id(p) not in owner for p in parameters):
             raise SMEError("the optimizer does not move all parameters of the module: give it module.parameters(), or freeze the "
                            "others by requires_grad_(False)")
-        groups = optimizer.param_groups
+        groups = settings.groups(optimizer)
         betas = [group.get("betas") or (group.get("momentum", 0.0), group.get("alpha")) for group in groups]
         lr = [float(group.get("initial_lr", group["lr"])) for group in groups]
         lr = [rate * (1 - group.get("dampening", 0.0)) / (1 - group["momentum"]) if group.get("momentum") else rate

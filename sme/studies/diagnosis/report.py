@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sme.common.output.brief import Brief
+from sme.common.output.figure import target
 from sme.common.output.provenance import Provenance
 from sme.common.output.text import grid
 from sme.common.storage.files import write_text
@@ -49,7 +50,7 @@ class Diagnosis(Brief):
 
     def plot(self, path: str | Path) -> Path:
         """Draw the picture to a file, in a format that its ending names."""
-        return picture.draw(self.dynamics, self.projection, self.provenance, Path(path))
+        return picture.draw(self.dynamics, self.projection, self.provenance, target(path))
 
     def document(self, style: str = "simple") -> str:
         """The paragraph and every table."""

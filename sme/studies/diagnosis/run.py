@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from sme.common.errors import SMEError
+from sme.common.identity.hashing import digest, fingerprint
+from sme.common.identity.numerics import used
 from sme.common.inputs import whole
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
+from sme.equations.registry import parts_of
 from sme.optimizers.base import Optimizer
 from sme.optimizers.imported.from_torch import from_torch
-from sme.optimizers.parts.clipping import NORM
+from sme.optimizers.parts.clipping import NORM, Clipping, clipping
+from sme.optimizers.regimes import BALLISTIC
+from sme.optimizers.sgd import SGD
 from sme.problems.networks.data import Data, pair
 from sme.problems.networks.network import Network
 from sme.problems.noise.diagonal import DiagonalNoise
@@ -68,6 +73,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     batch, steps = whole("batch_size", batch_size, 1), whole("steps", steps, 2)
     followed, most = min(steps, whole("compared", compared, 1)), whole("examples", examples, 2)
     root = effort.place(results, "diagnose")
+    clipped = clipping(SGD(), clip, BALLISTIC)
     inputs, targets = pair("data", data)
     count = len(inputs)
     if batch > count:
@@ -81,6 +87,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     parameters = [p for p in module.parameters() if p.requires_grad]
     given = Physical.of(optimizer, parameters)
     theta = net.start["theta"]
+    net.check(theta)
     with torch.no_grad():
         g, sigma = net.gradient(theta[None])[0], net.noise.variance(theta[None])[0]
         square = g * g + sigma
@@ -90,7 +97,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         u = torch.randn(net.dim, generator=torch.Generator().manual_seed(0), dtype=theta.dtype)[None]
         curvature, q = (float(sharpness(net, theta[None], each[None], u, ITERATIONS)[0])
                         for each in (torch.ones_like(scale), scale))
-        acts = _acts(net, theta, clip, batch < count)
+        acts = _acts(net, theta, clipped, batch < count)
         rule, tau = _rule(optimizer, given, parameters, scheduler, clip if acts else None)
         start = {name: value for name, value in {"theta": theta, **given.averages(g, square)}.items() if name in rule.fields}
         if lacking := set(rule.fields) - set(start) - set(rule.defaults):
@@ -111,18 +118,20 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     if certificate:
         tables["certificate"] = _certified(net, rule, tau, start, followed)
     text, numbers = paragraph(given, tables, seen, batch, followed, steps, clip)
-    name = f"{type(optimizer).__name__.lower()}-{net.name.lower()}"
+    told = [net, rule, start, tau, batch, count, steps, followed, clip, certificate]
+    own = digest({"of": fingerprint(told)}, used(net, net.noise, *parts_of(net, rule, BALLISTIC)))
+    name = f"{type(optimizer).__name__.lower()}-{net.name.lower()}-{own}"
     return Diagnosis(name, text, {"numbers": numbers, **tables}, seen, projection.numpy(), root and root / name).saved()
 
 
-def _acts(net: Network, theta: Tensor, clip: Any, noisy: bool) -> float:
+def _acts(net: Network, theta: Tensor, clipped: Optimizer, noisy: bool) -> float:
     """On which share of the steps a clip acts at the start; that of single entries is taken to act."""
-    if clip is None:
+    if not isinstance(clipped, Clipping):
         return 0.0
-    kind, limit = (NORM, clip) if not isinstance(clip, list | tuple) else clip if len(clip) == 2 else ("", 0.0)
-    if kind != NORM or isinstance(limit, bool) or not isinstance(limit, int | float):
-        return 1.0  # from_torch says what is wrong with it
-    return dynamics.clips(net, theta, float(limit)) if noisy else float(net.gradient(theta[None]).norm() > limit)
+    if clipped.kind != NORM:
+        return 1.0
+    limit = clipped.limit
+    return dynamics.clips(net, theta, limit) if noisy else float(net.gradient(theta[None]).norm() > limit)
 
 
 def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any,

@@ -1,6 +1,7 @@
 """`sme.watch`: the noise of the gradient along an ordinary training loop."""
 
 import math
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sme.common.errors import SMEError, warn
-from sme.common.inputs import short, whole
+from sme.common.errors import SMEError, reason, warn
+from sme.common.inputs import dense, short, whole
 from sme.common.storage.files import write_text
 from sme.convergence.fit.fieller import factor
 
@@ -20,6 +21,8 @@ WINDOW = 32
 """pairs of gradients behind a row"""
 FEWEST = 3
 """pairs from which on there is an interval"""
+SINGLE = 4
+"""bytes of a number in single precision"""
 COLUMNS = ["step", "lr", "noise_scale", "low", "high", "gradient_square", "noise_trace", "gradient", "pairs"]
 
 
@@ -37,7 +40,7 @@ class Watch:
         `gradient_square` = `|∇f|²`, `noise_trace` = `tr Σ`, `gradient`, the norm of the batch's gradient, and `pairs`.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, every: int, epoch: int | None, window: int, csv: str | Path | None,
+    def __init__(self, optimizer: torch.optim.Optimizer, every: int, epoch: int | None, window: int, csv: Path | None,
                  writer: Any) -> None:
         self.optimizer, self.every, self.epoch, self.window = optimizer, every, epoch, window
         self.csv, self.writer = csv, writer
@@ -61,7 +64,7 @@ class Watch:
         seen = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not seen:
             return
-        now = torch.cat([each.detach().flatten().to(seen[0].device) for each in seen])
+        now = torch.cat([_numbers(each).to(seen[0].device) for each in seen])
         before, self._held = self._held, now if place == 0 else None
         if place == 0 or before is None or before.shape != now.shape:
             return  # the first of two, or another set of parameters has gradients now
@@ -108,13 +111,18 @@ class Watch:
         """Watch no longer; the table is written, if a file was named."""
         self._hook.remove()
         if self.csv is not None:
-            write_text(Path(self.csv), self.table.to_csv(index=False))
+            write_text(self.csv, self.table.to_csv(index=False))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        try:
+            self.close()
+        except SMEError as late:
+            if kind is None:
+                raise
+            warn(str(late))  # the loop's own fault is the one to be seen
 
     def __str__(self) -> str:
         if not self._pairs:
@@ -127,6 +135,27 @@ class Watch:
 
     def __repr__(self) -> str:
         return f"<Watch: {self}>"
+
+
+def _numbers(gradient: Tensor) -> Tensor:
+    """Side by side, in single precision at the least: inner products of half the digits overflow, and differ by rounding."""
+    flat = dense("a gradient", gradient.detach())
+    flat = (torch.view_as_real(flat) if flat.is_complex() else flat).flatten()
+    return flat if flat.dtype.itemsize >= SINGLE else flat.float()
+
+
+def _file(csv: Any) -> Path | None:
+    """Where the table goes, seen to be possible before the loop runs."""
+    if csv is None:
+        return None
+    try:
+        path = Path(csv)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "\0" in str(path) or path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise PermissionError("it cannot be written to")
+        return path
+    except (TypeError, ValueError, OSError) as fault:
+        raise SMEError(f"csv must be a file that can be written to, got {short(csv)}: {reason(fault)}") from None
 
 
 def watch(optimizer: torch.optim.Optimizer, every: int = 10, *, epoch: int | None = None, window: int = WINDOW,
@@ -165,4 +194,4 @@ def watch(optimizer: torch.optim.Optimizer, every: int = 10, *, epoch: int | Non
     if writer is not None and not callable(getattr(writer, "add_scalar", None)):
         raise SMEError(f"writer must have add_scalar(name, value, step), as tensorboard's SummaryWriter, got {short(writer)}")
     steps = None if epoch is None else whole("epoch", epoch, 2)
-    return Watch(optimizer, whole("every", every, 2), steps, whole("window", window, FEWEST), csv, writer)
+    return Watch(optimizer, whole("every", every, 2), steps, whole("window", window, FEWEST), _file(csv), writer)

@@ -24,7 +24,6 @@ class Drivers(Report):
     file = "drivers"
     name: str
     table: pd.DataFrame
-    folder: Path | None = None
     seed: int = 0
 
     def body(self, style: str) -> list[str]:

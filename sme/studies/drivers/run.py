@@ -96,20 +96,22 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
         for a name that there is not, or as `weak_error`.
     """
     optimizer, every = RULES[choose("rule", rule, RULES)], problems()
-    names = list(every) if noises is None else [choose("noise", each, every) for each in several(noises)]
+    names = list(every) if noises is None else list(dict.fromkeys(choose("noise", each, every) for each in several(noises)))
     places = [choose("regime", each, (BALLISTIC.name, BATCH_EQUIVALENT.name)) for each in several(regimes)]
-    length, root = number("horizon", horizon), effort.place(results, "drivers")
+    length, root, seed = number("horizon", horizon), effort.place(results, "drivers"), seed_of(seed)
     start = {field: torch.tensor([START[field]], dtype=torch.float64) for field in optimizer.fields}
-    rows = []
+    rows = list[pd.DataFrame]()
     for regime in (each for each in (BALLISTIC, BATCH_EQUIVALENT) if each.name in places):
         for name in names:
+            there, lack = len(rows), SMEError("")
             for driver in DRIVERS:
                 for order in (2, 1):
                     try:
                         study = weak_error(every[name], optimizer, tau=tau, start=start, regime=regime.name, order=order,
                                            driver=driver, horizon=length, observables={"theta^2": square, "theta^3": cube},
                                            paths=paths, seed=seed, processes=processes, backend=backend)
-                    except SMEError:  # this driver is not one for this noise, or has not this order
+                    except SMEError as fault:  # this driver is not one for this noise, or has not this order
+                        lack = fault if driver == "independent" else lack
                         continue
                     slopes = study.slopes.set_index("observable")
                     for observable, part in study.errors.groupby("observable", sort=False):
@@ -117,9 +119,11 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
                         rows.append(part.assign(regime=regime.name, noise=name, driver=driver, slope=own["slope"],
                                                 slope_low=own["slope_low"], slope_high=own["slope_high"]))
                     break
+            if len(rows) == there:  # no driver at all: what was given is in the way
+                raise lack
     if not rows:
-        raise SMEError("no regime is left: give regimes=[ballistic,batch_equivalent]")
+        raise SMEError("noises or regimes is empty: give such as noises=[gaussian] regimes=[ballistic,batch_equivalent]")
     table = pd.concat(rows, ignore_index=True)[
         ["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "integrator_bias", "slope", "slope_low",
          "slope_high", "paths"]]
-    return Drivers(f"drivers-{rule}", table, root and root / rule, seed_of(seed)).saved()
+    return Drivers(f"drivers-{rule}", table, seed, folder=root and root / rule).saved()

@@ -122,7 +122,6 @@ class Runs(Report):
     title = "Memory equations of runs without noise"
     table: pd.DataFrame
     curves: list[Curve]
-    folder: Path | None = None
 
     @property
     def plots(self) -> dict[str, Plot]:

@@ -14,6 +14,7 @@ from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.optimizers.base import Optimizer, initial
+from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
 from sme.problems.noise.wrapped.importance import ImportanceNoise
@@ -48,7 +49,7 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     SMEError
         for bad input.
     """
-    law = minibatches("importance", problem.noise)
+    law = minibatches("importance", problems.checked(problem).noise)
     folder = effort.place(results)
     theta = initial(optimizer, start, problem.dim)["theta"]
     found = importance(problem, theta)
@@ -62,9 +63,9 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     rows = [{"curve": curve, "uniform": ends["uniform"]["mean"][curve], "optimal": ends["optimal"]["mean"][curve],
              "gain": ends["uniform"]["mean"][curve] - ends["optimal"]["mean"][curve],
              "stderr": math.hypot(*(ends[name]["stderr"][curve] for name in laws))} for curve in ends["uniform"].index]
-    made = Gain(pd.DataFrame(rows), folder, found.table, seed,
+    made = Gain(pd.DataFrame(rows), found.table, seed,
                 f"{optimizer.name} on {problem.name}, batches of {law.batch_size} of {law.motions}, τ = {tau:g}, horizon "
-                f"{horizon:g}, {paths} paths")
+                f"{horizon:g}, {paths} paths", folder=folder)
     return made.saved()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sme.common.errors import SMEError
+from sme.common.output.figure import target
 from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid, quote
 from sme.common.process.progress import progress
@@ -45,7 +46,6 @@ class Survey(Report):
     errors: pd.DataFrame
     slopes: pd.DataFrame
     refused: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -104,7 +104,7 @@ class Survey(Report):
     def plot(self, path: str | Path, observable: str | None = None) -> Path:
         """Draw the errors of all problems over τ to a file, in a format that its ending names."""
         observable = observable or self.observable
-        return picture.draw(self._named(observable), observable, "tau", self.provenance, Path(path))
+        return picture.draw(self._named(observable), observable, "tau", self.provenance, target(path))
 
     def _named(self, observable: str) -> pd.DataFrame:
         """The errors of an observable, with the name of their curve."""
@@ -168,4 +168,4 @@ def survey(cases: Sequence[Case], *, seed: int = 0, processes: int | str = 1,
     table = pd.concat(errors, ignore_index=True)[[*front, *columns]]
     fits = pd.concat(slopes, ignore_index=True)[[*front, "order", "observable", "slope", "slope_low", "slope_high", "verdict",
                                                  "price"]]
-    return Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]), folder).saved()
+    return Survey("models", seed, table, fits, pd.DataFrame(refused, columns=[*front, "order", "reason"]), folder=folder).saved()

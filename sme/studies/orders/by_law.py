@@ -151,7 +151,6 @@ class OrdersByNoise(Exact):
     orders: pd.DataFrame
     moments: pd.DataFrame
     tails: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -192,7 +191,8 @@ def tables(names: Sequence[str] | None = None, processes: int = 1, folder: Path 
         (_tail, [(name, nu) for nu in TAILS for name, (optimizer, *_) in TAILED.items() if optimizer in chosen])]
     rows, parts, heavy = (list(progress(spread(each, part, processes), total=len(part), unit="row"))
                           for each, part in work)
-    return OrdersByNoise(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy), folder)
+    return OrdersByNoise(pd.DataFrame(rows), pd.concat([pd.DataFrame(), *parts], ignore_index=True), pd.DataFrame(heavy),
+                         folder=folder)
 
 
 def _row(optimizer: Optimizer, regime: str, noise: str) -> dict[str, object]:

@@ -71,7 +71,6 @@ class OneOrder(Exact):
 
     file = name = "equation"
     found: OrderCheck
-    folder: Path | None = None
 
     @property
     def title(self) -> str:

@@ -39,7 +39,6 @@ class Panels(Report):
     shown: pd.DataFrame
     words: str
     painter: Callable[[pd.DataFrame, Provenance, Path], Path]
-    folder: Path | None = None
     distances: pd.DataFrame | None = None
 
     @property
@@ -90,7 +89,7 @@ def errors(results: Path, name: str, conditions: Sequence[str], observables: Seq
         raise SMEError(f"none of these studies has the observables {', '.join(observables)}: leave them out for all")
     shown = report.slope_table(slopes).assign(order=slopes["equation"]).rename(columns={"order": "equation"})
     shown.insert(0, "setting", slopes["setting"])
-    return Panels(name, errors, shown, "", picture.errors, effort.folder(results / "panels")).saved()
+    return Panels(name, errors, shown, "", picture.errors, folder=effort.folder(results / "panels")).saved()
 
 
 def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequence[str] = (),
@@ -122,7 +121,8 @@ def histograms(results: Path, name: str, conditions: Sequence[str], over: Sequen
                              chance=distances["chance"].map("{:.4f}".format))
     words = ("largest: the largest difference between the distribution functions of the discrete run and of the equation, over "
              "the edges of the bins; chance: its 95 % quantile for two independent samples of one law.")
-    return Panels(name, table, shown, words, picture.histograms, effort.folder(results / "panels"), distances).saved()
+    return Panels(name, table, shown, words, picture.histograms, distances,
+                  folder=effort.folder(results / "panels")).saved()
 
 
 def _checked(source: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, room, several, short, whole
+from sme.common.output.figure import target
 from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.process.processes import spread
@@ -33,10 +34,8 @@ from sme.studies.phases.edge import longest, threshold
 from sme.studies.phases.full_batch import follow
 from sme.studies.phases.patterns import PATTERNS, ab, classify, predicted
 
-HELD = 2**18
-"""parameters of cells that run together"""
-SHARP = 4
-"""times as many looks at the examples as at a cell"""
+HELD = 2**18  # parameters of cells that run together
+SHARP = 4  # times as many looks at the examples as at a cell
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +63,6 @@ class Phases(Report):
     table: pd.DataFrame
     examples: pd.DataFrame
     curves: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -93,7 +91,7 @@ class Phases(Report):
 
     def plot_examples(self, path: str | Path) -> Path:
         """Draw the losses of the examples, and where they stand to the threshold."""
-        return picture.examples(self.curves, self.examples, self.provenance, Path(path))
+        return picture.examples(self.curves, self.examples, self.provenance, target(path))
 
 
 @entry
@@ -166,7 +164,7 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     whole_map = np.concatenate([part[0] for part in there], 1), np.concatenate([part[1] for part in there], 1)
     few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
     made = Phases(name, eta, steps, rules, _table(places, settings[0], whole_map, rules), _table(pairs, settings[1], few, rules),
-                  _curves(pairs, settings[1], few, every[1]), place)
+                  _curves(pairs, settings[1], few, every[1]), folder=place)
     return made.saved()
 
 

@@ -32,12 +32,9 @@ from sme.studies.phases.edge import sharpness
 from sme.studies.regime import limits, picture
 
 ORDERS = (1, 2)
-CURVE = 60
-"""points of a curve"""
-ITERATIONS = 100
-"""of the power iteration for the curvature"""
-FAR = 10.0
-"""spectral radius of a step's change beyond which no drift is worth solving"""
+CURVE = 60  # points of a curve
+ITERATIONS = 100  # of the power iteration for the curvature
+FAR = 10.0  # spectral radius of a step's change beyond which no drift is worth solving
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +74,6 @@ class RegimeReport(Report):
     stability: Stability
     errors: pd.DataFrame
     curves: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -133,6 +129,8 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
                   steps: int = 1000, compared: int = 200, results: str | Path | None = None) -> RegimeReport:
     """Say which regime a run is in, from hyperparameters and the noise that is measured on the problem.
 
+    `sme.diagnose` says it of a module, its data and a torch optimizer in one paragraph, and how far its batch may grow.
+
     Everything is deterministic: the noise is that of the problem's law (with its batch size) along the noiseless run, in which
     every step takes `E[gradient]`; the averages start at their means.
 
@@ -181,7 +179,7 @@ def regime_report(problem: Problem, hyperparameters: Hyperparameters | torch.opt
         curves = _curves(setup, marks, states, 0 if margin.radius > FAR else min(compared, steps))
     made = RegimeReport(name, given, steps, limits.scales(given, problem, seen[0], steps), limits.noise(given, seen, steps),
                         limits.memory(given, steps), bends, margin, _errors(curves, problem, states, marks), curves,
-                        root and root / name)
+                        folder=root and root / name)
     return made.saved()
 
 

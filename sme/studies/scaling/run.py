@@ -63,7 +63,6 @@ class Collapse(Report):
     given: tuple[Hyperparameters, ...]
     table: pd.DataFrame
     distances: pd.DataFrame
-    folder: Path | None = None
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -117,8 +116,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     SMEError
         for bad input.
     """
-    problems.checked(problem)
-    law = minibatches("a scaling rule", problem.noise)
+    law = minibatches("a scaling rule", problems.checked(problem).noise)
     factors, rules = sorted({number("kappa", each) for each in several(kappa)}), several(rules)
     if 1.0 not in factors or not all(0 < each < math.inf for each in factors):
         raise SMEError(f"kappa must be positive and have 1 among its values, got {factors}: the other curves are "
@@ -163,7 +161,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     limits = {each.optimizer: largest(each) for each in given}
     values = {key: found for key, (_, found) in curves.items()}
     made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
-                    root and root / name)
+                    folder=root and root / name)
     return made.saved()
 
 

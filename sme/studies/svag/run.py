@@ -49,7 +49,6 @@ class SVAGStudy(Report):
     hyperparameters: Hyperparameters
     seed: int
     table: pd.DataFrame
-    folder: Path | None = None
 
     def body(self, style: str) -> list[str]:
         table = self.table
@@ -100,8 +99,7 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
     SMEError
         for bad input.
     """
-    problems.checked(problem)
-    law = minibatches("SVAG", problem.noise)
+    law = minibatches("SVAG", problems.checked(problem).noise)
     instance("hyperparameters", hyperparameters, Hyperparameters, "sme.Hyperparameters")
     given, ells = replace(hyperparameters, steps=whole("steps", steps, 1)), [whole("ell", each, 1) for each in several(ell)]
     flag("plain", plain)
@@ -128,4 +126,4 @@ def svag_study(problem: Problem, hyperparameters: Hyperparameters, theta: Float[
         ["noise", "ell", "tau", "steps", "observable", "error", "stderr", "integrator_bias", "paths"]]
     name = f"{given.optimizer}-{problem.name}-" + digest({"of": fingerprint([
         problem, given.settings(), theta, ells, observables, paths, seed])}, used(problem, law, *parts))
-    return SVAGStudy(name, given, seed, table, root and root / name).saved()
+    return SVAGStudy(name, given, seed, table, folder=root and root / name).saved()

@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from sme.common.output import style
 from sme.common.output.figure import pretty, save
@@ -24,6 +21,10 @@ FOOT = 0.12
 
 def curves(table: pd.DataFrame, band: str, tau: float, provenance: Provenance, path: Path) -> Path:
     """Draw the means over time with bands, and below them the difference to the discrete run with bars of 95 %."""
+    from matplotlib.figure import Figure  # takes longer than the rest of a study whose points are there
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     groups = list(table.groupby("observable", sort=False))
     columns = 2 if len(groups) == 4 else min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
@@ -57,6 +58,10 @@ def curves(table: pd.DataFrame, band: str, tau: float, provenance: Provenance, p
 
 def histograms(table: pd.DataFrame, tau: float, provenance: Provenance, path: Path) -> Path:
     """Draw a row of histograms for each variable, a column for each checkpoint."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     variables, times = table["variable"].unique(), table["time"].unique()
     colours = _colours(table)
     with style.paper():
@@ -123,7 +128,7 @@ def _differences(axis: Any, group: pd.DataFrame) -> None:
     axis.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
 
 
-def _finish(figure: Figure, handles: list[Any], columns: int, tau: float, provenance: Provenance) -> None:
+def _finish(figure: Any, handles: list[Any], columns: int, tau: float, provenance: Provenance) -> None:
     """Title and key; the foot is left free for the line of provenance."""
     foot = FOOT / figure.get_figheight()
     figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))

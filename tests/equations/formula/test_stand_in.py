@@ -132,7 +132,8 @@ def test_powers_that_are_no_roots_and_kinks_have_letters_and_sides():
     bent = sme.formula(rule(lambda x, g, tau, t: kept({**x, "m": x["m"] + g.step}, tau * x["m"].sign())), "batch_equivalent")
     assert "DiracDelta" not in str(bent.terms)
     late = sme.formula(rule(lambda x, g, tau, t: kept(x, g.step * 0.96**t)))
-    assert sympy.expand(late["b1, theta"], log=False).has(sympy.log(sympy.Rational(24, 25)))
+    signs = {sympy.log(sympy.Rational(24, 25)), sympy.log(sympy.Rational(25, 24))}  # by version
+    assert late["b1, theta"].atoms(sympy.log) & signs
 
 
 def test_settings_are_letters_and_those_that_are_zero_are_off():

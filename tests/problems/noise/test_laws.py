@@ -2,12 +2,14 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch.func import grad, vmap
 
 import sme
-from sme.common.random.increments import Draws, Increments
+from sme.common.random.increments import Draws, Increments, coarsen, held
+from sme.problems.noise.minibatch.linear import LinearExamples
 from tests.support import models
 
 THETA = models.STATES["theta"].unsqueeze(0)
@@ -29,14 +31,9 @@ def images(problem):
     theta = THETA.expand(law.motions, -1)
     noise, skew = law.diffuse_square(theta, units)
     first = torch.cat((noise, 2 * g * noise + skew), -1)
-    second = torch.zeros(1, 4, dtype=torch.float64)
-    if law.second_motions:
-        n = law.motions
-        pairs = torch.zeros(n * n, 2 * n + 1, dtype=torch.float64)
-        for row, (j, k) in enumerate(itertools.product(range(n), repeat=2)):
-            pairs[row, j] = pairs[row, n + k] = pairs[row, 2 * n] = 1
-        square = law.second(THETA.expand(n * n, -1), pairs)
-        second = torch.cat((torch.zeros_like(square), square), -1)
+    columns = law.second_columns()
+    square = law.second(THETA.expand(len(columns), -1), columns)
+    second = torch.cat((torch.zeros_like(square), square), -1)
     return first, second
 
 
@@ -49,8 +46,10 @@ def test_minibatch_noise_has_the_exact_covariance_of_gradient_and_square(samplin
     noise, g = enumerate_noise(problem), problem.gradient(THETA)
     both = torch.cat((noise, (g + noise) ** 2), -1)
     exact = (both - both.mean(0)).T @ (both - both.mean(0)) / len(both)
-    first, second = images(problem)
-    torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-12, atol=1e-15)
+    for dim in (2, 0):  # a triangular factor of few parameters, and the product of any number
+        problem.noise.sized(dim)
+        first, second = images(problem)
+        torch.testing.assert_close(first.T @ first + second.T @ second, exact, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(problem.noise.variance(THETA)[0], noise.square().mean(0), rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(problem.noise.third(THETA)[0], noise.pow(3).mean(0), rtol=1e-11, atol=1e-15)
     torch.testing.assert_close(problem.noise.fourth(THETA)[0], noise.pow(4).mean(0), rtol=1e-11, atol=1e-15)
@@ -63,12 +62,55 @@ def test_linear_examples_agree_with_differentiated_losses():
     plain = sme.MinibatchNoise(lambda theta, a, b: torch.nn.functional.softplus(theta @ a) - b * (theta @ a), (x, y), 4)
     torch.manual_seed(0)
     theta, u = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
-    dW, dW2 = torch.randn(6, 20, dtype=torch.float64), torch.randn(6, 41, dtype=torch.float64)
+    dW, dW2 = torch.randn(6, 20, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    plain.check(4)
     z = torch.randint(20, (6, 4))
     for name, arguments in {"variance": (), "third": (), "sample": (z,), "diffuse": (dW,), "diffuse_square": (dW,),
                             "second": (dW2,), "variance_slope": (u,)}.items():
         fast, slow = (getattr(law, name)(theta, *arguments) for law in (problem.noise, plain))
         torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(("n", "batch", "sampling"), [
+    (7, 3, "with_replacement"), (3, 2, "with_replacement"), (5, 2, "without_replacement"), (6, 3, "without_replacement")])
+def test_the_noise_of_the_square_has_the_covariance_of_every_batch_by_numpy(n, batch, sampling):
+    """Of four parameters; three examples have a singular covariance."""
+    rng = np.random.default_rng(3)
+    x, y, theta = rng.normal(size=(n, 4)), rng.integers(0, 2, n), np.array([0.3, -0.5, 0.2, 0.7])
+    g = (1 / (1 + np.exp(-x @ theta)) - y)[:, None] * x
+    pick = range(n)
+    every = itertools.product(pick, repeat=batch) if sampling == "with_replacement" else itertools.combinations(pick, batch)
+    mean = np.array([g[list(each)].mean(0) for each in every]) - g.mean(0)
+    square = mean**2 - (mean**2).mean(0)
+    given = [torch.from_numpy(each).double() for each in (x, y)]
+    law = sme.MinibatchNoise(batch_size=batch, sampling=sampling, examples=LinearExamples(
+        *given, lambda p, y: torch.sigmoid(p) - y, lambda r, y: (r + y) * (1 - r - y)))
+    law.check(4)
+    assert (law.second_motions, law.bilinear, law.signs) == (4, False, ())
+    point = torch.from_numpy(theta)[None]
+    noise, skew = (part.numpy() for part in law.diffuse_square(point.expand(n, -1), torch.eye(n, dtype=torch.float64)))
+    root = law.second(point.expand(4, -1), torch.eye(4, dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(noise.T @ noise, mean.T @ mean / len(mean), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(noise.T @ skew, mean.T @ square / len(mean), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(skew.T @ skew + root.T @ root, square.T @ square / len(mean), rtol=1e-9, atol=1e-13)
+    assert np.allclose(np.triu(root.T, 1), 0)
+
+
+@pytest.mark.parametrize("sampling", ["with_replacement", "without_replacement"])
+def test_of_many_parameters_a_long_substep_has_the_sum_of_the_short_ones_noise(sampling):
+    law = models.minibatch(3, 6, sampling=sampling).noise.sized(0)
+    assert law.signs == (range(6, 13),)
+    given = Increments((0, 1, 2, 3), 4, 8, 0.25, torch.device("cpu")).second(0, law.second_motions)
+    dW = held(given, law.signs, 4)
+    theta = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    theta = torch.cat((theta[:4], theta[:4]))
+    each = torch.stack([law.second(theta, part) for part in dW])
+    for factor in (2, 4):
+        whole = torch.stack([law.second(theta, part) for part in coarsen(dW, factor)])
+        torch.testing.assert_close(whole, each.unflatten(0, (-1, factor)).sum(1), rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(dW[..., :6], given[..., :6], rtol=0, atol=0)
+    assert not torch.equal(torch.sign(dW[0]), torch.sign(dW[4]))  # the next long substep has other signs
+    torch.testing.assert_close(each[:, :4], -each[:, 4:], rtol=1e-12, atol=0)  # antithetic
 
 
 def test_batches_are_drawn_with_replacement_and_uniformly():

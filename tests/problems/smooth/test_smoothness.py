@@ -10,6 +10,7 @@ import sme
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
 from sme.problems.smooth.obstacles import obstacles
 from tests.support.few import few
+from tests.support.paper_rules import WithMomentum
 
 F = nn.functional
 NOISE = sme.GaussianNoise([[0.3]])
@@ -17,13 +18,10 @@ BOWL = sme.Problem(lambda theta: (0.7 * theta * theta).sum(), 1, NOISE)
 
 
 @dataclass(frozen=True)
-class Shaped(sme.Optimizer):
+class Shaped(WithMomentum):
     """A step of some function of the average of gradients."""
 
     c: float = 0.8
-
-    fields = ("theta", "m")
-    defaults = {"m": 0.0}  # noqa: RUF012
 
     def shape(self, m):
         return m

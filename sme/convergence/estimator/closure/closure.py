@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from sme.common.errors import SMEError
@@ -166,6 +165,8 @@ def _means(setup: Setup, rates: Rates) -> Points:
 
 def _solved(setup: Setup, rates: Rates) -> tuple[Points, list[float]]:
     """The noiseless equation, at the ends and the middles of Runge–Kutta steps fine enough for its cumulants."""
+    from scipy.integrate import solve_ivp  # takes half a second, and few runs ask for it
+
     start, begin = setup.whole(1), setup.chain.time(0)
     end, count = setup.chain.time(setup.marks[-1]), 0
 

@@ -50,7 +50,7 @@ def joint(law: GradientLaw, theta: Paths) -> tuple[Float[Tensor, "paths d d"], .
 
 def _batches(law: MinibatchNoise, theta: Paths) -> tuple[Tensor, ...]:
     """Of a batch mean: `s₂ Σ¹`, the third moments and `(s₃/s₂)²` of the fourth, and the part that is no sum over the batch."""
-    shares, (factor, ratio) = law.sampling.shares, law.sampling.products()
+    shares = law.sampling.shares
     rows, found = max(1, CHUNK // (law.motions * theta.shape[1])), []
     tilt = shares.third / shares.second if shares.second else 0.0
     for part in theta.split(rows):
@@ -58,27 +58,10 @@ def _batches(law: MinibatchNoise, theta: Paths) -> tuple[Tensor, ...]:
         square = x * x - (x * x).mean(1, keepdim=True)
         sigma, third, fourth = (a.mT @ b / law.motions for a, b in ((x, x), (x, square), (square, square)))
         whole = sigma * (law.scale**2 * shares.second)
-        pairs = (factor * law.motions) ** 2 * sigma * sigma
-        if ratio:
-            pairs = factor**2 * _pairs(x, ratio)
+        pairs = law.sampling.pairs(sigma, (x * x).mT @ (x * x) / law.motions)
         found.append((whole, third * (law.scale**3 * shares.third),
                       law.scale**4 * (fourth * (shares.second * tilt**2) + pairs)))
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
-
-
-def _pairs(x: Float[Tensor, "paths n d"], ratio: float) -> Float[Tensor, "paths d d"]:
-    """`Σ_{i≠j} ξ_ij ξ_ijᵀ`, `ξ_ij = X_i∘X_j + y_i + y_j − c`, `y = r X∘X`: over all pairs, in which `Σ X = 0`, less `i = j`."""
-    n, y = x.shape[1], ratio * x * x
-    total = y.sum(1)
-    c = total / (n - 1)
-    own, square, alone = x.mT @ x, y.mT @ y, x * x + 2 * y - c.unsqueeze(1)
-
-    def outer(a: Tensor, b: Tensor) -> Tensor:
-        return a.unsqueeze(2) * b.unsqueeze(1)
-
-    linear = outer(total, c)
-    every = own * own + 2 * n * (square - linear - linear.mT) + 2 * outer(total, total) + n * n * outer(c, c)
-    return every - alone.mT @ alone
 
 
 def _centred(law: MinibatchNoise, theta: Paths) -> Float[Tensor, "paths n d"]:

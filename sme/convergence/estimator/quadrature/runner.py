@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sme.convergence.cost.offer import seconds
 from sme.convergence.estimator.quadrature.computed import Computed
 from sme.convergence.estimator.quadrature.settle import settled
 from sme.convergence.runner import Runner, made, physical
@@ -19,6 +20,10 @@ class ByQuadrature(Runner):
     def ready(self, setups: Mapping[tuple[int, int], Setup]) -> dict[tuple[int, int], Setup]:
         """As they are: nothing is sampled, so that nothing is compiled."""
         return dict(setups)
+
+    def expected(self, setups: list[Setup]) -> float:
+        """Seconds of all of these, from the first rung of the finest."""
+        return len(setups) * seconds(max(setups, key=lambda setup: setup.steps)) if setups else 0.0
 
     @property
     def work(self) -> Callable[..., Any]:

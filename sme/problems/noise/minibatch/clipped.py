@@ -24,10 +24,26 @@ def _share(square: Tensor, limit: float) -> Tensor:
     return torch.where(inside, 1.0, limit / torch.where(inside, 1.0, square).sqrt())
 
 
-class ClippedExamples(LossExamples):
-    """`g_i min(1, C/|g_i|)` of a per-example loss, differentiated one by one, some at a time."""
+class _Clip(Examples):
+    """What the clipped examples of every kind share."""
 
     limit: float
+
+    def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
+        """The mean over each path's batch, as a weighted sum over all examples."""
+        counts = theta.new_zeros(len(theta), self.count).scatter_add_(1, indices, torch.ones_like(indices, dtype=theta.dtype))
+        return self.weigh(theta, counts / indices.shape[1])[0]
+
+    def to(self, device: torch.device) -> Any:
+        return clipped(super().to(device), self.limit)
+
+    def describe(self) -> dict[str, object]:
+        kind: Any = super()
+        return {**kind.describe(), "limit": self.limit}
+
+
+class ClippedExamples(_Clip, LossExamples):
+    """`g_i min(1, C/|g_i|)` of a per-example loss, differentiated one by one, some at a time."""
 
     def _gradients(self, theta: Paths, data: Sequence[Tensor]) -> Float[Tensor, "paths n d"]:
         g = super()._gradients(theta, data)
@@ -43,20 +59,9 @@ class ClippedExamples(LossExamples):
     def gradient(self, theta: Paths) -> Paths:
         return self.averages(theta)[0]
 
-    def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-        return _batch(self, theta, indices)
 
-    def to(self, device: torch.device) -> "LossExamples":
-        return clipped(LossExamples.to(self, device), self.limit)
-
-    def describe(self) -> dict[str, object]:
-        return {**super().describe(), "limit": self.limit}
-
-
-class ClippedLinear(LinearExamples):
+class ClippedLinear(_Clip, LinearExamples):
     """The same of a generalised linear model: `|g_i| = |r_i| |x_i|`."""
-
-    limit: float
 
     def _at(self, theta: Paths) -> tuple[object, ...]:
         if not self._last or not self._last[0].is_(theta):
@@ -69,40 +74,14 @@ class ClippedLinear(LinearExamples):
     def slope(self, theta: Paths, u: Paths) -> tuple[Paths, Paths]:
         return Examples.slope(self, theta, u)
 
-    def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-        return _batch(self, theta, indices)
 
-    def to(self, device: torch.device) -> "LinearExamples":
-        return clipped(LinearExamples.to(self, device), self.limit)
-
-    def describe(self) -> dict[str, object]:
-        return {**super().describe(), "limit": self.limit}
-
-
-class ClippedLayered(LayeredExamples):
+class ClippedLayered(_Clip, LayeredExamples):
     """The same of a network: `|g_i|²` is a sum over its layers, and a clip scales what each of them has of `g_i`."""
-
-    limit: float
 
     def _pass(self, theta: Paths) -> list[Part]:
         passed = super()._pass(theta)
         share = _share(torch.stack(torch.broadcast_tensors(*map(parts.norms, passed))).sum(0), self.limit)
         return [parts.times(part, share) for part in passed]
-
-    def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-        return _batch(self, theta, indices)
-
-    def to(self, device: torch.device) -> "LayeredExamples":
-        return clipped(LayeredExamples.to(self, device), self.limit)
-
-    def describe(self) -> dict[str, object]:
-        return {**super().describe(), "limit": self.limit}
-
-
-def _batch(examples: Examples, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
-    """The mean over each path's batch, as a weighted sum over all examples."""
-    counts = theta.new_zeros(len(theta), examples.count).scatter_add_(1, indices, torch.ones_like(indices, dtype=theta.dtype))
-    return examples.weigh(theta, counts / indices.shape[1])[0]
 
 
 _KINDS: dict[type[Examples], type[Examples]] = {LossExamples: ClippedExamples, LinearExamples: ClippedLinear,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -13,9 +13,11 @@ from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import number, short, whole
 from sme.optimizers.regimes import Regime
 from sme.problems.noise import quadrature as rules
-from sme.problems.noise.base import GradientLaw, Paths, Stream
+from sme.problems.noise.base import GradientLaw, Matrix, Paths, Stream
+from sme.problems.noise.factor import SMALL
+from sme.problems.noise.minibatch import pairs
 from sme.problems.noise.minibatch.per_example import Examples, LossExamples
-from sme.problems.noise.minibatch.sampling import COUPLINGS, order
+from sme.problems.noise.minibatch.sampling import COUPLINGS, centred, order
 from sme.problems.noise.minibatch.sampling import sampling as _sampling
 
 AGREED, ROUNDED = 1e-6, 1e-10
@@ -31,10 +33,10 @@ class MinibatchNoise(GradientLaw):
 
         √(s₂/n) Σ_i (2 ∇f∘X_i + (s₃/s₂)(X_i∘X_i − diag Σ¹)) dW¹_i + √(2(1 − 1/B)) (Σ∘Σ)^{1/2} dW²
 
-    (with replacement). `(Σ∘Σ)^{1/2} dW²` is handed out as `(S dV)∘(S ζ)` with `n` further motions `V` and independent
-    random signs `ζ`: increments with just this covariance, of which no matrix is formed. They are
-    not Gaussian over one substep; what this changes is of higher order, and shrinks with the substep. Without
-    replacement its place takes the part of `X̄∘X̄` that is degenerate in pairs of examples, in the same manner.
+    (with replacement; without, its place takes the part of `X̄∘X̄` that is degenerate in pairs of examples). Of at most
+    `SMALL` parameters `(Σ∘Σ)^{1/2}` is a triangular factor. Of more, it is handed out as `(S dV)∘(S ζ)` with `n` further motions
+    `V` and independent random signs `ζ`, the same over one substep of the coarsest level: increments with just this covariance,
+    of which no matrix is formed. They are not Gaussian; what this changes is of higher order, and shrinks with the substep.
 
     Parameters
     ----------
@@ -50,8 +52,8 @@ class MinibatchNoise(GradientLaw):
         multiplies the noise. `√τ` makes of a batch of a physical run, of learning rate `√τ`, the scaled noise of
         the batch-equivalent regime.
     coupling
-        `"independent"`, or `"ranked"`: each step's batch prefers the examples whose Brownian increments are large.
-        The laws of the discrete run and of the equation are the same, only that of both together changes.
+        `"independent"`, or `"ranked"`: each step's batch prefers the examples whose Brownian increments are large. Only the law
+        of discrete run and equation together changes.
 
     Raises
     ------
@@ -61,8 +63,8 @@ class MinibatchNoise(GradientLaw):
 
     paired = False
     constant = False
-    bilinear = True
     exact = True
+    responds = True
     uniform = True
     """whether every example is as likely as every other"""
     numerics = ("minibatch",)
@@ -86,14 +88,32 @@ class MinibatchNoise(GradientLaw):
                            "leave it at 'independent'")
         self.independent_steps = self.sampling.name != "reshuffled"
         self.skewed = self.motions > 2  # of two, X̄ is symmetric
-        self.second_motions = 2 * self.motions + 1 if self.sampling.products()[0] else 0
 
     @property
     def footprint(self) -> int:
         return self.examples.held
 
+    @property
+    def dense(self) -> bool:  # type: ignore[override]
+        return 0 < self.dim <= SMALL
+
+    @property
+    def bilinear(self) -> bool:  # type: ignore[override]
+        return not self.dense
+
+    @property
+    def second_motions(self) -> int:  # type: ignore[override]
+        if not self.sampling.products()[0]:
+            return 0
+        return self.dim if self.dense else 2 * self.motions + 1
+
+    @property
+    def signs(self) -> tuple[range, ...]:  # type: ignore[override]
+        return () if self.dense or not self.second_motions else (range(self.motions, 2 * self.motions + 1),)
+
     def check(self, dim: int) -> None:
         self.examples.check(dim)
+        self.dim = dim
 
     @property
     def lack(self) -> str:  # type: ignore[override]
@@ -131,7 +151,7 @@ class MinibatchNoise(GradientLaw):
 
     def _root(self, weights: Tensor) -> Tensor:
         """Centred weights, for which `Σ_i w_i g_i = Σ_i w_i X_i`, times `scale √(s₂/n)`."""
-        return _centred(weights) * (self.scale * math.sqrt(self.sampling.shares.second / self.motions))
+        return centred(weights) * (self.scale * math.sqrt(self.sampling.shares.second / self.motions))
 
     def diffuse(self, theta: Paths, dW: Float[Tensor, "paths n"]) -> Paths:
         return self.examples.weigh(theta, self._root(dW))[0]
@@ -148,26 +168,11 @@ class MinibatchNoise(GradientLaw):
     def second(self, theta: Paths, dW: Float[Tensor, "paths second"]) -> Paths:
         if not self.second_motions:
             return torch.zeros_like(theta)
-        n, (factor, ratio) = self.motions, self.sampling.products()
-        # products of two signs: unchanged when an antithetic path turns every increment's sign
-        v, signs = dW[:, :n], torch.sign(dW[:, n : 2 * n]) * torch.sign(dW[:, 2 * n :])
-        by_v, by_sign = (self.examples.weigh(theta, _centred(weights))[0] for weights in (v, signs))
-        product = by_v * by_sign
-        if ratio:
-            product = product + self._degenerate(theta, v, signs, ratio)
-        return self.scale**2 * factor * product
+        made = pairs.root if self.dense else pairs.product
+        return self.scale**2 * made(self.examples, self.sampling, theta, dW)
 
-    def _degenerate(self, theta: Paths, v: Tensor, signs: Tensor, ratio: float) -> Paths:
-        """`Σ_{i≠j} (X_i∘X_j + r (X_i∘X_i + X_j∘X_j) − c) V_i ζ_j` without `(Σ X_i V_i)∘(Σ X_j ζ_j)`; `c` makes the
-        sum over `j` vanish.
-        """
-        own, sums = v * signs, (v.sum(1, keepdim=True), signs.sum(1, keepdim=True))
-        weights = ratio * (v * sums[1] + signs * sums[0]) - (1 + 2 * ratio) * own
-        mean, square = self.examples.averages(theta)
-        linear, squares = self.examples.weigh(theta, weights, weights)
-        total = weights.sum(1, keepdim=True)
-        constant = ratio * self.motions / (self.motions - 1) * (square - mean * mean)
-        return squares - 2 * mean * linear + mean * mean * total - constant * (sums[0] * sums[1] - own.sum(1, keepdim=True))
+    def covariance(self, theta: Paths) -> Matrix:
+        return pairs.moments(self.examples, theta)[0] * (self.scale**2 * self.sampling.shares.second)
 
     def deviation(self, theta: Paths, weights: Float[Tensor, "paths n"]) -> Paths:
         """`scale Σ_i weights_i X_i`."""
@@ -212,9 +217,7 @@ class MinibatchNoise(GradientLaw):
         return {"batch size": self.batch_size}
 
     def describe(self) -> dict[str, object]:
-        further = {"scale": self.scale} if self.scale != 1 else {}
-        if self.coupled:
-            further["coupling"] = "ranked"  # type: ignore[assignment]
+        further = {**({"scale": self.scale} if self.scale != 1 else {}), **({"coupling": "ranked"} if self.coupled else {})}
         return {"law": f"minibatch {self.sampling.name.replace('_', ' ')}", "batch_size": self.batch_size, **further,
                 **fingerprint(self.examples)}
 
@@ -222,7 +225,12 @@ class MinibatchNoise(GradientLaw):
         """The same with other arguments."""
         given = {"batch_size": self.batch_size, "examples": self.examples, "sampling": self.sampling.name, "scale": self.scale,
                  "coupling": "ranked" if self.coupled else "independent"}
-        return MinibatchNoise(**{**given, **changes})
+        return MinibatchNoise(**{**given, **changes}).sized(self.dim)
+
+    def sized(self, dim: int) -> Self:
+        """It, for so many parameters."""
+        self.dim = dim
+        return self
 
     def to(self, device: torch.device) -> "MinibatchNoise":
         return self.changed(examples=self.examples.to(device))
@@ -239,7 +247,3 @@ def minibatches(what: str, law: GradientLaw) -> "MinibatchNoise":
     if not isinstance(law, MinibatchNoise):
         raise SMEError(f"{what} needs minibatches, and the noise of this problem is another: give one with sme.MinibatchNoise")
     return law
-
-
-def _centred(weights: Tensor) -> Tensor:
-    return weights - weights.mean(-1, keepdim=True)

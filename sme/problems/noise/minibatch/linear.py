@@ -1,5 +1,6 @@
 """Per-example gradients of generalised linear models."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,12 @@ class LinearExamples(Examples):
         raised = self._at(theta)[1].pow(exponent)
         return (self.features.pow(exponent).T @ (raised / self.count if shares is None else raised * shares.unsqueeze(1))).T
 
+    def outer(self, theta: Paths, one: int = 1, other: int = 1, shares: Shares | None = None) -> Float[Tensor, "paths d d"]:
+        rows, columns, places = _pairs(self.features.shape[1], one == other)
+        raised = self._at(theta)[1].pow(one + other)
+        pairs = self.features[:, rows].pow(one) * self.features[:, columns].pow(other)
+        return (pairs.T @ (raised / self.count if shares is None else raised * shares.unsqueeze(1))).T[:, places]
+
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         x = self.features[indices]
         r = self.residual((x @ theta.unsqueeze(-1)).squeeze(-1), self.targets[indices])
@@ -86,3 +93,11 @@ class LinearExamples(Examples):
     def describe(self) -> dict[str, object]:
         return {"features": fingerprint(self.features), "targets": fingerprint(self.targets),
                 "residual": fingerprint(self.residual)}
+
+
+@functools.lru_cache(maxsize=64)
+def _pairs(d: int, alike: bool) -> tuple[list[int], list[int], list[list[int]]]:
+    """Pairs of coordinates, only one of `(a, b)` and `(b, a)` where they are `alike`; and where each stands in a matrix."""
+    kept = [(a, b) for a in range(d) for b in range(d) if a >= b or not alike]
+    places = [[kept.index((max(a, b), min(a, b)) if alike else (a, b)) for b in range(d)] for a in range(d)]
+    return [a for a, _ in kept], [b for _, b in kept], places

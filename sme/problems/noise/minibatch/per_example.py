@@ -75,6 +75,12 @@ class Examples(Turns, ABC):
     def power(self, theta: Paths, exponent: int, shares: Shares | None = None) -> Paths:
         """`Σ_i shares_i g_i^exponent`, elementwise; without shares they are `1/n`."""
 
+    def outer(self, theta: Paths, one: int = 1, other: int = 1, shares: Shares | None = None) -> Float[Tensor, "paths d d"]:
+        """`Σ_i shares_i g_i^one (g_i^other)ᵀ`, the powers elementwise; without shares they are `1/n`."""
+        units = torch.eye(self.count).to(theta)
+        g = torch.stack([self.weigh(theta, unit.expand(len(theta), -1))[0] for unit in units], -1)
+        return (g.pow(one) * (1 / self.count if shares is None else shares)) @ g.pow(other).mT
+
     @abstractmethod
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         """The mean of `g_i(θ)` over each path's own batch."""
@@ -182,6 +188,11 @@ class LossExamples(Examples):
         if shares is None:
             return self._sums(theta, lambda g, paths, examples: (g.pow(exponent).sum(1),))[0] / self.count
         return self._sums(theta, lambda g, paths, examples: (torch.einsum("n,pnd->pd", shares[examples], g.pow(exponent)),))[0]
+
+    def outer(self, theta: Paths, one: int = 1, other: int = 1, shares: Shares | None = None) -> Float[Tensor, "paths d d"]:
+        equal = theta.new_full((self.count,), 1 / self.count) if shares is None else shares
+        return self._sums(theta, lambda g, paths, examples: (
+            torch.einsum("n,pna,pnb->pab", equal[examples], g.pow(one), g.pow(other)),))[0]
 
     def batch(self, theta: Paths, indices: Int[Tensor, "paths batch"]) -> Paths:
         equal = theta.new_full((1, indices.shape[1]), 1 / indices.shape[1]).expand(len(theta), -1)

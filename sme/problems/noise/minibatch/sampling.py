@@ -59,6 +59,23 @@ class Sampling(ABC):
         `γ Σ_{i<j} ξ_ij (X_i∘X_j + r (X_i∘X_i + X_j∘X_j) − const)`, `ξ_ij` uncorrelated, of variance 1.
         """
 
+    def pairs(self, second: Float[Tensor, "paths d d"], fourth: Float[Tensor, "paths d d"] | None) -> Float[Tensor, "paths d d"]:
+        """The covariance of that part, from the one-example moments `E X Xᵀ` and `E (X∘X)(X∘X)ᵀ`, the latter read if `r ≠ 0`.
+
+        A sum of `p_ij p_ijᵀ`, `p_ij = X_i∘X_j + y_i + y_j − c`, `y = r X∘X`: over all `i, j`, in which `Σ X = 0`, less `i = j`.
+        """
+        n, (factor, r) = self.count, self.products()
+        if fourth is None or r == 0:
+            return (factor * n) ** 2 * second * second
+        own, squares = n * second, n * fourth
+        total = r * own.diagonal(dim1=-2, dim2=-1)
+        c = total / (n - 1)
+        linear = _outer(total, c)
+        every = own * own + 2 * n * (r * r * squares - linear - linear.mT) + 2 * _outer(total, total) + n * n * _outer(c, c)
+        more = (1 + 2 * r) / r * (linear + linear.mT)
+        alone = (1 + 2 * r) ** 2 * squares - more + n * _outer(c, c)
+        return factor**2 * (every - alone)
+
     @abstractmethod
     def draw(self, stream: Stream, paths: int) -> Indices:
         """The batches of one step."""
@@ -167,3 +184,12 @@ def sampling(name: str, count: int, batch: int) -> Sampling:
 def order(increment: Float[Tensor, "paths n"]) -> Int[Tensor, "paths n"]:
     """The examples by their Brownian increments, largest first: a uniformly random order."""
     return increment.argsort(1, descending=True)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    return a.unsqueeze(-1) * b.unsqueeze(-2)
+
+
+def centred(weights: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
+    """Weights without their mean, for which `Σ_i w_i g_i = Σ_i w_i X_i`."""
+    return weights - weights.mean(-1, keepdim=True)

@@ -90,15 +90,7 @@ class Clipped(Shortened):
 class Normalised(Shortened):
     """The direction of the gradient, `γ = ĝ/|ĝ|` (0 where `ĝ = 0`).
 
-    Parameters
-    ----------
-    noise
-        the law of the gradient before, as of `sme.Clipped`.
-
-    Raises
-    ------
-    SMEError
-        for a law that it does not know the moments of.
+    `noise` is the law of the gradient before, as of `sme.Clipped`; a law that it does not know the moments of raises `SMEError`.
     """
 
     def transform(self, scaled: Tensor) -> Tensor:
@@ -112,15 +104,7 @@ class Signed(TransformedNoise):
     With Gaussian noise of any number of parameters, `u = ∇f/√(2σ)`: `E γ = erf(u)`, and `Cov γ` by Plackett's identity. With a
     minibatch `E γ` jumps where the gradient of a batch crosses 0, and an equation is of order 1 where a run does.
 
-    Parameters
-    ----------
-    noise
-        the law of the gradient before, as of `sme.Clipped`.
-
-    Raises
-    ------
-    SMEError
-        for a law that it does not know the moments of.
+    `noise` is the law of the gradient before, as of `sme.Clipped`; a law that it does not know the moments of raises `SMEError`.
     """
 
     def transform(self, scaled: Tensor) -> Tensor:

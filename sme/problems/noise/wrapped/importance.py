@@ -12,7 +12,8 @@ from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
 from sme.common.inputs import short
 from sme.problems.noise import quadrature as rules
-from sme.problems.noise.base import Paths, Stream
+from sme.problems.noise.base import Matrix, Paths, Stream
+from sme.problems.noise.factor import factored
 from sme.problems.noise.independent.unit import BITS
 from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.noise.minibatch.per_example import Examples, Shares
@@ -95,9 +96,17 @@ class ImportanceNoise(MinibatchNoise):
     def second(self, theta: Paths, dW: Float[Tensor, "paths second"]) -> Paths:
         if not self.second_motions:
             return torch.zeros_like(theta)
-        n = self.motions
+        n, share = self.motions, math.sqrt(2 * (1 - 1 / self.batch_size))
+        if self.dense:
+            variance = self.variance(theta)
+            return share * factored(self.covariance(theta) ** 2, variance * variance, dW)
         signs = torch.sign(dW[:, n : 2 * n]) * torch.sign(dW[:, 2 * n :])
-        return math.sqrt(2 * (1 - 1 / self.batch_size)) * self.diffuse(theta, dW[:, :n]) * self.diffuse(theta, signs)
+        return share * self.diffuse(theta, dW[:, :n]) * self.diffuse(theta, signs)
+
+    def covariance(self, theta: Paths) -> Matrix:
+        mean = self.examples.gradient(theta)
+        square = self.examples.outer(theta, shares=self.probabilities * self._each**2)
+        return (square - mean.unsqueeze(-1) * mean.unsqueeze(-2)) * (self.scale**2 / self.batch_size)
 
     def _average(self, theta: Paths, power: int) -> Paths:
         """`Σ_i p_i (g_i/(n p_i))^power`, elementwise."""
@@ -128,7 +137,7 @@ class ImportanceNoise(MinibatchNoise):
     def changed(self, **changes: Any) -> "ImportanceNoise":
         given = {"probabilities": self.probabilities, "batch_size": self.batch_size, "examples": self.examples,
                  "scale": self.scale}
-        return ImportanceNoise(**{**given, **changes})
+        return ImportanceNoise(**{**given, **changes}).sized(self.dim)
 
     def to(self, device: torch.device) -> "ImportanceNoise":
         return self.changed(examples=self.examples.to(device), probabilities=self.probabilities.to(device))

@@ -15,10 +15,11 @@ from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.minibatch.clipped import clipped
 from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.wrapped.base import WrappedNoise
 from sme.problems.noise.wrapped.importance import ImportanceNoise
 
 
-class Private(GradientLaw):
+class Private(WrappedNoise):
     r"""Differentially private gradients (DP-SGD, DP-Adam): with `c_i = g_i min(1, C/|g_i|)`
 
     ```math
@@ -44,6 +45,7 @@ class Private(GradientLaw):
         for other numbers, for a law that is none of minibatches, or examples whose gradients cannot be taken one by one.
     """
 
+    law: MinibatchNoise
     paired = False
     constant = False
     transforms = True
@@ -55,7 +57,7 @@ class Private(GradientLaw):
         self.limit, self.sigma = size("limit", limit, "> 0"), size("sigma", sigma)
         self.given, self.law = noise, noise.changed(examples=clipped(noise.examples, self.limit))
         self.added = (self.sigma * self.limit / noise.batch_size * noise.scale) ** 2
-        self.bilinear, self.skewed, self.independent_steps = noise.bilinear, noise.skewed, noise.independent_steps
+        self.skewed, self.independent_steps, self.responds = noise.skewed, noise.independent_steps, noise.responds
         self.numerics = ("transformed", *noise.numerics)
         self.coupled = False
         self.motions = noise.motions
@@ -63,18 +65,21 @@ class Private(GradientLaw):
     def check(self, dim: int) -> None:
         self.given.check(dim)
         self.dim = dim
+        self.law.sized(dim)
         self.motions = self.law.motions + dim
         self.second_motions = self.law.second_motions + dim
 
     @property
-    def lack(self) -> str:  # type: ignore[override]
-        return self.given.lack
+    def told(self) -> GradientLaw:
+        return self.given
 
-    def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        self.given.check_mean(theta, gradient)
+    @property
+    def bilinear(self) -> bool:  # type: ignore[override]
+        return self.law.bilinear
 
-    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
-        return self.law.mean(theta, gradient)
+    @property
+    def signs(self) -> tuple[range, ...]:  # type: ignore[override]
+        return self.law.signs
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         batch = self.law.draw(None, tau, stream, paths)

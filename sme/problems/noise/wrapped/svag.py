@@ -1,6 +1,5 @@
 """The noise of SVAG: two independent minibatches with weights that enlarge their noise."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 
@@ -14,12 +13,14 @@ from sme.common.inputs import short, whole
 from sme.optimizers.regimes import Regime
 from sme.optimizers.scaling_rules import amplification, weights
 from sme.problems.noise import quadrature as rules
-from sme.problems.noise.base import GradientLaw, Paths, Stream
+from sme.problems.noise.base import GradientLaw, Paths, Stream, product_columns
+from sme.problems.noise.factor import factored
+from sme.problems.noise.wrapped.base import WrappedNoise
 
 KINDS = ("adaptive", "sgd")
 
 
-class SVAGNoise(GradientLaw):
+class SVAGNoise(WrappedNoise):
     """`S z_ℓ = (½ (1 + r) n₁ + ½ (1 − r) n₂)/√a`, with `n₁`, `n₂` two independent draws of a law and `½ (1 + r²) = a`.
 
     `a = ℓ²` for RMSProp and Adam, `ℓ` for SGD. The covariance is the law's own: that of the physical noise is `a` times as large,
@@ -46,7 +47,6 @@ class SVAGNoise(GradientLaw):
     """
 
     paired = False
-    bilinear = True
 
     def __init__(self, law: GradientLaw, ell: int, kind: str = "adaptive") -> None:
         if not isinstance(law, GradientLaw) or isinstance(law, SVAGNoise):
@@ -60,31 +60,35 @@ class SVAGNoise(GradientLaw):
         self._third, self._share = (sum(w**p for w in self._weights) for p in (3, 4))
         self.constant, self.skewed, self.coupled = law.constant, law.skewed, law.coupled
         self.motions = getattr(law, "motions", 0)  # which some laws know when they are given to a problem
-        self.numerics, self.moments, self.exact = law.numerics, law.moments, law.exact
+        self.numerics = tuple(dict.fromkeys((*law.numerics, "minibatch")))  # whatever the law, it is the mean of two draws
+        self.moments, self.exact, self.responds = law.moments, law.exact, law.responds
+
+    @property
+    def dense(self) -> bool:  # type: ignore[override]
+        return self.law.dense
+
+    @property
+    def bilinear(self) -> bool:  # type: ignore[override]
+        return not self.dense
+
+    @property
+    def _before(self) -> int:
+        """Second motions of the law; then of its third moments, if it has any."""
+        return self.law.second_motions + (self.motions if self.skewed else 0)
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
-        """Of the law; then of its third moments, if it has any; then of a Gaussian square."""
-        return self.law.second_motions + (self.motions if self.skewed else 0) + 2 * self.motions + 1
+        """These; then of a Gaussian square."""
+        return self._before + (self.law.dim if self.dense else 2 * self.motions + 1)
+
+    @property
+    def signs(self) -> tuple[range, ...]:  # type: ignore[override]
+        own = self.second_motions
+        return (*self.law.signs, *([] if self.dense else [range(own - self.motions - 1, own)]))
 
     def check(self, dim: int) -> None:
         self.law.check(dim)
         self.motions = self.law.motions
-
-    def bound(self, gradient: Callable[[Paths], Paths]) -> "SVAGNoise":
-        made = copy.copy(self)
-        made.law = self.law.bound(gradient)
-        return made
-
-    @property
-    def lack(self) -> str:  # type: ignore[override]
-        return self.law.lack
-
-    def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        self.law.check_mean(theta, gradient)
-
-    def mean(self, theta: Paths, gradient: Callable[[Paths], Paths]) -> Paths:
-        return self.law.mean(theta, gradient)
 
     def draw(self, increment: Tensor | None, tau: float, stream: Stream, paths: int) -> Tensor:
         seen = increment if self.coupled else None  # by the first batch alone: the two are independent
@@ -113,12 +117,16 @@ class SVAGNoise(GradientLaw):
     def second(self, theta: Paths, dW: Float[Tensor, "paths second"]) -> Paths:
         """What is left of `Cov(ĝ∘ĝ)`.
 
-        `s` times the law's own, `(s − t²)` times what goes with its third moments (`t = κ_ℓ/κ`), and `(1 − s) 2 Σ∘Σ`, the last as
-        `(S dV)∘(S ζ)` with random signs `ζ`.
+        `s` times the law's own, `(s − t²)` times what goes with its third moments (`t = κ_ℓ/κ`), and `(1 − s) 2 Σ∘Σ`, the last
+        by a triangular factor, or as `(S dV)∘(S ζ)` with random signs `ζ`.
         """
         own, n = self.law.second_motions, self.motions
-        signs = torch.sign(dW[:, -n - 1 : -1]) * torch.sign(dW[:, -1:])  # unchanged on an antithetic path
-        square = self.law.diffuse(theta, dW[:, -2 * n - 1 : -n - 1]) * self.law.diffuse(theta, signs)
+        if self.dense:
+            variance = self.variance(theta)
+            square = factored(self.law.covariance(theta) ** 2, variance * variance, dW[:, self._before :])
+        else:
+            signs = torch.sign(dW[:, -n - 1 : -1]) * torch.sign(dW[:, -1:])  # unchanged on an antithetic path
+            square = self.law.diffuse(theta, dW[:, -2 * n - 1 : -n - 1]) * self.law.diffuse(theta, signs)
         total = math.sqrt(max(0.0, 2 * (1 - self._share))) * square
         if own:
             total = total + math.sqrt(self._share) * self.law.second(theta, dW[:, :own])
@@ -126,6 +134,10 @@ class SVAGNoise(GradientLaw):
             skew = self.law.diffuse_square(theta, dW[:, own : own + n])[1]
             total = total + math.sqrt(max(0.0, self._share - self._third**2)) * skew
         return total
+
+    def second_columns(self) -> Float[Tensor, "columns second_motions"]:
+        skew, square = (torch.eye(count, dtype=torch.float64) for count in (self._before - self.law.second_motions, self.law.dim))
+        return torch.block_diag(self.law.second_columns(), skew, square if self.dense else product_columns(self.motions))
 
     def variance(self, theta: Paths) -> Paths:
         return self.law.variance(theta)

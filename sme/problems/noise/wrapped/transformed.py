@@ -3,6 +3,7 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from sme.optimizers.regimes import Regime
 from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
 from sme.problems.noise.minibatch.per_example import Seen
+from sme.problems.noise.wrapped.base import WrappedNoise
 from sme.problems.noise.wrapped.moments import Moments, moments
 from sme.problems.noise.wrapped.polar import LEVELS, polar
 
@@ -25,7 +27,7 @@ MOST = 4096
 """batches that an equation sums over in every step"""
 
 
-class TransformedNoise(GradientLaw):
+class TransformedNoise(WrappedNoise):
     """`γ = φ(ĝ)` of the noisy gradient `ĝ = ∇f + S z` of a law: the gradient that every rule sees.
 
     A transform before a rule that is smooth in step and square is a change of the law: the equations hold with `E γ` in place of
@@ -71,17 +73,10 @@ class TransformedNoise(GradientLaw):
         else:
             self.motions, self.second_motions = self.law.motions + dim, dim
 
-    def bound(self, gradient: Callable[[Paths], Paths]) -> "TransformedNoise":
-        made = copy.copy(self)
-        made.law, made.raw, made._last = self.law.bound(gradient), gradient, None
+    def bound(self, gradient: Callable[[Paths], Paths]) -> Self:
+        made = super().bound(gradient)
+        made.raw, made._last = gradient, None
         return made
-
-    @property
-    def lack(self) -> str:  # type: ignore[override]
-        return self.law.lack
-
-    def check_mean(self, theta: Paths, gradient: Paths) -> None:
-        self.law.check_mean(theta, gradient)
 
     def gradient(self, theta: Paths) -> Paths:
         """`∇f`, as the discrete run has it."""
