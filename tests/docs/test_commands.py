@@ -426,7 +426,7 @@ LAUNCHED = "hydra/launcher="
 
 
 LONG = ("benchmarks/", "-m slow", "known_answers", "scripts/models", "scripts/autoencoder", "scripts/atlas", "task=compare",
-        "scripts/published")
+        "scripts/published", "scripts/stationary", "task=errors")
 """other tests try what these do"""
 
 

@@ -78,6 +78,7 @@ def test_every_note_of_a_verdict_is_explained():
 def tiny(code):
     """With the first τ alone, and studies through torchsde: to trace and compile takes longer than so few pairs."""
     for full, short in ((r"\[(1 / \d+),[^]]*\](?=, .?start)", r"[\1]"), (r"\bpaths=64\b", "paths=4"),
+                        ("steps=100, compared=20", "steps=10, compared=5"),
                         (r"(paths=\d+)\)", r'\1, backend="torchsde")'), (r'("paths": \d+)', r'\1, "backend": "torchsde"')):
         code = re.sub(full, short, code)
     return code

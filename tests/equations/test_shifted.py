@@ -292,8 +292,10 @@ def own_batch_equivalent(name, x, tau, varying, psi):
     return total
 
 
-@pytest.mark.parametrize("varying", [False, True])
-@pytest.mark.parametrize("name", ["Sign", "Clip", "Lion"])
+LARGE = [(name, varying) for name in ("Sign", "Clip", "Lion") for varying in (False, True)]
+
+
+@pytest.mark.parametrize(("name", "varying"), few(LARGE, 0, 3, 5))
 def test_batch_equivalent_one_step_is_that_of_the_run_to_first_order(name, varying):
     rule = sme.Lion(c=1.3, a=SHARE) if name == "Lion" else RULES[name]()
     x = np.array([0.5, -0.35][: len(rule.fields)])

@@ -75,7 +75,7 @@ def test_contenders_take_torchs_steps():
 @pytest.fixture(scope="module")
 def made():
     contenders = (run.OptimizerCase("adam", 0.9, (0.001, 0.01)), run.OptimizerCase("nesterov", 0.9, (1e6, 0.3)))
-    return run.race(TINY, steps=4, seeds=2, points=1, contenders=contenders)
+    return run.race(TINY, steps=2, seeds=2, points=1, contenders=contenders)
 
 
 def test_a_race_chooses_rates_and_follows_the_runs(made):
@@ -86,11 +86,11 @@ def test_a_race_chooses_rates_and_follows_the_runs(made):
     start = problem.loss(problem.start["theta"][None]).item()
     assert runs[runs["step"] == 0]["value"].tolist() == pytest.approx([start] * 3, rel=1e-12)
     theta, m, v = problem.start["theta"], 0.0, torch.full((problem.dim,), run.SECOND, dtype=torch.float64)
-    for _ in range(4):
+    for _ in range(2):
         g = problem.gradient(theta[None])[0]
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         theta = theta - 0.01 * m / (v.sqrt() + run.EPS)
-    end = runs[(runs["step"] == 4) & (runs["curve"] == "discrete")]["value"].item()
+    end = runs[(runs["step"] == 2) & (runs["curve"] == "discrete")]["value"].item()
     assert end == pytest.approx(problem.loss(theta[None]).item(), rel=1e-10)
 
 

@@ -195,8 +195,10 @@ class Step:
 
 
 def frozen(optimizer: Optimizer) -> bool:
-    """Whether it cannot change."""
-    return is_dataclass(optimizer) and bool(optimizer.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    """Whether it cannot change: a frozen dataclass, or a plain class without attributes of its own."""
+    if is_dataclass(optimizer):
+        return bool(optimizer.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    return not vars(optimizer) and type(optimizer).__hash__ is object.__hash__
 
 
 @functools.lru_cache(maxsize=512)
