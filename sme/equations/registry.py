@@ -94,7 +94,7 @@ def is_raw(optimizer: Optimizer, dim: int) -> bool:
     return (_probed if frozen(optimizer) else _probed.__wrapped__)(optimizer, dim)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=512)
 def _probed(optimizer: Optimizer, dim: int) -> bool:
     """The same, asked once of an optimizer that cannot change."""
     try:

@@ -119,6 +119,15 @@ class Ensemble(ABC):
         self.see(self.state)
 
 
+class DiscreteEnsemble(Ensemble):
+    """The discrete run alone, of a law that draws without the equation's increments."""
+
+    def advance(self, to: int) -> None:
+        for k in range(self.done, to):
+            self.discrete(k, None)
+        self.done = to
+
+
 class TorchEnsemble(Ensemble):
     """Step by step through PyTorch and torchsde."""
 

@@ -109,15 +109,15 @@ FEW = [assigns, later(multiplies), later(by_index)]
 def setup(observable, source=True, order=1, rule=None, problem=None):
     spec = Specification.of(problem or sme.Quadratic(), rule or sme.RMSProp(), "ballistic", None, 1.0, START,
                             {"first": observable, "second": square}, [0.5, 1.0])
-    made = spec.setup(order, 4)
+    made = spec.setup(order, 2)
     if not source:
         return prepared(made)
-    return ready({(order, 4): made}, "compiled")[order, 4]
+    return ready({(order, 2): made}, "compiled")[order, 2]
 
 
 def block(made):
     with torch.no_grad():
-        return run_block(made, (3, 4, 0, 0), 64)
+        return run_block(made, (3, 2, 0, 0), 64)
 
 
 def same(one: Block, other: Block) -> bool:
@@ -137,10 +137,10 @@ def test_an_observable_changes_nothing_of_a_run(source, tried):
         assert same(block(setup(bad, source)), good), bad.__name__
 
 
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("bad", few(BAD, 0, 2, 3, 5, 6))
 def test_an_observable_changes_no_trajectory_and_no_weight(bad):
     made, good = setup(bad, source=False), setup(square, source=False)
-    ways = (follow(each, (0, 4, 0, 0), range(8), 8, id) for each in (made, good))
+    ways = (follow(each, (0, 2, 0, 0), range(8), 8, id) for each in (made, good))
     for mine, theirs in zip(*ways, strict=True):
         assert np.array_equal(mine.path, theirs.path)
         assert np.array_equal(mine.best, theirs.best)
@@ -268,7 +268,7 @@ def test_compiled_code_is_handed_what_it_was_made_for(array, shape, dtype):
 
 def test_compiled_code_does_not_run_past_a_state_that_lacks_a_field():
     made = setup(square)
-    run = sme.simulate.codegen.ensemble.ensemble(made, (0, 4, 0, 0), 16)
+    run = sme.simulate.codegen.ensemble.ensemble(made, (0, 2, 0, 0), 16)
     run.state.pop("v")
     with pytest.raises(sme.SMEError, match="the discrete run's state"):
         run.advance(2)

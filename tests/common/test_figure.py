@@ -1,5 +1,6 @@
 """Pictures are laid out, labelled and written one way."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from sme.common.errors import SMEError
 from sme.common.output.figure import canvas, decades, pretty, printed, save, sizes, steps
 from sme.common.output.provenance import Provenance
 from sme.convergence.output import picture
+from tests.support.few import few
 
 MADE = Provenance("adam-ballistic-quadratic-independent-44ed0b05", ("0.3.0",), (0,))
 
@@ -45,8 +47,10 @@ def test_sizes_have_labels_whatever_their_range(values, few):
     assert not [each.get_text() for each in axis.yaxis.get_minorticklabels() if each.get_text()]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -2.0])
-@pytest.mark.parametrize("ending", ["png", "svg"])
+BAD = [*itertools.product([math.nan, math.inf, 0.0, -2.0], ["png", "svg"])]
+
+
+@pytest.mark.parametrize(("value", "ending"), few(BAD, 0, 3, 4, 7))
 def test_where_all_diverged_an_empty_frame_is_drawn(value, ending, drawn, tmp_path):
     figure = canvas(4, 3, 0.3)
     one, other = figure.subplots(1, 2)

@@ -78,7 +78,7 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
-@pytest.mark.parametrize("where", few(["problem", "optimizer", "observable", "nested"], "optimizer", "nested"))
+@pytest.mark.parametrize("where", few(["problem", "optimizer", "observable", "nested"], "nested"))
 def test_what_is_no_part_is_never_called(where, mine, tmp_path):
     for i, target in enumerate(FOREIGN):
         node = {"_target_": target, "command": f"touch {mine}", "args": [f"touch {mine}"], "path": str(mine), "content": "x"}

@@ -77,7 +77,7 @@ def test_names_hold_the_number_two_and_beside_it_what_has_been_raised(monkeypatc
     assert numerics.written(["core", "transformed"]) == 2
 
 
-@pytest.mark.parametrize("part", few(["core", "minibatch", "network", "derived"], "core", "minibatch"))
+@pytest.mark.parametrize("part", few(["core", "minibatch", "network", "derived"], "minibatch"))
 def test_a_raised_part_renames_the_studies_that_use_it_alone(part, monkeypatch):
     before = {what: make().name for what, make in STUDIES.items()}
     monkeypatch.setitem(numerics.NUMERICS, part, {**numerics.NUMERICS[part], numerics.current(part) + 1: "for this test"})

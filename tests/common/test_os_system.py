@@ -14,6 +14,7 @@ import sme
 from sme.common.storage import seal
 from sme.convergence import collect
 from sme.studies.panels import run, selection
+from tests.support.few import few
 from tests.support.tiny import tiny
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -50,7 +51,7 @@ def made(tmp_path_factory):
     return study
 
 
-@pytest.fixture(params=["problem", "optimizer", "observables", "everywhere"])
+@pytest.fixture(params=few(["problem", "optimizer", "observables", "everywhere"], "observables", "everywhere"))
 def foreign(request, made, tmp_path, monkeypatch):
     """The same with os.system in the recipe and checksums that are right; at the end, that it was not called."""
     place, calls = tmp_path / "results", []

@@ -13,21 +13,26 @@ SHAPES = [(), (1,), (3,), (2, 3), (2, 1), (1, 3), (2, 2, 3)]
 KINDS = [torch.float64, torch.float32, torch.int64]
 
 
+def compared(operation, real):
+    """Its answer on the meta device and on real numbers."""
+    try:
+        wanted = operation(*real)
+    except RuntimeError:
+        with pytest.raises(RuntimeError):
+            operation(*[each.to("meta") for each in real])
+        return
+    found = operation(*[each.to("meta") for each in real])
+    assert (found.shape, found.dtype, found.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
+    assert found.is_meta
+
+
 @pytest.mark.parametrize("operation", torch_forward.SUMS, ids=str)
 def test_shapes_types_and_layouts_are_those_of_real_tensors(operation):
-    for one, other, kind, turned in itertools.product(SHAPES, SHAPES, KINDS, (False, True)):
+    for one, other, kind, *turned in itertools.product(SHAPES, SHAPES, KINDS, (False, True), (False, True)):
         real = [torch.ones(one, dtype=torch.float64), torch.ones(other, dtype=kind)]
-        if turned:
-            real = [each.mT.contiguous().mT if each.dim() > 1 else each for each in real]
-        try:
-            wanted = operation(*real)
-        except RuntimeError:
-            with pytest.raises(RuntimeError):
-                operation(*[each.to("meta") for each in real])
-            continue
-        found = operation(*[each.to("meta") for each in real])
-        assert (found.shape, found.dtype, found.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
-        assert found.is_meta
+        real = [each.mT.contiguous().mT if turns and each.dim() > 1 else each for each, turns in zip(real, turned, strict=True)]
+        for pair in (real, real[::-1]):
+            compared(operation, pair)
 
 
 def test_the_reference_is_not_asked_for_the_shape_of_a_zero(monkeypatch):
@@ -40,7 +45,13 @@ def test_the_reference_is_not_asked_for_the_shape_of_a_zero(monkeypatch):
         assert quick(*pair).shape == (pair[0] + pair[1]).shape
     assert quick(a, a, alpha=-1).shape == (2, 3)
     assert quick(a, a[0]).shape == quick(a[:1], a).shape == (2, 3)
-    for odd in ((a, a.mT.contiguous().mT), (a, a.int()), (a, 2.0)):
+    turned, number = a.mT.contiguous().mT, torch.ones((), dtype=torch.int64, device="meta")
+    for pair in ((turned, a), (turned, b), (number, turned)):
+        assert quick(*pair).stride() == (1, 2)
+    assert quick(a, turned).stride() == (3, 1)
+    assert quick(number, b).dtype is quick(b, number).dtype is torch.float64
+    deep = a.expand(4, 2, 3).clone().transpose(0, 2)
+    for odd in ((deep, deep), (a, a.int()), (a, 2.0), (a[0], turned)):
         with pytest.raises(AssertionError, match="was asked"):
             quick(*odd)
 

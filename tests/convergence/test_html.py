@@ -29,6 +29,7 @@ from sme.convergence.output import again as lines
 from sme.convergence.output import beside, formulas, page, vector, verdicts
 from sme.convergence.spec.specification import Specification
 from tests.support import committed
+from tests.support.few import few
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DRAWN = "<svg xmlns='http://www.w3.org/2000/svg' width='4' height='4'/>"
@@ -103,8 +104,9 @@ def test_a_page_asks_nothing_of_a_network(study, tmp_path):
     assert "'unsafe-inline'" not in policy.partition("script-src")[2]
 
 
-@pytest.mark.parametrize("evil", [EVIL, "\"' onmouseover='alert(1)", "</td></table><img src=x onerror=alert(1)>", "{{ 7 * 7 }}",
-                                  "{% include 'x' %}", "&lt;b&gt;", "]]></style></script><script>alert(1)</script>"])
+@pytest.mark.parametrize("evil", few([
+    EVIL, "\"' onmouseover='alert(1)", "</td></table><img src=x onerror=alert(1)>", "{{ 7 * 7 }}", "{% include 'x' %}",
+    "&lt;b&gt;", "]]></style></script><script>alert(1)</script>"], 1, 3, 5, 6))
 def test_names_and_notes_are_data(study, tmp_path, evil):
     study = replace(study)
     study.__dict__.update(_table=study._table.assign(observable=evil),
@@ -155,7 +157,7 @@ def test_a_study_in_memory_and_one_with_observables_of_ones_own(sketched, tiny_r
 
 
 NAMES = [path.name for path in collect.studies(committed.ROOT / committed.RECORD)]
-FEW = NAMES[::5]
+FEW = NAMES[::7]
 
 
 @pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in FEW)])

@@ -94,7 +94,7 @@ def test_what_takes_long_says_so_before_it_is_computed():
                            horizon=0.5, backend="torchsde")
 
 
-SLOW = ("clipped", "clip in the rule", "clipped batch")  # sums at every path
+SLOW = ("clipped", "clip in the rule", "clipped batch", "private")  # sums at every path
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES])

@@ -244,7 +244,7 @@ def models(words: list[str], patch: Patch) -> list[str]:
 def check_order(words: list[str], patch: Patch) -> list[str]:
     """One regime, one noise, one optimizer: the first that is named, if any is; of the models RMSProp, and two; one's own."""
     if any(word.startswith("model=") for word in words):
-        return own(words, patch)
+        return [*own(words, patch), *([] if any(word.startswith("problem=") for word in words) else ["problem=polynomial"])]
     asked = next((word for word in words if word.startswith("optimizers=")), "")
     named = [each for each in catalogue.OPTIMIZERS if re.search(rf"\b{each.name}\b", asked)] or catalogue.OPTIMIZERS
     words = [f"optimizers=[{named[0].name}]" if word == asked else word for word in words]
@@ -282,6 +282,11 @@ def panels(words: list[str], patch: Patch) -> list[str]:
     if not any(word.startswith("studies=") for word in words):
         shutil.copytree(record, "results", dirs_exist_ok=True)
     return words
+
+
+def diagnosed(words: list[str], patch: Patch) -> list[str]:
+    """Few steps."""
+    return ["smoke=true", *own([word for word in words if not word.startswith("steps=")], patch)]
 
 
 def benchmark(*options: str) -> Tiny:
@@ -366,6 +371,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/report.py": (report, r"in [\w/]*report.html"),
     "scripts/models.py": (models, "times the least"),
     "scripts/atlas.py": (atlas, "extrapolated"),
+    "scripts/diagnose.py": (diagnosed, r"in results/smoke/|\d"),
     "scripts/certify.py": (certified, "evaluations of the mean gradient"),
     "scripts/blind.py": (foretold, "coverage inside the gate"),
     "scripts/panels.py": (panels, "verdict|chance"),
@@ -419,7 +425,8 @@ COMMANDS = everywhere()
 LAUNCHED = "hydra/launcher="
 
 
-LONG = ("benchmarks/", "-m slow", "known_answers", "scripts/models", "scripts/autoencoder", "scripts/atlas", "task=compare")
+LONG = ("benchmarks/", "-m slow", "known_answers", "scripts/models", "scripts/autoencoder", "scripts/atlas", "task=compare",
+        "scripts/published")
 """other tests try what these do"""
 
 
@@ -469,7 +476,8 @@ def test_a_command_of_the_documentation_runs(command, tmp_path, monkeypatch, cap
         assert "_target_" in capsys.readouterr().out
     elif words[:2] == ["-m", "pytest"]:
         monkeypatch.chdir(ROOT)
-        code = pytest.main([*words[2:], "--collect-only", "-n", "0", "-p", "no:cacheprovider"])
+        found = [word for word in words[2:] if word.startswith("tests")] or ["tests/docs/test_version.py"]  # all are now
+        code = pytest.main([*words[2:], *found, "--collect-only", "-n", "0", "-p", "no:cacheprovider"])
         assert code == 0, capsys.readouterr().out[-2000:]  # 5 if there is nothing to run
     else:
         script, *options = words[1:] if words[0] == "-m" else words

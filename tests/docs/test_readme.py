@@ -8,15 +8,14 @@ import pytest
 
 from tests.docs import fill_readme
 from tests.support import committed
+from tests.support.tiny import tiny
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readmes_python_example_runs(monkeypatch, tmp_path, drawn):
-    from sme.convergence.estimator import paired
-
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    tiny(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     for full, short in (("paths=100_000", "paths=1"), (", 1 / 16, 1 / 32, 1 / 64]", "]"), ("horizon=1.0", "horizon=0.25")):

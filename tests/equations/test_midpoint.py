@@ -79,7 +79,7 @@ def linear(rule, tau, h, s):
     return one.drift(0.0, unit).numpy().T, g.T @ g
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(200, marks=SLOW)])
+@pytest.mark.parametrize("count", [15, pytest.param(200, marks=SLOW)])
 def test_law_at_rest_and_stability_are_the_optimizers_on_every_linear_problem(count):
     rng, worst, stable, other = np.random.default_rng(count), 0.0, 0, 0
     for _ in range(count):
@@ -103,7 +103,7 @@ LATER = {"adam, corrected": sme.Adam(bias_correction=True, t0=2.0), "rmsprop, ne
 
 
 @pytest.mark.parametrize(("rule", "problem"), [
-    (RULES["momentum"], models.line()),
+    pytest.param(RULES["momentum"], models.line(), marks=SLOW),
     (sme.Scheduled(sme.SGD(), Exponential(1.5)), models.line()),  # whose mean step moves with the time
     *[pytest.param(rule, noisy, marks=SLOW) for rule in RULES.values() for noisy in (GAUSSIAN, BATCHES)],
     *[pytest.param(rule, GAUSSIAN, marks=SLOW) for rule in LATER.values()],

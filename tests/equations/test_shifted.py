@@ -13,6 +13,7 @@ from scipy.stats import norm
 import sme
 from sme.equations.registry import equation, is_raw
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
+from tests.support.few import few
 from tests.support.paper_rules import WithMomentum
 
 POINTS = np.random.default_rng(3).normal(size=(8, 2))
@@ -168,7 +169,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", few(CASES, *(each for each in CASES if each not in ("Clip, Gaussian", "Yogi, Gaussian"))))
 def test_one_step_has_the_moments_of_the_run_to_second_order(case):
     name, problem, moments, dim = CASES[case]
     optimizer, given, own = RULES[name](), problem(), moments()
@@ -189,7 +190,7 @@ def test_one_step_has_the_moments_of_the_run_to_second_order(case):
     assert second > 2.6
 
 
-@pytest.mark.parametrize("name", ["Clip", "LARS"])
+@pytest.mark.parametrize("name", few(["Clip", "LARS"], "LARS"))
 def test_a_norm_in_two_dimensions_has_its_moments_along_rays(name):
     factor = np.array([[0.5, 0.1], [-0.2, 0.4]])
     problem = sme.Problem(lambda theta: 0.5 * theta.square().sum() + 0.1 * theta[0] * theta[1], 2,
@@ -258,6 +259,19 @@ def test_global_slopes_are_one_and_two(name):
     slopes = {order: math.log2(abs(coarse / fine)) for order, (coarse, fine) in errors.items()}
     assert slopes[1] == pytest.approx(1, abs=0.12)
     assert slopes[2] == pytest.approx(2, abs=0.12)
+
+
+@pytest.mark.slow
+def test_global_slopes_in_two_dimensions_are_one_and_two():
+    """By Monte Carlo: SGD on the clipped gradients of eight examples, one a batch."""
+    points = torch.from_numpy(POINTS)
+    law = sme.Clipped(sme.MinibatchNoise(example, (points,), batch_size=1), CLIP)
+    problem = sme.Problem(lambda theta: torch.func.vmap(example, (None, 0))(theta, points).mean(), 2, law)
+    found = sme.weak_error(problem, sme.SGD(), tau=["1/4", "1/8", "1/16"], order=(1, 2),
+                           start={"theta": torch.tensor([0.9, -0.6], dtype=torch.float64)}, paths=2**15, horizon=1.0)
+    for row in found.slopes.itertuples():
+        assert row.slope_low < row.order < row.slope_high
+        assert row.order == 1 or row.slope_low > 1.05
 
 
 def own_batch_equivalent(name, x, tau, varying, psi):

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import sme
-from sme.convergence.estimator import paired
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BATCH_EQUIVALENT
 from sme.studies.drivers import run
+from tests.support.tiny import tiny
 
 
 def test_every_noise_has_the_same_covariance():
@@ -19,7 +19,7 @@ def test_every_noise_has_the_same_covariance():
 
 
 def test_the_table_has_the_drivers_of_each_noise(monkeypatch, tmp_path):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 8)
+    tiny(monkeypatch, 8)
     found = sme.drivers("sgd", ["without_replacement"], ["batch_equivalent"], [1 / 2], horizon=0.5, paths=1, backend="torchsde",
                         results=tmp_path)
     assert set(found.table["driver"]) == {"independent", "poisson"}

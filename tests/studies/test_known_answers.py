@@ -6,13 +6,13 @@ from omegaconf import OmegaConf
 
 import sme
 from sme.cli import survey_config
-from sme.convergence.estimator import paired
 from sme.studies.known_answers import run
+from tests.support.tiny import tiny
 
 
 @pytest.fixture
 def answers(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK_PAIRS", 32)
+    tiny(monkeypatch)
     return run
 
 

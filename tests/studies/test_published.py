@@ -21,6 +21,7 @@ from sme.simulate.control_variates import controls
 from sme.simulate.setup import Setup
 from sme.studies.published import report, run
 from tests.support import models
+from tests.support.few import few
 
 CASES = {case.kind.__name__: case for case in run.DIFFERENCES}
 QUIET = sme.Quadratic(noise=0.0)
@@ -124,7 +125,7 @@ def test_the_table_says_what_a_difference_changes_in_the_published_quadratic(nam
     assert (changed < 1e-6) == case.quadratic.startswith("none"), changed
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", few(CASES, *(name for name in CASES if name not in ("SwayedRMSProp", "GrowingAdam"))))
 def test_each_difference_breaks_order_two_and_nothing_worse(name):
     case, found = CASES[name], []
     x = torch.cat([models.STATES[field][: case.problem.dim] for field in case.optimizer.fields])

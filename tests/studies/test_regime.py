@@ -37,7 +37,7 @@ def test_the_scales_are_those_of_both_regimes():
     assert "5 steps" in str(found)
 
 
-@pytest.mark.parametrize(("noise", "index"), [(0.1, 0), (8**0.5, 1), (8, 2), (64, 3)])
+@pytest.mark.parametrize(("noise", "index"), few([(0.1, 0), (8**0.5, 1), (8, 2), (64, 3)], 1, 3))
 def test_the_noise_is_measured_against_the_steps(noise, index):
     found = sme.regime_report(line(noise=noise), Hyperparameters("rmsprop", 1e-6, beta2=0.9), ONE, steps=64, compared=0)
     first, last = (found.noise.iloc[i] for i in (0, 1))

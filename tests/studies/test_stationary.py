@@ -22,6 +22,7 @@ from sme.simulate.discrete import averages
 from sme.studies.stationary import formulas as closed
 from sme.studies.stationary import run, sign_picture
 from tests.support import models
+from tests.support.few import few
 
 H, S = torch.tensor([1.0, 0.5], dtype=torch.float64), torch.tensor([2.0, 0.7], dtype=torch.float64)
 DIAGONAL = sme.Problem(lambda theta: 0.5 * (H * theta * theta).sum(), 2, sme.DiagonalNoise(S))
@@ -188,7 +189,7 @@ def scaled_loss(given, noise, place="ballistic"):
     return law.loss
 
 
-@pytest.mark.parametrize("delta", [0.25, 4, 9])
+@pytest.mark.parametrize("delta", few([0.25, 4, 9], 1))
 def test_the_square_root_rule_keeps_the_stationary_loss_and_not_without_the_decay(delta):
     given = Hyperparameters("adamw", 0.05, 0.99, 0.98, 1e-2, 0.4)
     made = sme.scale(given, delta, "square_root")

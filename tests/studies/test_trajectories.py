@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,10 @@ import torch
 import sme
 from sme.convergence import collect
 from sme.convergence.estimator import paired
+from sme.convergence.fit.fieller import factor
 from sme.studies.panels import selection
-from sme.studies.trajectories import run
-from sme.studies.trajectories.sample import Sums
+from sme.studies.trajectories import closer, pieces
+from sme.studies.trajectories.sample import Paths, Sums
 from tests.support.few import few
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "trajectories.py"
@@ -104,8 +106,8 @@ def test_every_path_is_in_a_histogram():
 @pytest.mark.slow
 def test_pieces_of_any_size_give_the_same_numbers(monkeypatch):
     whole = made(sme.Adam(), tau=1 / 2)
-    monkeypatch.setattr(run, "HELD", 1)
-    monkeypatch.setattr(run, "FEWEST", 16)
+    monkeypatch.setattr(pieces, "HELD", 1)
+    monkeypatch.setattr(pieces, "FEWEST", 16)
     parts = made(sme.Adam(), tau=1 / 2)
     same = ["mean", "stderr", "sd", "difference", "difference_stderr", "integrator_bias", "paths", "floored"]
     pd.testing.assert_frame_equal(whole.table[same], parts.table[same], rtol=1e-9)
@@ -230,3 +232,57 @@ def test_the_scaling_rule_takes_batch_and_noise_from_the_step_size(tmp_path, mon
         with pytest.raises(SystemExit):
             command(monkeypatch, "experiment=scaling", override, *short)
         assert message in capsys.readouterr().err
+
+
+def network():
+    torch.manual_seed(0)
+    x = torch.linspace(-1, 1, 6, dtype=torch.float64).unsqueeze(1)
+    return sme.Network(torch.nn.Linear(1, 1), (x, 2 * x + x**2), "mse", batch_size=2)
+
+
+@pytest.mark.slow  # 10 s of CPU
+def test_a_network_has_more_discrete_runs_which_are_the_first_ones_and_further_ones(monkeypatch):
+    problem, options = network(), {"start": None, "tau": 1 / 2, "observables": ["loss"], "histogram": ["loss"], "points": 1}
+    few = made(problem=problem, paths=16, **options)
+    monkeypatch.setattr(pieces, "MORE", 1)
+    many, same = made(problem=problem, paths=256, **options), made(problem=problem, paths=16, **options)
+    end = {"time": 1.0, "observable": "loss"}
+    wide, plain, deep = (rows(each, curve="discrete", **end).iloc[0] for each in (few, same, many))
+    assert (wide["paths"], plain["paths"]) == (256, 16)
+    assert [wide[name] for name in ("mean", "stderr", "sd")] == pytest.approx([deep[name] for name in ("mean", "stderr", "sd")])
+    for order in ("order 1", "order 2"):
+        mine, theirs = (rows(each, curve=order, **end).iloc[0] for each in (few, same))
+        assert (mine["paths"], mine["mean"], mine["stderr"]) == (16, theirs["mean"], theirs["stderr"])
+        assert mine["difference"] == pytest.approx(wide["mean"] - mine["mean"], rel=1e-12)
+        assert mine["difference_stderr"] == pytest.approx(np.hypot(wide["stderr"], mine["stderr"]), rel=1e-12)
+    counted = few.histograms[few.histograms["time"] == 1.0].groupby("curve")["count"].sum()
+    assert counted.to_dict() == {"discrete": 256, "order 1": 16, "order 2": 16}
+
+
+@pytest.mark.parametrize(("problem", "more"), [
+    (network(), 31 * 8), (sme.Quadratic(), 0), (sme.Logistic(features=1, examples=8), 0), (ranked := network(), 0)],
+    ids=["network", "paired", "no network", "batches that follow the increments"])
+def test_further_pairs_are_those_behind_the_equations(problem, more, monkeypatch):
+    ranked.noise = ranked.noise.changed(coupling="ranked")
+    monkeypatch.setattr(pieces, "MORE", 32)
+    monkeypatch.setattr(paired, "chunk", lambda setup: 5)
+    setups = {1: SimpleNamespace(problem=problem, steps=4, marks=(4,), observables={"loss": None})}
+    mine, further = ([(block[2:], pair) for block, pairs in taken for pair in pairs]
+                     for taken in (pieces.pieces(setups, 3, 16), pieces.further(setups, 3, 16)))
+    assert mine == [((0, 0), pair) for pair in range(8)]
+    assert further == [((0, pair // 64), pair % 64) for pair in range(8, 8 + more)]
+
+
+def test_how_much_closer_of_independent_runs_is_that_of_their_means():
+    """Against own numpy: the variances of both errors and their covariance, in which the discrete run is in both."""
+    rng = np.random.default_rng(5)
+    discrete, one, two = rng.normal(size=400) + 3, rng.normal(size=(2, 40)) + 1, rng.normal(size=(2, 40))
+    curves = [Paths(*[each[:, :, None, None]] * 3, 0) for each in (one, one + 0.5 * two)]
+    apart = Sums.of(discrete[:, None, None])
+    (row,) = closer.table(closer.sums(None, *curves), ["loss"], np.array([1.0]), apart).itertuples()
+    first, second = one.mean(0), (one + 0.5 * two).mean(0)
+    noise = np.cov(first, second) / 40 + discrete.var(ddof=1) / 400
+    assert (row.error_1, row.error_2) == pytest.approx((discrete.mean() - first.mean(), discrete.mean() - second.mean()))
+    assert (row.stderr_1**2, row.stderr_2**2) == pytest.approx((noise[0, 0], noise[1, 1]))
+    wanted = factor([row.error_1, row.error_2], (noise[0, 0], noise[1, 1], noise[0, 1]), 40)
+    assert (row.factor, row.low, row.high) == pytest.approx(wanted)

@@ -12,6 +12,8 @@ from torch.autograd import forward_ad
 SUMS = tuple(getattr(torch.ops.aten, name).Tensor for name in ("add", "sub", "mul", "div"))
 """operations of which one side may be a tangent that is zero"""
 SIGNS: tuple[dict[str, int], ...] = ({}, {"alpha": 1}, {"alpha": -1})
+SMALL = (torch.float64, torch.int64)
+"""types of a number that leave float64 as it is"""
 _KEPT = torch.library.Library("aten", "IMPL", "Meta")
 
 
@@ -35,15 +37,29 @@ def _shaped(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The reference, which is asked only where shape, type or layout do not follow at once."""
 
     def shaped(one: Any, other: Any, *rest: Any, **options: Any) -> Tensor:
-        if type(one) is type(other) is Tensor and one.dtype is other.dtype is torch.float64 and not rest and options in SIGNS:
-            shapes = one.shape, other.shape
-            if one.is_contiguous() and other.is_contiguous():
-                if shapes[0] == shapes[1] or () in shapes:
-                    return torch.empty_like(one if len(shapes[0]) else other)
-                return one.new_empty(torch.broadcast_shapes(*shapes))
+        if type(one) is type(other) is Tensor and not rest and options in SIGNS:
+            large, small = (other, one) if _rank(one) < _rank(other) else (one, other)
+            if large.dtype is torch.float64 and not small.dim() and small.dtype in SMALL:
+                if _dense(large):
+                    return torch.empty_like(large)
+            elif large.dtype is small.dtype is torch.float64:
+                if one.is_contiguous() and other.is_contiguous():
+                    return large.new_empty(torch.broadcast_shapes(one.shape, other.shape))
+                if one.shape == other.shape and _dense(one):
+                    return torch.empty_like(one)  # of two layouts the first
         return reference(one, other, *rest, **options)
 
     return shaped
+
+
+def _rank(x: Tensor) -> tuple[int, bool]:
+    """Of two, the larger has the shape and the type of their sum."""
+    return x.dim(), x.is_floating_point()
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether a sum keeps its layout: by rows, or by columns."""
+    return x.is_contiguous() or (x.dim() == 2 and 1 not in x.shape and x.mT.is_contiguous())
 
 
 _load = forward_ad._maybe_load_decompositions  # torch's own way to put it off

@@ -12,19 +12,28 @@ from sme.studies.trajectories.sample import Paths, Sums
 COLUMNS = ["observable", "time", "error_1", "stderr_1", "error_2", "stderr_2", "factor", "low", "high"]
 
 
-def sums(discrete: Paths, first: Paths, second: Paths) -> Sums:
-    """Of each pair its differences `D₁`, `D₂` to both equations, and `D₁ + D₂`, whose variance tells their covariance."""
-    good = discrete.finite() & first.finite() & second.finite()
-    d1, d2 = ((discrete.best[:, good] - each.best[:, good]).mean(0) for each in (first, second))
+def sums(discrete: Paths | None, first: Paths, second: Paths) -> Sums:
+    """Of each pair its differences `D₁`, `D₂` to both equations, and `D₁ + D₂`, whose variance tells their covariance.
+
+    Without a discrete run of the same pairs those to 0.
+    """
+    good = first.finite() & second.finite() & (True if discrete is None else discrete.finite())
+    d1, d2 = (((0 if discrete is None else discrete.best[:, good]) - each.best[:, good]).mean(0) for each in (first, second))
     return Sums.of(np.stack((d1, d2, d1 + d2), 1))
 
 
-def table(found: Sums, names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
-    """The errors of both equations, the factor and its 95 % interval, a row for each observable and time after 0."""
+def table(found: Sums, names: Sequence[str], times: np.ndarray, discrete: Sums | None = None) -> pd.DataFrame:
+    """The errors of both equations, the factor and its 95 % interval, a row for each observable and time after 0.
+
+    `discrete` are the pairs of a discrete run that is independent of the equations' pairs.
+    """
     rows = []
     for i, name in enumerate(names):
         for t, time in enumerate(times):
             means, errors = found.centre[:2, t, i], found.stderr[:, t, i]
+            if discrete is not None:
+                means = means + discrete.centre[t, i]
+                errors = np.sqrt(errors**2 + np.array([1, 1, 4]) * discrete.stderr[t, i] ** 2)
             covariance = 0.5 * (errors[2] ** 2 - errors[0] ** 2 - errors[1] ** 2)
             if time > 0:
                 known = bool(np.isfinite([*means, *errors]).all())

@@ -29,8 +29,9 @@ class Trajectories(Report):
         `observable tau time curve mean stderr sd low high difference difference_stderr integrator_bias paths diverged
         floored`: `mean ± stderr` over antithetic pairs (for an equation extrapolated in the substep); standard deviation
         and 5 % and 95 % quantiles over paths (of the finest level); `difference = E[discrete] − E[equation]` with the
-        standard error of the paired difference. Paths that diverged anywhere are in no number but `paths` and in
-        the share `diverged`; `floored` is the share where the discrete run or the equation saw the floor under `v`.
+        standard error of the paired difference or, where the discrete run has further runs, of two independent means. Paths
+        that diverged anywhere are in no number but `paths` and in the share `diverged`; `floored` is the share where the
+        discrete run or the equation saw the floor under `v`.
     histograms
         `variable tau time curve low high count density`: paths in `[low, high)`, the first and last row of each being what
         lies outside; with the paths that diverged they are all paths.
@@ -115,15 +116,18 @@ class Trajectories(Report):
         return [each.replace("± nan", "± –") for each in (grid(shown, style), *both, *said)]
 
 
-def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray) -> pd.DataFrame:
-    """The curves, a row for each observable, curve and time."""
-    parts = []
+def tabled(found: Mapping[str, Summary], names: Sequence[str], times: np.ndarray, apart: bool = False) -> pd.DataFrame:
+    """The curves, a row for each observable, curve and time; `apart` if the discrete run is independent of the equations."""
+    parts, discrete = [], found[DISCRETE].pairs
     for i, observable in enumerate(names):
         for curve, each in found.items():
             low, high = each.quantiles.centre[:, :, i]
             none = np.full(len(times), np.nan)
-            of_equation = [none, none, none] if curve == DISCRETE else [
-                each.difference.centre[:, i], each.difference.stderr[:, i], each.bias.centre[:, i]]
+            difference = each.difference.centre[:, i], each.difference.stderr[:, i]
+            if apart:
+                stderr = np.hypot(discrete.stderr, each.pairs.stderr)
+                difference = (discrete.centre - each.pairs.centre)[:, i], stderr[:, i]
+            of_equation = [none, none, none] if curve == DISCRETE else [*difference, each.bias.centre[:, i]]
             parts.append(pd.DataFrame({
                 "observable": observable, "time": times, "curve": curve, "mean": each.pairs.centre[:, i],
                 "stderr": each.pairs.stderr[:, i], "sd": each.paths.sd[:, i], "low": low, "high": high,

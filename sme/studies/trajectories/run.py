@@ -29,7 +29,8 @@ from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.observables import select
 from sme.simulate.setup import Setup
-from sme.studies.trajectories import closer, cost
+from sme.studies.trajectories import closer, cost, pieces, sample
+from sme.studies.trajectories.pieces import Piece
 from sme.studies.trajectories.report import DISCRETE, Trajectories, counted, tabled
 from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
 
@@ -41,8 +42,6 @@ Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
 SUBSTEPS = 2**16
 """the most in one step"""
-HELD, FEWEST, LEAST = 2**24, 256, 16
-"""numbers of the curves at a time; the least number of pairs, and where there are few"""
 
 
 @entry
@@ -134,13 +133,17 @@ def trajectories(
         numbers = len(effort.shards(numbers, None, grid.tau)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     cost.tell(setups, numbers)
-    found, bins, both = _run(setups, _pieces(setups, seed, numbers), where, effort.processes(processes, effort.device(device)))
+    further = pieces.further(setups, seed, numbers)
+    found, bins, both = _run(setups, pieces.pieces(setups, seed, numbers), further, where,
+                             effort.processes(processes, effort.device(device)))
+    rows = names[: len(spec.observables)]
+    independent = found[DISCRETE].pairs if further else None
     if place is not None:
         spec.outline().write(place, spec.describe(), spec.recipe())
     times = grid.time(np.array([0, *marks]))
-    made = Trajectories(spec.name, grid.given, seed, tabled(found, names[: len(spec.observables)], times),
+    made = Trajectories(spec.name, grid.given, seed, tabled(found, rows, times, independent is not None),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
-                        None if both is None else closer.table(both, names[: len(spec.observables)], times), parts=spec.parts,
+                        None if both is None else closer.table(both, rows, times, independent), parts=spec.parts,
                         origin=spec.model.origin, folder=place)
     for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
         table.insert(1, "tau", made.tau)
@@ -194,28 +197,42 @@ def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str,
     return {order: setup for (order, _), setup in setups.items()}
 
 
-def _run(setups: Mapping[int, Setup], pieces: Sequence[tuple[tuple[int, ...], range]], where: Where,
+def _run(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequence[Piece], where: Where,
          processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
     """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
     steps, alone = next(iter(setups.values())).steps, processes == 1
     found: dict[str, Summary] = {}
     bins: Edges | None = None
     both: Sums | None = None
-    with progress(total=sum(len(pairs) for _, pairs in pieces) * len(setups) * steps, unit="pair-step", unit_scale=True,
+    total = len(setups) * sum(len(pairs) for _, pairs in together) + sum(len(pairs) for _, pairs in further)
+    with progress(total=total * steps, unit="pair-step", unit_scale=True,
                   desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
-        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in pieces]
-        for curves, (_, pairs) in zip(spread(_curves, tasks, processes), pieces, strict=True):
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in together]
+        for curves, (_, pairs) in zip(spread(_curves, tasks, processes), together, strict=True):
             bins = edges(list(curves.values()), where) if bins is None else bins
             for name, curve in curves.items():
                 new = summary(curve, curves[DISCRETE], bins, where)
                 found[name] = found[name].merge(new) if name in found else new
             if len(curves) > 2:
-                more = closer.sums(*curves.values())
+                more = closer.sums(None if further else curves[DISCRETE], *list(curves.values())[1:])
                 both = both.merge(more) if both is not None else more
             if not alone:
                 bar.update(len(pairs) * len(setups) * steps)
-    assert bins is not None
+        assert bins is not None
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in further]
+        for curve, (_, pairs) in zip(spread(_alone, tasks, processes), further, strict=True):
+            found[DISCRETE] = found[DISCRETE].merge(summary(curve, curve, bins, where))
+            if not alone:
+                bar.update(len(pairs) * steps)
     return found, bins, both
+
+
+def _alone(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
+           progress: Callable[[int], object] | None) -> Paths:
+    """The discrete run of some pairs."""
+    setup = next(iter(setups.values()))
+    with torch.no_grad():
+        return sample.alone(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
 
 
 def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
@@ -228,19 +245,3 @@ def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
             curves.setdefault(DISCRETE, discrete)
             curves[f"order {order}"] = curve
     return curves
-
-
-def _pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[tuple[tuple[int, ...], range]]:
-    """Which pairs of which block are taken at a time."""
-    setup, size = next(iter(setups.values())), min(paired.BLOCK_PAIRS, *map(paired.chunk, setups.values()))
-    held = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables)
-    while held * size > HELD and size > FEWEST:
-        size //= 2
-    pairs, pieces = (paths + 1) // 2, list[tuple[tuple[int, ...], range]]()
-    if pairs < paired.BLOCKS * paired.BLOCK_PAIRS:  # less than a shard: enough pieces for a few processes
-        size = min(size, max(LEAST, -(-pairs // paired.BLOCKS)))
-    for which in range(-(-pairs // paired.BLOCK_PAIRS)):
-        block = (seed, setup.steps, which // paired.BLOCKS, which % paired.BLOCKS)
-        last = min(pairs - which * paired.BLOCK_PAIRS, paired.BLOCK_PAIRS)
-        pieces += [(block, range(begin, min(begin + size, last))) for begin in range(0, last, size)]
-    return pieces

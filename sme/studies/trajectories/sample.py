@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from sme.simulate.codegen.ensemble import ensemble
-from sme.simulate.ensemble import DIVERGED, Ensemble
+from sme.simulate.ensemble import DIVERGED, DiscreteEnsemble, Ensemble
 from sme.simulate.setup import Setup
 
 QUANTILES = (0.05, 0.95)
@@ -55,16 +56,36 @@ def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int,
     return Paths(centred, discrete, np.zeros_like(discrete), floored), Paths(best, path, bias, floored)
 
 
+def alone(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int, progress: Callable[[int], object]) -> Paths:
+    """The discrete run of `follow` without an equation."""
+    parts, floored = [], 0
+    for offset in range(pairs.start, pairs.stop, chunk):
+        run, done = DiscreteEnsemble(setup, numbers, min(chunk, pairs.stop - offset), offset), 0
+        rows = [torch.stack(_discrete(setup, run))]
+        for number, mark in enumerate(setup.marks):
+            run.advance(mark)
+            rows.append(torch.stack(_discrete(setup, run, number)))
+            progress((mark - done) * run.paths // 2)
+            done = mark
+        parts.append(torch.stack(rows, 2).unflatten(1, (2, -1)).cpu().numpy())
+        floored += int(run.floored.sum())
+    centred, discrete = np.concatenate(parts, 2)
+    return Paths(centred, discrete, np.zeros_like(discrete), floored)
+
+
+def _discrete(setup: Setup, run: Ensemble, mark: int | None = None) -> tuple[Tensor, Tensor]:
+    """Observables of the discrete run without their response to its noise, if that is followed, and as they are."""
+    discrete = setup.observe(run.state)
+    if run.controls is None or mark is None:
+        return discrete, discrete
+    each = discrete.shape[1]  # of mean zero, with coefficients that are those of a small noise
+    linear, quadratic = run.carry[:, : 2 * len(setup.marks) * each].chunk(2, 1)
+    return discrete - (linear + quadratic)[:, mark * each : (mark + 1) * each], discrete
+
+
 def _observed(setup: Setup, run: Ensemble, mark: int | None = None) -> Float[np.ndarray, "5 2 pairs observables"]:
-    """Observables of the discrete run without their response to its noise, if that is followed, and as they are; of the
-    equation, extrapolated, with the bias; and of its finest level.
-    """
-    discrete, ladder = setup.observe(run.state), run.ladders[0]
-    centred = discrete
-    if run.controls is not None and mark is not None:  # of mean zero, with coefficients that are those of a small noise
-        each = discrete.shape[1]
-        linear, quadratic = run.carry[:, : 2 * len(setup.marks) * each].chunk(2, 1)
-        centred = discrete - (linear + quadratic)[:, mark * each : (mark + 1) * each]
+    """Both of these; of the equation, extrapolated, with the bias; and of its finest level."""
+    (centred, discrete), ladder = _discrete(setup, run, mark), run.ladders[0]
     best, bias = ladder.values(lambda x: setup.observe(setup.fields(x)))
     finest = setup.observe(setup.fields(ladder.states[0]))
     parts = torch.stack([part.expand_as(discrete) for part in (centred, discrete, best, bias, finest)])

@@ -11,6 +11,7 @@ import sme
 from sme.equations.order.one_step import Generator
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
+from tests.support.few import few
 
 CURVE, SHIFT = np.array([0.6, 1.3, 2.1, 0.2, 1.7, 0.9]), np.array([0.9, -0.4, 0.3, 1.1, -1.2, 0.5])
 
@@ -33,6 +34,8 @@ RULES = {"sgd": sme.SGD(), "momentum": sme.Momentum(c=1.3), "rmsprop": sme.RMSPr
          "rmsprop-updated": sme.RMSProp(c=1.4, eps=0.2, denominator="updated"),
          "adam": sme.Adam(c1=1.3, c2=0.9, eps=0.2, bias_correction=False)}
 START = {"theta": 0.7, "m": 0.4, "v": 0.8}
+EPOCHS = [(name, n, size) for name in RULES for n, size in ((3, 1), (4, 2))]
+"""by default each rule once in each regime, and both kinds of epoch"""
 
 
 def move(name, x, g, tau):
@@ -93,8 +96,7 @@ def ratio(name, n, size, sampling="reshuffled", tau=2.0**-9):
     return left[0] / left[1]
 
 
-@pytest.mark.parametrize(("n", "size"), [(3, 1), (4, 2)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("name", "n", "size"), few(EPOCHS, 1, 4, 7, 8))
 def test_an_epoch_is_of_order_two(name, n, size):
     assert 7 < ratio(name, n, size) < 9.2
 
@@ -104,7 +106,7 @@ def test_independent_steps_are_of_order_one_for_an_epoch(name):
     assert 3.5 < ratio(name, 3, 1, "without_replacement") < 5
 
 
-@pytest.mark.parametrize(("n", "size"), [(3, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3)])
+@pytest.mark.parametrize(("n", "size"), few([(3, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3)], 0, 2, 4))
 def test_the_covariance_of_an_epoch_is_that_of_all_permutations(n, size):
     theta = torch.tensor([[0.7]], dtype=torch.float64)
     steps, g = n // size, slopes(0.7, n)
@@ -157,8 +159,7 @@ def kicked(name, x, g, tau):
     return np.array([x[0] - h * g / (math.sqrt(v if name.endswith("updated") else x[1]) + 0.2), v])
 
 
-@pytest.mark.parametrize(("n", "size"), [(3, 1), (4, 2)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("name", "n", "size"), few(EPOCHS, 0, 3, 6, 9))
 def test_a_short_epoch_of_large_noise_is_a_flow_of_order_one(name, n, size):
     left = []
     for tau in (2.0**-16, 2.0**-18):

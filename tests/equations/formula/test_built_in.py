@@ -22,8 +22,11 @@ BUILT_IN = [
 ]
 
 
-@pytest.mark.parametrize("place", REGIMES)
-@pytest.mark.parametrize(("optimizer", "brownian"), few(BUILT_IN, 0, 2, 3, 7), ids=[each.name for each, _ in BUILT_IN])
+PLACED = [(*each, place) for each in BUILT_IN for place in REGIMES]
+
+
+@pytest.mark.parametrize(("optimizer", "brownian", "place"), few(PLACED, 1, 4, 7, 14),
+                         ids=[f"{each.name}-{place}" for each, _, place in PLACED])
 def test_built_in_rules_have_the_numbers_of_their_equation(optimizer, place, brownian):
     problem = models.line()
     formulas.compare_line(optimizer, place, brownian, problem,

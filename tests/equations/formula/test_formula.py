@@ -11,7 +11,7 @@ CASES = [(name, place, "independent") for place in REGIMES for name in ("tanh-li
     ("nadam", "batch_equivalent", "step_memory")]
 
 
-@pytest.mark.parametrize(("name", "place", "brownian"), few(CASES, 0, 1, 5, 7))
+@pytest.mark.parametrize(("name", "place", "brownian"), few(CASES, 0, 5, 7))
 def test_rules_of_papers_have_the_derived_numbers(name, place, brownian):
     optimizer = paper_rules.of(place)[name]
     refused = (name, place, brownian) == ("nadam", "batch_equivalent", "independent")  # with noise that depends on θ

@@ -36,7 +36,8 @@ def test_labels_and_text():
 RULES = [*paper_rules.of("ballistic").values(), sme.RMSProp(), sme.Adam(bias_correction=True, t0=1.0), sme.AdaBayesFilter()]
 
 
-@pytest.mark.parametrize("optimizer", RULES, ids=[each.name for each in RULES])
+@pytest.mark.parametrize("optimizer", [pytest.param(each, id=each.name, marks=[pytest.mark.slow] * (each.name == "nadam"))
+                                       for each in RULES])
 def test_everything_printed_is_balanced_and_has_all_terms(optimizer):
     formula = sme.formula(optimizer, elementwise=True)
     assert formula._repr_latex_() == f"$${formula.latex}$$"

@@ -130,7 +130,7 @@ def test_a_table_says_what_was_found():
     assert "T₃ of size" in text
 
 
-@pytest.mark.parametrize("curvature", [15, 70])
+@pytest.mark.parametrize("curvature", [pytest.param(15, marks=SLOW), 70])
 def test_a_right_equation_of_large_curvature_is_not_accused(curvature):
     steep = sme.Problem(lambda theta: 0.5 * curvature * (theta**2).sum(), 1, sme.GaussianNoise([[0.3]]))
     found = sme.check_order(steep, sme.RMSProp())

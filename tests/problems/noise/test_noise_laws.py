@@ -15,6 +15,7 @@ from sme.problems.noise.base import NAMED, Named
 from sme.problems.noise.independent.unit import Normal, Student, TwoPoint
 from sme.studies.orders import by_law
 from tests.support import models
+from tests.support.few import few
 
 CPU = torch.device("cpu")
 THETA = models.STATES["theta"].unsqueeze(0)
@@ -86,7 +87,7 @@ def test_affine_noise_has_the_variance_that_it_says_and_is_paired_if_gaussian():
 
 @pytest.mark.parametrize(("problem", "regime", "order", "brownian", "proved"), [
     (two(sme.TwoPointNoise(models.varying, 0.2)), "ballistic", 2, "independent", 2),
-    (one(sme.AffineNoise(0.2, 0.3)), "ballistic", 2, "independent", 2),
+    pytest.param(one(sme.AffineNoise(0.2, 0.3)), "ballistic", 2, "independent", 2, marks=pytest.mark.slow),
     (one(sme.AffineNoise(0.2, 0.3, "skewed")), "ballistic", 2, "independent", 2),
     (one(sme.AffineNoise(0.2, 0.3, "skewed")), "batch_equivalent", 1, "independent", 0.5),
     (two(sme.TwoPointNoise(models.FACTOR)), "batch_equivalent", 1, "independent", 1)])
@@ -104,7 +105,7 @@ def test_affine_noise_has_no_order_two_with_independent_motions():
         sme.check_order(one(sme.AffineNoise(0.2, 0.3)), sme.SGD(), "batch_equivalent", 2)
 
 
-@pytest.mark.parametrize("law", [lambda: models.minibatch(1, 3).noise, lambda: sme.TwoPointNoise(models.FACTOR, 0.3)])
+@pytest.mark.parametrize("law", few([lambda: models.minibatch(1, 3).noise, lambda: sme.TwoPointNoise(models.FACTOR, 0.3)], 1))
 def test_noise_of_two_draws_has_its_order(law):
     problem = sme.Problem(models.minibatch(1, 3)._loss, 2, sme.SVAGNoise(law(), 3, "sgd"))
     assert sme.check_order(problem, sme.SGD()).proved == 2

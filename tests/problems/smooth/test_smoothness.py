@@ -241,7 +241,7 @@ FINE = [sme.Quadratic(), sme.Polynomial(), sme.Wells(noise="gaussian"), sme.Prob
     lambda theta: (torch.log(torch.cosh(theta)) + F.softplus(theta)).sum(), 2, GROWING)]
 
 
-@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, 4, 6), ids=lambda optimizer: optimizer.name)
+@pytest.mark.parametrize("optimizer", few(OPTIMIZERS, 4), ids=lambda optimizer: optimizer.name)
 @pytest.mark.parametrize("problem", few(FINE, 1),
                          ids=lambda problem: problem.name)
 def test_smooth_rules_on_smooth_problems_have_no_obstacle(optimizer, problem):

@@ -217,9 +217,7 @@ class MinibatchNoise(GradientLaw):
         return {"batch size": self.batch_size}
 
     def describe(self) -> dict[str, object]:
-        further = {"scale": self.scale} if self.scale != 1 else {}
-        if self.coupled:
-            further["coupling"] = "ranked"  # type: ignore[assignment]
+        further = {**({"scale": self.scale} if self.scale != 1 else {}), **({"coupling": "ranked"} if self.coupled else {})}
         return {"law": f"minibatch {self.sampling.name.replace('_', ' ')}", "batch_size": self.batch_size, **further,
                 **fingerprint(self.examples)}
 
