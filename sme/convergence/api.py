@@ -106,7 +106,8 @@ def weak_error(
     device
         `"auto"`, `"cpu"`, `"cuda"`, …
     processes
-        over shards; `"auto"` is one a core. Any number gives the same digits.
+        over shards; `"auto"` is one a core, or one where that is quicker. Compiled code runs in as many threads of one process.
+        Any number gives the same digits.
     backend
         `"compiled"` C code, made from the equation and the update rule; `"torchsde"`; or `"auto"`: the
         first where it can be had, else the second, with a line that says why. They agree to rounding.

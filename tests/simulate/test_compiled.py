@@ -1,6 +1,8 @@
 """The compiled path takes the steps of the torchsde path, to rounding, or says that it does not."""
 
+import ctypes
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -204,3 +206,31 @@ def test_a_state_too_large_for_the_stack_is_refused(monkeypatch):
 def test_many_motions_need_no_stack(monkeypatch):
     monkeypatch.setattr(program, "STACK", 60_000)
     assert "#define FIRST 90" in source(made(sme.Logistic(features=1, examples=90), sme.SGD(), order=1))
+
+
+FLOORS = [
+    pytest.param({"v": torch.tensor([0.4, 0.35]), "optimizer": sme.RMSProp(v_floor=0.3)}, id="some paths come near"),
+    pytest.param({"regime": "batch_equivalent"}, id="none comes near, two equations", marks=slow),
+    pytest.param({"optimizer": sme.Adam(), "v": torch.tensor([1.0, 0.02])}, id="adam, near at the start", marks=slow),
+    pytest.param({"optimizer": sme.RMSProp(denominator="updated")}, id="updated", marks=slow),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", FLOORS)
+def test_far_from_the_floor_steps_are_quick_and_the_same_to_the_last_bit(case, monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK_PAIRS", 512)
+    setup = made(**{"steps": 8, **case})
+    quick = source(setup)
+    assert "memcpy(x, made" in quick
+    whole, counted = f"#define WHOLE 1\n{quick}", f"int tries;\n{quick}".replace("*near = 1; \\", "*near = 1; tries++; \\")
+    with torch.no_grad():
+        one, other, third = (paired.run_block(dataclasses.replace(setup, source=each), (0, 8, 0, 0))
+                             for each in (quick, whole, counted))
+    for each in (other, third):
+        assert torch.equal(torch.from_numpy(one.moments.comoment), torch.from_numpy(each.moments.comoment))
+        assert one.moments.mean.tobytes() == each.moments.mean.tobytes()
+    tries = ctypes.c_int.in_dll(library.load(counted), "tries").value
+    levels = len(setup.equations()) * 2 * 8 * 14 * (512 // int(re.search(r"#define W (\d+)", quick)[1]))
+    assert tries < levels  # of all substeps
+    assert (tries > 0) == ("v" in case)

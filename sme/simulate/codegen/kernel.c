@@ -4,8 +4,8 @@
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
    JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run); of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
-   paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1, chain_step, follow_substep,
-   follow_step. */
+   paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
+   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
@@ -14,9 +14,23 @@
 OWN float normals_1[ROWS(4 * FIRST) + 1][W], normals_2[ROWS(4 * SECOND) + 1][W];
 OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FIRST)][W], remembered[ROWS(REMEMBERED)][W];
 
+#ifndef WHOLE
+#define WHOLE (FLOOR_COUNT == 0) /* whether no substep is tried in its usual form */
+#endif
+/* In its usual form, if that is tried and no path is near the floor; else as it is, from then on. */
+#if FLOOR_COUNT
+#define SUBSTEP(e) \
+    if (*near || usual_substep_##e(t, dt, tau, x, noise, since)) { \
+        *near = 1; \
+        substep_##e(t, dt, tau, x, noise, since); \
+    }
+#else
+#define SUBSTEP(e) substep_##e(t, dt, tau, x, noise, since);
+#endif
+
 /* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
 static inline void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
-                         double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W]) {
+                         double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W], int *near) {
     double (*restrict const sum)[W] = coarser, (*noise)[W] = dw[0];
     if (factor > 1) {
         for (int m = 0; m < ALL; m++)
@@ -29,11 +43,15 @@ static inline void level(int equation, double t, double dt, double tau, int fact
         noise = sum;
     }
 #if EQUATIONS > 1
-    if (equation == 1) substep_1(t, dt, tau, x, noise, since); else
+    if (equation == 1) {
+        SUBSTEP(1)
+    } else
 #endif
+    {
 #if EQUATIONS > 0
-    substep_0(t, dt, tau, x, noise, since);
+        SUBSTEP(0)
 #endif
+    }
     for (int m = 0; m < REMEMBERED; m++)
 #pragma omp simd
         for (int p = 0; p < W; p++) since[m][p] += noise[m][p];
@@ -97,6 +115,8 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         for (int64_t k = from; k < to; k++) {
             const double t = start + (double)k * tau;
             memset(total, 0, sizeof totals);
+            int near[ROWS(EQUATIONS) * LEVELS * 2];
+            for (int i = 0; i < ROWS(EQUATIONS) * LEVELS * 2; i++) near[i] = WHOLE;
 #if FOLLOWED
             double begun[2][STATE][W], followed[2][FOLLOWED][W];
             for (int s = 0; s < 2; s++) memcpy(begun[s], xs[0][0][s], sizeof begun[s]);
@@ -132,7 +152,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                                                    RESPONDS ? xs[0][0][s] : begun[s], followed[s], dw[i], shared + k * SHARED);
 #endif
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
-                                      dw + i, since);
+                                      dw + i, since, near + (e * LEVELS + l) * 2 + s);
                             }
                         }
                     for (int i = 0; i < unit; i++)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from sme.simulate.codegen.scalars import Program, Value, add, call, divide, multiply, negate, power, subtract
+from sme.simulate.codegen.scalars import CHOICE, Program, Value, add, call, divide, multiply, negate, power, subtract
 
 Number = float | Value
 Operation = Callable[..., Number]
@@ -31,7 +31,7 @@ def _logical(sign: str) -> Operation:
 def _where(program: Program, condition: Number, a: Number, b: Number) -> Number:
     if not isinstance(condition, Value):
         return a if condition else b
-    return a if a is b else program.make("{0} ? {1} : {2}", condition, a, b)
+    return a if a is b else program.make(CHOICE, condition, a, b)
 
 
 def _either(program: Program, b: Number, a: Number, sign: str) -> Number:

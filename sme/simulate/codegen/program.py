@@ -110,7 +110,8 @@ def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None)
         whole = "x[{i}][p]", torch.nn.functional.pad(setup.whole(1), (0, each.hidden)), False
         inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
                   _rows_of("dw", each.motions), _rows_of("since", each.first)]
-        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"]))
+        level = float(setup.optimizer.v_floor) if has_floor(setup.optimizer) else 0.0
+        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"], level))
     return parts
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+CHOICE = "{0} ? {1} : {2}"
+
 
 @dataclass(frozen=True, eq=False)
 class Value:
@@ -28,6 +30,7 @@ class Program:
     def __init__(self, letter: str = "v") -> None:
         self._letter = letter
         self._lines: list[tuple[str, tuple[Value, ...], Value]] = []
+        self._made: list[tuple[str, tuple[float | Value, ...]]] = []
         self._known: dict[tuple[object, ...], Value] = {}
 
     def __len__(self) -> int:
@@ -45,6 +48,7 @@ class Program:
             index = len(self._lines)
             value = Value(f"{self._letter}{index}", index, all(each.uniform for each in values), truth)
             self._lines.append((form.format(*map(literal, operands)), values, value))
+            self._made.append((form, operands))
             self._known[key] = value
         return self._known[key]
 
@@ -61,13 +65,40 @@ class Program:
 
     def statements(self, outputs: Sequence["float | Value"]) -> tuple[list[str], list[str]]:
         """The lines that the outputs need: those that are the same for all paths, and the others."""
+        return self._written({index: self._lines[index][0] for index in self.needed(outputs)})
+
+    def _written(self, codes: dict[int, str]) -> tuple[list[str], list[str]]:
         uniform: list[str] = []
         others: list[str] = []
-        for index in sorted(self.needed(outputs)):
-            code, _, value = self._lines[index]
+        for index, code in sorted(codes.items()):
+            value = self._lines[index][2]
             line = f"const {'int' if value.truth else 'double'} {value.code} = {code};"
             (uniform if value.uniform else others).append(line)
         return uniform, others
+
+    def usual(self, outputs: Sequence["float | Value"], level: float, other: str) -> tuple[list[str], list[str], list[str]]:
+        """`statements` where no number is below a `level` that it is held against, and the names of the comparisons that say so.
+
+        What a choice takes below the level is `other`, some number: the choice stays, so that all that is computed is computed
+        from the same operations, and rounded alike.
+        """
+        codes, above = dict[int, str](), dict[str, None]()
+        waiting = [each for each in outputs if isinstance(each, Value)]
+        while waiting:
+            value = waiting.pop()
+            if value.index < 0 or value.index in codes:
+                continue
+            (form, operands), codes[value.index] = self._made[value.index], self._lines[value.index][0]
+            if form == CHOICE and isinstance(operands[0], Value) and self._held(operands[0], level):
+                codes[value.index] = form.format(*map(literal, operands[:2]), other)
+                above[operands[0].code] = None
+                operands = operands[:2]
+            waiting += [each for each in operands if isinstance(each, Value)]
+        return *self._written(codes), list(above)
+
+    def _held(self, condition: Value, level: float) -> bool:
+        form, operands = self._made[condition.index] if condition.index >= 0 else ("", ())
+        return form == "{0} >= {1}" and not condition.uniform and not isinstance(operands[1], Value) and operands[1] == level
 
 
 def literal(value: "float | Value") -> str:

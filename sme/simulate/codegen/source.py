@@ -31,8 +31,11 @@ def products() -> str:
     return (files("sme.simulate.codegen") / "products.c").read_text(encoding="utf-8")
 
 
-def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outputs: Sequence[str]) -> str:
+def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outputs: Sequence[str], level: float = 0.0) -> str:
     """A C function of this head that applies `function` to `W` paths; what it returns goes to `outputs`, number by number.
+
+    With a `level` another, `usual_…`, is for paths of which no number is below it (see `Program.usual`): it says whether one
+    was, and has then changed nothing.
 
     Raises
     ------
@@ -40,11 +43,14 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
         if `function` has no such form.
     """
     graph = trace(function, [example for _, example, _ in inputs])
+    quick = "    return 1;\n"
     try:
-        body = straight(graph, inputs, outputs)
+        body, found = straight(graph, inputs, outputs, level)
+        quick = found or quick
     except NotLoweredError:
         body = looped(graph, inputs, outputs)
-    return f"static inline void {head} {{\n{body}}}\n"
+    usual = f"static inline int usual_{head} {{\n{quick}}}\n" if level else ""
+    return f"static inline void {head} {{\n{body}}}\n{usual}"
 
 
 def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
@@ -60,8 +66,8 @@ def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) 
     return loops.text()
 
 
-def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
-    """The body of such a function number by number."""
+def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str], level: float = 0.0) -> tuple[str, str]:
+    """The body of such a function number by number, and that of its usual form, which is empty where there is none."""
     program = Program()
     given: list[Any] = []
     loads: dict[str, str] = {}
@@ -78,16 +84,27 @@ def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]
     results = StraightLine(graph, program, MOST).lower(*given)
     numbers = [each for part in (results if isinstance(results, tuple | list) else (results,)) for each in array(part).flat]
     targets = [form.format(i=i) for form, size in _sizes(outputs, results) for i in range(size)]
-    uniform_lines, lines = program.statements(numbers)
-    text = "\n".join((*uniform_lines, *lines))
-    used = [f"const double {name} = {code};" for name, code in loads.items()
-            if f"{name} " in text or f"{name};" in text or f"{name})" in text
-            or any(isinstance(each, Value) and each.code == name for each in numbers)]
-    stores = [f"{target} = {literal(number)};" for target, number in zip(targets, numbers, strict=True)]
-    body = "\n        ".join((*used, *lines, *stores))
-    before = "".join(f"    {line}\n" for line in uniform_lines)
-    loop = f"#pragma omp simd\n    for (int p = 0; p < W; p++) {{\n        {body}\n    }}\n"
-    return before + loop
+
+    def loop(uniform_lines: Sequence[str], lines: Sequence[str], stores: Sequence[str], how: str = "") -> str:
+        text = "\n".join((*uniform_lines, *lines))
+        used = [f"const double {name} = {code};" for name, code in loads.items()
+                if f"{name} " in text or f"{name};" in text or f"{name})" in text
+                or any(isinstance(each, Value) and each.code == name for each in numbers)]
+        body = "\n        ".join((*used, *lines, *stores))
+        before = "".join(f"    {line}\n" for line in uniform_lines)
+        return f"{before}#pragma omp simd{how}\n    for (int p = 0; p < W; p++) {{\n        {body}\n    }}\n"
+
+    def stores(targets: Sequence[str]) -> list[str]:
+        return [f"{target} = {literal(number)};" for target, number in zip(targets, numbers, strict=True)]
+
+    whole = loop(*program.statements(numbers), stores(targets))
+    *parts, above = program.usual(numbers, level, "t") if level else ([], [], [])
+    if not above:
+        return whole, ""
+    made = [*stores([f"made[{i}][p]" for i in range(len(numbers))]), f"below |= !({' & '.join(above)});"]
+    quick = loop(parts[0], parts[1], made, " reduction(|:below)")
+    return whole, (f"    double made[{len(numbers)}][W];\n    int below = 0;\n{quick}"
+                   "    if (!below) memcpy(x, made, sizeof made);\n    return below;\n")
 
 
 def _sizes(outputs: Sequence[str], results: Any) -> list[tuple[str, int]]:
