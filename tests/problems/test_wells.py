@@ -59,7 +59,8 @@ def test_closed_forms_agree_with_differentiated_losses():
     plain = sme.MinibatchNoise(lambda theta, which: losses(theta[0], 0.5)[0] * which + losses(theta[0], 0.5)[1] * (1 - which),
                                (torch.tensor([1.0, 0.0]),), 4)
     generator = torch.Generator().manual_seed(0)
-    u, dW, dW2 = (torch.randn(5, n, generator=generator, dtype=torch.float64) for n in (1, 2, 5))
+    u, dW, dW2 = (torch.randn(5, n, generator=generator, dtype=torch.float64) for n in (1, 2, 1))
+    plain.check(1)
     for name, arguments in {"variance": (), "third": (), "fourth": (), "diffuse": (dW,), "diffuse_square": (dW,),
                             "second": (dW2,), "variance_slope": (u,)}.items():
         ours, theirs = (getattr(law, name)(THETA, *arguments) for law in (fast, plain))

@@ -48,6 +48,12 @@ def made(problem=None, optimizer=None, regime="ballistic", brownian="independent
         return prepared(spec.setup(order, steps))
 
 
+def ranked():
+    problem = sme.Logistic(features=1, examples=6, batch_size=2)
+    problem.noise = problem.noise.changed(sampling="without_replacement", coupling="ranked")
+    return problem
+
+
 slow = pytest.mark.slow
 CASES = [
     pytest.param({}, id="rmsprop", marks=slow),
@@ -64,6 +70,9 @@ CASES = [
     pytest.param({"problem": sme.Problem(wavy, 2, sme.GaussianNoise(models.varying)), "optimizer": sme.SGD()}, id="any loss",
                  marks=slow),
     pytest.param({"problem": sme.Logistic(features=1, examples=6), "optimizer": sme.SGD()}, id="minibatches"),
+    pytest.param({"problem": sme.Logistic(features=1, examples=6, importance=0.5), "times": [0.5, 1.0]},
+                 id="minibatches by importance", marks=slow),
+    pytest.param({"problem": ranked(), "optimizer": sme.SGD(), "order": 1}, id="ranked minibatches", marks=slow),
 ]
 
 

@@ -80,19 +80,24 @@ class GradientLaw(Turns, ABC):
     """what is wrong with the derivatives of its own gradients, in words, so that there is no order 2"""
     moments = math.inf
     """`E |z|^p` is finite for `p` below this."""
-
     numerics: tuple[str, ...] = ()
     """the parts of the code that it comes from beside the core (see `numerics`)"""
     bilinear = False
     """whether the second noise is a product of two motions, not linear in one."""
     signs: tuple[range, ...] = ()
-    """those of the second motions whose signs alone are read: they stay through a substep of the coarsest level"""
+    """the second motions whose signs alone are read, which stay through a substep of the coarsest level"""
     dense = False
     """whether it knows its `covariance`, a matrix of few parameters"""
+    counted = 0
+    """so many places among the motions are the draw of a step, of which only how often each comes matters; 0 if it is another"""
+    tallied: Callable[[Paths, Float[Tensor, "paths motions"]], Paths]
+    """`S z` at θ of a draw that is `counted`, from how often it has each place"""
+    covariance: Callable[[Paths], Matrix]
+    """`Σ` at θ, where the law is `dense`"""
     dim = 0
     """parameters of the problem, where the law knows it"""
     responds = False
-    """whether the control variates follow the equation's own response to this noise, from substep to substep"""
+    """whether the control variates follow the equation's own response to it, from substep to substep"""
     exact = False
     """whether its one rule carries the whole law"""
     names: ClassVar[Mapping[str, Named]] = {}
@@ -152,8 +157,8 @@ class GradientLaw(Turns, ABC):
 
     def second_columns(self) -> Float[Tensor, "columns second_motions"]:
         """Increments `dW²` whose images under `second` are the columns of a factor of its covariance."""
-        return product_columns(self.motions) if self.bilinear and self.second_motions else torch.eye(
-            self.second_motions, dtype=torch.float64)
+        n = self.second_motions
+        return product_columns(self.motions) if self.bilinear and n else torch.eye(n, dtype=torch.float64)
 
     @abstractmethod
     def variance(self, theta: Paths) -> Paths:
@@ -162,10 +167,6 @@ class GradientLaw(Turns, ABC):
     def spread(self, theta: Paths) -> Paths:
         """The variance or, where there is none, another squared size of the noise."""
         return self.variance(theta)
-
-    def covariance(self, theta: Paths) -> Matrix:
-        """`Σ(θ)`, where the law is `dense`."""
-        raise NotImplementedError
 
     @abstractmethod
     def third(self, theta: Paths) -> Paths:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sme.common.errors import SMEError
 from sme.common.library import load
 from sme.common.pointers import pointer
 from sme.common.process.threads import aside
@@ -34,34 +36,50 @@ class CompiledEnsemble(Ensemble):
         state, carry = _rows(join(*self.state.values())), _rows(self.carry)
         floored = self.floored.to(torch.uint8)
         shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
+        counted = _sizes(setup.source)["COUNTED"]
         call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared),
-             self.ladders[0].equation.jumps)
+             self.ladders[0].equation.jumps, self._drawn(to) if counted else None)
         for ladder, levels in zip(self.ladders, x, strict=True):
             ladder.levels = [level[: state.shape[0] + ladder.equation.hidden].T for level in levels]
         self.floored = floored.to(torch.bool)
         self.carry = carry.T
-        if law.paired:
+        if law.paired or counted:
             self.state = setup.fields(state.T)
         else:
             for k in range(self.done, to):
-                dW = self.increments.first(k, law.motions) if law.coupled else None
-                self.discrete(k, coarsen(dW, len(dW))[0] if dW is not None else None)
+                self.discrete(k, self._seen(k))
         self.done = to
+
+    def _seen(self, k: int) -> Tensor | None:
+        """The increment over step `k` of a coupled law."""
+        law = self.setup.problem.noise
+        if not law.coupled:
+            return None
+        dW = self.increments.first(k, law.motions)
+        return coarsen(dW, len(dW))[0]
+
+    def _drawn(self, to: int) -> Int[Tensor, "steps counted paths"]:
+        """The draws of the steps to `to`."""
+        setup, law = self.setup, self.setup.problem.noise
+        every = [law.draw(self._seen(k), setup.tau, self.increments.draws(k), self.paths) for k in range(self.done, to)]
+        return torch.stack([each.T for each in every]).to(torch.int32).contiguous()
 
 
 def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor],
-         jumps: Tensor | None = None) -> None:
+         jumps: Tensor | None = None, drawn: Int[Tensor, "steps counted paths"] | None = None) -> None:
     """Take the arrays from step `begin` to step `end`; time begins at `start`.
 
     They are changed in place: `x (equations, levels, system, paths)`, `state (state, paths)`, `carry (carried, paths)`,
-    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read. `jumps` as an equation has them.
+    `floored (paths)` of uint8; the weights `shared (steps, weights)` are read. `jumps` as an equation has them; `drawn`
+    are the places that the discrete run draws, of a law that is `counted`.
     """
     thresholds = torch.tensor([] if jumps is None else poisson.levels(float(jumps[0]) / increments.substeps), dtype=torch.float64)
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
     given = (keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
              *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
-             pointer("the levels of the jumps", thresholds, thresholds.shape))
+             pointer("the levels of the jumps", thresholds, thresholds.shape),
+             _places(source, increments, end - begin, drawn))
     run = load(source).run
     with aside():
         run(*given)
@@ -76,6 +94,17 @@ def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> It
     yield pointer("the control variates", carry, (size["CARRY"], paths))
     yield pointer("the floored paths", floored, (paths,), torch.uint8)
     yield pointer("their weights", shared, (max(end, len(shared)), size["SHARED"]) if size["SHARED"] else shared.shape)
+
+
+def _places(source: str, increments: Increments, steps: int, drawn: Tensor | None) -> ctypes.c_void_p | None:
+    """Where the draws are, if they are places among the motions."""
+    size = _sizes(source)
+    if drawn is None:
+        return None
+    shape = steps, size["COUNTED"], 2 * increments.pairs
+    if drawn.numel() and not 0 <= int(drawn.min()) <= int(drawn.max()) < size["FIRST"]:
+        raise SMEError(f"the draws must be places from 0 to {size['FIRST'] - 1}")
+    return pointer("the draws", drawn, shape, torch.int32)
 
 
 @functools.lru_cache(maxsize=64)

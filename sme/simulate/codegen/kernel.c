@@ -2,7 +2,7 @@
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
-   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run); of the control variates
+   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
    paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
    floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step. */
@@ -85,6 +85,13 @@ static void jumps(int64_t count, const double *levels, const float *z, float sig
     }
 }
 
+/* How often each place is drawn, from COUNTED rows of places. */
+static void tally(const int32_t *drawn, int64_t pairs, int64_t at, double (*restrict counts)[W]) {
+    memset(counts, 0, sizeof totals[0]);
+    for (int i = 0; i < COUNTED; i++)
+        for (int64_t p = 0; p < W; p++) counts[drawn[2 * i * pairs + (at + p < pairs ? at + p : pairs - 1)]][p] += 1;
+}
+
 /* The motion at its mean in each of the substeps. */
 static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
     for (int p = 0; p < W; p++) {
@@ -96,7 +103,7 @@ static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
 
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
          double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
-         int64_t count, const double *levels) {
+         int64_t count, const double *levels, const int32_t *drawn) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
     float (*const first)[W] = normals_1, (*const second)[W] = normals_2;
@@ -156,7 +163,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                             }
                         }
                     for (int i = 0; i < unit; i++)
-                        for (int m = 0; m < (CHAIN || REMEMBERED ? FIRST : 0); m++)
+                        for (int m = 0; m < ((CHAIN && !COUNTED) || REMEMBERED ? FIRST : 0); m++)
 #pragma omp simd
                             for (int p = 0; p < W; p++) total[s][m][p] += dw[i][m][p];
                 }
@@ -166,6 +173,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                 follow_step(begun[s], carried[s], followed[s], shared + k * SHARED);
 #endif
 #if CHAIN
+                if (COUNTED) tally(drawn + (2 * (k - from) * COUNTED + s) * pairs, pairs, at, total[s]);
                 chain_step(t, tau, discrete[s], carried[s], total[s], shared + k * SHARED);
                 if (FLOOR_COUNT) below(discrete[s], seen[s]);
 #endif

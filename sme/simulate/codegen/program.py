@@ -78,12 +78,13 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     if width is None:
         raise NotLoweredError(f"a path has {size} numbers and {variates} of control variates, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
-    if chain := law.paired and discrete:
+    if chain := (law.paired or bool(law.counted)) and discrete:
         parts.append(_discrete(setup, controls))
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
                "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
                "STATE": size, "SYSTEM": system, "JUMPS": int(any(each.jumps is not None for each in equations)),
-               "CHAIN": int(chain), "CARRY": controls.carried if controls else 0,
+               "CHAIN": int(chain), "COUNTED": 0 if law.paired else law.counted,
+               "CARRY": controls.carried if controls else 0,
                "SIGNS": int(bool(signs)), "RESPONDS": int(controls is not None and controls.responds),
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
@@ -146,8 +147,11 @@ def _discrete(setup: Setup, controls: Controls | None) -> str:
         chain = setup.chain
         chain.tau = tau  # type: ignore[assignment]
         state = setup.fields(x)
-        z = law.draw(dW, tau, _Silent(), len(x))  # type: ignore[arg-type]
-        new, noise = chain.step_at(state, z, t)  # type: ignore[arg-type]
+        if law.paired:
+            new, noise = chain.step_at(state, law.draw(dW, tau, _Silent(), len(x)), t)  # type: ignore[arg-type]
+        else:
+            noise = law.tallied(state["theta"], dW)
+            new = chain.moved(state, chain.scale * chain.mean(state["theta"]) + noise, t)  # type: ignore[arg-type]
         if controls is not None:
             carry = controls.chain(carry, shared, x, chain.centred(state["theta"], noise), law.variance(state["theta"]))
         return setup.layout.whole(new), carry

@@ -68,6 +68,9 @@ class MinibatchNoise(GradientLaw):
     uniform = True
     """whether every example is as likely as every other"""
     numerics = ("minibatch",)
+    counted = property(lambda self: self.batch_size)  # type: ignore[assignment]
+    dense = property(lambda self: 0 < self.dim <= SMALL)  # type: ignore[assignment]
+    bilinear = property(lambda self: not self.dense)  # type: ignore[assignment]
 
     def __init__(self, loss: Callable[..., Tensor] | None = None, data: Sequence[Tensor] = (),
                  batch_size: int = 1, examples: Examples | None = None, sampling: str = "with_replacement",
@@ -92,14 +95,6 @@ class MinibatchNoise(GradientLaw):
     @property
     def footprint(self) -> int:
         return self.examples.held
-
-    @property
-    def dense(self) -> bool:  # type: ignore[override]
-        return 0 < self.dim <= SMALL
-
-    @property
-    def bilinear(self) -> bool:  # type: ignore[override]
-        return not self.dense
 
     @property
     def second_motions(self) -> int:  # type: ignore[override]
@@ -144,6 +139,9 @@ class MinibatchNoise(GradientLaw):
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         return self.scale * (self.examples.batch(theta, z) - self.examples.gradient(theta))
+
+    def tallied(self, theta: Paths, counts: Float[Tensor, "paths n"]) -> Paths:
+        return self.scale * (self.examples.weigh(theta, counts / self.batch_size)[0] - self.examples.gradient(theta))
 
     def noisy(self, theta: Paths, z: Tensor, mean: Callable[[Paths], Paths], share: float) -> Paths:
         batch = self.scale * self.examples.batch(theta, z)

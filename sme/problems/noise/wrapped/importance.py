@@ -72,7 +72,13 @@ class ImportanceNoise(MinibatchNoise):
     def _mean(self, theta: Paths, z: Tensor) -> Paths:
         """The mean of `g_i/(n p_i)` over each path's batch."""
         counts = theta.new_zeros(len(theta), self.motions).scatter_add_(1, z, torch.ones_like(z, dtype=theta.dtype))
+        return self._tallied(theta, counts)
+
+    def _tallied(self, theta: Paths, counts: Tensor) -> Paths:
         return self.examples.weigh(theta, counts * self._each / self.batch_size)[0]
+
+    def tallied(self, theta: Paths, counts: Float[Tensor, "paths n"]) -> Paths:
+        return self.scale * (self._tallied(theta, counts) - self.examples.gradient(theta))
 
     def sample(self, theta: Paths, z: Tensor) -> Paths:
         return self.scale * (self._mean(theta, z) - self.examples.gradient(theta))
