@@ -363,12 +363,16 @@ def settings():
 
 
 def test_random_numbers_and_settings_of_the_caller_stay(tmp_path, drawn):
-    run()  # what is imported at the first run may filter warnings of its own
+    def drawn_study(name):
+        study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, order=1, paths=1,
+                               results=tmp_path / name,
+                               observables={"n": lambda s: s["theta"].sum(-1) + 0 * torch.rand(()) + 0 * random.random()})
+        study.plot(tmp_path / f"{name}.svg")
+
+    drawn_study("first")  # what is imported at the first run may filter warnings of its own
     torch.manual_seed(5)
     before = settings()
-    study = sme.weak_error(sme.Quadratic(), sme.SGD(), tau=[1 / 2, 1 / 4], start=START, order=1, paths=1, results=tmp_path,
-                           observables={"n": lambda s: s["theta"].sum(-1) + 0 * torch.rand(()) + 0 * random.random()})
-    study.plot(tmp_path / "own.svg")
+    drawn_study("second")
     assert settings() == before
 
 
