@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sme import Adam, Polynomial, Quadratic, RMSProp, SMEError
+from sme.common.process.progress import Lines
 from sme.equations.chain import Chain
 from sme.studies.atlas.cell import MEMORIES, NOISES, Cell, Limit, equations
 from sme.studies.atlas.run import _extrapolated, atlas
@@ -170,8 +171,10 @@ def test_the_atlas_has_all_cells_and_files(tmp_path, drawn):
     ({"tau": ["0.3", "1/4"]}, "must be in .0, 1. and divide the horizon"),
     ({"horizon": float("inf")}, "horizon must be positive and finite"),
     ({"seed": -1}, "seed must be a whole number"),
+    ({"start": {"w": 1.0}}, "field in start"),
 ])
 def test_bad_input_is_told(change, message):
     given = {"problem": PROBLEM, "optimizers": [RMSPROP], "start": start(RMSPROP), "tau": ["1/4", "1/8"], "paths": 4} | change
     with pytest.raises(SMEError, match=message):
         atlas(given.pop("problem"), given.pop("optimizers"), given.pop("start"), **given)
+    assert not Lines.running  # a log would speak of it for ever

@@ -83,29 +83,29 @@ def residuals(asked: Tested, obstruction: Obstruction, points: Sequence[Point], 
               tau: Sequence[float]) -> pd.DataFrame:
     """Chain minus equation for every state, test function and step size, with what differences and rounding may have done."""
     rows = []
-    bar = progress(points, desc="residuals", unit="state", delay=1)
-    for index, (t, x) in enumerate(bar):
-        phi = functions.at(asked, (t, x), tau[0])
-        here = phi(x)
-        size = 1 + here.abs()
-        third = obstruction.third(x, phi, t) if asked.brownian == "independent" else torch.zeros_like(size)
-        try:
-            left, errors = zip(*[_one(asked, x, phi, t, h, size) for h in tau], strict=True)
-        except UnsettledError:
-            if functions.given is not None or functions.heavy:
-                raise
-            continue  # too large steps for these functions: the moments say what is to be said
-        for k, h in enumerate(tau):
-            value, rest = left[k], left[k] - h * h * third
-            ratio, rest_ratio = torch.full_like(value, math.nan), torch.full_like(value, math.nan)
-            if k + 1 < len(tau):
-                ratio = _ratio(value, left[k + 1], size)
-                rest_ratio = _ratio(rest, left[k + 1] - (h / 2) ** 2 * third, size)
-            if bool((value.abs() <= ROUNDING * size).all()):
-                raise SMEError(f"all residuals at τ = {h:g} are rounding errors, so no order can be read off them: use larger "
-                               "τ or test functions that see more, such as the default ones")
-            parts = torch.stack((value, ratio, third, rest, rest_ratio, errors[k]), -1).tolist()
-            rows += [(index, i, h, *part) for i, part in enumerate(parts)]
+    with progress(points, desc="residuals", unit="state", delay=1) as bar:
+        for index, (t, x) in enumerate(bar):
+            phi = functions.at(asked, (t, x), tau[0])
+            here = phi(x)
+            size = 1 + here.abs()
+            third = obstruction.third(x, phi, t) if asked.brownian == "independent" else torch.zeros_like(size)
+            try:
+                left, errors = zip(*[_one(asked, x, phi, t, h, size) for h in tau], strict=True)
+            except UnsettledError:
+                if functions.given is not None or functions.heavy:
+                    raise
+                continue  # too large steps for these functions: the moments say what is to be said
+            for k, h in enumerate(tau):
+                value, rest = left[k], left[k] - h * h * third
+                ratio, rest_ratio = torch.full_like(value, math.nan), torch.full_like(value, math.nan)
+                if k + 1 < len(tau):
+                    ratio = _ratio(value, left[k + 1], size)
+                    rest_ratio = _ratio(rest, left[k + 1] - (h / 2) ** 2 * third, size)
+                if bool((value.abs() <= ROUNDING * size).all()):
+                    raise SMEError(f"all residuals at τ = {h:g} are rounding errors, so no order can be read off them: use "
+                                   "larger τ or test functions that see more, such as the default ones")
+                parts = torch.stack((value, ratio, third, rest, rest_ratio, errors[k]), -1).tolist()
+                rows += [(index, i, h, *part) for i, part in enumerate(parts)]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"tau": float})
 
 

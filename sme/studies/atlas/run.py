@@ -111,23 +111,22 @@ def atlas(problem: Problem, optimizers: Sequence[Optimizer], start: dict[str, Te
     folder = effort.place(results, "atlas")
     rows, parts = [], []
     cells = [Cell(*where) for where in itertools.product(NOISES, MEMORIES)]
-    work = progress(total=len(optimizers) * len(cells), desc="cells", leave=True)
     for field in start:
         choose("field in start", field, dict.fromkeys(name for optimizer in optimizers for name in optimizer.fields))
-    for optimizer in optimizers:
-        given = {name: field for name, field in start.items() if name in optimizer.fields}
-        state = initial(optimizer, given, problem.dim)
-        limits = {cell: Limit(cell, problem, optimizer, state) for cell in cells}
-        for cell in cells:
-            found = [_run(limits[cell], each, pairs, seed) for each in grids]
-            table = pd.DataFrame([(grid.given, *_mean(each)) for grid, each in zip(grids, found, strict=True)],
-                                 columns=["tau", "difference", "stderr"])
-            names = {"optimizer": optimizer.name, "noise": cell.noise, "memory": cell.memory}
-            parts.append(table.assign(**names))
-            rows.append({**names, "limit": limits[cell].text(), **cell.exponents(problem, optimizer, state), "rate": _rate(table),
-                         **table.iloc[-1][["difference", "stderr"]].to_dict(), **_extrapolated(table)})
-            work.update()
-    work.close()
+    with progress(total=len(optimizers) * len(cells), desc="cells", leave=True) as work:
+        for optimizer in optimizers:
+            given = {name: field for name, field in start.items() if name in optimizer.fields}
+            state = initial(optimizer, given, problem.dim)
+            limits = {cell: Limit(cell, problem, optimizer, state) for cell in cells}
+            for cell in cells:
+                found = [_run(limits[cell], each, pairs, seed) for each in grids]
+                table = pd.DataFrame([(grid.given, *_mean(each)) for grid, each in zip(grids, found, strict=True)],
+                                     columns=["tau", "difference", "stderr"])
+                names = {"optimizer": optimizer.name, "noise": cell.noise, "memory": cell.memory}
+                parts.append(table.assign(**names))
+                rows.append({**names, "limit": limits[cell].text(), **cell.exponents(problem, optimizer, state),
+                             "rate": _rate(table), **table.iloc[-1][["difference", "stderr"]].to_dict(), **_extrapolated(table)})
+                work.update()
     differences = pd.concat(parts, ignore_index=True)[[*KEYS, "tau", "difference", "stderr"]]
     return Atlas("atlas", seed, pd.DataFrame(rows), differences, folder=folder).saved()
 
