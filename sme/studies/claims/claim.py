@@ -80,7 +80,8 @@ class Number:
     @property
     def said(self) -> str:
         """`where: 1.23 [1.20, 1.26], claimed ≤ 2`."""
-        shown = f"{self.value:.3g}" if self.low == self.high else quote(self.value, self.low, self.high)
+        known = all(map(math.isfinite, (self.low, self.high))) and self.low < self.high
+        shown = quote(self.value, self.low, self.high) if known else f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
         return f"{self.where}: {shown}, {'beside the claim' if self.beside else f'claimed {self.claimed}'}"
 
     @property

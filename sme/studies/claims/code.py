@@ -28,7 +28,7 @@ def _tell(given: Any, seen: dict[str, str]) -> None:
     seen[name] = ast.dump(_bare(tree))
     space = vars(inspect.getmodule(given))
     for each in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(space):
-        value = space[each]
+        value = getattr(space[each], "__wrapped__", space[each])  # of a function whose results are kept
         if isinstance(value, types.FunctionType | type):
             if value.__module__.startswith(HOME):
                 _tell(value, seen)
