@@ -9,7 +9,7 @@ from sme.common.output.figure import canvas, decades, save
 from sme.common.output.provenance import Provenance
 from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
 
-FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.068
+FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
 MARKS = {HOLDS: "✓", FAILS: "✗"}
 
@@ -34,8 +34,9 @@ def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path
 
 
 def _words(claim: Claim, found: Found, letters: int) -> list[str]:
-    """The sentence; whose, and the verdict; the numbers."""
-    said = [*textwrap.wrap(claim.sentence, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters)]
+    """The sentence; whose, and the verdict; what would refute it; the numbers."""
+    said = [*textwrap.wrap(claim.sentence, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
+            *textwrap.wrap(f"Refuted by {claim.refuted}.", letters)]
     for each in found.numbers:
         mark = "·" if each.beside else MARKS.get(each.verdict, "?")
         said += textwrap.wrap(f"{mark} {each.said}  ({each.basis})", letters, initial_indent="  ", subsequent_indent="      ")
@@ -51,7 +52,8 @@ def _panel(axis: Any, panel: Panel) -> None:
     for shade, (name, height) in zip(("0.2", "0.5", "0.7"), panel.lines.items(), strict=False):
         axis.axhline(height, color=shade, lw=0.9, ls="--", label=name)
     axis.set_title(panel.title, fontsize="small")
-    axis.set(xlabel=panel.x, ylabel=panel.y)
+    axis.set_xlabel(panel.x, fontsize="small")
+    axis.set_ylabel(textwrap.fill(panel.y, 34), fontsize="small")
     if "x" in panel.log:
         axis.set_xscale("log")
     if "y" in panel.log:

@@ -12,7 +12,7 @@ from sme.problems.noise.gaussian import GaussianNoise
 from sme.studies.claims.claim import Claim, Found, Number, Panel, curve
 from sme.studies.claims.runs import Rule, begun, follow, fresh
 
-PAGE = "the momentum page of the reading list"
+PAGE = "expositions of momentum"
 EDGE = "Cohen et al., arXiv 2103.00065 and 2207.14484"
 
 
@@ -39,8 +39,9 @@ def limits(lr: float = 0.1, cells: int = 201, steps: int = 1000) -> Found:
         problem = diagonal(torch.from_numpy(shares * claimed))
         ends = follow(problem, (rule, tau), begun(rule, theta, v=1.0), [steps - 1, steps], lambda state: state["theta"].abs())
         grown = np.maximum(*ends[:, 0])
-        stable = np.flatnonzero(grown < 1.0)
-        low, high = shares[stable[-1]], shares[min(stable[-1] + 1, cells - 1)]
+        ends_at = np.array([0.0, *shares, math.inf])
+        last = int((grown < 1.0).sum())
+        low, high = ends_at[last], ends_at[last + 1]
         numbers.append(Number(name, (low + high) / 2, low, high, 0.99, 1.01, "between two curvatures looked at"))
         curves[name] = curve(shares, np.clip(grown, 1e-12, 1e12))
     return Found(numbers, [Panel(f"½λθ², {steps} steps", "curvature over the claimed limit", "size at the end, over the start",

@@ -124,7 +124,7 @@ def _rate(loss: Loss, lr: float, steps: int, starts: int, seed: int) -> Found:
 def _shown(title: str, found: dict[str, list[Track]], log: str) -> Panel:
     curves = {}
     for form, every in found.items():
-        t, losses = every[-1]
+        t, losses = (each[every[-1][0] <= _end(every[-1])] for each in every[-1])
         keep = np.unique(np.interp(np.geomspace(t[-1] / 1e3, t[-1], 300), t, np.arange(len(t))).round().astype(int)) \
             if "x" in log else np.arange(0, len(t), max(1, len(t) // 300))
         curves[form] = curve(t[keep], losses[keep])
