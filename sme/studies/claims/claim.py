@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sme.common.output.text import quote
 from sme.studies.autoencoder.report import interval
 
 HOLDS, FAILS, WHERE, UNDECIDED = "holds", "does not hold here", "holds where", "undecided"
@@ -79,9 +78,8 @@ class Number:
 
     @property
     def said(self) -> str:
-        """`where: 1.23 [1.20, 1.26], claimed ≤ 2`."""
-        known = all(map(math.isfinite, (self.low, self.high))) and self.low < self.high
-        shown = quote(self.value, self.low, self.high) if known else f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        """`where: 1.23 [1.2, 1.26], claimed ≤ 2`."""
+        shown = f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
         return f"{self.where}: {shown}, {'beside the claim' if self.beside else f'claimed {self.claimed}'}"
 
     @property

@@ -1,5 +1,6 @@
 """The picture of one claim: its sentence, what was found, and curves, so that it reads alone."""
 
+import itertools
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
 
 FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
+DASHES = ("-", "--", "-.", ":")
+"""of curves, so that one shows through another"""
 MARKS = {HOLDS: "✓", FAILS: "✗"}
 
 
@@ -45,8 +48,8 @@ def _words(claim: Claim, found: Found, letters: int) -> list[str]:
 
 def _panel(axis: Any, panel: Panel) -> None:
     colours = style.palette("colorblind", max(1, len(panel.curves)))
-    for colour, (name, each) in zip(colours, panel.curves.items(), strict=True):
-        axis.plot(each["x"], each["y"], "o-" if panel.points else "-", color=colour, lw=1.2, ms=3.5, label=name)
+    for colour, dash, (name, each) in zip(colours, itertools.cycle(DASHES), panel.curves.items(), strict=False):
+        axis.plot(each["x"], each["y"], dash, marker="o" if panel.points else None, color=colour, lw=1.2, ms=3.5, label=name)
         if "low" in each:
             axis.fill_between(each["x"], each["low"], each["high"], color=colour, alpha=0.2, lw=0)
     for shade, (name, height) in zip(("0.2", "0.5", "0.7"), panel.lines.items(), strict=False):

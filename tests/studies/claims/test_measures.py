@@ -4,8 +4,11 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from sme.optimizers.regimes import BALLISTIC
 from sme.studies.claims import run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
 from sme.studies.claims.registry import BY_NAME
@@ -15,7 +18,8 @@ from tests.support.few import few
 from tests.support.tiny import tiny
 
 CHEAP = ("adagrad_steps_fall", "rmsprop_adam_steps_stay", "rmsprop_oscillates", "second_moment_higher", "printed_last_steps",
-         "stability_limits", "exponential_rate", "pl_rate", "kl_rate", "lyapunov", "warm_up_law", "sign_phases", "importance_scores")
+         "stability_limits", "exponential_rate", "pl_rate", "kl_rate", "lyapunov", "warm_up_law", "sign_phases",
+         "importance_scores")
 """that take a moment"""
 
 
@@ -118,13 +122,9 @@ def test_losses_that_are_apart_are_told_from_those_that_are_not():
 
 
 def test_the_bayesian_rule_is_sgd_far_below_its_prior_and_adam_far_above():
-    import torch
-
     rule, tau = images.bayes(1e-3, 0.9)
     g = torch.tensor([[1e-6, 1e3]], dtype=torch.float64)
     state = {"theta": 0 * g, "m": g, "v": g * g}
-    from sme.optimizers.regimes import BALLISTIC
-
     step = -rule.update(state, BALLISTIC.seen(g, tau), tau, 0.0)["theta"][0]
     assert float(step[0] / g[0, 0]) == pytest.approx(images.SGD_LR, rel=1e-3)
     assert float(step[1]) == pytest.approx(1e-3, rel=1e-4)
@@ -138,13 +138,8 @@ def test_the_noise_of_adamw_with_little_decay_is_not_bounded(monkeypatch):
 
 
 def test_the_band_over_a_run_covers_all_its_steps_at_once(monkeypatch):
-    import pandas as pd
-
-    def planted(*given, **named):
-        table = pd.DataFrame({"time": np.arange(1, 21) / 8, "error_1": 1.0, "stderr_1": 0.01, "error_2": 0.5, "stderr_2": 0.01})
-        table.loc[4, "error_2"] = wrong
-        return type("Made", (), {"closer": table})
-
-    monkeypatch.setattr(orders, "trajectories", planted)
-    for wrong, said in ((0.5, HOLDS), (1.5, FAILS), (1.02, UNDECIDED), (0.98, UNDECIDED)):
+    table = pd.DataFrame({"time": np.arange(1, 21) / 8, "error_1": 1.0, "stderr_1": 0.01, "error_2": 0.5, "stderr_2": 0.01})
+    monkeypatch.setattr(orders, "trajectories", lambda *given, **named: type("Made", (), {"closer": table}))
+    for error, said in ((0.5, HOLDS), (1.5, FAILS), (1.02, UNDECIDED), (0.98, UNDECIDED)):
+        table.loc[4, "error_2"] = error
         assert {each.verdict for each in orders.throughout(regimes=["ballistic"]).numbers} == {said}
