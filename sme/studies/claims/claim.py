@@ -71,9 +71,11 @@ class Number:
     @property
     def needed(self) -> int | None:
         """About how many runs would decide, if the number stays: the half-width falls as their root. None where none does."""
-        gap = min(abs(self.value - end) for end in (self.least, self.most))
-        half = (self.high - self.low) / 2
-        found = self.runs * (half / gap) ** 2 if gap > 0 else math.inf
+        sides = [(self.value - self.low, self.value - self.least), (self.high - self.value, self.most - self.value)]
+        if not self.least <= self.value <= self.most:  # it is to lie outside as a whole
+            sides = [(self.high - self.value, self.least - self.value) if self.value < self.least else
+                     (self.value - self.low, self.value - self.most)]
+        found = max(self.runs * (half / gap) ** 2 if gap > 0 else math.inf for half, gap in sides)
         return math.ceil(found) if 0 < found < MOST_RUNS else None
 
     @property
