@@ -111,7 +111,7 @@ def improves(steps: tuple[int, ...] = (100, 1000), lrs: tuple[float, ...] = (0.1
     return Found(numbers, panels)
 
 
-def counts(lrs: tuple[float, ...] = (0.1, 0.01), steps: tuple[int, ...] = (2000, 200_000), near: float = 0.01) -> Found:
+def counts(lrs: tuple[float, ...] = (0.1, 0.01), steps: tuple[int, ...] = (2000, 120_000), near: float = 0.01) -> Found:
     """The number of AdaGrad's steps until θ is within 1 % of the way from 4, and of the time steps of its IDE."""
     claimed = {0.1: (0.0, 1500.0), 0.01: (50_000.0, 150_000.0)}
     numbers, panels = [], []

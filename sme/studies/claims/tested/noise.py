@@ -30,7 +30,7 @@ SLOPE = math.sqrt(2 / math.pi)
 """of `E sign(ĝ)` over the gradient, in units of the noise"""
 
 
-def roles(tau: float = 0.01, sizes: tuple[float, ...] = (1, 2, 4, 8, 16), paths: int = 4096, seed: int = 0) -> Found:
+def roles(tau: float = 0.01, sizes: tuple[float, ...] = (1, 2, 4, 8, 16), paths: int = 1536, seed: int = 0) -> Found:
     """The exponent of the noise in the loss at rest: over all sizes, and of AdamW, whose loss is bounded, over the last two."""
     rules: dict[str, Optimizer] = {"SGD": SGD(), "signSGD": SignSGD(), "Adam": AdamW(c1=1.0, c2=1.0, decay=0.0, **EXACT),
                                    "AdamW, decay 1": AdamW(c1=1.0, c2=1.0, decay=1.0, **EXACT)}
@@ -88,7 +88,7 @@ def phases(tau: float = 0.01, curvature: float = 1.0, noise: float = 1.0, start:
         "signSGD, mean": curve(times, losses), "bound of each phase": curve(times, np.nan_to_num(bounds, nan=losses[0]))}, "y")])
 
 
-def heavy(tau: float = 0.01, nu: float = 1.5, horizon: float = 40.0, runs: int = 4096, seed: int = 0) -> Found:
+def heavy(tau: float = 0.01, nu: float = 1.5, horizon: float = 24.0, runs: int = 2048, seed: int = 0) -> Found:
     """The loss at rest under Student noise without a variance: signSGD's over its formula, and SGD's mean over its median."""
     problem = Problem(lambda theta: 0.5 * theta.square().sum(), 1, StudentNoise(nu, 1.0), "quadratic")
     marks, numbers = even(round(horizon / tau), 80), list[Number]()
@@ -154,7 +154,7 @@ def offset(taus: tuple[float, ...] = (0.1, 0.05), bend: float = 0.3, top: float 
 CLAIMS = (
     Claim("noise_roles", COMPAGNONI, "lemmas on stationary laws (3.8, C.52, C.57)",
           "The loss at rest grows with the noise σ as σ² for SGD, as σ for signSGD and Adam, and is bounded for AdamW.",
-          "½θ², Gaussian noise of σ = 1 to 16, τ = 0.01, Adam's averages of 100 steps, 4096 runs, averaged over four memories at "
+          "½θ², Gaussian noise of σ = 1 to 16, τ = 0.01, Adam's averages of 100 steps, 1536 runs, averaged over four memories at "
           "rest", "one parameter; theirs too are quadratics, and networks",
           "an exponent of σ outside 2 ± 0.1 (SGD), 1 ± 0.1 (signSGD, Adam), above ¼ (AdamW, from σ = 8 to 16)", roles,
           {"paths": 64, "sizes": (1, 4)}),
@@ -164,7 +164,7 @@ CLAIMS = (
           "a mean loss above its bound by more than τ of it", phases, {"runs": 64, "tau": 0.05}),
     Claim("sign_heavy_tails", COMPAGNONI, "on Student's t",
           "signSGD comes to rest at its formula under noise without variance, where the mean loss of SGD is not finite.",
-          "½θ², Student's t with ν = 1.5, τ = 0.01, 4096 runs", "one parameter, their quadratics",
+          "½θ², Student's t with ν = 1.5, τ = 0.01, 2048 runs", "one parameter, their quadratics",
           "a loss of signSGD that is off its formula by more than 10 %, or a mean loss of SGD below ten times the median",
           heavy, {"runs": 64, "horizon": 4.0}),
     Claim("warm_up_law", "Malladi et al., arXiv 2205.10287", "section 4.1",
