@@ -166,23 +166,23 @@ def lagrangian(rates: tuple[float, ...] = (0.05, 0.01), velocities: tuple[float,
 
 OWN = "the paper's own, read off its public code"
 CLAIMS = (
-    Claim("rmsprop_oscillates", HEREDIA, "caption of the figure of RMSProp on (θ − 4)², lr 0.1, β = 0",
+    Claim("rmsprop_oscillates", HEREDIA, "figure of RMSProp on (θ − 4)², β = 0, as summarised in public",
           "RMSProp with β = 0 oscillates at the minimum, and its memory equation does so too, later.",
           "(θ − 4)² from 1, 60 steps of lr 0.1; the equation solved to 1e-9, and by Euler's method as the public solver does",
           OWN, "a movement over the last third of the steps below 0.1 lr, or an equation that is at the "
           "minimum earlier", oscillates, {"steps": 40}),
-    Claim("second_moment_higher", HEREDIA, "caption of the figures of RMSProp, lr 0.1",
+    Claim("second_moment_higher", HEREDIA, "figures of RMSProp, as summarised in public",
           "For β = 0.9 and 0.99 the second moment is slightly higher in the memory equation than in the run.",
           "(θ − 4)² from 1, 60 steps of lr 0.1; the equation solved exactly, and as its public solver has it, with the "
           "gradient at t + lr in its memory", OWN,
           "a relative excess of v over the run's that is negative in the mean over the steps", higher, {"steps": 20}),
-    Claim("adam_oscillation_improves", HEREDIA, "caption of the figures of Adam on (θ − 4)²",
+    Claim("adam_oscillation_improves", HEREDIA, "figures of Adam on (θ − 4)², as summarised in public",
           "With β₁ = 0.9 and lr 0.1 Adam visibly oscillates about the minimum; at lr 0.01 this improves.",
           "(θ − 4)² from 1, 100 steps of lr 0.1 and 1000 of lr 0.01", OWN,
           "an overshoot at lr 0.1 below 0.01, or one at lr 0.01, or a distance of run and equation there, above half of that "
           "at 0.1",
           improves, {"steps": (40, 60)}),
-    Claim("adagrad_iterations", HEREDIA, "text on AdaGrad on (θ − 4)²",
+    Claim("adagrad_iterations", HEREDIA, "AdaGrad on (θ − 4)², as summarised in public",
           "AdaGrad reaches 4 in fewer than 1500 iterations with lr 0.1, and in around 100 000 with lr 0.01.",
           "(θ − 4)² from 1 (the paper's start was not read), until 99 % of the way are gone", OWN,
           "more than 1500 steps; fewer than 50 000 or more than 150 000", counts, {"steps": (60, 80)}),
