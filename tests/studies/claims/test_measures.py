@@ -143,3 +143,14 @@ def test_the_band_over_a_run_covers_all_its_steps_at_once(monkeypatch):
     for error, said in ((0.5, HOLDS), (1.5, FAILS), (1.02, UNDECIDED), (0.98, UNDECIDED)):
         table.loc[4, "error_2"] = error
         assert {each.verdict for each in orders.throughout(regimes=["ballistic"]).numbers} == {said}
+
+
+def test_the_slope_is_weighted_and_knows_its_error():
+    taus = np.array([1 / 4, 1 / 8, 1 / 16])
+    slope, stderr = orders._slope(taus, 0.3 * taus**2, 0.01 * taus**2)
+    assert slope == pytest.approx(2.0)
+    assert stderr == pytest.approx((0.01 / 0.3) / (math.log(2) * math.sqrt(2)), rel=1e-6)
+    generator = np.random.default_rng(0)
+    found = [orders._slope(taus, 0.3 * taus + generator.normal(0, 1e-3, 3), np.full(3, 1e-3)) for _ in range(400)]
+    inside = np.mean([abs(value - 1) < 1.96 * error for value, error in found])
+    assert 0.92 < inside < 0.98
