@@ -81,7 +81,7 @@ class Number:
     @property
     def said(self) -> str:
         """`where: 1.23 [1.2, 1.26], claimed ≤ 2`."""
-        shown = f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        shown = f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
         return f"{self.where}: {shown}, {'beside the claim' if self.beside else f'claimed {self.claimed}'}"
 
     @property
