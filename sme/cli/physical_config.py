@@ -19,7 +19,8 @@ from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.run import diagnose
 from sme.studies.phases.run import Phases, phases
 from sme.studies.regime.run import RegimeReport, regime_report
-from sme.studies.scaling.run import Collapse, collapse
+from sme.studies.scaling.report import Collapse
+from sme.studies.scaling.run import collapse
 from sme.studies.svag.run import SVAGStudy, svag_study
 
 MADE = {"module": "a torch module", "data": "(inputs, targets)"}

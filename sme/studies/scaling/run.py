@@ -1,8 +1,8 @@
 """Runs with `κ` times the batch size, by a scaling rule, against the epochs: whether their losses fall on one curve."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,6 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, seed_of, several, whole
-from sme.common.output.report import Report
-from sme.common.output.text import grid
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
 from sme.equations.chain import Chain
@@ -30,57 +28,13 @@ from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
 from sme.problems.renoised import Renoised
 from sme.simulate.discrete import runs as _runs
-from sme.studies.scaling import picture
+from sme.studies.scaling.distances import Key, distances, leaves
+from sme.studies.scaling.doubling import DOUBLE, Leg, beside, even
+from sme.studies.scaling.report import Collapse
 
 TEST = "test loss"
-Key = tuple[str, str, float]
-"""optimizer, rule, `κ`"""
 BAND = (0.1, 0.9)
 """quantiles over runs"""
-
-
-@dataclass(frozen=True, repr=False)
-class Collapse(Report):
-    """What `collapse` finds.
-
-    Attributes
-    ----------
-    table
-        `optimizer rule kappa batch_size steps epoch observable mean stderr low high`: mean, standard error and 10 % and 90 %
-        quantiles over runs.
-    distances
-        `optimizer rule kappa share observable distance stderr`: the root mean square over the epochs of the difference of the
-        runs' mean logarithms to those of `κ = 1`, less what their own spread adds to it, with its standard error (jackknife);
-        `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
-    """
-
-    file = "scaling"
-    name: str
-    seed: int
-    runs: int
-    noise: float
-    """`tr Σ/|∇f|²` at the start, for `κ = 1`"""
-    given: tuple[Hyperparameters, ...]
-    table: pd.DataFrame
-    distances: pd.DataFrame
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        return {"scaling": self.table, "distances": self.distances}
-
-    def body(self, style: str) -> list[str]:
-        part = self.distances.assign(distance=[f"{d:.3f} ± {s:.3f}" if math.isfinite(d) else "not finite" for d, s in zip(
-            self.distances["distance"], self.distances["stderr"], strict=True)], kappa=self.distances["kappa"].map("{:g}".format))
-        wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
-                                sort=False).fillna("–").reset_index()
-        said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
-                "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
-                grid(wide, style)]
-        return said
-
-    def draw(self, path: Path) -> Path:
-        limits = {each.optimizer: largest(each) for each in self.given}
-        return picture.draw(self.table, self.distances, limits, self.provenance, path)
 
 
 @entry
@@ -140,11 +94,12 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
+    predicted: dict[tuple[str, str], np.ndarray] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)
-        for rule in rules:
-            if each.optimizer == "sgd" and rule == "square_root":
-                continue
+        own = [rule for rule in rules if (each.optimizer, rule) != ("sgd", "square_root")]
+        predicted |= _doubled(problem, law, each, own, theta, points, runs, seed)
+        for rule in own:
             for factor in factors:
                 if _allowed(each, factor):
                     found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
@@ -160,7 +115,9 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}
     values = {key: found for key, (_, found) in curves.items()}
-    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
+    observables = list(table["observable"].unique())
+    apart = distances(values, observables, limits)
+    made = Collapse(name, seed, runs, noise, tuple(given), table, apart, leaves(apart, predicted, observables),
                     folder=root and root / name)
     return made.saved()
 
@@ -180,10 +137,8 @@ def _check_steps(given: Hyperparameters, factors: Sequence[float], points: int) 
                            "more steps or fewer points")
 
 
-def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
-            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """The losses of the runs with these hyperparameters."""
-    assert given.steps is not None
+def _leg(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor) -> Leg:
+    """The chain of these hyperparameters, as torch has it, and its start."""
     assert given.batch_size is not None
     here = Renoised(problem, law.changed(batch_size=given.batch_size, coupling="independent"))
     corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
@@ -192,10 +147,22 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     start = {"theta": theta, "m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
     if not corrects:
         start["v"] = (here.gradient(theta[None]).square() + here.noise.variance(theta[None]))[0]
-    measured = {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
+    return Leg(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, optimizer.t0)
+
+
+def _observe(problem: Problem) -> dict[str, Callable[[Tensor], Tensor]]:
+    return {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
+
+
+def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
+            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """The losses of the runs with these hyperparameters."""
+    assert given.steps is not None
+    assert given.batch_size is not None
+    leg, measured = _leg(problem, law, given, theta), _observe(problem)
     marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
-    values = _runs(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, marks,
-                   lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given))
+    values = _runs(leg.chain, leg.start, marks, lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1),
+                   runs, seed, str(given))
     epochs = np.array(marks) * given.batch_size / law.motions
     parts = []
     for i, name in enumerate(measured):
@@ -207,31 +174,18 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     return pd.concat(parts), values.numpy()
 
 
-def _distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]], observables: Sequence[str],
-               limits: Mapping[str, float]) -> pd.DataFrame:
-    rows = []
-    for i, observable in enumerate(observables):
-        for (optimizer, rule, kappa), found in values.items():
-            if kappa != 1:
-                mine, base = (np.log(each[1:, :, i]) for each in (found, values[optimizer, rule, 1.0]))
-                distance, stderr = _jackknifed(mine, base) if np.isfinite(mine).all() else (math.nan, math.nan)
-                rows.append({"optimizer": optimizer, "rule": rule, "kappa": kappa, "share": kappa / limits[optimizer],
-                             "observable": observable, "distance": distance, "stderr": stderr})
-    return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr"])
-
-
-def _square(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
-    """The mean square over marks of the difference of the means over runs, less what chance adds to it."""
-    apart = mine.mean(1) - base.mean(1)
-    chance = sum(each.var(1, ddof=1) / each.shape[1] for each in (mine, base))
-    return float((apart**2 - chance).mean())
-
-
-def _jackknifed(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> tuple[float, float]:
-    """The distance `√q` and its standard error: `s/(2√q)` from that of `q`, and no more than `√s`, which it is at `q ≤ 0`."""
-    count = mine.shape[1]
-    without = [[_square(np.delete(mine, r, 1), base) for r in range(count)],
-               [_square(mine, np.delete(base, r, 1)) for r in range(count)]]
-    error = math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))
-    distance = math.sqrt(max(0.0, _square(mine, base)))
-    return distance, error / max(2 * distance, math.sqrt(error)) if error else 0.0
+def _doubled(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules: Sequence[str], theta: Tensor, points: int,
+             runs: int, seed: int) -> dict[tuple[str, str], Float[np.ndarray, "marks runs observables"]]:
+    """For each rule `log f(2) − log f(1)` of runs at `κ = 1` and beside them; none where two steps make no step or no batch."""
+    assert given.steps is not None
+    assert given.batch_size is not None
+    steps, batch, measured = given.steps, given.batch_size, _observe(problem)
+    sampling = law.sampling.name
+    if not _allowed(given, DOUBLE) or steps < DOUBLE or (sampling != "with_replacement" and DOUBLE * batch > law.motions):
+        return {}
+    legs = [_leg(problem, law, each, theta) for each in (given, *(scale(replace(given, steps=None), DOUBLE, rule)
+                                                                   for rule in rules))]
+    found = np.log(beside(law.examples, (sampling, batch), legs, even(steps, min(points, steps // DOUBLE)),
+                          lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), max(4, runs // 2), seed,
+                          f"{given.optimizer} by two"))
+    return {(given.optimizer, rule): found[i] - found[0] for i, rule in enumerate(rules, 1)}
