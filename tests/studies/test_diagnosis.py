@@ -17,7 +17,7 @@ from sme.optimizers.imported.resumed import resumed
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
 from sme.studies.diagnosis import batches, dynamics, measures
 from sme.studies.diagnosis.physical import Physical
-from sme.studies.scaling.doubling import Departure, crossing
+from sme.studies.scaling.doubling import Departure, crossing, leaves
 
 N, D = 60, 3
 
@@ -150,23 +150,23 @@ def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments():
             mean, second = step @ mean, step @ second @ step.T + (0.12 * kappa) ** 2 * sigma
         return np.array([*out, least + 0.5 * np.trace(h @ second)])
 
-    one, two = losses(1)[::2], losses(2)
-    wanted = float(np.sqrt((np.log(two / one)[1:] ** 2).mean()))
+    wanted = float(np.sqrt((np.log(losses(4) / losses(1)[::4])[1:] ** 2).mean()))
     row = found.loc["whole"]
-    assert row["slope"] == pytest.approx(wanted, abs=4 * row["stderr"])
+    assert row["beside"] == 4
+    assert row["distance"] == pytest.approx(wanted, abs=4 * row["stderr"])
     assert row["stderr"] < 0.2 * wanted
-    assert row["kappa"] == pytest.approx(1 + 0.1 / row["slope"])
 
 
-def test_where_a_slope_and_where_measured_distances_leave_the_limit():
+def test_where_distances_leave_the_limit():
     shift = np.linspace(0.1, 0.3, 9)[:, None]
     draws = [Departure.of(shift + 0.2 * np.random.default_rng(i).standard_normal((9, 12))) for i in range(60)]
-    slopes, errors = np.array(draws).T
-    assert slopes.mean() == pytest.approx(math.sqrt((shift**2).mean()), rel=0.02)
-    assert errors.mean() == pytest.approx(slopes.std(), rel=0.25)
-    assert Departure(0.05, 0.005).leaves() == pytest.approx((3.0, 1 + 0.1 / 0.0598, 1 + 0.1 / 0.0402))
-    assert Departure(0.0, 0.01).leaves()[0] == math.inf
-    assert Departure.of(np.full((4, 4), math.nan)).leaves() == (1.0, 1.0, 1.0)
+    distances, errors = np.array(draws).T
+    assert distances.mean() == pytest.approx(math.sqrt((shift**2).mean()), rel=0.02)
+    assert errors.mean() == pytest.approx(distances.std(), rel=0.25)
+    assert leaves({2: Departure(0.02, 0.0), 4: Departure(0.05, 0.005)}) == pytest.approx((7, 1 + 0.3 / 0.0598, 1 + 0.3 / 0.0402))
+    assert leaves({2: Departure(0.4, 0.0), 4: Departure(0.5, 0.0)})[0] == pytest.approx(1.25)
+    assert leaves({2: Departure(0.0, 0.01)})[0] == math.inf
+    assert leaves({2: Departure.of(np.full((4, 4), math.nan))})[0] == 1.5
     assert crossing([2, 4, 8], [0.04, 0.08, 0.2]) == pytest.approx(4 + 4 / 6)
     assert crossing([2, 4], [0.3, 0.4]) == pytest.approx(1 + 1 / 3)
     assert crossing([2, 4], [0.0, 0.09]) == math.inf

@@ -1,4 +1,4 @@
-"""How fast larger batches leave a run, from the run itself: its steps are taken by two beside it."""
+"""How fast larger batches leave a run, from the run itself: its steps are taken by two and by four beside it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,44 +9,53 @@ import pandas as pd
 from sme.common.errors import SMEError
 from sme.problems.networks.network import Network
 from sme.problems.noise.minibatch.law import MinibatchNoise
-from sme.studies.scaling.doubling import DOUBLE, Leg, beside, departures, even
+from sme.studies.scaling.doubling import BESIDE, PARTS, Leg, beside, departures, leaves, rounded
 
 RUNS, POINTS, SEED = 8, 32, 0
-WORK, STEPS = 2**28, 4096
+WORK, STEPS = 2**27, 4096
 """numbers of examples' gradients, and steps, at most, where nobody says how many steps are followed"""
 FEW = 0.01
 """a difference of the log loss that is small"""
-NAMES = ["rule", "part", "slope", "stderr", "kappa", "low", "high", "kappa of 1 %", "basis"]
+NAMES = ["rule", "part", "beside", "distance", "stderr", "kappa", "low", "high", "kappa of 1 %", "basis"]
 
 
 def length(steps: int, batch: int, dim: int) -> int:
     """So many steps of the run are followed."""
-    return min(steps, STEPS, max(DOUBLE * POINTS, WORK // (RUNS * batch * dim)))
+    return min(steps, STEPS, max(2 * POINTS, WORK // (RUNS * batch * dim)))
 
 
-def collapse(net: Network, run: Leg, rules: Mapping[str, Callable[[], Leg]], batch: int, steps: int) -> pd.DataFrame:
+def collapse(net: Network, run: Leg, rules: Mapping[str, Callable[[int], Leg]], batch: int, steps: int) -> pd.DataFrame:
     """For each rule and part of the run the `κ` at which the mean log loss is 0.1 from that of the run, root mean square.
 
-    A rule makes the leg of twice the step size; where it cannot, its row says why.
+    A rule makes the leg of a `κ`; where it cannot for the smallest, its row says why.
     """
     legs, rows, law = {}, [], net.noise
     for name, make in rules.items():
-        try:
-            if not isinstance(law, MinibatchNoise) or DOUBLE * batch > len(net.inputs):
-                raise SMEError("two batches are more than the data")
-            if steps < DOUBLE:
-                raise SMEError("the run has one step")
-            legs[name] = make()
-        except SMEError as fault:
-            rows.append((name, "whole", *[math.nan] * 6, f"not followed: {fault}"))
+        for kappa in BESIDE:
+            try:
+                if not isinstance(law, MinibatchNoise) or kappa * batch > len(net.inputs):
+                    raise SMEError(f"{kappa} batches are more than the data")
+                if steps < kappa:
+                    raise SMEError(f"the run has fewer than {kappa} steps")
+                legs[name, kappa] = make(kappa)
+            except SMEError as fault:
+                if kappa == BESIDE[0]:
+                    rows.append((name, "whole", 1, *[math.nan] * 6, f"not followed: {fault}"))
+                break
     if legs:
         assert isinstance(law, MinibatchNoise)
-        found = beside(law.examples, (law.sampling.name, batch), [run, *legs.values()], even(steps, POINTS),
+        window = max(kappa for _, kappa in legs)
+        marks = rounded(steps, min(POINTS, steps // window), window)
+        found = beside(law.examples, (law.sampling.name, batch), [run, *legs.values()], marks,
                        lambda state: net.loss(state["theta"])[:, None], RUNS, SEED)[..., 0]
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.log(found)
-        for name, mine in zip(legs, logs[1:], strict=True):
-            for part, seen in departures(mine - logs[0]).items():
-                rows.append((name, part, *seen, *seen.leaves(), seen.leaves(FEW)[0],
-                             f"{RUNS} runs of {steps} steps, the same examples by two steps beside each; linear in κ − 1"))
+        seen = {key: departures(mine - logs[0]) for key, mine in zip(legs, logs[1:], strict=True)}
+        for name in dict.fromkeys(name for name, _ in legs):
+            for part in PARTS:
+                mine = {kappa: each[part] for (of, kappa), each in seen.items() if of == name}
+                last = max(mine)
+                rows.append((name, part, last, *mine[last], *leaves(mine), leaves(mine, FEW)[0],
+                             f"{RUNS} runs of {marks[-1]} steps, beside each the same examples by {' and '.join(map(str, mine))} "
+                             "steps"))
     return pd.DataFrame(rows, columns=NAMES)

@@ -35,7 +35,7 @@ from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.words import paragraph, regimes
 from sme.studies.phases.edge import sharpness
-from sme.studies.scaling.doubling import DOUBLE, Leg
+from sme.studies.scaling.doubling import Leg
 
 EXAMPLES = 2048
 """of the data that are looked at"""
@@ -120,10 +120,10 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
             alone.check(kappa * tau)
             begun = _beginning(optimizer, given, parameters, tau, g, regime, alone)
             return Leg(Chain(net, alone, regime, kappa * tau), begun.fields, begun.time,
-                       clipped if isinstance(clipped, Clipping) else None)
+                       clipped if isinstance(clipped, Clipping) else None, kappa)
 
         places = {"square_root": BATCH_EQUIVALENT, "linear": BALLISTIC} if given.adaptive else {"linear": BALLISTIC}
-        grown = growing.collapse(net, leg(BALLISTIC, 1), {name: partial(leg, place, DOUBLE) for name, place in places.items()},
+        grown = growing.collapse(net, leg(BALLISTIC, 1), {name: partial(leg, place) for name, place in places.items()},
                                  batch, long)
     ratio = float(noise["noise_scale"].iloc[0])
     tables = {

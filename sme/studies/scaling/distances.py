@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from sme.studies.scaling.doubling import NORMAL, crossing, departures, within
+from sme.studies.scaling.doubling import NORMAL, crossing, departures, leaves, within
 
 Key = tuple[str, str, float]
 """optimizer, rule, `κ`"""
@@ -35,19 +35,21 @@ def distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]],
     return pd.DataFrame(rows, columns=[*front, *(name for pair in COLUMNS.values() for name in pair)])
 
 
-def leaves(table: pd.DataFrame, predicted: Mapping[tuple[str, str], np.ndarray], observables: Sequence[str]) -> pd.DataFrame:
-    """Where the collapse leaves the limit, measured and predicted."""
+def ends(table: pd.DataFrame, beside: Mapping[Key, np.ndarray], observables: Sequence[str]) -> pd.DataFrame:
+    """Where the collapse leaves the limit, measured, and predicted from the runs beside that of `κ = 1`."""
     rows = []
-    for (optimizer, rule), found in predicted.items():
+    for optimizer, rule in dict.fromkeys(key[:2] for key in beside):
         for i, observable in enumerate(observables):
-            part_of = departures(found[:, :, i])
+            seen = {int(kappa): departures(found[:, :, i]) for (*names, kappa), found in beside.items()
+                    if names == [optimizer, rule]}
             mine = table[(table["optimizer"] == optimizer) & (table["rule"] == rule) & (table["observable"] == observable)]
             if mine.empty:
                 continue
             for part, (name, error) in COLUMNS.items():
-                bar = NORMAL * mine[error]
-                seen = [crossing(list(mine["kappa"]), list(mine[name] + shift)) for shift in (0.0, bar, -bar)]
-                rows.append([optimizer, rule, observable, part, *seen, *part_of[part].leaves()])
+                measured = [crossing(list(mine["kappa"]), list(mine[name] + shift * NORMAL * mine[error]))
+                            for shift in (0, 1, -1)]
+                rows.append([optimizer, rule, observable, part, *measured,
+                             *leaves({kappa: each[part] for kappa, each in seen.items()})])
     return pd.DataFrame(rows, columns=["optimizer", "rule", "observable", "part", "kappa", "low", "high", "predicted",
                                        "predicted_low", "predicted_high"])
 

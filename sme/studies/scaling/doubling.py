@@ -1,12 +1,13 @@
-"""A run beside itself taken two steps at a time: how fast larger batches leave it, from the examples of one run alone.
+"""A run beside itself taken two and four steps at a time: how fast larger batches leave it, from the examples of one run alone.
 
 Under a scaling rule the runs of all `κ` belong to one family of step size `κτ`, with one limit as `κτ → 0`. Expectations have a
 series in it, so that
 
     E log f(κ) − E log f(1) = (κ − 1) s(t) + O(κ²τ²),        s = τC₁,
 
-and `κ = 2` on the very same examples, both batches of two steps at once, shows `s`: what the two runs have in common, which is
-nearly all of the noise, drops out of the difference (docs/theory/scaling.md, section 1).
+and small `κ` on the very same examples, the batches of so many steps at once, show `s`: what the runs have in common, which is
+nearly all of the noise, drops out of the difference (docs/theory/scaling.md, section 1). A distance is read between the `κ` that
+are followed, and beyond the last one grows like `κ − 1`.
 """
 
 import math
@@ -29,8 +30,8 @@ from sme.problems.noise.minibatch.sampling import sampling
 
 LIMIT = 0.1
 """of the distance of two curves of the log loss, from which on they are no longer one"""
-DOUBLE = 2
-"""`κ` of the run beside the run"""
+BESIDE = (2, 4)
+"""`κ` of the runs beside the run"""
 PARTS = {"whole": (0.0, 1.0), "early": (0.0, 0.5), "late": (0.5, 1.0)}
 """of a run's epochs"""
 NORMAL = 1.96
@@ -44,12 +45,15 @@ class Leg:
     ----------
     clip
         of the physical gradient, the same whatever the batch.
+    kappa
+        so many batches are one of its own.
     """
 
     chain: Chain
     start: Mapping[str, Float[Tensor, " d"]]
     time: float
     clip: Clipping | None = None
+    kappa: int = 1
 
     def spread(self, paths: int) -> State:
         """The start of every path."""
@@ -64,56 +68,65 @@ class Leg:
 def beside(examples: Examples, draws: tuple[str, int], legs: Sequence[Leg], marks: Sequence[int],
            observe: Callable[[State], Float[Tensor, "paths observables"]], runs: int, seed: int,
            label: str = "") -> Float[np.ndarray, "legs marks runs observables"]:
-    """The first leg takes two steps while the others take one, on both batches; `marks` are even steps of the first, ascending.
+    """All legs on the same examples; `marks` are multiples of the largest `κ`, steps of the leg of `κ = 1`, ascending.
 
-    `draws` are the name of the sampling and the batch size of the first leg; without replacement the two batches are disjoint,
-    as in an epoch.
+    `draws` are the name of the sampling and the batch size of `κ = 1`; without replacement the batches that some leg joins are
+    disjoint, as in an epoch.
     """
-    name, batch = draws
-    law, paths = sampling(name, examples.count, DOUBLE * batch), 2 * ((runs + 1) // 2)
+    (name, batch), window = draws, max(leg.kappa for leg in legs)
+    law, paths = sampling(name, examples.count, window * batch), 2 * ((runs + 1) // 2)
     increments = Increments((seed, marks[-1], 0, 0), paths // 2, 1, legs[0].chain.tau, next(iter(legs[0].start.values())).device)
     states, found = [leg.spread(paths) for leg in legs], []
     with torch.no_grad():
-        for k in progress(range(marks[-1] // DOUBLE + 1), desc=label):
-            if DOUBLE * k in marks:
+        for k in progress(range(marks[-1] // window + 1), desc=label):
+            if window * k in marks:
                 found.append(torch.stack([observe(state) for state in states]))
-            if DOUBLE * k == marks[-1]:
+            if window * k == marks[-1]:
                 break
             chosen = law.draw(increments.draws(k), paths)
-            for i, part in enumerate(chosen.split(batch, 1)):
-                states[0] = legs[0].step(states[0], examples.batch(states[0]["theta"], part.contiguous()), DOUBLE * k + i)
-            for i, leg in enumerate(legs[1:], 1):
-                states[i] = leg.step(states[i], examples.batch(states[i]["theta"], chosen), k)
+            for i, leg in enumerate(legs):
+                for j, part in enumerate(chosen.split(leg.kappa * batch, 1)):
+                    gradient = examples.batch(states[i]["theta"], part.contiguous())
+                    states[i] = leg.step(states[i], gradient, k * (window // leg.kappa) + j)
     return torch.stack(found, 1).numpy()
 
 
-def even(steps: int, points: int) -> list[int]:
-    """So many even numbers of steps, evenly spaced, and 0."""
-    return sorted({DOUBLE * round(i * (steps // DOUBLE) / points) for i in range(points + 1)})
+def rounded(steps: int, points: int, window: int) -> list[int]:
+    """So many multiples of a window up to the steps, evenly spaced, and 0."""
+    whole = steps // window
+    return sorted({window * round(i * whole / points) for i in range(points + 1)})
 
 
 class Departure(NamedTuple):
-    """How far a curve of the mean log loss goes from that of `κ = 1` for each unit of `κ − 1`, root mean square over times."""
+    """The distance of a curve of the mean log loss from that of `κ = 1`, root mean square over times, and its standard error."""
 
-    slope: float
+    distance: float
     stderr: float
 
     @classmethod
     def of(cls, ratio: Float[np.ndarray, "marks runs"]) -> Self:
-        """From `log f(2) − log f(1)` of runs on the same examples; infinite where a run is not finite."""
+        """From `log f(κ) − log f(1)` of runs on the same examples; infinite where a run is not finite."""
         if not np.isfinite(ratio).all():
             return cls(math.inf, 0.0)
         count = ratio.shape[1]
-        square = _square(ratio)
         without = [_square(np.delete(ratio, r, 1)) for r in range(count)]
         error = math.sqrt((count - 1) * float(np.var(without)))
-        slope = math.sqrt(max(0.0, square))
-        return cls(slope, error / max(2 * slope, math.sqrt(error)) if error else 0.0)
+        distance = math.sqrt(max(0.0, _square(ratio)))
+        return cls(distance, error / max(2 * distance, math.sqrt(error)) if error else 0.0)
 
-    def leaves(self, limit: float = LIMIT) -> tuple[float, float, float]:
-        """The `κ` at which the distance is so large, and its interval (95 %)."""
-        high = self.slope - NORMAL * self.stderr
-        return (1 + _over(limit, self.slope), 1 + _over(limit, self.slope + NORMAL * self.stderr), 1 + _over(limit, high))
+
+def leaves(seen: Mapping[int, Departure], limit: float = LIMIT) -> tuple[float, float, float]:
+    """The `κ` at which the distance is so large, and its interval (95 %), from the `κ` that were followed."""
+    last = max(seen)
+
+    def at(shift: float) -> float:
+        distances = {kappa: max(0.0, each.distance + shift * NORMAL * each.stderr) for kappa, each in seen.items()}
+        found = crossing(list(distances), list(distances.values()), limit)
+        if found < math.inf:
+            return found
+        return 1 + (last - 1) * limit / distances[last] if distances[last] else math.inf
+
+    return at(0.0), at(1.0), at(-1.0)
 
 
 def departures(ratio: Float[np.ndarray, "marks runs"]) -> dict[str, Departure]:
@@ -136,10 +149,6 @@ def crossing(kappas: Sequence[float], distances: Sequence[float], limit: float =
             return before + share * (kappa - before)
         before, under = kappa, distance
     return math.inf
-
-
-def _over(limit: float, slope: float) -> float:
-    return limit / slope if slope > 0 else math.inf
 
 
 def _square(ratio: Float[np.ndarray, "marks runs"]) -> float:

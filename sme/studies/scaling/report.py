@@ -30,7 +30,7 @@ class Collapse(Report):
         over each half of the epochs, with their errors.
     leaves
         `optimizer rule observable part kappa low high predicted predicted_low predicted_high`: the `κ` at which the distance
-        leaves 0.1, between those that were run, and what a run at `κ = 1` alone says of it (`sme.studies.scaling.doubling`);
+        leaves 0.1, between those that were run, and what the run at `κ = 1` says of it (`sme.studies.scaling.doubling`);
         with 95 % intervals.
     """
 
@@ -58,8 +58,9 @@ class Collapse(Report):
                 "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
                 grid(wide, style)]
         if not self.leaves.empty:
-            said += [f"The κ at which this distance leaves {LIMIT:g}, measured, and predicted from the run at κ = 1 alone, whose "
-                     "steps are taken by two beside it; over all epochs and each half of them:", grid(self._left(), style)]
+            said += [f"The κ at which this distance leaves {LIMIT:g}, measured, and predicted from the run at κ = 1, whose "
+                     "steps are taken by two and by four beside it; over all epochs and each half of them:",
+                     grid(self._left(), style)]
         return said
 
     def _left(self) -> pd.DataFrame:

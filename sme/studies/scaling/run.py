@@ -28,8 +28,8 @@ from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
 from sme.problems.renoised import Renoised
 from sme.simulate.discrete import runs as _runs
-from sme.studies.scaling.distances import Key, distances, leaves
-from sme.studies.scaling.doubling import DOUBLE, Leg, beside, even
+from sme.studies.scaling.distances import Key, distances, ends
+from sme.studies.scaling.doubling import BESIDE, Leg, beside, rounded
 from sme.studies.scaling.report import Collapse
 
 TEST = "test loss"
@@ -94,11 +94,11 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
-    predicted: dict[tuple[str, str], np.ndarray] = {}
+    predicted: dict[Key, np.ndarray] = {}
     for each in given:
         alone = _follow(problem, law, each, theta, points, runs, seed)
         own = [rule for rule in rules if (each.optimizer, rule) != ("sgd", "square_root")]
-        predicted |= _doubled(problem, law, each, own, theta, points, runs, seed)
+        predicted |= _beside(problem, law, each, own, theta, points, runs, seed)
         for rule in own:
             for factor in factors:
                 if _allowed(each, factor):
@@ -117,7 +117,7 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     values = {key: found for key, (_, found) in curves.items()}
     observables = list(table["observable"].unique())
     apart = distances(values, observables, limits)
-    made = Collapse(name, seed, runs, noise, tuple(given), table, apart, leaves(apart, predicted, observables),
+    made = Collapse(name, seed, runs, noise, tuple(given), table, apart, ends(apart, predicted, observables),
                     folder=root and root / name)
     return made.saved()
 
@@ -174,18 +174,22 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     return pd.concat(parts), values.numpy()
 
 
-def _doubled(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules: Sequence[str], theta: Tensor, points: int,
-             runs: int, seed: int) -> dict[tuple[str, str], Float[np.ndarray, "marks runs observables"]]:
-    """For each rule `log f(2) − log f(1)` of runs at `κ = 1` and beside them; none where two steps make no step or no batch."""
+def _beside(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules: Sequence[str], theta: Tensor, points: int,
+            runs: int, seed: int) -> dict[Key, Float[np.ndarray, "marks runs observables"]]:
+    """For each rule and small `κ` that makes a step and a batch, `log f(κ) − log f(1)` of runs at `κ = 1` and beside them."""
     assert given.steps is not None
     assert given.batch_size is not None
     steps, batch, measured = given.steps, given.batch_size, _observe(problem)
-    sampling = law.sampling.name
-    if not _allowed(given, DOUBLE) or steps < DOUBLE or (sampling != "with_replacement" and DOUBLE * batch > law.motions):
+    most = math.inf if law.sampling.name == "with_replacement" else law.motions / batch
+    factors = [each for each in BESIDE if each <= min(most, steps) and _allowed(given, each)]
+    if not factors:
         return {}
-    legs = [_leg(problem, law, each, theta) for each in (given, *(scale(replace(given, steps=None), DOUBLE, rule)
-                                                                   for rule in rules))]
-    found = np.log(beside(law.examples, (sampling, batch), legs, even(steps, min(points, steps // DOUBLE)),
+    keys = [(given.optimizer, rule, float(factor)) for rule in rules for factor in factors]
+    legs = [_leg(problem, law, given, theta), *(
+        replace(_leg(problem, law, scale(replace(given, steps=None), factor, rule), theta), kappa=int(factor))
+        for _, rule, factor in keys)]
+    window = max(factors)
+    found = np.log(beside(law.examples, (law.sampling.name, batch), legs, rounded(steps, min(points, steps // window), window),
                           lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), max(4, runs // 2), seed,
-                          f"{given.optimizer} by two"))
-    return {(given.optimizer, rule): found[i] - found[0] for i, rule in enumerate(rules, 1)}
+                          f"{given.optimizer} beside itself"))
+    return {key: mine - found[0] for key, mine in zip(keys, found[1:], strict=True)}
