@@ -14,10 +14,16 @@ from sme.common.random.increments import Increments
 from sme.equations.chain import Chain
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.grid import StepGrid
+from sme.optimizers.parts.clipping import NORM, Clipping
 from sme.optimizers.regimes import BALLISTIC
+from sme.problems.base import Problem
 from sme.problems.networks.network import Network
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.wrapped.clipped import Clipped
+from sme.problems.renoised import Renoised
 from sme.simulate import noiseless
 from sme.simulate.setup import Setup
+from sme.studies.scaling.doubling import Leg
 
 PAIRS, SEED = 4, 0
 """half the noisy runs, and their seed"""
@@ -83,15 +89,16 @@ class Beginning:
     late: bool
 
 
-def follow(net: Network, rule: Optimizer, tau: float, start: Beginning, steps: int, clipped: bool) -> Dynamics:
-    """Run it; a rule behind a clip that acts has no drift here, as its mean step is no closed form.
+def follow(net: Network, rule: Optimizer, tau: float, start: Beginning, steps: int, clip: Clipping | None) -> Dynamics:
+    """Run it; behind a `clip` that acts, whose mean step is no closed form, the run without noise clips the full gradient.
 
     Where the averages start at 0, the drift starts after the first step of the noiseless run.
     """
-    chain, first = Chain(net, rule, BALLISTIC, tau), int(start.late)
+    still = _still(net, clip)
+    chain, first = Chain(still, rule, BALLISTIC, tau), int(start.late)
     fields = chain.mean_step(start.fields, start.time) if first else start.fields
     marks = sorted({0, *np.linspace(first, steps, MARKS + 1).round().astype(int).tolist()})
-    setup = Setup(net, rule, BALLISTIC, 1, "independent", StepGrid.of(tau, max(1, steps - first)), fields, (steps - first,), {})
+    setup = Setup(still, rule, BALLISTIC, 1, "independent", StepGrid.of(tau, max(1, steps - first)), fields, (steps - first,), {})
     dim, lack, ode, later = net.dim, "", {}, [k - first for k in marks if k >= first]
 
     def loss(states: Tensor) -> np.ndarray:
@@ -100,8 +107,11 @@ def follow(net: Network, rule: Optimizer, tau: float, start: Beginning, steps: i
     zero = net.loss(start.fields["theta"][None]).numpy()[: len(marks) - len(later)]
     discrete = np.append(zero, loss(noiseless.discrete(setup, later)))
     for order in (1, 2):
-        if clipped or (order == 2 and net.kinks):
-            lack = "a clip that acts leaves no drift" if clipped else "the loss has kinks, so that order 2 is not offered"
+        if order == 2 and net.kinks:
+            lack = "the loss has kinks, so that order 2 is not offered"
+            continue
+        if clip is not None and clip.kind != NORM:
+            lack = "a clip of single entries that acts leaves no drift"
             continue
         if later == [0]:
             lack = "there is one step, from averages of 0"
@@ -117,20 +127,29 @@ def follow(net: Network, rule: Optimizer, tau: float, start: Beginning, steps: i
             ode[order] = found
         else:
             lack = lack or f"the drift of order {order} is too stiff to follow within {EVALUATIONS} evaluations"
-    return Dynamics(np.array(marks), discrete, ode, _noisy(chain, start, marks), lack)
+    noisy = _noisy(Leg(Chain(net, rule, BALLISTIC, tau), start.fields, start.time, clip), marks)
+    return Dynamics(np.array(marks), discrete, ode, noisy, lack)
 
 
-def _noisy(chain: Chain, start: Beginning, marks: list[int]) -> Float[np.ndarray, "marks runs"]:
+def _still(net: Network, clip: Clipping | None) -> Problem:
+    """The problem whose mean step the run without noise takes: behind a clip that of one batch of all examples."""
+    if clip is None or clip.kind != NORM:
+        return net
+    whole = MinibatchNoise(batch_size=net.examples.count, examples=net.examples, sampling="without_replacement")
+    return Renoised(net, Clipped(whole, clip.limit))
+
+
+def _noisy(leg: Leg, marks: list[int]) -> Float[np.ndarray, "marks runs"]:
     """The loss of a few runs on true minibatches."""
-    law, paths, rows = chain.problem.noise, 2 * PAIRS, []
+    chain, paths, rows = leg.chain, 2 * PAIRS, []
+    law, state = chain.problem.noise, leg.spread(paths)
     increments = Increments((SEED, marks[-1], 0, 0), PAIRS, 1, chain.tau, torch.device("cpu"))
-    state = {name: field.expand(paths, -1).contiguous() for name, field in start.fields.items()}
     for k in range(marks[-1] + 1):
         if k in marks:
             rows.append(chain.problem.loss(state["theta"]).numpy())
         if k < marks[-1]:
-            noisy = law.noisy(state["theta"], law.draw(None, chain.tau, increments.draws(k), paths), chain.mean, chain.scale)
-            state = chain.moved(state, noisy, start.time + k * chain.tau)
+            drawn = law.draw(None, chain.tau, increments.draws(k), paths)
+            state = leg.step(state, law.noisy(state["theta"], drawn, chain.mean, 1.0), k)
     return np.stack(rows)
 
 

@@ -111,16 +111,16 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         acts = _acts(net, theta, clipped, batch < count)
         tau = _step_size(optimizer)
         make = partial(_rule, optimizer, given, parameters, scheduler, tau)
-        rule = make(BALLISTIC, clip if acts else None)
+        rule = make(BALLISTIC)
         start = _beginning(optimizer, given, parameters, tau, g, BALLISTIC, rule)
-        seen = dynamics.follow(net, rule, tau, start, followed, acts > 0)
+        cut = clipped if isinstance(clipped, Clipping) else None
+        seen = dynamics.follow(net, rule, tau, start, followed, cut if acts else None)
 
         def leg(regime: Regime, kappa: int) -> Leg:
-            alone = make(regime, None)
+            alone = make(regime)
             alone.check(kappa * tau)
             begun = _beginning(optimizer, given, parameters, tau, g, regime, alone)
-            return Leg(Chain(net, alone, regime, kappa * tau), begun.fields, begun.time,
-                       clipped if isinstance(clipped, Clipping) else None, kappa)
+            return Leg(Chain(net, alone, regime, kappa * tau), begun.fields, begun.time, cut, kappa)
 
         places = {"square_root": BATCH_EQUIVALENT, "linear": BALLISTIC} if given.adaptive else {"linear": BALLISTIC}
         grown = growing.collapse(net, leg(BALLISTIC, 1), {name: partial(leg, place) for name, place in places.items()},
@@ -163,12 +163,12 @@ def _step_size(optimizer: torch.optim.Optimizer) -> float:
 
 
 def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any, tau: float,
-          regime: Regime, clip: Any) -> Optimizer:
+          regime: Regime) -> Optimizer:
     """The rule of the package; an adaptive one starts no earlier than after the first step, as its equation has to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the rate that a scheduler drives is read without it, and said in the text
         return from_torch(optimizer, regime=regime, tau=tau, t0=max(1, given.steps) * tau if given.adaptive else None,
-                          scheduler=scheduler, clip=clip, parameters=parameters)
+                          scheduler=scheduler, parameters=parameters)
 
 
 def _beginning(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], tau: float, gradient: Tensor,
