@@ -9,7 +9,8 @@ import pandas as pd
 from sme.common.errors import SMEError
 from sme.problems.networks.network import Network
 from sme.problems.noise.minibatch.law import MinibatchNoise
-from sme.studies.scaling.doubling import BESIDE, PARTS, Leg, beside, departures, leaves, rounded
+from sme.studies.scaling.doubling import BESIDE, PARTS, beside, departures, leaves, rounded
+from sme.studies.scaling.legs import Leg
 
 RUNS, POINTS, SEED = 8, 32, 0
 WORK, STEPS = 2**27, 4096

@@ -23,7 +23,7 @@ from sme.problems.noise.wrapped.clipped import Clipped
 from sme.problems.renoised import Renoised
 from sme.simulate import noiseless
 from sme.simulate.setup import Setup
-from sme.studies.scaling.doubling import Leg
+from sme.studies.scaling.legs import Leg
 
 PAIRS, SEED = 4, 0
 """half the noisy runs, and their seed"""

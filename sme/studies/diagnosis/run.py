@@ -35,7 +35,7 @@ from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.words import paragraph, regimes
 from sme.studies.phases.edge import sharpness
-from sme.studies.scaling.doubling import Leg
+from sme.studies.scaling.legs import Leg
 
 EXAMPLES = 2048
 """of the data that are looked at"""

@@ -12,7 +12,6 @@ are followed, and beyond the last one grows like `κ − 1`.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -22,11 +21,10 @@ from torch import Tensor
 
 from sme.common.process.progress import progress
 from sme.common.random.increments import Increments
-from sme.equations.chain import Chain
 from sme.optimizers.base import State
-from sme.optimizers.parts.clipping import Clipping
 from sme.problems.noise.minibatch.per_example import Examples
 from sme.problems.noise.minibatch.sampling import sampling
+from sme.studies.scaling.legs import Leg
 
 LIMIT = 0.1
 """of the distance of two curves of the log loss, from which on they are no longer one"""
@@ -35,34 +33,6 @@ BESIDE = (2, 4)
 PARTS = {"whole": (0.0, 1.0), "early": (0.0, 0.5), "late": (0.5, 1.0)}
 """of a run's epochs"""
 NORMAL = 1.96
-
-
-@dataclass(frozen=True)
-class Leg:
-    """A chain, where it starts, and at what time.
-
-    Attributes
-    ----------
-    clip
-        of the physical gradient, the same whatever the batch.
-    kappa
-        so many batches are one of its own.
-    """
-
-    chain: Chain
-    start: Mapping[str, Float[Tensor, " d"]]
-    time: float
-    clip: Clipping | None = None
-    kappa: int = 1
-
-    def spread(self, paths: int) -> State:
-        """The start of every path."""
-        return {name: field.expand(paths, -1).contiguous() for name, field in self.start.items()}
-
-    def step(self, state: State, gradient: Float[Tensor, "paths d"], k: int) -> State:
-        """The state after step `k` on the gradients of the batches, in physical units."""
-        seen = gradient if self.clip is None else self.clip.clipped(gradient)
-        return self.chain.moved(state, self.chain.scale * seen, self.time + k * self.chain.tau)
 
 
 def beside(examples: Examples, draws: tuple[str, int], legs: Sequence[Leg], marks: Sequence[int],

@@ -17,19 +17,17 @@ from sme.common.identity.numerics import used
 from sme.common.inputs import number, seed_of, several, whole
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
-from sme.equations.chain import Chain
 from sme.optimizers.base import initial
 from sme.optimizers.hyperparameters import Hyperparameters
-from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.scaling_rules import POWERS, ROUNDING, largest, scale
 from sme.optimizers.sgd import SGD
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
-from sme.problems.renoised import Renoised
 from sme.simulate.discrete import runs as _runs
 from sme.studies.scaling.distances import Key, distances, ends
-from sme.studies.scaling.doubling import BESIDE, Leg, beside, rounded
+from sme.studies.scaling.doubling import BESIDE, beside, rounded
+from sme.studies.scaling.legs import leg
 from sme.studies.scaling.report import Collapse
 
 TEST = "test loss"
@@ -137,19 +135,6 @@ def _check_steps(given: Hyperparameters, factors: Sequence[float], points: int) 
                            "more steps or fewer points")
 
 
-def _leg(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor) -> Leg:
-    """The chain of these hyperparameters, as torch has it, and its start."""
-    assert given.batch_size is not None
-    here = Renoised(problem, law.changed(batch_size=given.batch_size, coupling="independent"))
-    corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
-    options = {"bias_correction": True, "t0": given.lr, "clock": (0, 0)} if corrects else {}
-    optimizer, tau, *_ = given.scaled(BALLISTIC, **options)
-    start = {"theta": theta, "m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
-    if not corrects:
-        start["v"] = (here.gradient(theta[None]).square() + here.noise.variance(theta[None]))[0]
-    return Leg(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, optimizer.t0)
-
-
 def _observe(problem: Problem) -> dict[str, Callable[[Tensor], Tensor]]:
     return {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
 
@@ -159,9 +144,9 @@ def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta
     """The losses of the runs with these hyperparameters."""
     assert given.steps is not None
     assert given.batch_size is not None
-    leg, measured = _leg(problem, law, given, theta), _observe(problem)
+    mine, measured = leg(problem, law, given, theta), _observe(problem)
     marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
-    values = _runs(leg.chain, leg.start, marks, lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1),
+    values = _runs(mine.chain, mine.start, marks, lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1),
                    runs, seed, str(given))
     epochs = np.array(marks) * given.batch_size / law.motions
     parts = []
@@ -185,8 +170,8 @@ def _beside(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules
     if not factors:
         return {}
     keys = [(given.optimizer, rule, float(factor)) for rule in rules for factor in factors]
-    legs = [_leg(problem, law, given, theta), *(
-        replace(_leg(problem, law, scale(replace(given, steps=None), factor, rule), theta), kappa=int(factor))
+    legs = [leg(problem, law, given, theta), *(
+        replace(leg(problem, law, scale(replace(given, steps=None), factor, rule), theta), kappa=int(factor))
         for _, rule, factor in keys)]
     window = max(factors)
     found = np.log(beside(law.examples, (law.sampling.name, batch), legs, rounded(steps, min(points, steps // window), window),
