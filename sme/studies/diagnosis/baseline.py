@@ -12,7 +12,7 @@ from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.studies.scaling.doubling import BESIDE, PARTS, beside, departures, leaves, rounded
 from sme.studies.scaling.legs import Leg
 
-RUNS, POINTS, SEED = 8, 32, 0
+RUNS, POINTS, SEED = 16, 32, 0
 WORK, STEPS = 2**27, 4096
 """numbers of examples' gradients, and steps, at most, where nobody says how many steps are followed"""
 FEW = 0.01
