@@ -17,8 +17,10 @@ class Quadratic(Problem):
 
     Parameters
     ----------
-    law, nu, p, growth, settings
+    law
         of the noise (`sme.problems.noise.named`): Student's and affine noise is independent between parameters, of size `noise`.
+    nu, p, growth, **settings
+        of that law.
 
     Raises
     ------
