@@ -16,6 +16,7 @@ from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, seed_of, several, whole
 from sme.common.process.turns import entry
+from sme.common.storage.records import Records
 from sme.convergence.spec import effort
 from sme.optimizers.base import initial
 from sme.optimizers.hyperparameters import Hyperparameters
@@ -40,6 +41,8 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
              kappa: Sequence[float] = (1, 2, 4, 8), rules: Sequence[str] = tuple(POWERS), points: int = 32, runs: int = 32,
              seed: int = 0, results: str | Path | None = None) -> Collapse:
     """Run optimizers at `κ` times the batch size for as many epochs, with the hyperparameters of the scaling rules.
+
+    What was run before, by a command that was broken off, is not run again.
 
     The runs are those of torch: its denominator, and for Adam its bias correction from averages of 0. RMSProp's average starts at
     `E[gradient∘gradient]`. A `κ` with `κ (1 − β) ≥ 1` is left out.
@@ -91,24 +94,34 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     root = effort.place(results, "scaling")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
+    asked = [each.settings() for each in given]
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
+                                                            list(rules), points, runs, seed])}, used(problem, law))
+    records = Records([name])
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
     predicted: dict[Key, np.ndarray] = {}
+
+    def follow(given: Hyperparameters, kind: str) -> tuple[pd.DataFrame, np.ndarray]:
+        values = records.get(kind, lambda: {"values": _values(problem, law, given, theta, points, runs, seed)})["values"]
+        records.save()
+        return _curves(problem, law, given, points, values), values
+
     for each in given:
-        alone = _follow(problem, law, each, theta, points, runs, seed)
+        alone = follow(each, each.optimizer)
         own = [rule for rule in rules if (each.optimizer, rule) != ("sgd", "square_root")]
-        predicted |= _beside(problem, law, each, own, theta, points, runs, seed)
+        aside = records.get(f"{each.optimizer} beside", lambda each=each, own=own: {  # type: ignore[misc]
+            " ".join(map(str, key)): found for key, found in _beside(problem, law, each, own, theta, points, runs, seed).items()})
+        predicted |= {(optimizer, rule, float(kappa)): found for (optimizer, rule, kappa), found in (
+            (key.split(), found) for key, found in aside.items())}
         for rule in own:
             for factor in factors:
                 if _allowed(each, factor):
-                    found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
-                    curves[each.optimizer, rule, factor] = found
+                    curves[each.optimizer, rule, factor] = alone if factor == 1 else follow(
+                        scale(each, factor, rule), f"{each.optimizer} {rule} {factor:g}")
     table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
                       ignore_index=True)
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
-    asked = [each.settings() for each in given]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
-                                                            list(rules), points, runs, seed])}, used(problem, law))
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}
@@ -139,24 +152,29 @@ def _observe(problem: Problem) -> dict[str, Callable[[Tensor], Tensor]]:
     return {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
 
 
-def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
-            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def _marks(given: Hyperparameters, points: int) -> list[int]:
+    return sorted({round(i * given.steps / points) for i in range(points + 1)})  # type: ignore[operator]
+
+
+def _values(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
+            seed: int) -> Float[np.ndarray, "marks runs observables"]:
     """The losses of the runs with these hyperparameters."""
-    assert given.steps is not None
-    assert given.batch_size is not None
     mine, measured = leg(problem, law, given, theta), _observe(problem)
-    marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
-    values = _runs(mine.chain, mine.start, marks, lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1),
-                   runs, seed, str(given))
-    epochs = np.array(marks) * given.batch_size / law.motions
-    parts = []
-    for i, name in enumerate(measured):
-        some = values[..., i].numpy()
+    return _runs(mine.chain, mine.start, _marks(given, points),
+                 lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given)).numpy()
+
+
+def _curves(problem: Problem, law: MinibatchNoise, given: Hyperparameters, points: int, values: np.ndarray) -> pd.DataFrame:
+    """Their statistics at every time."""
+    assert given.batch_size is not None
+    epochs, parts = np.array(_marks(given, points)) * given.batch_size / law.motions, []
+    for i, name in enumerate(_observe(problem)):
+        some = values[..., i]
         low, high = np.quantile(some, BAND, axis=1)
         parts.append(pd.DataFrame({"batch_size": given.batch_size, "steps": given.steps, "epoch": epochs, "observable": name,
                                    "mean": some.mean(1), "stderr": some.std(1, ddof=1) / some.shape[1] ** 0.5, "low": low,
                                    "high": high}))
-    return pd.concat(parts), values.numpy()
+    return pd.concat(parts)
 
 
 def _beside(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules: Sequence[str], theta: Tensor, points: int,
