@@ -92,7 +92,8 @@ if TYPE_CHECKING:
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
     from sme.studies.regime.run import RegimeReport, regime_report
-    from sme.studies.scaling.run import Collapse, collapse
+    from sme.studies.scaling.report import Collapse
+    from sme.studies.scaling.run import collapse
     from sme.studies.svag.run import SVAGStudy, svag_study
     from sme.studies.trajectories.report import Trajectories
     from sme.studies.trajectories.run import trajectories
@@ -177,7 +178,8 @@ HOMES = {
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
     "studies.regime.run": "RegimeReport regime_report",
-    "studies.scaling.run": "Collapse collapse",
+    "studies.scaling.report": "Collapse",
+    "studies.scaling.run": "collapse",
     "studies.svag.run": "SVAGStudy svag_study",
     "studies.trajectories.report": "Trajectories",
     "studies.trajectories.run": "trajectories",
