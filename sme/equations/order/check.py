@@ -143,6 +143,9 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     rate, bare = (exponent(finest, *names, seen) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
     sizes = obstruction.sizes(points[0][1], points[0][0])
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
+    exact = not table.empty and bool((table["residual"].abs() <= table["error"]).all())
+    if moments is None and exact:
+        return OrderCheck(title, table, rate, bare, order, order, sizes, None, origin=chosen.origin, exact=True)
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else tail(order, proved, problem.noise.moments)
@@ -154,6 +157,9 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()
+    if exact and found.wrong is None and found.unseen is None:
+        return OrderCheck(title, table, rate, bare, found.order, found.order, sizes, None, True, moments.resolution,
+                          moments.table(), off, chosen.origin, True)
     if chosen.proposed is not None and found.wrong is not None and not rough:
         off = lettered(asked, off, sorted({t for t, _ in points}),
                        lambda each, further: _agreement(each, further, False, lambda: None))
@@ -175,7 +181,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    elif math.isnan(rate) and (obstacle or not decided):
+    elif math.isnan(rate) and not exact and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(),
