@@ -36,8 +36,8 @@ class Quadratic(Problem):
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         room(f"a matrix of {dim} × {dim} numbers", dim, dim)
         if dim > MOST:
-            raise SMEError(f"a quadratic has at most {MOST} parameters, got dim = {dim}, whose basis would take hours: give less, "
-                           "or an sme.Problem of your own")
+            raise SMEError(f"a quadratic has at most {MOST} parameters, got dim = {dim}, whose basis would take hours: "
+                           "give less, or an sme.Problem of your own")
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
