@@ -35,7 +35,6 @@ from sme.equations.proposed.equation import ProposedEquation
 from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
-from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
 from sme.problems.smooth.obstacles import Obstacle, obstacles
@@ -50,8 +49,6 @@ SEEN, SEEN_SKEWED = 0.01, 0.3
 term is less than a power of `τ` away"""
 EXPONENTS = ((1.85, 2.0), (0.9, 1.0), (0.4, 0.5))
 """least exponent of the residual, less one, above which an order is supported where heavy tails make any exponents between"""
-NEAR = 2.0**-10
-"""share of the parameters that is left where their rounding would hide too much"""
 ROOM = 8
 """natural times of an equation that must be longer than 1 for its residuals to be taken at `TAU`"""
 
@@ -130,7 +127,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         moments = None if heavy else _agreement(asked, points, bool(rough), bar.update)
         if moments is not None and moments.resolution > FINE and not run.given and states is None:
             with suppress(UnsettledError):
-                moments = moments.beside(_agreement(asked, _quiet(asked, points[:2]), True, bar.update))
+                moments = moments.beside(_agreement(asked, asked.quiet(points[:2]), True, bar.update))
     points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
@@ -219,16 +216,6 @@ def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Ca
     if last is not None and not kept:
         raise last
     return Agreement(increments, kept, chosen, asked.order)
-
-
-def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
-    """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
-    found, dim = [], asked.problem.dim
-    for _, x in points:
-        run = visited(asked.problem, asked.optimizer, asked.regime, Layout(asked.optimizer.fields, dim).named(x))
-        last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
-        found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
-    return found
 
 
 def _rough(asked: Tested, run: Visited) -> list[Obstacle]:
