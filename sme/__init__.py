@@ -91,10 +91,13 @@ if TYPE_CHECKING:
     from sme.studies.drivers.report import Drivers
     from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
+    from sme.studies.kinks.report import Kinks
+    from sme.studies.kinks.run import kinks
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
     from sme.studies.regime.run import RegimeReport, regime_report
-    from sme.studies.scaling.run import Collapse, collapse
+    from sme.studies.scaling.report import Collapse
+    from sme.studies.scaling.run import collapse
     from sme.studies.svag.run import SVAGStudy, svag_study
     from sme.studies.trajectories.report import Trajectories
     from sme.studies.trajectories.run import trajectories
@@ -178,10 +181,13 @@ HOMES = {
     "studies.drivers.report": "Drivers",
     "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
+    "studies.kinks.report": "Kinks",
+    "studies.kinks.run": "kinks",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
     "studies.regime.run": "RegimeReport regime_report",
-    "studies.scaling.run": "Collapse collapse",
+    "studies.scaling.report": "Collapse",
+    "studies.scaling.run": "collapse",
     "studies.svag.run": "SVAGStudy svag_study",
     "studies.trajectories.report": "Trajectories",
     "studies.trajectories.run": "trajectories",
@@ -229,6 +235,7 @@ __all__ = [
     "Importance",
     "ImportanceNoise",
     "Interrupted",
+    "Kinks",
     "Lamb",
     "Lion",
     "Logistic",
@@ -284,6 +291,7 @@ __all__ = [
     "formula",
     "from_torch",
     "importance",
+    "kinks",
     "layer_rule",
     "load",
     "phases",

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from sme.common.errors import SMEError, choose, one_line, plain_warnings, reason
 from sme.common.process import interrupt, streams
 from sme.common.process.blame import place, scarce
+from sme.common.storage.files import here
 
 INSIDE = Path(__file__).parents[1] / "conf"
 CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
@@ -53,6 +54,8 @@ def cli(task: Callable[[], Any]) -> None:
 
 def loaded(module: str) -> None:
     """Import what takes long; that a library is missing, or memory for one, is one line too."""
+    if here() is None:
+        _fail("the current folder was deleted, and torch cannot be loaded in such a one: go to another")
     try:
         importlib.import_module(module)
     except (ImportError, MemoryError, SMEError) as fault:

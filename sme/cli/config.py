@@ -162,8 +162,9 @@ def build(part: str, node: dict[str, Any], kind: type) -> Any:
         cause = next((each for each in chain if isinstance(each, SMEError)), chain[-1])
         if isinstance(cause, SMEError):
             raise cause from None
-        raise SMEError(f"cannot make {target}: {cause}; it takes {', '.join(allowed)}, as {part}.name=value, or where the option "
-                       f"has none of that name as +{part}.name=value") from None
+        takes = (f"it takes {', '.join(allowed)}, as {part}.name=value, or where the option has none of that name as "
+                 f"+{part}.name=value" if allowed else "it takes no settings")
+        raise SMEError(f"cannot make {target}: {cause}; {takes}") from None
     if not isinstance(made, kind):
         raise SMEError(f"{target} makes a {type(made).__name__}: the {part} must be an sme.{kind.__name__}")
     if isinstance(made, Problem):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from sme.cli.config import build, checked, group, no_use, only, repeated, values_of
 from sme.common.errors import SMEError, choose, reason
 from sme.common.identity import recipe
-from sme.common.inputs import flag, instance, short, whole
+from sme.common.inputs import flag, instance, several, short, whole
 from sme.optimizers.hyperparameters import BETAS, Hyperparameters
 from sme.optimizers.imported.by_name import library
 from sme.problems.base import Problem
@@ -19,7 +19,9 @@ from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.run import diagnose
 from sme.studies.phases.run import Phases, phases
 from sme.studies.regime.run import RegimeReport, regime_report
-from sme.studies.scaling.run import Collapse, collapse
+from sme.studies.scaling.report import Collapse
+from sme.studies.scaling.rounds import Rounds, rounds
+from sme.studies.scaling.run import collapse
 from sme.studies.svag.run import SVAGStudy, svag_study
 
 MADE = {"module": "a torch module", "data": "(inputs, targets)"}
@@ -41,15 +43,26 @@ def approach(config: DictConfig) -> SVAGStudy:
     return svag_study(problem, hyperparameters, theta, **values)
 
 
-def rescale(config: DictConfig) -> Collapse:
-    """The runs at several batch sizes that a configuration describes, computed and saved."""
-    values = _settings(config, collapse, ("batch", "optimizers", "steps", "paths"))
+def rescale(config: DictConfig) -> Collapse | Rounds:
+    """The runs at several batch sizes that a configuration describes, or its rounds, computed and saved."""
+    values = _settings(config, collapse, ("batch", "optimizers", "steps", "paths", "rates", "trained"))
     several_of, steps, values["runs"] = values.pop("optimizers"), values.pop("steps"), whole("paths", values.pop("paths"), 4)
-    if not isinstance(several_of, dict) or not all(isinstance(given, dict) for given in several_of.values()):
+    if not isinstance(several_of, dict) or not all(isinstance(given, dict | None) for given in several_of.values()):
         raise SMEError(f"optimizers must be a group of optimizers with their hyperparameters, got {short(several_of)}")
     problem, theta = _with_batch(values)
-    hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items()]
-    return collapse(problem, hyperparameters, theta, **values)
+    hyperparameters = [_read(name, {**given, "steps": steps}) for name, given in several_of.items() if given is not None]
+    rates, trained = values.pop("rates", None), values.pop("trained", None)
+    if rates is None and trained is None:
+        return collapse(problem, hyperparameters, theta, **values)
+    if rates is None or trained is None:
+        raise SMEError("rates and trained go together: give the learning rates of the rounds and the steps before each, as "
+                       "rates=[1e-3,5e-4] trained=[0,400], or neither")
+    if len(hyperparameters) != 1:
+        raise SMEError(f"rounds are of one optimizer, got {', '.join(each.optimizer for each in hyperparameters)}: give null for "
+                       "the others, as optimizers.sgd=null")
+    largest = max(several(values.pop("kappa")), default=1)
+    values.pop("rules")
+    return rounds(problem, hyperparameters[0], theta, rates=rates, trained=trained, kappa=largest, **values)
 
 
 def chart(config: DictConfig) -> Phases:

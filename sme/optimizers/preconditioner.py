@@ -18,8 +18,11 @@ class Preconditioner(NamedTuple):
 
 
 def above(v: Tensor, v_floor: float) -> bool:
-    """Whether every path is above the floor; while an equation is traced there are no values, and none is known to be."""
-    return not traced() and bool((v >= v_floor).all())
+    """Whether every path is above the floor, where asking costs nothing.
+
+    While an equation is traced there are no values, and a device would have to be waited for: then none is known to be.
+    """
+    return v.device.type == "cpu" and not traced() and bool((v >= v_floor).all())
 
 
 def _ramp(s: Tensor) -> Tensor:

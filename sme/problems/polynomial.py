@@ -53,8 +53,10 @@ class Polynomial(Curve):
 
     Parameters
     ----------
-    law, nu, p, growth, settings
+    law
         of the noise (`sme.problems.noise.named`).
+    nu, p, growth, **settings
+        of that law.
 
     Raises
     ------

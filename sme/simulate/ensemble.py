@@ -163,7 +163,7 @@ class TorchEnsemble(Ensemble):
 
     def _share(self, k: int, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:
-            return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64)
+            return torch.zeros(self.increments.substeps, 1, 0, dtype=torch.float64, device=self.device)
         if each.epoch and each.jumps is not None:
             return self.arrivals(k, each)
         if each.epoch:

@@ -236,3 +236,15 @@ def test_what_torch_deprecates_in_its_own_code_is_not_said(monkeypatch):
         warnings.simplefilter("error")
         torch_forward.load.__wrapped__()
     assert torch_forward.forward_ad._maybe_load_decompositions is torch_forward.load
+
+
+def test_a_folder_that_was_deleted_is_said_before_torch_ends_the_program(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as stop:
+        command.loaded("json")
+    monkeypatch.undo()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the current folder was deleted")

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+import resource
 
 import numpy as np
 import pandas as pd
@@ -130,3 +132,31 @@ def test_a_pdf_stands_beside_a_png_in_a_folder_of_results_alone(drawn, tmp_path)
 def test_names_of_observables_are_letters():
     assert pretty("|theta|^2") == "|θ|²"
     assert pretty("a$b") == r"a\$b"
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_a_disk_that_is_full_is_said_whatever_a_library_makes_of_it(kind, drawn, tmp_path):
+    figure = Figure()
+    figure.subplots().plot(range(50), range(50))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1]))
+    try:
+        with pytest.raises(SMEError, match=r"cannot write .*File too large"):
+            save(figure, MADE, tmp_path / f"errors.{kind}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg"])
+def test_a_date_that_is_none_in_the_environment_changes_no_byte(kind, drawn, tmp_path, monkeypatch):
+    made = []
+    for date in ("abc", "86400", None):
+        monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        if date is not None:
+            monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
+        figure = Figure()
+        figure.subplots().plot(range(5), range(5))
+        made.append(save(figure, MADE, tmp_path / f"errors.{kind}").read_bytes())
+        assert os.environ.get("SOURCE_DATE_EPOCH") == date
+    assert made[0] == made[1] == made[2]

@@ -1,5 +1,6 @@
 """Workers: never more than there is to do, none after its parent, and what they refuse in one line."""
 
+import errno
 import multiprocessing
 import os
 import select
@@ -51,6 +52,20 @@ def test_a_workers_refusal_comes_without_its_traceback(monkeypatch):
         list(processes.spread(refuse, [(1,), (2,)], 2))
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def starve(number):
+    try:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    finally:
+        raise UnboundLocalError("child_r")  # as Python's own code does where a pipe cannot be had
+
+
+def test_that_no_more_files_may_be_open_is_said_whatever_hides_it(monkeypatch):
+    config = processes.parallel_config
+    monkeypatch.setattr(processes, "parallel_config", lambda *_, **__: config("sequential"))
+    with pytest.raises(sme.SMEError, match=r"2 processes cannot be started \(Too many open files\).*ulimit -n.*processes=1"):
+        list(processes.spread(starve, [(1,), (2,)], 2))
 
 
 def test_a_process_ends_with_its_parent(monkeypatch):

@@ -23,8 +23,9 @@ def parameters():
 
 def imported(kind, regime, tau=0.1, **settings):
     """A rule of torch.optim with rates of order one, at τ = 0.1."""
-    lr = settings.pop("lr", tau if regime == "ballistic" or kind in LINEAR else tau**0.5)
-    return sme.from_torch(getattr(TORCH, kind)(parameters(), lr=lr, **settings), regime=regime, tau=tau, t0=1.0)
+    settings = dict(settings)
+    lr, t0 = settings.pop("lr", tau if regime == "ballistic" or kind in LINEAR else tau**0.5), settings.pop("t0", 1.0)
+    return sme.from_torch(getattr(TORCH, kind)(parameters(), lr=lr, **settings), regime=regime, tau=tau, t0=t0)
 
 
 LINEAR = ("SGD", "ASGD", "Adadelta")
@@ -35,7 +36,7 @@ ROWS = {
     "Nesterov": ("SGD", {"momentum": 0.9, "nesterov": True, "lr": 0.01}, (2, 2, 2)),
     "Adam": ("Adam", {"betas": (0.9, 0.95), "eps": 0.1}, (1, 2, 2)),
     "AdamW": ("AdamW", {"betas": (0.9, 0.95), "eps": 0.1, "weight_decay": 0.2}, (1, 2, 2)),
-    "NAdam": ("NAdam", {"betas": (0.9, 0.95), "eps": 0.1}, (1, 2, 2)),
+    "NAdam": ("NAdam", {"betas": (0.9, 0.95), "eps": 0.1, "t0": 4.5}, (1, 2, 2)),
     "RAdam": ("RAdam", {"betas": (0.9, 0.97), "eps": 0.1}, (1, 2, 2)),
     "RMSprop": ("RMSprop", {"alpha": 0.95, "eps": 0.1}, (1, 2, 2)),
     "RMSprop, L2": ("RMSprop", {"alpha": 0.95, "eps": 0.1, "weight_decay": 0.2}, (1, 2, 2)),
@@ -44,7 +45,8 @@ ROWS = {
     "Adagrad": ("Adagrad", {"lr_decay": 0.03, "eps": 0.1}, (1, 2, 2)),
     "Adadelta": ("Adadelta", {"rho": 0.95, "eps": 0.1}, (1, 2, 2)),
     "ASGD": ("ASGD", {"lambd": 0.2}, (2, 2, 2))}
-"""class, settings; batch-equivalent orders with independent motions, of these without T₃, and with step memory"""
+"""class, settings; batch-equivalent orders with independent motions, of these without T₃, and with step memory.
+NAdam starts late, when its product of momenta has vanished."""
 
 
 @pytest.mark.slow

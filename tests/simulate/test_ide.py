@@ -267,7 +267,7 @@ def tiny(**given):
 @pytest.mark.slow
 def test_the_runs_of_the_configuration_are_written(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), path.touch()))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, place, **_: drawn.append(figure))
     few = [{"loss": "wells", "lr": [0.05], "steps": [12], "start": 0.1, **each} for each in (
         {"optimizer": "adam", "beta1": 0.9, "beta2": 0.99}, {"optimizer": "rmsprop", "beta2": [0.0, 0.9]})]
     said = str(memory_config.run(tiny(results=str(tmp_path), runs=few)))

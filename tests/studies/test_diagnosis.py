@@ -11,8 +11,13 @@ from torch import nn
 
 import sme
 from sme.common.errors import SMEError
+from sme.equations.chain import Chain
+from sme.optimizers.imported.forms import Place
+from sme.optimizers.imported.resumed import resumed
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
 from sme.studies.diagnosis import batches, dynamics, measures
 from sme.studies.diagnosis.physical import Physical
+from sme.studies.scaling.doubling import Departure, crossing, leaves
 
 N, D = 60, 3
 
@@ -82,6 +87,90 @@ def test_the_ode_and_the_noise_of_a_linear_regression_are_known():
     for _ in range(10):
         spread = (np.eye(D) - 0.05 * h) @ spread @ (np.eye(D) - 0.05 * h) + 0.05**2 * sigma
     assert added == pytest.approx(0.5 * np.trace(h @ spread) / np.ptp(chain), abs=2 * wide)
+
+
+OPTIMIZERS = {
+    "momentum": (torch.optim.SGD, {"lr": 0.02, "momentum": 0.8}, 0.2),
+    "nesterov": (torch.optim.SGD, {"lr": 0.02, "momentum": 0.8, "nesterov": True}, 0.2),
+    "damped": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.8, "dampening": 0.8}, 0.1),
+    "adamw": (torch.optim.AdamW, {"lr": 0.02, "betas": (0.8, 0.9)}, 0.02),
+    "rmsprop": (torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.9}, 0.01),
+    "heavy": (torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "momentum": 0.8, "centered": True}, 0.2),
+    "adagrad": (torch.optim.Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.3}, 0.1),
+    "adadelta": (torch.optim.Adadelta, {"lr": 0.5}, 0.5),
+}
+
+
+@pytest.mark.parametrize("place", [BALLISTIC, BATCH_EQUIVALENT], ids=lambda place: place.name)
+@pytest.mark.parametrize(("name", "taken"), [*((name, 3) for name in OPTIMIZERS), ("adamw", 0), ("damped", 0), ("rmsprop", 0)])
+def test_a_run_goes_on_where_torch_stands(name, taken, place):
+    kind, options, tau = OPTIMIZERS[name]
+    module, (x, y) = line(), data()
+    optimizer = kind(module.parameters(), **options)
+    own = list(module.parameters())
+
+    def ahead():
+        optimizer.zero_grad()
+        (module(x) - y).square().mean().backward()
+        optimizer.step()
+
+    for _ in range(taken):
+        ahead()
+    net = sme.Network(module, data(), "mse", noise=sme.DiagonalNoise(torch.zeros(D)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rule = sme.from_torch(optimizer, regime=place, tau=tau, t0=max(1, taken) * tau)
+    chain = Chain(net, rule, place, tau)
+    state = resumed(optimizer, rule, own, Place(place, tau, None), net.gradient(net.start["theta"][None])[0])
+    for k in range(4):
+        state = chain.mean_step(state, (taken + k) * tau)
+        ahead()
+    torch.testing.assert_close(state["theta"], module.weight.detach().flatten(), rtol=1e-11, atol=0)
+
+
+def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments():
+    """Mean and covariance of SGD on a linear regression are known at every batch size."""
+    x, y = data(n := 600)  # so many that two batches of an epoch hardly depend on each other
+    found = diagnosed(batch=12, options={"lr": 0.12}, baseline=12, given=(x, y)).tables["collapse"].set_index("part")
+    h = 2 * (x.T @ x).numpy() / n
+    best = np.linalg.lstsq(x.numpy(), y.numpy(), rcond=None)[0][:, 0]
+    inputs, least = x.numpy(), float((y - x @ torch.from_numpy(best)[:, None]).square().mean())
+
+    def losses(kappa):
+        mean, out = np.array([0.4, 0.2, -0.1]) - best, []
+        second = np.outer(mean, mean)
+        for _ in range(12 // kappa):
+            out.append(least + 0.5 * np.trace(h @ second))
+            rest = inputs @ best - y.numpy()[:, 0]
+            each = 2 * inputs[:, :, None] * inputs[:, None, :]  # g_i = H_i e + 2 x_i r_i
+            sigma = (np.einsum("nij,jk,nlk->il", each, second, each) + 4 * (inputs * rest[:, None] ** 2).T @ inputs) / n
+            cross = np.einsum("nij,j,nk->ik", each, mean, 2 * inputs * rest[:, None]) / n
+            sigma = (sigma + cross + cross.T - h @ second @ h) * n / (n - 1) * (1 / (12 * kappa) - 1 / n)
+            step = np.eye(D) - 0.12 * kappa * h
+            mean, second = step @ mean, step @ second @ step.T + (0.12 * kappa) ** 2 * sigma
+        return np.array([*out, least + 0.5 * np.trace(h @ second)])
+
+    wanted = float(np.sqrt((np.log(losses(4) / losses(1)[::4])[1:] ** 2).mean()))
+    row = found.loc["whole"]
+    assert row["beside"] == 4
+    assert row["distance"] == pytest.approx(wanted, abs=4 * row["stderr"])
+    assert row["stderr"] < 0.2 * wanted
+
+
+def test_where_distances_leave_the_limit():
+    shift = np.linspace(0.1, 0.3, 9)[:, None]
+    draws = [Departure.of(shift + 0.2 * np.random.default_rng(i).standard_normal((9, 12))) for i in range(60)]
+    distances, errors = np.array(draws).T
+    assert distances.mean() == pytest.approx(math.sqrt((shift**2).mean()), rel=0.02)
+    assert errors.mean() == pytest.approx(distances.std(), rel=0.25)
+    assert leaves({2: Departure(0.02, 0.0), 4: Departure(0.05, 0.005)}) == pytest.approx((7, 1 + 0.3 / 0.0598, 1 + 0.3 / 0.0402))
+    assert leaves({2: Departure(0.4, 0.0), 4: Departure(0.5, 0.0)})[0] == pytest.approx(1.25)
+    assert leaves({2: Departure(0.0, 0.01)})[0] == math.inf
+    assert leaves({2: Departure.of(np.full((4, 4), math.nan))})[0] == 1.5
+    assert crossing([2, 4, 8], [0.04, 0.08, 0.2]) == pytest.approx(4 + 4 / 6)
+    assert crossing([2, 4], [0.3, 0.4]) == pytest.approx(1 + 1 / 3)
+    assert crossing([2, 4], [0.0, 0.09]) == math.inf
+    assert crossing([2, 4], [0.05, math.nan]) == 3
 
 
 @pytest.mark.slow
@@ -214,7 +303,7 @@ def test_the_watch_of_one_batch_or_of_nan():
     module = line()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     seen, _ = loop(optimizer, module, batch=N, epochs=1)
-    assert "nothing is known yet: 1 steps" in str(seen)
+    assert "nothing is known yet: one step was watched" in str(seen)
     with sme.watch(optimizer, every=2) as seen:
         module.weight.grad = torch.full_like(module.weight, math.nan)
         optimizer.step()

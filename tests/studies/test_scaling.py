@@ -18,7 +18,7 @@ from sme.optimizers.scaling_rules import largest
 from sme.problems.noise.wrapped.svag import SVAGNoise
 from sme.problems.renoised import Renoised
 from sme.simulate.discrete import runs
-from sme.studies.scaling.run import _jackknifed
+from sme.studies.scaling.distances import jackknifed
 from tests.support import models
 
 GIVEN = {
@@ -361,7 +361,8 @@ def test_runs_are_those_of_torch_and_bands_and_distances_are_their_statistics(tm
     assert (found.distances["stderr"] > 0).all()
     assert found.distances.set_index(["optimizer", "rule", "kappa"])["share"]["adam", "linear", 4] == pytest.approx(0.4)
     assert {path.name for path in found.folder.iterdir()} == {
-        "scaling.csv", "distances.csv", "scaling.md", "scaling.pdf", "scaling.png"}
+        "scaling.csv", "distances.csv", "leaves.csv", "scaling.md", "scaling.pdf", "scaling.png"}
+    assert set(found.leaves["part"]) == {"whole", "early", "late"}
     g, law = line().gradient(START[None]), line().noise
     assert found.noise == pytest.approx(float(law.variance(START[None]).sum() / g.square().sum()))
     assert "adam" in str(found)
@@ -371,11 +372,11 @@ def test_the_distance_is_that_of_the_means_with_the_chance_taken_off():
     generator = np.random.default_rng(0)
     shift, count, draws = np.linspace(0.2, 0.4, 9)[:, None], 12, 120
     noise = 0.3 * generator.standard_normal((draws, 2, 9, count))
-    found = np.array([_jackknifed(shift + one, other) for one, other in noise])
+    found = np.array([jackknifed(shift + one, other) for one, other in noise])
     true = math.sqrt((shift**2).mean())
     assert found[:, 0].mean() == pytest.approx(true, abs=0.012)  # with the chance left in 0.33 in place of 0.307
     assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.2)
-    distance, error = np.array([_jackknifed(one, other) for one, other in noise]).T  # where there is none
+    distance, error = np.array([jackknifed(one, other) for one, other in noise]).T  # where there is none
     assert (distance < 2 * error).mean() > 0.9
     assert error.min() > 0.01
 

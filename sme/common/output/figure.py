@@ -1,7 +1,9 @@
 """The one way pictures are laid out, labelled and written: a foot with a key and where the numbers come from."""
 
 import contextlib
+import io
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,7 +15,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import short
 from sme.common.output.provenance import Provenance
 from sme.common.process.progress import fraction
-from sme.common.storage.files import replacing
+from sme.common.storage.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,7 @@ NARROW = 30.0
 WIDE = 1000.0
 """the same, above which there are no ticks without a label"""
 DPI = 160
+DATE = "SOURCE_DATE_EPOCH"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS = 6
 """labels of step sizes that a panel has room for"""
@@ -96,8 +99,21 @@ def _write(figure: "Figure", provenance: Provenance, path: Path, kind: str) -> N
     from matplotlib import rc_context
 
     # letters that can be read, found and copied
-    with replacing(path) as temporary, rc_context({"svg.hashsalt": provenance.study, "svg.fonttype": "none"}):
-        figure.savefig(temporary, dpi=DPI, format=kind, metadata=_metadata(kind, provenance))
+    made = io.BytesIO()
+    with _undated(), rc_context({"svg.hashsalt": provenance.study, "svg.fonttype": "none"}):
+        figure.savefig(made, dpi=DPI, format=kind, metadata=_metadata(kind, provenance))
+    write_bytes(path, made.getvalue())
+
+
+@contextlib.contextmanager
+def _undated() -> Iterator[None]:
+    """Without the date of the environment, which is read, and may be none, where a picture bears no date."""
+    date = os.environ.pop(DATE, None)
+    try:
+        yield
+    finally:
+        if date is not None:
+            os.environ[DATE] = date
 
 
 def _metadata(kind: str, provenance: Provenance) -> dict[str, str | None] | None:

@@ -1,5 +1,6 @@
 """Whose code failed: the caller's own, which is said in one line, or ours."""
 
+import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from sme.common.identity.owned import PACKAGE, own
 
 SCARCE = ("allocate memory", "map segment", "start new thread")
 """what torch, the loader of libraries and Python say where there is no memory, or no room for a thread's"""
+
+FULL = (errno.EMFILE, errno.ENFILE)
+"""of a process, of a machine: no more files may be open"""
 
 
 @contextmanager
@@ -46,6 +50,11 @@ def scarce(fault: BaseException) -> BaseException | None:
     """That memory ran out, where a fault is that or comes from it."""
     return next((each for each in causes(fault) if isinstance(each, MemoryError) or
                  (isinstance(each, RuntimeError | ImportError | OSError) and any(words in str(each) for words in SCARCE))), None)
+
+
+def files_lack(fault: BaseException) -> OSError | None:
+    """That a process may open no more files, where a fault is that or comes from it."""
+    return next((each for each in causes(fault) if isinstance(each, OSError) and each.errno in FULL), None)
 
 
 def causes(fault: BaseException | None) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 
 from sme.common.errors import SMEError
+from sme.common.process.blame import files_lack
 
 T = TypeVar("T")
 LOOK_S = 1.0
@@ -36,6 +37,11 @@ def spread(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], processes: 
             yield from parallel(delayed(work)(*task) for task in waiting)
         except (SMEError, OSError) as fault:
             raise fault from None
+        except Exception as fault:  # a library may hide it behind a fault of its own
+            if (lacking := files_lack(fault)) is not None:
+                raise SMEError(f"{workers} processes cannot be started ({lacking.strerror}): allow more open files (ulimit -n), "
+                               "or give processes=1") from None
+            raise
 
 
 def follow(parent: int) -> None:

@@ -1,5 +1,6 @@
 """Files: read whole and guarded, written whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,7 +8,6 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file in the folder of `path` that takes its place at the end.
 
@@ -107,15 +107,21 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes, rights: int | None = None) -> None:
+    """Write a file atomically; what a library makes is made in memory first, as some hide that a disk is full."""
+    with replacing(path) as temporary:
+        if rights is not None:
+            temporary.chmod(rights)
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, content: str) -> None:
     """Write a text file atomically; one that has this content stays as it is."""
-    try:
-        if read_bytes(path) == content.encode("utf-8"):
+    made = content.encode("utf-8")
+    with contextlib.suppress(OSError, ValueError):  # none, or of something else
+        if read_bytes(path) == made:
             return
-    except (OSError, ValueError):  # none, or of something else
-        pass
-    with replacing(path) as temporary:
-        temporary.write_text(content, encoding="utf-8", newline="")
+    write_bytes(path, made)
 
 
 def here() -> Path | None:

@@ -18,7 +18,7 @@ import torch
 from sme.common.errors import SMEError
 from sme.common.library import key as library_key
 from sme.common.storage.cache import NoCompilerError, cache, whole
-from sme.common.storage.files import LIMIT, listed, replacing, sha
+from sme.common.storage.files import LIMIT, listed, sha, write_bytes
 
 Arrays = dict[str, np.ndarray]
 """of numbers, or of bytes"""
@@ -96,9 +96,7 @@ class Records:
             if len(content) > LIMIT:
                 return
             new = cache() / f"{self._key}-{sha(content)}.npz"
-            with replacing(new) as temporary:
-                temporary.chmod(0o600)
-                temporary.write_bytes(content)
+            write_bytes(new, content, 0o600)
             for path in older:
                 if path != new:
                     path.unlink(missing_ok=True)

@@ -170,7 +170,7 @@ def _judge(step: MeanStep, part: Searched, index: int, name: str, own: Contacts,
         first = int(some.t.argmin())
         where = None if paths is None else (float(some.t[first]), {
             field: part_.tolist() for field, part_ in step.layout.named(some.x[first]).items()})
-        share = math.nan if paths is None else _share(part, index, some, paths)
+        share = 0.0 if _timed(part, index, some) else math.nan if paths is None else _share(part, index, some, paths)
         text = place_of(some, step.layout)
         found.append(Obstacle(operation, text, *_cost(kind, share, shifted and part.name == RULE), where))
     return found
@@ -212,6 +212,12 @@ def _cost(kind: str, share: float, shifted: bool) -> tuple[str, float, float]:
     if share <= PASSES:
         return "kink", 2.0, 2.0
     return ("rest", 1.5, 1.5) if share >= RESTS else ("kink", 1.5, 2.0)
+
+
+def _timed(part: Searched, index: int, some: Contacts) -> bool:
+    """Whether the number that switches is one of time alone, as of a warm-up that ends: every run passes the place at once."""
+    here, there = (part.at(some.t, x)[index].value[torch.arange(len(some)), some.entry] for x in (some.x, 1.5 * some.x + 0.25))
+    return bool((here == there).all())
 
 
 def _share(part: Searched, index: int, some: Contacts, paths: Sequence[Path]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sme.common.errors import SMEError, reason
-from sme.common.storage.files import read_bytes, replacing, sha
+from sme.common.storage.files import read_bytes, sha, write_bytes
 
 LIMIT = 2**30
 """bytes of such a file, packed and unpacked"""
@@ -19,8 +19,9 @@ Curves = tuple[Float[np.ndarray, "steps runs"], Float[np.ndarray, "looks runs"]]
 
 def write(path: Path, owner: str, losses: np.ndarray, edges: np.ndarray) -> None:
     """Keep them as those of their `owner`: the name of their map, and their number in it."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, losses=losses, edges=edges, owner=np.array(owner), sha256=np.array(_sha(owner, losses, edges)))
+    made = io.BytesIO()
+    np.savez_compressed(made, losses=losses, edges=edges, owner=np.array(owner), sha256=np.array(_sha(owner, losses, edges)))
+    write_bytes(path, made.getvalue())
 
 
 def read(path: Path, owner: str, shape: tuple[int, int]) -> Curves:

@@ -11,12 +11,19 @@ from torch import Tensor
 
 from sme.common.errors import SMEError
 from sme.common.random.increments import Increments
-from sme.optimizers.base import Optimizer
+from sme.equations.chain import Chain
+from sme.optimizers.base import Optimizer, State
 from sme.optimizers.grid import StepGrid
+from sme.optimizers.parts.clipping import NORM, Clipping
 from sme.optimizers.regimes import BALLISTIC
+from sme.problems.base import Problem
 from sme.problems.networks.network import Network
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.wrapped.clipped import Clipped
+from sme.problems.renoised import Renoised
 from sme.simulate import noiseless
 from sme.simulate.setup import Setup
+from sme.studies.scaling.legs import Leg
 
 PAIRS, SEED = 4, 0
 """half the noisy runs, and their seed"""
@@ -63,25 +70,56 @@ class Dynamics:
         return float(extra.mean()) / self.way, 1.96 * float(extra.std(ddof=1)) / math.sqrt(len(extra)) / self.way
 
 
-def follow(net: Network, rule: Optimizer, tau: float, start: dict[str, Tensor], steps: int, clipped: bool) -> Dynamics:
-    """Run it; a rule behind a clip that acts has no drift here, as its mean step is no closed form."""
-    grid = StepGrid.of(tau, steps)
-    setup = Setup(net, rule, BALLISTIC, 1, "independent", grid, start, (steps,), {})
-    marks = sorted({*np.linspace(0, steps, MARKS + 1).round().astype(int).tolist()})
-    dim, lack, ode = net.dim, "", {}
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run begins.
+
+    Attributes
+    ----------
+    fields
+        of the rule, as torch's averages stand.
+    time
+        of the first step.
+    late
+        whether the averages are 0, and an equation has a start after the first step alone.
+    """
+
+    fields: State
+    time: float
+    late: bool
+
+
+def follow(net: Network, rule: Optimizer, tau: float, start: Beginning, steps: int, clip: Clipping | None) -> Dynamics:
+    """Run it; behind a `clip` that acts, whose mean step is no closed form, the run without noise clips the full gradient.
+
+    Where the averages start at 0, the drift starts after the first step of the noiseless run.
+    """
+    still = _still(net, clip)
+    chain, first = Chain(still, rule, BALLISTIC, tau), int(start.late)
+    fields = chain.mean_step(start.fields, start.time) if first else start.fields
+    marks = sorted({0, *np.linspace(first, steps, MARKS + 1).round().astype(int).tolist()})
+    setup = Setup(still, rule, BALLISTIC, 1, "independent", StepGrid.of(tau, max(1, steps - first)), fields, (steps - first,), {})
+    dim, lack, ode, later = net.dim, "", {}, [k - first for k in marks if k >= first]
 
     def loss(states: Tensor) -> np.ndarray:
         return net.loss(states[:, :dim]).numpy()
 
-    discrete = loss(noiseless.discrete(setup, marks))
+    zero = net.loss(start.fields["theta"][None]).numpy()[: len(marks) - len(later)]
+    discrete = np.append(zero, loss(noiseless.discrete(setup, later)))
     for order in (1, 2):
-        if clipped or (order == 2 and net.kinks):
-            lack = "a clip that acts leaves no drift" if clipped else "the loss has kinks, so that order 2 is not offered"
+        if order == 2 and net.kinks:
+            lack = "the loss has kinks, so that order 2 is not offered"
+            continue
+        if clip is not None and clip.kind != NORM:
+            lack = "a clip of single entries that acts leaves no drift"
+            continue
+        if later == [0]:
+            lack = "there is one step, from averages of 0"
             continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = loss(noiseless.drift(setup, order, marks, TOLERANCE, EVALUATIONS))
+                found = np.append(zero, loss(noiseless.drift(setup, order, later, TOLERANCE, EVALUATIONS)))
         except SMEError as fault:
             lack = str(fault)
             continue
@@ -89,19 +127,29 @@ def follow(net: Network, rule: Optimizer, tau: float, start: dict[str, Tensor], 
             ode[order] = found
         else:
             lack = lack or f"the drift of order {order} is too stiff to follow within {EVALUATIONS} evaluations"
-    return Dynamics(np.array(marks), discrete, ode, _noisy(setup, marks), lack)
+    noisy = _noisy(Leg(Chain(net, rule, BALLISTIC, tau), start.fields, start.time, clip), marks)
+    return Dynamics(np.array(marks), discrete, ode, noisy, lack)
 
 
-def _noisy(setup: Setup, marks: list[int]) -> Float[np.ndarray, "marks runs"]:
+def _still(net: Network, clip: Clipping | None) -> Problem:
+    """The problem whose mean step the run without noise takes: behind a clip that of one batch of all examples."""
+    if clip is None or clip.kind != NORM:
+        return net
+    whole = MinibatchNoise(batch_size=net.examples.count, examples=net.examples, sampling="without_replacement")
+    return Renoised(net, Clipped(whole, clip.limit))
+
+
+def _noisy(leg: Leg, marks: list[int]) -> Float[np.ndarray, "marks runs"]:
     """The loss of a few runs on true minibatches."""
-    chain, law, paths = setup.chain, setup.problem.noise, 2 * PAIRS
-    increments = Increments((SEED, setup.steps, 0, 0), PAIRS, 1, setup.tau, torch.device("cpu"))
-    state, rows = setup.fields(setup.whole(paths)), []
-    for k in range(setup.steps + 1):
+    chain, paths, rows = leg.chain, 2 * PAIRS, []
+    law, state = chain.problem.noise, leg.spread(paths)
+    increments = Increments((SEED, marks[-1], 0, 0), PAIRS, 1, chain.tau, torch.device("cpu"))
+    for k in range(marks[-1] + 1):
         if k in marks:
-            rows.append(setup.problem.loss(state["theta"]).numpy())
-        if k < setup.steps:
-            state = chain.run(state, law.draw(None, setup.tau, increments.draws(k), paths), k)
+            rows.append(chain.problem.loss(state["theta"]).numpy())
+        if k < marks[-1]:
+            drawn = law.draw(None, chain.tau, increments.draws(k), paths)
+            state = leg.step(state, law.noisy(state["theta"], drawn, chain.mean, 1.0), k)
     return np.stack(rows)
 
 

@@ -28,8 +28,8 @@ class Physical:
         moment.
     steps
         that were taken.
-    first, second
-        `exp_avg` and `exp_avg_sq` as torch has them; None of a fresh optimizer.
+    second
+        the second moment that the next step divides by, freed of its bias; None of a fresh optimizer.
     """
 
     kind: str
@@ -40,7 +40,6 @@ class Physical:
     eps: tuple[float, ...]
     nesterov: bool
     steps: int
-    first: Numbers | None
     second: Numbers | None
 
     @classmethod
@@ -69,12 +68,13 @@ class Physical:
         made = cls(type(optimizer).__name__, torch.cat([torch.full((p.numel(),), owner[id(p)]) for p in parameters]),
                    tuple(lr), tuple(float(b[0] or 0.0) for b in betas),
                    tuple(None if b[1] is None else float(b[1]) for b in betas), tuple(float(g.get("eps", 0.0)) for g in groups),
-                   any(bool(g.get("nesterov")) for g in groups), taken, None, None)
-        if not taken or not all("exp_avg_sq" in each for each in seen):
+                   any(bool(g.get("nesterov")) for g in groups), taken, None)
+        moments = [each.get("exp_avg_sq", each.get("square_avg")) for each in seen]
+        if not taken or any(each is None for each in moments):
             return made
-        first, second = (torch.cat([each[name].detach().double().flatten().cpu() for each in seen])
-                         for name in ("exp_avg", "exp_avg_sq"))
-        return replace(made, first=first, second=second)
+        second = torch.cat([each.detach().double().flatten().cpu() for each in moments])
+        corrects = all("exp_avg_sq" in each for each in seen)
+        return replace(made, second=second / (1 - made._each(made.beta2) ** taken) if corrects else second)
 
     def _each(self, by_group: Sequence[float | None]) -> Numbers:
         return torch.tensor([0.0 if each is None else each for each in by_group], dtype=torch.float64)[self.group]
@@ -89,15 +89,8 @@ class Physical:
         lr = self._each(self.lr)
         if not self.adaptive:
             return lr
-        v = square if self.second is None else self.second / (1 - self._each(self.beta2) ** self.steps)
+        v = square if self.second is None else self.second
         return lr / (v.clamp(min=0).sqrt() + self._each(self.eps)).clamp(min=1e-300)
-
-    def averages(self, g: Numbers, square: Numbers) -> dict[str, Numbers]:
-        """`m` and `v` as torch has them: of a fresh optimizer after its first step, from the mean gradient and `E ĝ∘ĝ`."""
-        if self.first is not None and self.second is not None:
-            return {"m": self.first, "v": self.second}
-        share = 1 - self._each(self.beta1) if self.adaptive else 1.0  # the first buffer of SGD's momentum is a whole gradient
-        return {"m": share * g, "v": (1 - self._each(self.beta2)) * square}
 
     @property
     def limit(self) -> float:

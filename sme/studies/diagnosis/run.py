@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,25 @@ from sme.common.identity.numerics import used
 from sme.common.inputs import whole
 from sme.common.process.turns import entry
 from sme.convergence.spec import effort
+from sme.equations.chain import Chain
 from sme.equations.registry import parts_of
 from sme.optimizers.base import Optimizer
+from sme.optimizers.imported.forms import Place
 from sme.optimizers.imported.from_torch import from_torch
+from sme.optimizers.imported.resumed import resumed
 from sme.optimizers.parts.clipping import NORM, Clipping, clipping
-from sme.optimizers.regimes import BALLISTIC
+from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT, Regime
 from sme.optimizers.sgd import SGD
 from sme.problems.networks.data import Data, pair
 from sme.problems.networks.network import Network
 from sme.problems.noise.diagonal import DiagonalNoise
+from sme.studies.diagnosis import baseline as growing
 from sme.studies.diagnosis import batches, dynamics, measures
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.words import paragraph, regimes
 from sme.studies.phases.edge import sharpness
+from sme.studies.scaling.legs import Leg
 
 EXAMPLES = 2048
 """of the data that are looked at"""
@@ -42,7 +48,8 @@ ITERATIONS = 30
 @entry
 def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], optimizer: torch.optim.Optimizer, *,
              scheduler: Any = None, clip: Any = None, batch_size: int, steps: int, compared: int = COMPARED,
-             examples: int = EXAMPLES, certificate: bool = False, results: str | Path | None = None) -> Diagnosis:
+             examples: int = EXAMPLES, baseline: int | None = None, certificate: bool = False,
+             results: str | Path | None = None) -> Diagnosis:
     """Say what a training run is like: how noisy, how near to an ODE and to instability, how far the batch may grow.
 
     The module's present parameters and the optimizer's present averages are the start; none of them is changed. Minibatches are
@@ -60,6 +67,8 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         over so many steps, of the noiseless run, its drifts and 8 noisy runs, the loss is followed.
     examples
         of more data than this a sample is looked at, and every number has its interval.
+    baseline
+        so many of the run's steps are followed to see how far the batch may grow; None: all of a small run, else its first ones.
     certificate
         whether to predict, by `sme.certify`, the weak error in the loss over these steps too: that may take minutes.
     results
@@ -72,6 +81,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     """
     batch, steps = whole("batch_size", batch_size, 1), whole("steps", steps, 2)
     followed, most = min(steps, whole("compared", compared, 1)), whole("examples", examples, 2)
+    asked = None if baseline is None else whole("baseline", baseline, 1)
     root = effort.place(results, "diagnose")
     clipped = clipping(SGD(), clip, BALLISTIC)
     inputs, targets = pair("data", data)
@@ -88,6 +98,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     given = Physical.of(optimizer, parameters)
     theta = net.start["theta"]
     net.check(theta)
+    long = growing.length(steps, batch, net.dim) if asked is None else min(steps, asked)
     with torch.no_grad():
         g, sigma = net.gradient(theta[None])[0], net.noise.variance(theta[None])[0]
         square = g * g + sigma
@@ -98,12 +109,22 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         curvature, q = (float(sharpness(net, theta[None], each[None], u, ITERATIONS)[0])
                         for each in (torch.ones_like(scale), scale))
         acts = _acts(net, theta, clipped, batch < count)
-        rule, tau = _rule(optimizer, given, parameters, scheduler, clip if acts else None)
-        start = {name: value for name, value in {"theta": theta, **given.averages(g, square)}.items() if name in rule.fields}
-        if lacking := set(rule.fields) - set(start) - set(rule.defaults):
-            raise SMEError(f"{type(optimizer).__name__} keeps {', '.join(sorted(lacking))}, whose start is not known here")
-        start |= {name: torch.full_like(theta, rule.defaults[name]) for name in rule.fields if name not in start}
-        seen = dynamics.follow(net, rule, tau, start, followed, acts > 0)
+        tau = _step_size(optimizer)
+        make = partial(_rule, optimizer, given, parameters, scheduler, tau)
+        rule = make(BALLISTIC)
+        start = _beginning(optimizer, given, parameters, tau, g, BALLISTIC, rule)
+        cut = clipped if isinstance(clipped, Clipping) else None
+        seen = dynamics.follow(net, rule, tau, start, followed, cut if acts else None)
+
+        def leg(regime: Regime, kappa: int) -> Leg:
+            alone = make(regime)
+            alone.check(kappa * tau)
+            begun = _beginning(optimizer, given, parameters, tau, g, regime, alone)
+            return Leg(Chain(net, alone, regime, kappa * tau), begun.fields, begun.time, cut, kappa)
+
+        places = {"square_root": BATCH_EQUIVALENT, "linear": BALLISTIC} if given.adaptive else {"linear": BALLISTIC}
+        grown = growing.collapse(net, leg(BALLISTIC, 1), {name: partial(leg, place) for name, place in places.items()},
+                                 batch, long)
     ratio = float(noise["noise_scale"].iloc[0])
     tables = {
         "noise": noise, "shape": shape, "correlation": _correlation(count, batch),
@@ -112,13 +133,13 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
                                     "share": max(q, 0.0) / given.limit,
                                     "order 2 fails from": given.fails, "clip acts on": acts,
                                     "basis": f"power iteration, {ITERATIONS} products: a lower bound, frozen averages"}]),
-        "scaling": batches.growth(given, ratio, q, count / batch),
+        "scaling": batches.growth(given, ratio, q, count / batch, grown), "collapse": grown,
         "dynamics": pd.DataFrame({"step": seen.steps, "noiseless": seen.discrete, "noisy": seen.noisy.mean(1), **{
             f"drift of order {order}": values for order, values in seen.ode.items()}})}
     if certificate:
         tables["certificate"] = _certified(net, rule, tau, start, followed)
     text, numbers = paragraph(given, tables, seen, batch, followed, steps, clip)
-    told = [net, rule, start, tau, batch, count, steps, followed, clip, certificate]
+    told = [net, rule, start.fields, tau, batch, count, steps, followed, clip, certificate, long]
     own = digest({"of": fingerprint(told)}, used(net, net.noise, *parts_of(net, rule, BALLISTIC)))
     name = f"{type(optimizer).__name__.lower()}-{net.name.lower()}-{own}"
     return Diagnosis(name, text, {"numbers": numbers, **tables}, seen, projection.numpy(), root and root / name).saved()
@@ -134,17 +155,27 @@ def _acts(net: Network, theta: Tensor, clipped: Optimizer, noisy: bool) -> float
     return dynamics.clips(net, theta, limit) if noisy else float(net.gradient(theta[None]).norm() > limit)
 
 
-def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any,
-          clip: Any) -> tuple[Optimizer, float]:
-    """The rule of the package, and its step size `τ`."""
+def _step_size(optimizer: torch.optim.Optimizer) -> float:
+    """`τ`: the learning rate, or what an undamped momentum forgets in a step."""
     group = optimizer.param_groups[0]
-    lr = float(group.get("initial_lr", group["lr"]))
-    tau = 1 - group["momentum"] if group.get("momentum") and group.get("dampening", 0.0) != group["momentum"] else lr
-    clocked = "betas" in group
+    undamped = group.get("momentum") and group.get("dampening", 0.0) != group["momentum"]
+    return float(1 - group["momentum"] if undamped else group.get("initial_lr", group["lr"]))
+
+
+def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any, tau: float,
+          regime: Regime) -> Optimizer:
+    """The rule of the package; an adaptive one starts no earlier than after the first step, as its equation has to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the rate that a scheduler drives is read without it, and said in the text
-        return from_torch(optimizer, tau=tau, t0=max(1, given.steps) * tau if clocked else None, scheduler=scheduler, clip=clip,
-                          parameters=parameters), tau
+        return from_torch(optimizer, regime=regime, tau=tau, t0=max(1, given.steps) * tau if given.adaptive else None,
+                          scheduler=scheduler, parameters=parameters)
+
+
+def _beginning(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], tau: float, gradient: Tensor,
+               regime: Regime, rule: Optimizer) -> dynamics.Beginning:
+    """Where torch stands, in the variables of a regime."""
+    fields = resumed(optimizer, rule, parameters, Place(regime, tau, None), gradient)
+    return dynamics.Beginning(fields, given.steps * tau, given.adaptive and not given.steps)
 
 
 def _correlation(count: int, batch: int) -> pd.DataFrame:
@@ -155,7 +186,8 @@ def _correlation(count: int, batch: int) -> pd.DataFrame:
                           "basis": "exact for reshuffled epochs, whose batches add up to all data"}])
 
 
-def _certified(net: Network, rule: Optimizer, tau: float, start: dict[str, Tensor], steps: int) -> pd.DataFrame:
+def _certified(net: Network, rule: Optimizer, tau: float, start: dynamics.Beginning, steps: int) -> pd.DataFrame:
     from sme.studies.certificate.run import certify  # few ask for it
 
-    return certify(net, rule, tau=tau, horizon=steps * tau, start=start, observables=["loss"]).table
+    fields = Chain(net, rule, BALLISTIC, tau).mean_step(start.fields, start.time) if start.late else start.fields
+    return certify(net, rule, tau=tau, horizon=steps * tau, start=fields, observables=["loss"]).table

@@ -126,7 +126,8 @@ class Watch:
 
     def __str__(self) -> str:
         if not self._pairs:
-            return (f"nothing is known yet: {self.steps} steps were watched, and the noise shows between the gradients of two in "
+            watched = "one step was" if self.steps == 1 else f"{self.steps} steps were"
+            return (f"nothing is known yet: {watched} watched, and the noise shows between the gradients of two in "
                     f"a row, once in {self.every}")
         row = dict(zip(COLUMNS, self._row(len(self._pairs)), strict=True))
         return (f"step {row['step']}: tr Σ/|∇f|² of a step's gradient is {row['noise_scale']:.3g} ({row['low']:.3g} to "

@@ -41,12 +41,12 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
     else:
         kind = tables["regime"]["limit"].iloc[0]
         said.append(f"With batches of {batch} the noise of a step has {ratio:.3g} times the gradient's square at the start, "
-                    f"which over {steps} steps is {kind}.")
+                    f"which over {_counted(steps)} is {kind}.")
     if seen.ode:
         first = seen.drift(1) if 1 in seen.ode else math.nan
         rows.append(("ODE, of the loss's way", first, math.nan, math.nan,
-                     f"noiseless run less drift of order 1 over {followed} steps, the largest difference"))
-        words = f"Over the first {followed} steps an ODE describes the run without noise to {percent(first)} of the loss's way"
+                     f"noiseless run less drift of order 1 over the {leading(followed)}, the largest difference"))
+        words = f"Over the {leading(followed)} an ODE describes the run without noise to {percent(first)} of the loss's way"
         if 2 in seen.ode:
             second = seen.drift(2)
             rows.append(("drift of order 2, of the loss's way", second, math.nan, math.nan, "the same of order 2"))
@@ -54,18 +54,20 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
         said.append(words + (f"; noise {adds} {percent(abs(added))} ± {percent(wide)}." if ratio else "."))
     else:
         said.append(f"No ODE of this run is followed ({seen.lack})" + (
-            f"; over {followed} steps noise {adds} {percent(abs(added))} ± {percent(wide)} of the loss's way." if ratio else "."))
+            f"; over the {leading(followed)} noise {adds} {percent(abs(added))} ± {percent(wide)} of the loss's way."
+            if ratio else "."))
     if 2 not in seen.ode:
         rows.append(("drift of order 2, of the loss's way", math.nan, math.nan, math.nan, f"not followed: {seen.lack}"))
     rows.append(("noise adds, of the loss's way", added, added - wide, added + wide,
-                 f"{2 * PAIRS} runs on true minibatches less the noiseless one, after {followed} steps; 95 %"))
+                 f"{2 * PAIRS} runs on true minibatches less the noiseless one, after {_counted(followed)}; 95 %"))
     for i, (rule, row) in enumerate(scaling.iterrows()):
         kappa, name = float(row["kappa"]), str(rule).replace("_", "-")
-        rows.append((f"κ, {name} rule", kappa, math.nan, math.nan, f"{row['limit']}: {row['basis']}"))
+        low, high, more = _loss(tables["collapse"], str(rule)) if row["limit"] == "loss" else (math.nan, math.nan, "")
+        rows.append((f"κ, {name} rule", kappa, low, high, f"{row['limit']}: {row['basis']}"))
         if i == 0:
-            said.append(f"The batch may grow about {kappa:.2g}-fold under the {name} rule before {REASONS[row['limit']]} "
-                        "(predicted from this run alone, not measured)." if kappa > 1 else
-                        f"The {name} rule does not hold from here on, since {REASONS[row['limit']]} already.")
+            said.append(f"The {name} rule does not hold from here on, since {REASONS[row['limit']]} already." if kappa <= 1 else
+                        f"The batch may grow about {kappa:.2g}-fold{more} under the {name} rule before {REASONS[row['limit']]} "
+                        "(predicted from this run alone, not measured).")
     share = float(stability["share"])
     rows.append(("step, of the stability limit", share, share, math.nan, str(stability["basis"])))
     steep = float(stability["step × curvature"])
@@ -83,5 +85,23 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
     return " ".join(said), pd.DataFrame(rows, columns=["number", "value", "low", "high", "how"])
 
 
-REASONS = {"memory": "the momentum remembers less than three steps", "noise": "the gradient is no longer small beside the noise",
-           "step": "the step is too long for the curvature", "data": "it holds all the data"}
+def _loss(collapse: pd.DataFrame, rule: str) -> tuple[float, float, str]:
+    """The interval of the `κ` at which the loss leaves the run's, and what is said of it."""
+    row = collapse[(collapse["rule"] == rule) & (collapse["part"] == "whole")].iloc[0]
+    low, high = float(row["low"]), float(row["high"])
+    upper = f"to {high:.2g}" if high < math.inf else "or more"
+    return low, high, f" ({low:.2g} {upper}; {row['kappa of 1 %']:.3g}-fold for 1 %)"
+
+
+def leading(steps: int) -> str:
+    """`first step`, `first 8 steps`."""
+    return f"first {steps} steps" if steps > 1 else "first step"
+
+
+def _counted(steps: int) -> str:
+    return f"{steps} steps" if steps > 1 else "one step"
+
+
+REASONS = {"loss": "the loss along the run differs by 10 %", "memory": "the momentum remembers less than three steps",
+           "noise": "the gradient is no longer small beside the noise", "step": "the step is too long for the curvature",
+           "data": "it holds all the data"}

@@ -1,8 +1,8 @@
 """Runs with `κ` times the batch size, by a scaling rule, against the epochs: whether their losses fall on one curve."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,72 +15,25 @@ from sme.common.errors import SMEError, choose
 from sme.common.identity.hashing import digest, fingerprint
 from sme.common.identity.numerics import used
 from sme.common.inputs import number, seed_of, several, whole
-from sme.common.output.report import Report
-from sme.common.output.text import grid
 from sme.common.process.turns import entry
+from sme.common.storage.records import Records
 from sme.convergence.spec import effort
-from sme.equations.chain import Chain
 from sme.optimizers.base import initial
 from sme.optimizers.hyperparameters import Hyperparameters
-from sme.optimizers.regimes import BALLISTIC
 from sme.optimizers.scaling_rules import POWERS, ROUNDING, largest, scale
 from sme.optimizers.sgd import SGD
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
-from sme.problems.renoised import Renoised
 from sme.simulate.discrete import runs as _runs
-from sme.studies.scaling import picture
+from sme.studies.scaling.distances import Key, distances, ends
+from sme.studies.scaling.doubling import BESIDE, beside, rounded
+from sme.studies.scaling.legs import leg
+from sme.studies.scaling.report import Collapse
 
 TEST = "test loss"
-Key = tuple[str, str, float]
-"""optimizer, rule, `κ`"""
 BAND = (0.1, 0.9)
 """quantiles over runs"""
-
-
-@dataclass(frozen=True, repr=False)
-class Collapse(Report):
-    """What `collapse` finds.
-
-    Attributes
-    ----------
-    table
-        `optimizer rule kappa batch_size steps epoch observable mean stderr low high`: mean, standard error and 10 % and 90 %
-        quantiles over runs.
-    distances
-        `optimizer rule kappa share observable distance stderr`: the root mean square over the epochs of the difference of the
-        runs' mean logarithms to those of `κ = 1`, less what their own spread adds to it, with its standard error (jackknife);
-        `share = κ (1 − β)` of the shortest memory. No number where runs are not finite.
-    """
-
-    file = "scaling"
-    name: str
-    seed: int
-    runs: int
-    noise: float
-    """`tr Σ/|∇f|²` at the start, for `κ = 1`"""
-    given: tuple[Hyperparameters, ...]
-    table: pd.DataFrame
-    distances: pd.DataFrame
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        return {"scaling": self.table, "distances": self.distances}
-
-    def body(self, style: str) -> list[str]:
-        part = self.distances.assign(distance=[f"{d:.3f} ± {s:.3f}" if math.isfinite(d) else "not finite" for d, s in zip(
-            self.distances["distance"], self.distances["stderr"], strict=True)], kappa=self.distances["kappa"].map("{:g}".format))
-        wide = part.pivot_table(index=["observable", "optimizer", "rule"], columns="kappa", values="distance", aggfunc="first",
-                                sort=False).fillna("–").reset_index()
-        said = [f"At κ = 1, {self.runs} runs, at the start tr Σ/|∇f|² = {self.noise:.3g}:", *map(str, self.given),
-                "Distance to κ = 1 of the mean log loss, root mean square over the epochs, by κ (–: κ(1 − β) ≥ 1):",
-                grid(wide, style)]
-        return said
-
-    def draw(self, path: Path) -> Path:
-        limits = {each.optimizer: largest(each) for each in self.given}
-        return picture.draw(self.table, self.distances, limits, self.provenance, path)
 
 
 @entry
@@ -88,6 +41,8 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
              kappa: Sequence[float] = (1, 2, 4, 8), rules: Sequence[str] = tuple(POWERS), points: int = 32, runs: int = 32,
              seed: int = 0, results: str | Path | None = None) -> Collapse:
     """Run optimizers at `κ` times the batch size for as many epochs, with the hyperparameters of the scaling rules.
+
+    What was run before, by a command that was broken off, is not run again.
 
     The runs are those of torch: its denominator, and for Adam its bias correction from averages of 0. RMSProp's average starts at
     `E[gradient∘gradient]`. A `κ` with `κ (1 − β) ≥ 1` is left out.
@@ -139,28 +94,41 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
     root = effort.place(results, "scaling")
     theta = initial(SGD(), {"theta": theta}, problem.dim)["theta"]
     problem.check(theta)
+    asked = [each.settings() for each in given]
+    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
+                                                            list(rules), points, runs, seed])}, used(problem, law))
+    records = Records([name])
     curves: dict[Key, tuple[pd.DataFrame, np.ndarray]] = {}
+    predicted: dict[Key, np.ndarray] = {}
+
+    def follow(given: Hyperparameters, kind: str) -> tuple[pd.DataFrame, np.ndarray]:
+        values = records.get(kind, lambda: {"values": _values(problem, law, given, theta, points, runs, seed)})["values"]
+        records.save()
+        return _curves(problem, law, given, points, values), values
+
     for each in given:
-        alone = _follow(problem, law, each, theta, points, runs, seed)
-        for rule in rules:
-            if each.optimizer == "sgd" and rule == "square_root":
-                continue
+        alone = follow(each, each.optimizer)
+        own = [rule for rule in rules if (each.optimizer, rule) != ("sgd", "square_root")]
+        aside = records.get(f"{each.optimizer} beside", lambda each=each, own=own: {  # type: ignore[misc]
+            " ".join(map(str, key)): found for key, found in _beside(problem, law, each, own, theta, points, runs, seed).items()})
+        predicted |= {(optimizer, rule, float(kappa)): found for (optimizer, rule, kappa), found in (
+            (key.split(), found) for key, found in aside.items())}
+        for rule in own:
             for factor in factors:
                 if _allowed(each, factor):
-                    found = alone if factor == 1 else _follow(problem, law, scale(each, factor, rule), theta, points, runs, seed)
-                    curves[each.optimizer, rule, factor] = found
+                    curves[each.optimizer, rule, factor] = alone if factor == 1 else follow(
+                        scale(each, factor, rule), f"{each.optimizer} {rule} {factor:g}")
     table = pd.concat([part.assign(optimizer=key[0], rule=key[1], kappa=key[2]) for key, (part, _) in curves.items()],
                       ignore_index=True)
     front = ["optimizer", "rule", "kappa"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
-    asked = [each.settings() for each in given]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem, asked, theta, factors,
-                                                            list(rules), points, runs, seed])}, used(problem, law))
     at = theta[None]
     noise = float(law.variance(at).sum() / problem.gradient(at).square().sum())
     limits = {each.optimizer: largest(each) for each in given}
     values = {key: found for key, (_, found) in curves.items()}
-    made = Collapse(name, seed, runs, noise, tuple(given), table, _distances(values, list(table["observable"].unique()), limits),
+    observables = list(table["observable"].unique())
+    apart = distances(values, observables, limits)
+    made = Collapse(name, seed, runs, noise, tuple(given), table, apart, ends(apart, predicted, observables),
                     folder=root and root / name)
     return made.saved()
 
@@ -180,58 +148,51 @@ def _check_steps(given: Hyperparameters, factors: Sequence[float], points: int) 
                            "more steps or fewer points")
 
 
-def _follow(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
-            seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def _observe(problem: Problem) -> dict[str, Callable[[Tensor], Tensor]]:
+    return {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
+
+
+def _marks(given: Hyperparameters, points: int) -> list[int]:
+    return sorted({round(i * given.steps / points) for i in range(points + 1)})  # type: ignore[operator]
+
+
+def _values(problem: Problem, law: MinibatchNoise, given: Hyperparameters, theta: Tensor, points: int, runs: int,
+            seed: int) -> Float[np.ndarray, "marks runs observables"]:
     """The losses of the runs with these hyperparameters."""
-    assert given.steps is not None
+    mine, measured = leg(problem, law, given, theta), _observe(problem)
+    return _runs(mine.chain, mine.start, _marks(given, points),
+                 lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given)).numpy()
+
+
+def _curves(problem: Problem, law: MinibatchNoise, given: Hyperparameters, points: int, values: np.ndarray) -> pd.DataFrame:
+    """Their statistics at every time."""
     assert given.batch_size is not None
-    here = Renoised(problem, law.changed(batch_size=given.batch_size, coupling="independent"))
-    corrects = given.optimizer in ("adam", "adamw")  # of a fresh optimizer: step k has γ = 1 − β^{k+1}
-    options = {"bias_correction": True, "t0": given.lr, "clock": (0, 0)} if corrects else {}
-    optimizer, tau, *_ = given.scaled(BALLISTIC, **options)
-    start = {"theta": theta, "m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
-    if not corrects:
-        start["v"] = (here.gradient(theta[None]).square() + here.noise.variance(theta[None]))[0]
-    measured = {"train loss": problem.loss, **{name: f for name, f in problem.functions().items() if name == TEST}}
-    marks = sorted({round(i * given.steps / points) for i in range(points + 1)})
-    values = _runs(Chain(here, optimizer, BALLISTIC, tau), {field: start[field] for field in optimizer.fields}, marks,
-                   lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), runs, seed, str(given))
-    epochs = np.array(marks) * given.batch_size / law.motions
-    parts = []
-    for i, name in enumerate(measured):
-        some = values[..., i].numpy()
+    epochs, parts = np.array(_marks(given, points)) * given.batch_size / law.motions, []
+    for i, name in enumerate(_observe(problem)):
+        some = values[..., i]
         low, high = np.quantile(some, BAND, axis=1)
         parts.append(pd.DataFrame({"batch_size": given.batch_size, "steps": given.steps, "epoch": epochs, "observable": name,
                                    "mean": some.mean(1), "stderr": some.std(1, ddof=1) / some.shape[1] ** 0.5, "low": low,
                                    "high": high}))
-    return pd.concat(parts), values.numpy()
+    return pd.concat(parts)
 
 
-def _distances(values: Mapping[Key, Float[np.ndarray, "marks runs observables"]], observables: Sequence[str],
-               limits: Mapping[str, float]) -> pd.DataFrame:
-    rows = []
-    for i, observable in enumerate(observables):
-        for (optimizer, rule, kappa), found in values.items():
-            if kappa != 1:
-                mine, base = (np.log(each[1:, :, i]) for each in (found, values[optimizer, rule, 1.0]))
-                distance, stderr = _jackknifed(mine, base) if np.isfinite(mine).all() else (math.nan, math.nan)
-                rows.append({"optimizer": optimizer, "rule": rule, "kappa": kappa, "share": kappa / limits[optimizer],
-                             "observable": observable, "distance": distance, "stderr": stderr})
-    return pd.DataFrame(rows, columns=["optimizer", "rule", "kappa", "share", "observable", "distance", "stderr"])
-
-
-def _square(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> float:
-    """The mean square over marks of the difference of the means over runs, less what chance adds to it."""
-    apart = mine.mean(1) - base.mean(1)
-    chance = sum(each.var(1, ddof=1) / each.shape[1] for each in (mine, base))
-    return float((apart**2 - chance).mean())
-
-
-def _jackknifed(mine: Float[np.ndarray, "marks runs"], base: Float[np.ndarray, "marks runs"]) -> tuple[float, float]:
-    """The distance `√q` and its standard error: `s/(2√q)` from that of `q`, and no more than `√s`, which it is at `q ≤ 0`."""
-    count = mine.shape[1]
-    without = [[_square(np.delete(mine, r, 1), base) for r in range(count)],
-               [_square(mine, np.delete(base, r, 1)) for r in range(count)]]
-    error = math.sqrt((count - 1) * sum(float(np.var(each)) for each in without))
-    distance = math.sqrt(max(0.0, _square(mine, base)))
-    return distance, error / max(2 * distance, math.sqrt(error)) if error else 0.0
+def _beside(problem: Problem, law: MinibatchNoise, given: Hyperparameters, rules: Sequence[str], theta: Tensor, points: int,
+            runs: int, seed: int) -> dict[Key, Float[np.ndarray, "marks runs observables"]]:
+    """For each rule and small `κ` that makes a step and a batch, `log f(κ) − log f(1)` of runs at `κ = 1` and beside them."""
+    assert given.steps is not None
+    assert given.batch_size is not None
+    steps, batch, measured = given.steps, given.batch_size, _observe(problem)
+    most = math.inf if law.sampling.name == "with_replacement" else law.motions / batch
+    factors = [each for each in BESIDE if each <= min(most, steps) and _allowed(given, each)]
+    if not factors:
+        return {}
+    keys = [(given.optimizer, rule, float(factor)) for rule in rules for factor in factors]
+    legs = [leg(problem, law, given, theta), *(
+        replace(leg(problem, law, scale(replace(given, steps=None), factor, rule), theta), kappa=int(factor))
+        for _, rule, factor in keys)]
+    window = max(factors)
+    found = np.log(beside(law.examples, (law.sampling.name, batch), legs, rounded(steps, min(points, steps // window), window),
+                          lambda state: torch.stack([f(state["theta"]) for f in measured.values()], -1), max(4, runs // 2), seed,
+                          f"{given.optimizer} beside itself"))
+    return {key: mine - found[0] for key, mine in zip(keys, found[1:], strict=True)}

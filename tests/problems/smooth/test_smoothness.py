@@ -247,3 +247,23 @@ FINE = [sme.Quadratic(), sme.Polynomial(), sme.Wells(noise="gaussian"), sme.Prob
 def test_smooth_rules_on_smooth_problems_have_no_obstacle(optimizer, problem):
     for regime in (BALLISTIC, BATCH_EQUIVALENT):
         assert obstacles(problem, optimizer, regime) == []
+
+
+@dataclass(frozen=True)
+class WarmedUp(sme.RMSProp):
+    """A rate that rises from 0 up to a time, and falls from 1, or from a little more, after it."""
+
+    warm: float = 0.3
+    more: float = 0.0
+
+    def update(self, state, gradient, tau, t):
+        new, t = super().update(state, gradient, tau, t), torch.as_tensor(t, dtype=torch.float64)
+        rate = torch.where(t < self.warm, t / self.warm, self.more + 1 / (1 + (t - self.warm).square() + t - self.warm))
+        return {**new, "theta": state["theta"] + rate * (new["theta"] - state["theta"])}
+
+
+@pytest.mark.parametrize(("more", "order"), [(0.0, 2.0), (0.2, 1.0)])
+def test_the_end_of_a_warm_up_is_passed_at_once_by_every_run(more, order):
+    """A kink in time alone costs nothing, a jump an order; at the start, where the rate is 0, rounding is no term."""
+    found = sme.check_order(sme.Quadratic(dim=1), WarmedUp(more=more))
+    assert found.proved == order, found.obstacle

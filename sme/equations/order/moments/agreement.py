@@ -22,7 +22,7 @@ SHORT = 1e-3
 """share of its natural size below which a coefficient counts as this share"""
 FINE = 0.005
 """relative error of a term that must be seen for an order to be decided"""
-NOTHING = 1e-20
+NOTHING = 1e-18
 """share of the state, per natural time, by which an increment may be off"""
 COLUMNS = ["state", "time", "fields", "degree", "power of τ", "expected", "found", "error", "off", "order"]
 TIMES = 2.0 ** -torch.arange(0.0, 50.0, dtype=torch.float64)
