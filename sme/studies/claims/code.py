@@ -5,12 +5,15 @@ import inspect
 import textwrap
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sme.common.identity.numerics import NUMERICS, written
 from sme.common.storage.files import sha
 
 HOME = __name__.rpartition(".")[0]
+ADDRESS = " at 0x"
+"""in what an object without a better name prints"""
 HOLDERS = f"{HOME}.claim"
 """what numbers and curves are put into: how they are judged and worded is no part of what was measured"""
 
@@ -35,7 +38,15 @@ def _tell(given: Any, seen: dict[str, str]) -> None:
             if value.__module__.startswith(HOME) and value.__module__ != HOLDERS:
                 _tell(value, seen)
         elif isinstance(value, int | float | str | tuple | dict | list) and each.isupper():
-            seen[f"{given.__module__}.{each}"] = repr(value)
+            said = repr(value)
+            seen[f"{given.__module__}.{each}"] = said if ADDRESS not in said else _assigned(space["__file__"], each)
+
+
+def _assigned(file: str, name: str) -> str:
+    """A constant as its module writes it: one of functions, whose address is another in every process."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    return "".join(ast.dump(node) for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)
+                   and name in {each.id for each in ast.walk(node) if isinstance(each, ast.Name)})
 
 
 def _bare(tree: ast.Module) -> ast.Module:

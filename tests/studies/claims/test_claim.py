@@ -1,6 +1,8 @@
 """Numbers, intervals and verdicts: each decision on data that flip it."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,3 +90,10 @@ def test_the_code_of_a_claim_is_its_own_and_that_of_its_helpers(monkeypatch):
     monkeypatch.setattr("tests.studies.claims.test_claim.LIMIT", 3)
     monkeypatch.setattr("tests.studies.claims.test_claim.helper", test_every_claim_was_written_down_whole)
     assert identity(measure) != before
+
+
+def test_the_code_of_every_claim_is_the_same_in_another_process():
+    ask = "from sme.studies.claims.code import identity\nfrom sme.studies.claims.registry import CLAIMS\n"
+    done = subprocess.run([sys.executable, "-c", f"{ask}print(*(identity(each.measure) for each in CLAIMS))"], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout.split() == [identity(each.measure) for each in CLAIMS]
