@@ -65,7 +65,7 @@ def _ends(rule: Optimizer, tau: float, horizon: float, regime: str, paths: int, 
 
 
 def _slope(taus: np.ndarray, error: np.ndarray, stderr: np.ndarray, bias: np.ndarray) -> tuple[float, float]:
-    """The slope of `log|error|` over `log τ`, weighted by its errors, and its half-width: 95 %, and biases that all pull one way."""
+    """The slope of `log|error|` over `log τ`, weighted, and its half-width: 95 %, and biases that all pull one way."""
     weights = (error / np.maximum(np.hypot(stderr, bias), 1e-300)) ** 2
     x = np.log(taus) - (weights * np.log(taus)).sum() / weights.sum()
     spread = (weights * x * x).sum()
