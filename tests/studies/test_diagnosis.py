@@ -15,6 +15,7 @@ from sme.equations.chain import Chain
 from sme.optimizers.imported.forms import Place
 from sme.optimizers.imported.resumed import resumed
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
+from sme.studies.diagnosis import baseline as growing
 from sme.studies.diagnosis import batches, dynamics, measures
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.scaling.doubling import Departure, crossing, leaves
@@ -128,8 +129,9 @@ def test_a_run_goes_on_where_torch_stands(name, taken, place):
     torch.testing.assert_close(state["theta"], module.weight.detach().flatten(), rtol=1e-11, atol=0)
 
 
-def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments():
+def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments(monkeypatch):
     """Mean and covariance of SGD on a linear regression are known at every batch size."""
+    monkeypatch.setattr(growing, "RUNS", 512)
     x, y = data(n := 600)  # so many that two batches of an epoch hardly depend on each other
     found = diagnosed(batch=12, options={"lr": 0.12}, baseline=12, given=(x, y)).tables["collapse"].set_index("part")
     h = 2 * (x.T @ x).numpy() / n
