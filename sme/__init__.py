@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from sme.studies.drivers.report import Drivers
     from sme.studies.drivers.run import drivers
     from sme.studies.importance.probabilities import Importance, importance
+    from sme.studies.kinks.report import Kinks
+    from sme.studies.kinks.run import kinks
     from sme.studies.phases.patterns import ab
     from sme.studies.phases.run import Phases, phases
     from sme.studies.regime.run import RegimeReport, regime_report
@@ -175,6 +177,8 @@ HOMES = {
     "studies.drivers.report": "Drivers",
     "studies.drivers.run": "drivers",
     "studies.importance.probabilities": "Importance importance",
+    "studies.kinks.report": "Kinks",
+    "studies.kinks.run": "kinks",
     "studies.phases.patterns": "ab",
     "studies.phases.run": "Phases phases",
     "studies.regime.run": "RegimeReport regime_report",
@@ -226,6 +230,7 @@ __all__ = [
     "Importance",
     "ImportanceNoise",
     "Interrupted",
+    "Kinks",
     "Lamb",
     "Lion",
     "Logistic",
@@ -280,6 +285,7 @@ __all__ = [
     "formula",
     "from_torch",
     "importance",
+    "kinks",
     "layer_rule",
     "load",
     "phases",

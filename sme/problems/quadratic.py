@@ -8,6 +8,9 @@ from sme.common.inputs import TORCH_SEEDS, number, room, seed_of, whole
 from sme.problems.base import Paths, Problem
 from sme.problems.noise.named import named
 
+MOST = 2**14
+"""parameters: a random basis of so many takes `dim³` operations, some minutes"""
+
 
 class Quadratic(Problem):
     """`f(θ) = ½ θᵀAθ` with noise of factor `S = noise · A`, Gaussian if no other `law` is named.
@@ -25,13 +28,16 @@ class Quadratic(Problem):
     Raises
     ------
     SMEError
-        for a dimension below 1, `noise < 0`, or a law that there is not, or a setting of another law.
+        for a dimension below 1 or beyond 16384, `noise < 0`, or a law that there is not, or a setting of another law.
     """
 
     def __init__(self, dim: int = 2, noise: float = 0.25, seed: int | None = None, law: str = "gaussian", nu: float | None = None,
                  p: float | None = None, growth: float | None = None, **settings: float | None) -> None:
         dim, noise = whole("dim", dim, 1), number("noise", noise)
         room(f"a matrix of {dim} × {dim} numbers", dim, dim)
+        if dim > MOST:
+            raise SMEError(f"a quadratic has at most {MOST} parameters, got dim = {dim}, whose basis would take hours: "
+                           "give less, or an sme.Problem of your own")
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:

@@ -13,9 +13,11 @@ import torch
 import sme
 from sme.cli import command
 from sme.convergence.cost import pilot
+from sme.convergence.cost import plan as plan_module
 from sme.convergence.cost.plan import _schedule
 from sme.convergence.estimator import paired
 from sme.convergence.spec import effort
+from sme.simulate.integrators.schemes import scheme
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "weak_error.py"
 START = {"theta": torch.ones(2)}
@@ -46,6 +48,43 @@ def test_the_table_has_the_effort_of_every_order_and_step_size(monkeypatch):
     assert re.search(r"in all: \d\S* s and \d+ MiB on 1 process$", str(made))
     assert "path substeps" in str(made)
     assert "left out" not in str(made)
+
+
+def test_of_many_step_sizes_some_are_run_and_the_others_lie_between(monkeypatch):
+    taken = []
+
+    def shard(setup, at_least):
+        taken.append(setup.steps)
+        each = 3.0 + setup.steps  # a substep takes a little longer where there are more steps
+        return setup.steps * setup.substeps(scheme(setup.equation())) * each, pilot._timed(pilot._short(setup, 1), 32)[1]
+
+    monkeypatch.setattr(pilot, "_shard", shard)
+    made = tiny(monkeypatch, order=1, tau=[1 / n for n in range(2, 15)], horizon=1.0, processes=1).table
+    assert len(taken) == pilot.MOST < len(made) == 13
+    assert {2, 14} <= set(taken)
+    by_hand = made["shards"] * made["steps"] * made["substeps"] * (3.0 + made["steps"])
+    assert made["seconds"].tolist() == pytest.approx(by_hand.tolist(), rel=1e-9)
+
+
+def test_of_a_long_run_the_first_steps_are_looked_at_and_nothing_of_them_is_kept(monkeypatch):
+    seen = []
+
+    def shard(setup, at_least):
+        seen.append(setup.marks)
+        return 5.0 * setup.marks[-1], pilot._timed(pilot._short(setup, 1), 32)[1]
+
+    monkeypatch.setattr(pilot, "_shard", shard)
+    monkeypatch.setattr(pilot, "LONGEST", 3)
+    kept = plan_module.ready
+
+    def ready(setups, backend, records):
+        seen.append(records.of)
+        return kept(setups, backend)
+
+    monkeypatch.setattr(plan_module, "ready", ready)
+    made = tiny(monkeypatch, order=1, tau=[1 / 4, 1 / 8], horizon=1.0, processes=1)
+    assert seen == [None, (3,), (3,)]
+    assert made.table["seconds"].tolist() == pytest.approx((made.table["shards"] * made.table["steps"] * 5.0).tolist(), rel=1e-9)
 
 
 def test_its_settings_are_those_of_weak_error():

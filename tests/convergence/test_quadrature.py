@@ -250,9 +250,10 @@ def test_a_plan_names_it_where_it_is_cheaper():
     assert own.table["paths"].tolist() == [0]
     assert 0 < own.seconds < 60
     setup = spec(sme.Polynomial(), sme.SGD(), begin=start(theta=0.5)).setup(1, 4)
-    assert "method=quadrature" in offer.said({(1, 4): setup}, 1e6)
-    assert not offer.said({(1, 4): setup}, 0.0)
-    assert not offer.said({(1, 4): spec(sme.Quadratic(), sme.Adam(), begin={"theta": torch.ones(2)}).setup(1, 4)}, 1e6)
+    assert "method=quadrature" in offer.said({(1, 4): setup}, {(1, 4): setup}, 1e6)
+    assert not offer.said({(1, 4): setup}, {(1, 4): setup}, 0.0)
+    wide = {(1, 4): spec(sme.Quadratic(), sme.Adam(), begin={"theta": torch.ones(2)}).setup(1, 4)}
+    assert not offer.said(wide, wide, 1e6)
 
 
 @pytest.mark.parametrize("parts", [

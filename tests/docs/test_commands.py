@@ -364,6 +364,7 @@ SCRIPTS: dict[str, tuple[Tiny, str]] = {
     "scripts/phases.py": (patterns, "the threshold of momentum"),
     "scripts/svag.py": (svag, "SVAG"),
     "scripts/drivers.py": (driven, "slope over τ"),
+    "scripts/kinks.py": (lambda words, patch: [*words, "cases=[signum]", "tau=[1/4,1/8]"], "slope, order 2"),
     "scripts/check_order.py": (check_order, "step memory|compagnoni|is off by"),
     "scripts/importance.py": (lambda words, patch: [*words, "problem.examples=6", "paths=2", "horizon=1", "processes=1"], "gain"),
     "scripts/stationary.py": (rest, "chain, exact"),

@@ -22,10 +22,13 @@ def seconds(setup: Setup) -> float:
     return RUNGS * (time.perf_counter() - began)
 
 
-def said(setups: Mapping[tuple[int, int], Setup], paths_s: float) -> str:
-    """A line that names quadrature where it takes less than these seconds of random paths; else none."""
+def said(setups: Mapping[tuple[int, int], Setup], looked: Mapping[tuple[int, int], Setup], paths_s: float) -> str:
+    """A line that names quadrature where it takes less than these seconds of random paths; else none.
+
+    `looked` has the finest setup over the steps that are looked at.
+    """
     finest = max(setups, default=None, key=lambda which: which[1])
     if finest is None or any(map(lack, setups.values())):
         return ""
-    cost = len(setups) * seconds(setups[finest])
+    cost = len(setups) * seconds(looked[finest]) * setups[finest].marks[-1] / looked[finest].marks[-1]
     return f"method=quadrature would take some {math.ceil(cost)} s, and draws no random paths" if cost < paths_s else ""

@@ -3,18 +3,25 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sme.convergence.estimator import paired
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.paired import BLOCKS, chunk, run_block
+from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
 PILOT_S = 0.5
 """of an order, over its step sizes"""
+MOST = 8
+"""step sizes of an order that are run, from the coarsest to the finest; what others take lies between"""
+LONGEST = 2**10
+"""steps of a run that are prepared: what more of them take goes with their number"""
 PAIRS, STEPS = 64, 64
 """so many pairs at first, so many steps at most"""
 LEAST = 0.5
@@ -33,6 +40,35 @@ class Sample:
     """of the process, its peak so far"""
     block: Block
     """of the few pairs that were run"""
+
+
+def looked(setups: Setups) -> Setups:
+    """Of every order the step sizes that a pilot runs, over so many steps as it looks at."""
+    found: Setups = {}
+    for order in sorted({order for order, _ in setups}):
+        own = sorted(which for which in setups if which[0] == order)
+        found |= {which: _short(setups[which], LONGEST) for which in (own[i * (len(own) - 1) // max(1, min(len(own), MOST) - 1)]
+                                                     for i in range(min(len(own), MOST)))}
+    return found
+
+
+def nearest(there: Iterable[Which], which: Which) -> Which:
+    """Of its order the one of the nearest number of steps."""
+    return min((each for each in there if each[0] == which[0]), key=lambda each: abs(each[1] - which[1]))
+
+
+def filled(samples: dict[Which, Sample], ran: Setups, setups: Setups) -> dict[Which, Sample]:
+    """Those of all step sizes, whole: what was not run takes, for each of its substeps, what those beside it do."""
+
+    def work(setup: Setup) -> int:
+        return setup.marks[-1] * setup.substeps(scheme(setup.equation()))
+
+    found = {}
+    for which, setup in setups.items():
+        own = sorted(each for each in samples if each[0] == which[0])
+        rate = np.interp(which[1], [steps for _, steps in own], [samples[one].seconds / work(ran[one]) for one in own])
+        found[which] = dataclasses.replace(samples[nearest(own, which)], seconds=float(rate) * work(setup))
+    return found
 
 
 def begin(setups: Setups) -> None:

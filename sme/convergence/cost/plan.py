@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sme.common.errors import SMEError
 from sme.common.inputs import short
 from sme.common.output.brief import Brief
 from sme.common.process.turns import entry
+from sme.common.storage.records import Records
 from sme.convergence.api import parts, weak_error
 from sme.convergence.cost import offer, pilot
 from sme.convergence.cost.weight import WORKERS_S, point_mib
@@ -107,8 +108,9 @@ class Plan(Brief):
 def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     """What `weak_error` would cost with the same arguments; nothing of the study is run or written.
 
-    All that comes before the simulation is done and timed. Then a few pairs run at each order and step size, and the times are
-    scaled to the shards that are not there yet. Processes that share memory and caches may take longer than one alone.
+    All that comes before the simulation is done and timed. Then a few pairs run at each order and step size, of many step sizes
+    at some from the coarsest to the finest, and the times are scaled to the shards that are not there yet. Processes that share
+    memory and caches may take longer than one alone.
 
     Raises
     ------
@@ -131,15 +133,20 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
         return _by_quadrature(job, there, folder)
     compiled, began = _compiled(), time.perf_counter()
     warn_rounded(given.arguments["paths"])
+    every = {which: job.setups[which] for which in sorted({key[:2] for key in missing})}
+    some = pilot.looked(every)
+    whole = all(each.marks == every[which].marks for which, each in some.items())
+    records = job.records if whole else Records(None)  # what is of a part of a run is no whole run's
     stability.warn(job.setups.values(), job.records)
-    setups = ready({which: job.setups[which] for which in sorted({key[:2] for key in missing})}, job.effort.backend,
-                   job.records)
-    others = [setups[key[:2]] for key in missing if not threaded(setups[key[:2]])]
+    setups = ready(some, job.effort.backend, records)
+    like = {which: replace(setups[pilot.nearest(setups, which)], marks=each.marks) for which, each in every.items()}
+    others = [like[key[:2]] for key in missing if not threaded(like[key[:2]])]
     processes = workers(others, job.effort)
     hands = max(processes, min(job.effort.processes, len(missing) - len(others)))
     pilot.begin(setups)
     beginning = time.perf_counter() - began - (_compiled() - compiled)  # compiled code is kept
-    predicting, samples = _predicting(job, folder), pilot.pilot(setups)
+    beginning *= sum(each.marks[-1] for each in every.values()) / max(1, sum(each.marks[-1] for each in setups.values()))
+    predicting, samples = _predicting(job, folder), pilot.filled(pilot.pilot(setups), setups, every)
 
     tasks = [samples[key[:2]].seconds for key in missing]
     running, started = _schedule(tasks, hands, job.effort.budget_s - beginning)
@@ -149,14 +156,14 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
     rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which],
                  samples[which].memory_mib if which in samples else math.nan,
-                 point_mib(setups[which]) if which in setups else math.nan)
+                 point_mib(like[which]) if which in like else math.nan)
             for which, setup in job.setups.items()]
     sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples.items()}
     around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if processes > 1 else 0.0)
     return Plan(job.spec.name, pd.DataFrame(rows), beginning + around, predicting,
                 pilot.peak() * (1 + processes if processes > 1 else 1), hands,
                 job.effort.tolerance is not None, sum(sizes[key[:2]] for key in missing[:started]) / 2**20,
-                offer.said({key[:2]: job.setups[key[:2]] for key in missing}, running))
+                offer.said(every, some, running))
 
 
 def _by_quadrature(job: Job, there: set[Key], folder: Path | None) -> Plan:

@@ -35,7 +35,6 @@ from sme.equations.proposed.equation import ProposedEquation
 from sme.equations.proposed.tried import tried
 from sme.equations.registry import check_parts
 from sme.optimizers.base import Optimizer
-from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import regime as named
 from sme.problems.base import Problem
 from sme.problems.smooth.obstacles import Obstacle, obstacles
@@ -50,8 +49,6 @@ SEEN, SEEN_SKEWED = 0.01, 0.3
 term is less than a power of `τ` away"""
 EXPONENTS = ((1.85, 2.0), (0.9, 1.0), (0.4, 0.5))
 """least exponent of the residual, less one, above which an order is supported where heavy tails make any exponents between"""
-NEAR = 2.0**-10
-"""share of the parameters that is left where their rounding would hide too much"""
 ROOM = 8
 """natural times of an equation that must be longer than 1 for its residuals to be taken at `TAU`"""
 
@@ -130,7 +127,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
         moments = None if heavy else _agreement(asked, points, bool(rough), bar.update)
         if moments is not None and moments.resolution > FINE and not run.given and states is None:
             with suppress(UnsettledError):
-                moments = moments.beside(_agreement(asked, _quiet(asked, points[:2]), True, bar.update))
+                moments = moments.beside(_agreement(asked, asked.quiet(points[:2]), True, bar.update))
     points = points if moments is None else list(moments.points)
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
@@ -143,6 +140,9 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     rate, bare = (exponent(finest, *names, seen) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
     sizes = obstruction.sizes(points[0][1], points[0][0])
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
+    exact = not table.empty and bool((table["residual"].abs() <= table["error"]).all())
+    if moments is None and exact:
+        return OrderCheck(title, table, rate, bare, order, order, sizes, None, origin=chosen.origin, exact=True)
     if moments is None:
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else tail(order, proved, problem.noise.moments)
@@ -154,6 +154,9 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()
+    if exact and found.wrong is None and found.unseen is None:
+        return OrderCheck(title, table, rate, bare, found.order, found.order, sizes, None, True, moments.resolution,
+                          moments.table(), off, chosen.origin, True)
     if chosen.proposed is not None and found.wrong is not None and not rough:
         off = lettered(asked, off, sorted({t for t, _ in points}),
                        lambda each, further: _agreement(each, further, False, lambda: None))
@@ -175,7 +178,7 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    elif math.isnan(rate) and (obstacle or not decided):
+    elif math.isnan(rate) and not exact and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(),
@@ -213,16 +216,6 @@ def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Ca
     if last is not None and not kept:
         raise last
     return Agreement(increments, kept, chosen, asked.order)
-
-
-def _quiet(asked: Tested, points: Sequence[Point]) -> list[Point]:
-    """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
-    found, dim = [], asked.problem.dim
-    for _, x in points:
-        run = visited(asked.problem, asked.optimizer, asked.regime, Layout(asked.optimizer.fields, dim).named(x))
-        last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
-        found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
-    return found
 
 
 def _rough(asked: Tested, run: Visited) -> list[Obstacle]:

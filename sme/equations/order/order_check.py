@@ -71,12 +71,14 @@ class OrderCheck(Brief):
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
     origin: str = ""
     """whose the equation is, in a sentence, where it is the caller's"""
+    exact: bool = False
+    """whether every residual is rounding, at large step sizes too: no order is refuted, and `proved` is the one asked for"""
 
     def __str__(self) -> str:
         table = tabulate(self.residuals, headers="keys", showindex=False, floatfmt=".4g")  # type: ignore[arg-type]
         rest = f" (residual − τ² T₃φ ~ τ^{self.rate_without_obstruction:.2f})" if self.residuals["t3"].any() else ""
         seen = "residual: rounding" if math.isnan(self.rate) else f"residual ~ τ^{self.rate:.2f} at least{rest}"
-        said = f"order {self.proved:g} by the one-step test" if self.decided else f"order {self.proved:g} at least, not decided"
+        said = f"{self._order} by the one-step test" if self.decided else self._order
         fine = "" if math.isnan(self.resolution) else f"; a term that is wrong by {self.resolution:.1g} would have been seen"
         lines = [self.title, table, f"{seen}: {said}{fine}", "\n".join(self._reasons)]
         return "\n\n".join(line for line in lines if line)
@@ -84,8 +86,13 @@ class OrderCheck(Brief):
     @property
     def report(self) -> str:
         """What one would quote: the title, the order, and every moment of one step that is off, a sentence each."""
-        said = f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
-        return "\n".join([f"{self.title}: {said} by the one-step test.", *self._reasons])
+        return "\n".join([f"{self.title}: {self._order} by the one-step test.", *self._reasons])
+
+    @property
+    def _order(self) -> str:
+        if self.exact:
+            return "exact to rounding, no order refuted"
+        return f"order {self.proved:g}" if self.decided else f"order {self.proved:g} at least, not decided"
 
     @property
     def _reasons(self) -> list[str]:

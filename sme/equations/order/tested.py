@@ -1,6 +1,7 @@
 """The equation that is tested, and the times and states at which."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from sme.equations.base import Equation, Kind
 from sme.equations.chain import Chain
 from sme.equations.order.one_step import Generator
-from sme.equations.order.visited import Visited
+from sme.equations.order.visited import Visited, visited
 from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer, updated
 from sme.optimizers.layout import Layout
@@ -22,6 +23,8 @@ ALONG, BESIDE = (0.0, 0.2, 0.6, 1.0), (0.4, 0.8)
 """shares of the run at which the noiseless path is looked at, and two noisy ones"""
 LATER = (0.37, 1.1)
 """times after `t0` at which a rule or an equation that depends on the time is looked at"""
+NEAR = 2.0**-10
+"""share of the parameters that is left where their rounding would hide too much"""
 
 Point = tuple[float, Tensor]
 
@@ -64,6 +67,15 @@ class Tested:
             again = itertools.cycle(run.paths[:, 0])
             rows += [(self.optimizer.t0 + after, x) for after, x in zip(LATER, again, strict=False)]
         return rows
+
+    def quiet(self, points: Sequence[Point]) -> list[Point]:
+        """Where less is lost by rounding: what averages the noise after a run of it, the parameters near 0."""
+        found, dim = [], self.problem.dim
+        for _, x in points:
+            run = visited(self.problem, self.optimizer, self.regime, Layout(self.optimizer.fields, dim).named(x))
+            last = run.paths[0][torch.isfinite(run.paths[0]).all(-1)][-1]
+            found.append((float(run.times[-1]), torch.cat((NEAR * last[:dim], last[dim:]))))
+        return found
 
     def _changes(self, x: Tensor) -> bool:
         """Whether the rule or the equation depends on the time."""

@@ -18,6 +18,7 @@ FOOT = 0.36
 """inches: a line of provenance, and the key"""
 ORDERS = ("order 1", "order 2")
 LABELS = {"|gradient|": "gradient norm", "lowest curvature": "lowest curvature"}
+DASHES = dict(zip(ORDERS, ("--", "-"), strict=True))
 LINEAR = 1e-3
 """of the lowest curvature: sizes below which its axis is linear"""
 
@@ -54,7 +55,7 @@ def draw(made: AutoencoderComparison, provenance: Provenance, path: Path) -> Pat
         axes[-1, -1].legend(handles=[Line2D([], [], color=shade, label=name) for name, shade in shades.items()], frameon=False,
                             loc="center", title="discrete runs", fontsize="small", title_fontsize="small")
         marks = [Line2D([], [], marker="o", color="black", ls="none", ms=3, label="discrete run, mean over the starts"),
-                 *(Line2D([], [], color=colour, label=order) for order, colour in colours.items()),
+                 *(Line2D([], [], color=colour, ls=DASHES[order], label=order) for order, colour in colours.items()),
                  Line2D([], [], marker="|", color="0.3", ls="none", ms=7, label="95 % over the starts")]
         key(figure, marks, len(marks))
         return save(figure, provenance, path)
@@ -66,7 +67,7 @@ def _curves(axis: Any, part: pd.DataFrame, colours: dict[str, Any]) -> None:
         if curve == DISCRETE:
             axis.plot(mean.index, mean, "o", color="black", ms=3, zorder=3)
         else:
-            axis.plot(mean.index, mean, color=colours[str(curve)], lw=1.2, ls="--" if curve == ORDERS[0] else "-")
+            axis.plot(mean.index, mean, color=colours[str(curve)], lw=1.2, ls=DASHES[str(curve)])
 
 
 def _line(axis: Any, part: pd.DataFrame, shade: Any) -> None:
@@ -81,4 +82,4 @@ def _differences(axis: Any, part: pd.DataFrame, colours: dict[str, Any]) -> None
         gap = (logs[DISCRETE] - logs[order]).groupby("step")
         count = gap.count()
         half = stdtrit(count - 1, 0.975) * gap.std() / np.sqrt(count)
-        axis.errorbar(count.index, gap.mean(), yerr=half, color=colour, lw=1, elinewidth=0.8, capsize=1.5)
+        axis.errorbar(count.index, gap.mean(), yerr=half, color=colour, lw=1, ls=DASHES[order], elinewidth=0.8, capsize=1.5)

@@ -223,6 +223,32 @@ def test_bad_input_says_what_is_wrong(kwargs, word):
         sme.check_order(**{"problem": GAUSSIAN["constant"], "optimizer": sme.RMSProp(), **kwargs})
 
 
+def flat(noise):
+    return sme.Problem(lambda theta: 0.7 * theta.sum(), 1, sme.GaussianNoise([[noise]]))
+
+
+@pytest.mark.parametrize(("problem", "regime", "order", "functions"), [
+    (sme.Problem(lambda theta: 0 * theta.sum(), 1, sme.GaussianNoise([[0.0]])), "ballistic", 1, None),  # where nothing moves
+    (flat(0.5), "batch_equivalent", 2, lambda x: torch.stack((x[0], x[0] ** 2)))])
+def test_an_equation_may_be_exact(problem, regime, order, functions):
+    found = sme.check_order(problem, sme.SGD(), regime, order, functions=functions)
+    assert found.exact
+    assert found.decided
+    assert found.proved == order
+    assert found.obstacle is None
+    assert "exact to rounding, no order refuted" in str(found)
+    assert "exact to rounding, no order refuted" in found.report
+
+
+def test_an_equation_is_not_exact_at_one_state_alone():
+    problem = sme.Polynomial(noise=0.0)
+    states = [{"theta": torch.tensor([each])} for each in (0.0, 0.8)]  # the first does not move
+    found = sme.check_order(problem, sme.SGD(), order=1, states=states)
+    assert found.proved == 1
+    assert not found.exact
+    assert 1.9 < found.rate < 2.1
+
+
 def test_an_equation_is_asked_for_with_a_step_size_that_exists():
     family = sme.derive(GAUSSIAN["constant"], sme.Adam(c1=10.0))
     for tau, word in ((-1.0, "positive"), (0.0, "positive"), ("a", "number"), (0.5, "β = 1 − c1 τ")):
