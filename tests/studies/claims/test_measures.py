@@ -147,10 +147,12 @@ def test_the_band_over_a_run_covers_all_its_steps_at_once(monkeypatch):
 
 def test_the_slope_is_weighted_and_knows_its_error():
     taus = np.array([1 / 4, 1 / 8, 1 / 16])
-    slope, stderr = orders._slope(taus, 0.3 * taus**2, 0.01 * taus**2)
+    slope, half = orders._slope(taus, 0.3 * taus**2, 0.01 * taus**2, 0 * taus)
     assert slope == pytest.approx(2.0)
-    assert stderr == pytest.approx((0.01 / 0.3) / (math.log(2) * math.sqrt(2)), rel=1e-6)
+    assert half == pytest.approx(1.96 * (0.01 / 0.3) / (math.log(2) * math.sqrt(2)), rel=1e-6)
+    biased, half = orders._slope(taus, 0.3 * taus**2 * np.array([1.2, 1, 0.8]), 1e-6 * taus**2, 0.08 * taus**2)
+    assert abs(biased - 2) < half
     generator = np.random.default_rng(0)
-    found = [orders._slope(taus, 0.3 * taus + generator.normal(0, 1e-3, 3), np.full(3, 1e-3)) for _ in range(400)]
-    inside = np.mean([abs(value - 1) < 1.96 * error for value, error in found])
+    found = [orders._slope(taus, 0.3 * taus + generator.normal(0, 1e-3, 3), np.full(3, 1e-3), np.zeros(3)) for _ in range(400)]
+    inside = np.mean([abs(value - 1) < half for value, half in found])
     assert 0.92 < inside < 0.98

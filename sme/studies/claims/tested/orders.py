@@ -43,31 +43,35 @@ def slopes(taus: Sequence[float] = (1 / 4, 1 / 8, 1 / 16), horizon: float = 4.0,
         for name, rule in RULES.items():
             rows = [_ends(rule, tau, horizon, regime, paths, seed, backend) for tau in taus]
             for i, observable in enumerate((OBSERVED, "mean v")):
-                error, sure = np.array([each[i] for each in rows]).T
-                where = f"{name}, {regime.replace('_', '-')}, {observable}"
-                numbers.append(Number.normal(where, *_slope(np.array(taus), error, sure), paths, least=1.7))
-                curves[f"{name}, {observable}"] = curve(taus, np.abs(error), np.maximum(np.abs(error) - 1.96 * sure, 1e-9),
-                                                        np.abs(error) + 1.96 * sure)
+                error, stderr, bias = np.array([each[i] for each in rows]).T
+                slope, half = _slope(np.array(taus), error, stderr, bias)
+                where = f"{name}, {regime.replace('_', '-')}, {observable.replace('theta', 'θ').replace('^2', '²')}"
+                numbers.append(Number(where, slope, slope - half, slope + half, least=1.7, runs=paths,
+                                      basis=f"95 % and the integrator bias at its worst, {paths} paths"))
+                curves[f"{name}, {observable}"] = curve(taus, np.abs(error), np.maximum(np.abs(error) - 1.96 * stderr - bias,
+                                                        0.01 * np.abs(error)), np.abs(error) + 1.96 * stderr + bias)
         panels.append(Panel(f"{regime.replace('_', '-')}, order 2", "τ", "|weak error| at the end", curves, "xy", points=True))
     return Found(numbers, panels)
 
 
 def _ends(rule: Optimizer, tau: float, horizon: float, regime: str, paths: int, seed: int,
-          backend: str) -> list[tuple[float, float]]:
-    """Discrete run less equation of order 2 at the end, of both observables, with standard error and integrator bias together."""
+          backend: str) -> list[tuple[float, float, float]]:
+    """Discrete run less equation of order 2 at the end, of both observables, with standard error and integrator bias."""
     table = trajectories(Quadratic(), rule, tau=tau, horizon=horizon, start=_start(rule), regime=regime, order=2, points=1,
                          observables=[OBSERVED, "mean v"], paths=paths, seed=seed, backend=backend).table
     end = table[(table["time"] == table["time"].max()) & (table["curve"] == "order 2")].set_index("observable")
-    return [(float(end.loc[name, "difference"]), math.hypot(end.loc[name, "difference_stderr"], end.loc[name, "integrator_bias"]))
-            for name in (OBSERVED, "mean v")]
+    return [(float(end.loc[name, "difference"]), float(end.loc[name, "difference_stderr"]), abs(float(
+        end.loc[name, "integrator_bias"]))) for name in (OBSERVED, "mean v")]
 
 
-def _slope(taus: np.ndarray, error: np.ndarray, sure: np.ndarray) -> tuple[float, float]:
-    """The slope of `log|error|` over `log τ`, weighted by its standard errors, and its own."""
-    weights = (error / np.maximum(sure, 1e-300)) ** 2
+def _slope(taus: np.ndarray, error: np.ndarray, stderr: np.ndarray, bias: np.ndarray) -> tuple[float, float]:
+    """The slope of `log|error|` over `log τ`, weighted, and its half-width: 95 %, and biases that all pull one way."""
+    weights = (error / np.maximum(np.hypot(stderr, bias), 1e-300)) ** 2
     x = np.log(taus) - (weights * np.log(taus)).sum() / weights.sum()
     spread = (weights * x * x).sum()
-    return float((weights * x * np.log(np.abs(error))).sum() / spread), float(spread**-0.5)
+    pull = weights * x / spread
+    half = 1.96 * float(np.sqrt(((pull * stderr / error) ** 2).sum())) + float((np.abs(pull) * bias / np.abs(error)).sum())
+    return float((pull * np.log(np.abs(error))).sum()), half
 
 
 def throughout(tau: float = 1 / 8, horizon: float = 4.0, paths: int = 32768, seed: int = 0, backend: str = "auto",
