@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from sme.simulate.integro.ide import IDE
     from sme.studies.certificate.report import Certificate
     from sme.studies.certificate.run import certify, select
+    from sme.studies.claims.report import Claims
+    from sme.studies.claims.run import claims
     from sme.studies.diagnosis.report import Diagnosis
     from sme.studies.diagnosis.run import diagnose
     from sme.studies.diagnosis.watch import Watch, watch
@@ -171,6 +173,8 @@ HOMES = {
     "simulate.integro.ide": "IDE",
     "studies.certificate.report": "Certificate",
     "studies.certificate.run": "certify select",
+    "studies.claims.report": "Claims",
+    "studies.claims.run": "claims",
     "studies.diagnosis.report": "Diagnosis",
     "studies.diagnosis.run": "diagnose",
     "studies.diagnosis.watch": "Watch watch",
@@ -212,6 +216,7 @@ __all__ = [
     "Averaged",
     "BreastCancer",
     "Certificate",
+    "Claims",
     "Clipped",
     "Clipping",
     "Collapse",
@@ -277,6 +282,7 @@ __all__ = [
     "black_box",
     "certify",
     "check_order",
+    "claims",
     "collapse",
     "derive",
     "diagnose",

@@ -1,0 +1,181 @@
+"""A claim of a paper, the numbers that test it, and the verdict that follows from them alone."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sme.studies.autoencoder.report import interval
+
+HOLDS, FAILS, WHERE, UNDECIDED = "holds", "does not hold here", "holds where", "undecided"
+MOST_RUNS = 10**9
+"""beyond which no number of runs decides"""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number with its interval, and the range in which the claim has it.
+
+    Attributes
+    ----------
+    where
+        in which case, or of what, in a few words.
+    value, low, high
+        the number and the ends of its interval.
+    least, most
+        the claimed range: the claim is refuted here by an interval that lies outside.
+    basis
+        what the interval is of.
+    runs
+        how many independent runs it is of; 0 where there is no chance, so that no further run decides.
+    beside
+        whether nothing is claimed of it, so that it has no part in the verdict.
+    """
+
+    where: str
+    value: float
+    low: float
+    high: float
+    least: float = -math.inf
+    most: float = math.inf
+    basis: str = ""
+    runs: int = 0
+    beside: bool = False
+
+    @classmethod
+    def mean(cls, where: str, values: Sequence[float] | np.ndarray, of: str, *, geometric: bool = False, least: float = -math.inf,
+             most: float = math.inf, beside: bool = False) -> "Number":
+        """The mean (of logarithms a geometric one) with 95 % of Student's t."""
+        found = np.array(interval(np.asarray(values, float)))
+        value, low, high = (np.exp(found) if geometric else found).tolist()
+        return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside)
+
+    @classmethod
+    def normal(cls, where: str, value: float, stderr: float, runs: int, *, least: float = -math.inf,
+               most: float = math.inf) -> "Number":
+        """A number with its standard error, 95 %."""
+        return cls(where, value, value - 1.96 * stderr, value + 1.96 * stderr, least, most, f"95 %, {runs} runs", runs)
+
+    @property
+    def verdict(self) -> str:
+        """`HOLDS` if the whole interval lies in the claimed range, `FAILS` if it lies outside, else `UNDECIDED`."""
+        if not all(map(math.isfinite, (self.value, self.low, self.high))):  # a run that diverged has no such number
+            return FAILS
+        if self.least <= self.low and self.high <= self.most:
+            return HOLDS
+        return FAILS if self.high < self.least or self.low > self.most else UNDECIDED
+
+    @property
+    def needed(self) -> int | None:
+        """About how many runs would decide, if the number stays: the half-width falls as their root. None where none does."""
+        sides = [(self.value - self.low, self.value - self.least), (self.high - self.value, self.most - self.value)]
+        if not self.least <= self.value <= self.most:  # it is to lie outside as a whole
+            sides = [(self.high - self.value, self.least - self.value) if self.value < self.least else
+                     (self.value - self.low, self.value - self.most)]
+        found = max(self.runs * (half / gap) ** 2 if gap > 0 else math.inf for half, gap in sides)
+        return math.ceil(found) if 0 < found < MOST_RUNS else None
+
+    @property
+    def said(self) -> str:
+        """`where: 1.23 [1.2, 1.26], claimed ≤ 2`."""
+        shown = f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.where}: {shown}, {'beside the claim' if self.beside else f'claimed {self.claimed}'}"
+
+    @property
+    def claimed(self) -> str:
+        """`≥ 0.5`, `≤ 2`, `0.5 to 2`."""
+        if math.isinf(self.least):
+            return f"≤ {self.most:.4g}"
+        return f"≥ {self.least:.4g}" if math.isinf(self.most) else f"{self.least:.4g} to {self.most:.4g}"
+
+
+class Panel(NamedTuple):
+    """One panel of a claim's picture: curves by name, each `x`, `y`, and if there are `low`, `high`."""
+
+    title: str
+    x: str
+    y: str
+    curves: dict[str, dict[str, list[float]]]
+    log: str = ""
+    """`x`, `y` or `xy`: the logarithmic axes"""
+    lines: Mapping[str, float] = MappingProxyType({})
+    """heights of horizontal lines, by what they are"""
+    points: bool = False
+    """marks that are joined, in place of lines alone"""
+
+
+def curve(x: Any, y: Any, low: Any = None, high: Any = None) -> dict[str, list[float]]:
+    """A curve of a panel."""
+    named = {"x": x, "y": y, "low": low, "high": high}
+    return {name: [float(each) for each in values] for name, values in named.items() if values is not None}
+
+
+class Found(NamedTuple):
+    """What a claim's measurement leaves behind."""
+
+    numbers: list[Number]
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper, in our words, with all that was settled before its run.
+
+    Attributes
+    ----------
+    name
+        by which `only=` picks it.
+    paper, place
+        whose, and where in it, as far as that is known.
+    sentence
+        what is claimed.
+    setting, size
+        what is run, and how large that is beside the paper's.
+    refuted
+        what would refute it, in words; `Number.least` and `most` say it in numbers.
+    measure
+        makes the numbers, with its sizes as arguments; `smoke` are those of a try of a second.
+    """
+
+    name: str
+    paper: str
+    place: str
+    sentence: str
+    setting: str
+    size: str
+    refuted: str
+    measure: Callable[..., Found]
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        return f"python scripts/claims.py 'only=[{self.name}]'"
+
+
+def verdict(found: Sequence[Number]) -> str:
+    """What the numbers say of a claim: `holds where …` if it holds in some cases and fails in others.
+
+    If a case is undecided, so is the claim, unless both others occur.
+    """
+    numbers = [each for each in found if not each.beside]
+    kinds = {each.verdict for each in numbers}
+    if {HOLDS, FAILS} <= kinds:
+        return f"{WHERE}: {'; '.join(each.where for each in numbers if each.verdict == HOLDS)}"
+    if UNDECIDED in kinds:
+        open_ = [each for each in numbers if each.verdict == UNDECIDED]
+        return f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in open_)
+    return FAILS if FAILS in kinds else HOLDS
+
+
+def _more(number: Number) -> str:
+    return f" (some {number.needed} in place of {number.runs} runs would decide)" if number.needed else \
+        " (no longer run of this kind decides)"
+
+
+def short(said: str) -> str:
+    """One of the four verdicts, without its cases."""
+    return said.partition(":")[0]

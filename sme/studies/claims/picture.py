@@ -1,0 +1,65 @@
+"""The picture of one claim: its sentence, what was found, and curves, so that it reads alone."""
+
+import itertools
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from sme.common.output import style
+from sme.common.output.figure import canvas, decades, save
+from sme.common.output.provenance import Provenance
+from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
+
+FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
+"""inches: the line of provenance, a panel, a line of text, and a letter of it"""
+DASHES = ("-", "--", "-.", ":")
+"""of curves, so that one shows through another"""
+MARKS = {HOLDS: "✓", FAILS: "✗"}
+
+
+def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path:
+    """A panel beside the other, below the sentence, its verdict, and every number with what was claimed of it."""
+    width = max(2, len(found.panels)) * WIDE + 0.3
+    lines = _words(claim, found, int(width / LETTERS))
+    top = LINE * len(lines) + 0.1
+    height = HIGH + FOOT + top
+    with style.paper():
+        figure = canvas(width, height, FOOT)
+        engine: Any = figure.get_layout_engine()
+        engine.set(rect=(0, FOOT / height, 1, HIGH / height))
+        bold = len(textwrap.wrap(claim.sentence, int(width / LETTERS)))
+        for line, text in enumerate(lines):
+            figure.text(0.1 / width, 1 - (0.05 + LINE * line) / height, text, va="top", fontsize=7.5,
+                        fontweight="bold" if line < bold else None)
+        for axis, panel in zip(figure.subplots(1, len(found.panels), squeeze=False)[0], found.panels, strict=True):
+            _panel(axis, panel)
+        return save(figure, provenance, path)
+
+
+def _words(claim: Claim, found: Found, letters: int) -> list[str]:
+    """The sentence; whose, and the verdict; what would refute it; the numbers."""
+    said = [*textwrap.wrap(claim.sentence, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
+            *textwrap.wrap(f"Refuted by {claim.refuted}.", letters)]
+    for each in found.numbers:
+        mark = "·" if each.beside else MARKS.get(each.verdict, "?")
+        said += textwrap.wrap(f"{mark} {each.said}  ({each.basis})", letters, initial_indent="  ", subsequent_indent="      ")
+    return said
+
+
+def _panel(axis: Any, panel: Panel) -> None:
+    colours = style.palette("colorblind", max(1, len(panel.curves)))
+    for colour, dash, (name, each) in zip(colours, itertools.cycle(DASHES), panel.curves.items(), strict=False):
+        axis.plot(each["x"], each["y"], dash, marker="o" if panel.points else None, color=colour, lw=1.2, ms=3.5, label=name)
+        if "low" in each:
+            axis.fill_between(each["x"], each["low"], each["high"], color=colour, alpha=0.2, lw=0)
+    for shade, (name, height) in zip(("0.2", "0.5", "0.7"), panel.lines.items(), strict=False):
+        axis.axhline(height, color=shade, lw=0.9, ls="--", label=name)
+    axis.set_title(panel.title, fontsize="small")
+    axis.set_xlabel(panel.x, fontsize="small")
+    axis.set_ylabel(textwrap.fill(panel.y, 34), fontsize="small")
+    if "x" in panel.log:
+        axis.set_xscale("log")
+    if "y" in panel.log:
+        axis.set_yscale("log")
+        decades(axis)
+    axis.legend(frameon=False, fontsize=6.5)

