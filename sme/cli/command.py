@@ -26,6 +26,8 @@ CONF = INSIDE if INSIDE.is_dir() else Path(__file__).parents[2] / "conf"
 """of an installed wheel inside the package, of a checkout beside it"""
 INTERRUPTED = 130
 """exit code after Ctrl-C, as of a shell"""
+DATE = "SOURCE_DATE_EPOCH"
+"""of the environment, which numpy and matplotlib read as a whole number"""
 OWN = ("hydra", "_target_")
 """what stands in a configuration and is no setting"""
 
@@ -56,6 +58,9 @@ def loaded(module: str) -> None:
     """Import what takes long; that a library is missing, or memory for one, is one line too."""
     if here() is None:
         _fail("the current folder was deleted, and torch cannot be loaded in such a one: go to another")
+    if not os.environ.get(DATE, "0").isdecimal():
+        print(f"warning: {DATE}={os.environ.pop(DATE)[:40]!r} is no number, and no library can read it: it is left out",
+              file=sys.stderr)
     try:
         importlib.import_module(module)
     except (ImportError, MemoryError, SMEError) as fault:

@@ -75,8 +75,8 @@ def chart(config: DictConfig) -> Phases:
 
 def diagnosed(config: DictConfig) -> Diagnosis:
     """The diagnosis of a run that a configuration describes, computed and saved."""
-    own = ("problem", "start", "module", "data", "loss", "torch", *TORCH, "clip", "batch", "steps", "compared", "certificate",
-           "results")
+    own = ("problem", "start", "module", "data", "loss", "torch", *TORCH, "clip", "batch", "steps", "compared", "baseline",
+           "certificate", "results")
     values = checked(config, own)
     module, data = (_there(name, values[name]) for name in MADE)
     if (module is None) != (data is None):
@@ -90,7 +90,7 @@ def diagnosed(config: DictConfig) -> Diagnosis:
     optimizer = library(values["torch"], list(module.parameters()), {name: values[name] for name in TORCH})
     torch.set_num_threads(1)
     return diagnose(module, data, values["loss"], optimizer, clip=values["clip"], batch_size=values["batch"],
-                    steps=values["steps"], compared=values["compared"], results=values["results"],
+                    steps=values["steps"], compared=values["compared"], baseline=values["baseline"], results=values["results"],
                     certificate=flag("certificate", values["certificate"]))
 
 

@@ -238,6 +238,16 @@ def test_what_torch_deprecates_in_its_own_code_is_not_said(monkeypatch):
     assert torch_forward.forward_ad._maybe_load_decompositions is torch_forward.load
 
 
+def test_a_date_of_the_environment_that_is_no_number_is_left_out(monkeypatch, capsys):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
+    command.loaded("json")
+    assert capsys.readouterr().err.startswith("warning: SOURCE_DATE_EPOCH='soon' is no number, and no library can read it")
+    assert "SOURCE_DATE_EPOCH" not in os.environ
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    command.loaded("json")
+    assert (capsys.readouterr().err, os.environ["SOURCE_DATE_EPOCH"]) == ("", "86400")
+
+
 def test_a_folder_that_was_deleted_is_said_before_torch_ends_the_program(tmp_path, monkeypatch, capsys):
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -66,6 +66,18 @@ def test_orders_in_the_ballistic_regime(name):
     assert sme.check_order(sme.Quadratic(dim=1), imported(kind, "ballistic", **settings)).proved == 2
 
 
+@pytest.mark.slow
+def test_muon_has_order_two_on_a_run_whose_momentum_is_no_zero_matrix():
+    """Without a run the place where it vanishes counts as met: there the step jumps."""
+    matrix = torch.nn.Parameter(torch.zeros(2, 2))
+    rule = sme.from_torch(TORCH.Muon([matrix], lr=0.1, momentum=0.9, nesterov=True), t0=1.0)
+    start = {"theta": torch.tensor([0.8, -0.5, 0.4, 1.1]).double(), "m": torch.tensor([0.6, 0.3, -0.5, 0.9]).double()}
+    assert sme.check_order(sme.Quadratic(dim=4), rule, start=start, horizon=0.3).proved == 2
+    found = sme.check_order(sme.Quadratic(dim=4), rule)
+    assert found.proved == 1
+    assert "jump" in str(found.obstacle)
+
+
 @dataclass(frozen=True)
 class SlowLion(WithMomentum):
     """Lion with `1 − β₁ = c₁τ`: the sign of a smooth average."""

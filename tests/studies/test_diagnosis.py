@@ -130,8 +130,8 @@ def test_a_run_goes_on_where_torch_stands(name, taken, place):
 
 def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments():
     """Mean and covariance of SGD on a linear regression are known at every batch size."""
-    x, y = data(n := 600)  # so many that two batches of an epoch hardly depend on each other
-    found = diagnosed(batch=12, options={"lr": 0.12}, baseline=12, given=(x, y)).tables["collapse"].set_index("part")
+    x, y = data(n := 3000)  # so many that two batches of an epoch hardly depend on each other
+    found = diagnosed(batch=60, options={"lr": 0.06}, baseline=12, given=(x, y), examples=n).tables["collapse"].set_index("part")
     h = 2 * (x.T @ x).numpy() / n
     best = np.linalg.lstsq(x.numpy(), y.numpy(), rcond=None)[0][:, 0]
     inputs, least = x.numpy(), float((y - x @ torch.from_numpy(best)[:, None]).square().mean())
@@ -145,9 +145,9 @@ def test_how_fast_a_larger_batch_leaves_the_run_is_that_of_the_moments():
             each = 2 * inputs[:, :, None] * inputs[:, None, :]  # g_i = H_i e + 2 x_i r_i
             sigma = (np.einsum("nij,jk,nlk->il", each, second, each) + 4 * (inputs * rest[:, None] ** 2).T @ inputs) / n
             cross = np.einsum("nij,j,nk->ik", each, mean, 2 * inputs * rest[:, None]) / n
-            sigma = (sigma + cross + cross.T - h @ second @ h) * n / (n - 1) * (1 / (12 * kappa) - 1 / n)
-            step = np.eye(D) - 0.12 * kappa * h
-            mean, second = step @ mean, step @ second @ step.T + (0.12 * kappa) ** 2 * sigma
+            sigma = (sigma + cross + cross.T - h @ second @ h) * n / (n - 1) * (1 / (60 * kappa) - 1 / n)
+            step = np.eye(D) - 0.06 * kappa * h
+            mean, second = step @ mean, step @ second @ step.T + (0.06 * kappa) ** 2 * sigma
         return np.array([*out, least + 0.5 * np.trace(h @ second)])
 
     wanted = float(np.sqrt((np.log(losses(4) / losses(1)[::4])[1:] ** 2).mean()))

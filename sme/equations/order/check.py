@@ -132,31 +132,27 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
     fast = 1.0 if moments is None else min(1.0, ROOM * moments.unit)
     first = fast * (HEAVY if heavy else SKEWED if skewed else TAU)
     tau = given or [first, first / 2]
-    phi = Functions(functions, heavy, 1.0 if moments is None else moments.unit)
     obstruction = Obstruction(problem, optimizer, place)
-    table = residuals(asked, obstruction, points, phi, tau)
+    table = residuals(asked, obstruction, points, Functions(functions, heavy, 1.0 if moments is None else moments.unit), tau)
     finest = table[table["tau"] == tau[-2]]
     seen = SEEN_SKEWED if skewed or heavy else SEEN
     rate, bare = (exponent(finest, *names, seen) for names in (("residual", "ratio"), ("without_t3", "ratio_without_t3")))
     sizes = obstruction.sizes(points[0][1], points[0][0])
     title = f"{optimizer.name}, {place.name}, order {order}, {brownian}" + (f", {kind.__name__}" if kind else "")
-    exact = not table.empty and bool((table["residual"].abs() <= table["error"]).all())
-    if moments is None and exact:
-        return OrderCheck(title, table, rate, bare, order, order, sizes, None, origin=chosen.origin, exact=True)
+    same = not table.empty and bool((table["residual"].abs() <= table["error"]).all())
     if moments is None:
+        if same:
+            return OrderCheck(title, table, rate, bare, order, order, sizes, None, origin=chosen.origin, exact=True)
         proved, without = (next((each for least, each in EXPONENTS if power - 1 > least), 0.0) for power in (rate, bare))
         obstacle = lack if lack and proved < 1 else tail(order, proved, problem.noise.moments)
-        if chosen.proposed is not None and obstacle == LEFT_OUT:
-            obstacle = None
+        obstacle = None if chosen.proposed is not None and obstacle == LEFT_OUT else obstacle
         proved, decided, obstacle = met(rough, proved, not math.isnan(rate), obstacle)
         return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, origin=chosen.origin)
     found = halves(moments.verdict(), rate, skewed)
     third = _third(obstruction, moments) if brownian == "independent" else None
     without = found.order if third is None else moments.verdict(third).order
     off = Differences(moments, third).table()
-    if exact and found.wrong is None and found.unseen is None:
-        return OrderCheck(title, table, rate, bare, found.order, found.order, sizes, None, True, moments.resolution,
-                          moments.table(), off, chosen.origin, True)
+    same = same and found.wrong is None is found.unseen
     if chosen.proposed is not None and found.wrong is not None and not rough:
         off = lettered(asked, off, sorted({t for t, _ in points}),
                        lambda each, further: _agreement(each, further, False, lambda: None))
@@ -174,15 +170,15 @@ def check_order(problem: Problem, optimizer: Optimizer, regime: str = "ballistic
             if rough:
                 cause = f"not decided: {'; '.join(map(str, rough))}; or a term of the equation is wrong"
             obstacle = f"{cause}: {moments.words(found.wrong)}" if chosen.proposed is None or rough else None  # the report has it
-    proved, decided, obstacle = met(rough, found.order, found.decided and not (rough and found.wrong), obstacle)
+    proved, decided, obstacle = met(rough, found.order, found.decided and not (rough and found.wrong), None if same else obstacle)
     if table.empty:
         said = "the test functions do not settle at any state: give smoother ones, or a smaller tau, for the residuals"
         obstacle = f"{obstacle}; {said}" if obstacle else said
-    elif math.isnan(rate) and not exact and (obstacle or not decided):
+    elif math.isnan(rate) and bool((table["residual"].abs() > table["error"]).any()) and (obstacle or not decided):
         said = f"the residuals at τ = {tau[0]:g} are rounding: use τ ≥ {smallest(table, tau):.1g} for them"
         obstacle = f"{obstacle}; {said}" if obstacle else said
     return OrderCheck(title, table, rate, bare, proved, without, sizes, obstacle, decided, moments.resolution, moments.table(),
-                      off, chosen.origin)
+                      off, chosen.origin, same)
 
 
 def _agreement(asked: Tested, points: Sequence[Point], rough: bool, progress: Callable[[], object]) -> Agreement:

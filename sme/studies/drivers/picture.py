@@ -15,6 +15,8 @@ from sme.equations.drivers.names import DRIVERS
 
 FOOT = 0.7
 """inches: a line of provenance, and two of the key"""
+NARROWEST, WIDE = 4.4, 6.5
+"""inches: what the key and the line need, and where five marks of the key stand side by side"""
 
 
 def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) -> Path:
@@ -24,7 +26,8 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
     regimes, noises = shown["regime"].unique(), shown["noise"].unique()
     colours = dict(zip(DRIVERS, style.palette("colorblind", len(DRIVERS)), strict=True))
     with style.paper():
-        figure = canvas(1.9 * len(noises) + 0.6, 2.0 * len(regimes) + 0.4 + FOOT, FOOT)
+        across = max(NARROWEST, 1.9 * len(noises) + 0.6)
+        figure = canvas(across, 2.0 * len(regimes) + 0.4 + FOOT, FOOT)
         axes = figure.subplots(len(regimes), len(noises), squeeze=False)
         for row, regime in zip(axes, regimes, strict=True):
             for axis, noise in zip(row, noises, strict=True):
@@ -36,7 +39,7 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
         marks += [Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="< 0"),
                   *(Line2D([], [], color="0.6", ls=dash, lw=0.8, label=name) for dash, name in ((":", "τ"), ("--", "τ²")))]
         figure.suptitle(title, fontsize="x-small")
-        key(figure, marks, 5)
+        key(figure, marks, 5 if across > WIDE else 3)
         return save(figure, provenance, path)
 
 

@@ -131,7 +131,8 @@ def rounds(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tens
     root = effort.place(results, "scaling")
     asked = fingerprint([problem, given.settings(), theta, lrs, befores, kappa, points, runs, seed])
     name = f"{problem.name}-rounds-" + digest({"of": asked}, used(problem, law))
-    records, curves, gaps = Records([name]), [], []
+    one = fingerprint([problem, replace(given, lr=1.0).settings(), theta, kappa, points, runs, seed])
+    records, curves, gaps = Records(["rounds", digest({"of": one}, used(problem, law))]), [], []
     marks = rounded(hyperparameters.steps, points, kappa)
     for before in befores:
         start = torch.from_numpy(records.get(f"start {before}", lambda n=before: {  # type: ignore[misc]

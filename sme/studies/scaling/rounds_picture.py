@@ -18,7 +18,7 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
     starts, rates = list(table["trained"].unique()), list(table["lr"].unique())
     kappa = table["kappa"].max()
     with style.paper():
-        figure = canvas(3.4 * len(starts) + 0.4, 2.5 + FOOT, FOOT)
+        figure = canvas(max(5.6, 3.4 * len(starts) + 0.4), 2.5 + FOOT, FOOT)
         axes = figure.subplots(1, len(starts), squeeze=False)[0]
         colours = style.palette("colorblind", len(rates))
         for axis, before in zip(axes, starts, strict=True):
