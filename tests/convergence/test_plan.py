@@ -74,7 +74,8 @@ def test_of_a_long_run_the_first_steps_are_looked_at_and_nothing_of_them_is_kept
         return 5.0 * setup.marks[-1], pilot._timed(pilot._short(setup, 1), 32)[1]
 
     monkeypatch.setattr(pilot, "_shard", shard)
-    monkeypatch.setattr(pilot, "LONGEST", 3)
+    monkeypatch.setattr(pilot, "LONGEST", 6)
+    monkeypatch.setattr(pilot, "LEAST_STEPS", 2)
     kept = plan_module.ready
 
     def ready(setups, backend, records):

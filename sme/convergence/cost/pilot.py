@@ -20,8 +20,8 @@ PILOT_S = 0.5
 """of an order, over its step sizes"""
 MOST = 8
 """step sizes of an order that are run, from the coarsest to the finest; what others take lies between"""
-LONGEST = 2**10
-"""steps of a run that are prepared: what more of them take goes with their number"""
+LONGEST, LEAST_STEPS = 2**11, 2**8
+"""steps of an order that are prepared, of all its step sizes, and of one at least: what more take goes with their number"""
 PAIRS, STEPS = 64, 64
 """so many pairs at first, so many steps at most"""
 LEAST = 0.5
@@ -47,7 +47,8 @@ def looked(setups: Setups) -> Setups:
     found: Setups = {}
     for order in sorted({order for order, _ in setups}):
         own = sorted(which for which in setups if which[0] == order)
-        found |= {which: _short(setups[which], LONGEST) for which in (own[i * (len(own) - 1) // max(1, min(len(own), MOST) - 1)]
+        most = max(LEAST_STEPS, LONGEST // min(len(own), MOST))
+        found |= {which: _short(setups[which], most) for which in (own[i * (len(own) - 1) // max(1, min(len(own), MOST) - 1)]
                                                      for i in range(min(len(own), MOST)))}
     return found
 

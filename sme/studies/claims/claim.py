@@ -62,8 +62,10 @@ class Number:
     @property
     def verdict(self) -> str:
         """`HOLDS` if the whole interval lies in the claimed range, `FAILS` if it lies outside, else `UNDECIDED`."""
-        if not all(map(math.isfinite, (self.value, self.low, self.high))):  # a run that diverged has no such number
+        if not math.isfinite(self.value):  # a run that diverged has no such number
             return FAILS
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):  # of one run there is no interval
+            return UNDECIDED
         if self.least <= self.low and self.high <= self.most:
             return HOLDS
         return FAILS if self.high < self.least or self.low > self.most else UNDECIDED
@@ -168,6 +170,8 @@ def verdict(found: Sequence[Number]) -> str:
     if UNDECIDED in kinds:
         open_ = [each for each in numbers if each.verdict == UNDECIDED]
         return f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in open_)
+    if not kinds:
+        return f"{UNDECIDED}: there is no number"
     return FAILS if FAILS in kinds else HOLDS
 
 

@@ -12,6 +12,8 @@ from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
 
 FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
+BOLD = 0.88
+"""of plain letters, so many bold ones have room"""
 DASHES = ("-", "--", "-.", ":")
 """of curves, so that one shows through another"""
 MARKS = {HOLDS: "✓", FAILS: "✗"}
@@ -27,7 +29,7 @@ def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path
         figure = canvas(width, height, FOOT)
         engine: Any = figure.get_layout_engine()
         engine.set(rect=(0, FOOT / height, 1, HIGH / height))
-        bold = len(textwrap.wrap(claim.sentence, int(width / LETTERS)))
+        bold = len(_sentence(claim, int(width / LETTERS)))
         for line, text in enumerate(lines):
             figure.text(0.1 / width, 1 - (0.05 + LINE * line) / height, text, va="top", fontsize=7.5,
                         fontweight="bold" if line < bold else None)
@@ -36,9 +38,14 @@ def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path
         return save(figure, provenance, path)
 
 
+def _sentence(claim: Claim, letters: int) -> list[str]:
+    """Bold letters are wider."""
+    return textwrap.wrap(claim.sentence, int(BOLD * letters))
+
+
 def _words(claim: Claim, found: Found, letters: int) -> list[str]:
     """The sentence; whose, and the verdict; what would refute it; the numbers."""
-    said = [*textwrap.wrap(claim.sentence, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
+    said = [*_sentence(claim, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
             *textwrap.wrap(f"Refuted by {claim.refuted}.", letters)]
     for each in found.numbers:
         mark = "·" if each.beside else MARKS.get(each.verdict, "?")

@@ -2,13 +2,14 @@
 
 import inspect
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import several, short
+from sme.common.inputs import number, several, short, whole
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
 from sme.common.process.turns import entry
@@ -68,14 +69,33 @@ def claims(only: Sequence[str] | str | None = None, sizes: str = "full", setting
 def _asked(settings: Mapping[str, Mapping[str, Any]], small: bool) -> dict[str, dict[str, Any]]:
     """All arguments of each measurement, as they stand in a file."""
     found = {each.name: _settings(each, small) for each in CLAIMS}
+    if not isinstance(settings, Mapping):
+        raise SMEError(f"settings must map a claim's name to a group such as {{valley: {{near: 1e-3}}}}, got {short(settings)}")
     for name, own in settings.items():
         there = found[choose("claim", name, BY_NAME)]
         if not isinstance(own, Mapping):
             raise SMEError(f"settings of {name} must be a group such as {{{next(iter(there), 'runs')}: 8}}, got {short(own)}")
-        for key in own:
+        for key, value in own.items():
             choose(f"setting of {name}", key, there)
+            _alike(f"{name}.{key}", value, there[key])
         found[name] = _plain({**there, **own})
     return found
+
+
+def _alike(what: str, value: Any, there: Any) -> None:
+    """Raise `SMEError` for a setting that is not of the kind of its default: numbers above 0 stay there, lists have entries."""
+    if isinstance(there, list):
+        if not isinstance(value, list | tuple) or not value:
+            raise SMEError(f"{what} must be a list such as {there}, got {short(value)}")
+        for each in value:
+            if there:
+                _alike(what, each, there[0])
+    elif isinstance(there, int | float) and not isinstance(there, bool):
+        given = whole(what, value, 0 if there == 0 else 1) if isinstance(there, int) else number(what, value)
+        if not math.isfinite(given) or (there > 0 and given <= 0):
+            raise SMEError(f"{what} must be finite{' and positive' if there > 0 else ''}, as {there} is, got {short(value)}")
+    elif there is not None and not isinstance(value, type(there)):
+        raise SMEError(f"{what} must be like {short(there)}, got {short(value)}")
 
 
 def _settings(claim: Claim, small: bool) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def rounds(problem: Problem, hyperparameters: Hyperparameters, theta: Float[Tens
     kappa, points, seed = whole("kappa", kappa, 2), whole("points", points, 1), seed_of(seed)
     runs = 2 * ((whole("runs", runs, 4) + 1) // 2)
     lrs, befores = [number("rates", each) for each in several(rates)], [whole("trained", each, 0) for each in several(trained)]
+    if not befores:
+        raise SMEError("trained is empty: give the steps of training before each round, such as trained=[800,0]")
     if not isinstance(hyperparameters, Hyperparameters) or hyperparameters.beta2 is None or not hyperparameters.steps:
         raise SMEError("hyperparameters must be those of rmsprop, adam or adamw with their steps: give steps=…")
     if len(set(lrs)) < 2 or not all(each > 0 for each in lrs):

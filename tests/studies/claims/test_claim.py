@@ -104,3 +104,8 @@ def seen_of(name):
     seen = {}
     code._tell(BY_NAME[name].measure, seen)
     return seen
+
+
+def test_no_numbers_decide_nothing_and_neither_does_one_run():
+    assert short(verdict([])) == UNDECIDED
+    assert Number("one run", 1.2, math.nan, math.nan, least=1.0).verdict == UNDECIDED

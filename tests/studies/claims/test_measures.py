@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from sme.common.errors import SMEError
 from sme.optimizers.regimes import BALLISTIC
 from sme.studies.claims import run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
@@ -157,3 +158,12 @@ def test_the_slope_is_weighted_and_knows_its_error():
     found = [orders._slope(taus, 0.3 * taus + generator.normal(0, 1e-3, 3), np.full(3, 1e-3), np.zeros(3)) for _ in range(400)]
     inside = np.mean([abs(value - 1) < half for value, half in found])
     assert 0.92 < inside < 0.98
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ([1], "settings must map a claim's name"), ("x", "settings must map"), ({"valley": {"kappas": []}}, "must be a list"),
+    ({"valley": {"near": "x"}}, "near"), ({"valley": {"near": math.nan}}, "near"), ({"valley": {"near": -1}}, "positive"),
+    ({"saddle": {"starts": 0}}, "starts"), ({"stability_limits": {"steps": -5}}, "steps")])
+def test_settings_are_of_the_kind_of_their_defaults(settings, said):
+    with pytest.raises(SMEError, match=said):
+        run.claims(only=["valley"], settings=settings)
