@@ -3,7 +3,8 @@
   const table = document.getElementById("table"), body = table.tBodies[0], rows = [...body.rows];
   const form = document.getElementById("filters"), count = document.getElementById("count");
   const fields = [...form.querySelectorAll("[data-filter]")];
-  const articles = [...document.querySelectorAll("article.study")];
+  const articles = () => [...document.querySelectorAll("article.study")];  // more of them come while the page is read
+  const studies = new Set(rows.map((row) => row.dataset.study));
   const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase() + " " + row.dataset.study.toLowerCase()]));
 
   const fits = (row, name, value) => {
@@ -20,8 +21,8 @@
       row.hidden = !fit;
       if (fit) { shown += 1; seen.add(row.dataset.study); }
     }
-    for (const article of articles) article.hidden = !seen.has(article.id);
-    count.value = `${shown} of ${rows.length} slopes, ${seen.size} of ${articles.length} studies`;
+    for (const article of articles()) article.hidden = !seen.has(article.id);
+    count.value = `${shown} of ${rows.length} slopes, ${seen.size} of ${studies.size} studies`;
   };
 
   const key = (row, column, kind) => {
@@ -56,6 +57,7 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   filter();
+  document.addEventListener("DOMContentLoaded", filter);
   window.addEventListener("hashchange", () => {
     const article = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (article && article.hidden) { form.reset(); setTimeout(() => article.scrollIntoView()); }
