@@ -267,3 +267,23 @@ def test_sparse_rules_are_exact_for_their_degree():
 def test_many_batches_are_refused():
     with pytest.raises(sme.SMEError, match="too many"):
         next(models.minibatch(10, 30).noise.quadrature())
+
+
+@dataclass(frozen=True)
+class Late(sme.RMSProp):
+    """A buffer of steps that are scaled by a spread: at rest the parameters move by τ² at first."""
+
+    fields = ("theta", "v", "mean", "buffer")
+
+    def update(self, state, gradient, tau, t):
+        v = state["v"] + tau * 0.5 * (gradient.square - state["v"])
+        mean = state["mean"] + 0.5 * (gradient.step - tau * state["mean"])
+        buffer = state["buffer"] + gradient.step / ((v - mean * mean).sqrt() + 0.1) - tau * state["buffer"]
+        return {"theta": state["theta"] - tau * buffer, "v": v, "mean": mean, "buffer": buffer}
+
+
+def test_what_is_lost_in_rounding_is_not_surely_nothing():
+    start = {"theta": torch.tensor([0.8, -0.5], dtype=torch.float64), "v": torch.full((2,), 2.0, dtype=torch.float64),
+             "mean": torch.zeros(2, dtype=torch.float64), "buffer": torch.zeros(2, dtype=torch.float64)}
+    found = sme.check_order(sme.Quadratic(dim=2), Late(), start=start, horizon=0.5)
+    assert found.proved == 2, found.obstacle

@@ -111,7 +111,7 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     for count in range(STEPS):
         progress()
         try:
-            rows.append(_one(*make(step), increments, x, t))
+            rows.append(_seen(_one(*make(step), increments, x, t), second[0], step, increments, x))
             tau.append(step)
         except UnsettledError:  # too large a step for the noise or the domain
             rows, tau, found, worst = [], [], None, math.inf
@@ -127,6 +127,15 @@ def terms(make: Callable[[float], tuple[Chain, Equation]], increments: Increment
     if found is None:
         raise UnsettledError(f"the moments of one step are not finite at any step size down to {step:g}")
     return found
+
+
+def _seen(row: Float[Tensor, "kinds products"], second: Float[Tensor, " products"], tau: float, increments: Increments,
+          x: Tensor) -> Float[Tensor, "kinds products"]:
+    """The same; an increment that is 0 where the equation moves by less than rounding is lost in it, and is not surely 0."""
+    n = len(increments.names)
+    least, moves = ROUNDED * EPSILON * (increments.weights.abs() @ x.abs()), row[2, :n].abs() + second[:n].abs() * tau**2
+    row[1, :n] = torch.where((row[0, :n] == 0) & (moves > 0) & (moves < least), torch.maximum(row[1, :n], least), row[1, :n])
+    return row
 
 
 def _within(equation: Equation, increments: Increments, x: Tensor, t: float,
