@@ -60,7 +60,10 @@ def rescale(config: DictConfig) -> Collapse | Rounds:
     if len(hyperparameters) != 1:
         raise SMEError(f"rounds are of one optimizer, got {', '.join(each.optimizer for each in hyperparameters)}: give null for "
                        "the others, as optimizers.sgd=null")
-    largest = max(several(values.pop("kappa")), default=1)
+    factors = [whole("kappa", each, 1) for each in several(values.pop("kappa"))]
+    largest = max(factors, default=1)
+    if any(1 < each < largest for each in factors):
+        raise SMEError(f"rounds compare one kappa with 1, got {factors}: give one, such as kappa=[{largest}]")
     values.pop("rules")
     return rounds(problem, hyperparameters[0], theta, rates=rates, trained=trained, kappa=largest, **values)
 

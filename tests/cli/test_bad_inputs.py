@@ -46,6 +46,8 @@ COMMANDS = [  # script, arguments, what was given, what is allowed, what to do
     (MINE, ["tau=[0.25,x]"], "'x'", "a number", "such as 0.0625 or 1/16"),
     (MINE, ["tau=1e-9", "paths=1"], "tau = 1e-09", "random numbers that a path has", "larger tau"),
     (MINE, ["optimizer=sgd", "problem.dim=16385"], "dim = 16385", "at most 16384", "give less"),
+    (SCALING, ["experiment=rounds", "kappa=[2,4]"], "[2, 4]", "one kappa with 1", "such as kappa=[4]"),
+    (SCALING, ["experiment=rounds", "kappa=[x]"], "'x'", "kappa must be", "whole number"),
     (MINE, ["tau=[0.25"], "[0.25", "name=value", "list in quotes"),
     (MINE, ["tau"], "'tau'", "name=value", "write"),
     (MINE, ["tau={a:1}"], "tau={a:1}", "of the kind that stands there", "give a value"),
