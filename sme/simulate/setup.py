@@ -52,6 +52,8 @@ class Setup:
     """how far halving the substep moves the equation without its noise"""
     kind: Kind | None = None
     """the class of the equation under test, if it is not the one that the registry has"""
+    rounded: Problem | None = None
+    """the problem in fewer digits, which the equations are computed with in place of `problem`"""
 
     @property
     def steps(self) -> int:
@@ -68,16 +70,20 @@ class Setup:
         """The discrete run."""
         return Chain(self.problem, self.optimizer, self.regime, self.tau)
 
+    @property
+    def _computed(self) -> Problem:
+        return self.problem if self.rounded is None else self.rounded
+
     def equation(self) -> Equation:
         """The equation under test."""
-        return equation(self.problem, self.optimizer, self.regime, self.tau, self.order, self.brownian, self.kind)
+        return equation(self._computed, self.optimizer, self.regime, self.tau, self.order, self.brownian, self.kind)
 
     def reference(self) -> Equation:
         """The order-1 equation whose error is the yardstick of order 2."""
         brownian = "none" if self.plain else "independent"
         kind = self.kind if self.optimizer.memory != 1 else None  # of such a memory the registry has no equation
         try:
-            return equation(self.problem, self.optimizer, self.regime, self.tau, 1, brownian, kind)
+            return equation(self._computed, self.optimizer, self.regime, self.tau, 1, brownian, kind)
         except SMEError as fault:
             if self.kind is None:
                 raise

@@ -268,7 +268,7 @@ def test_further_pairs_are_those_behind_the_equations(problem, more, monkeypatch
     monkeypatch.setattr(paired, "chunk", lambda setup: 5)
     setups = {1: SimpleNamespace(problem=problem, steps=4, marks=(4,), observables={"loss": None})}
     mine, further = ([(block[2:], pair) for block, pairs in taken for pair in pairs]
-                     for taken in (pieces.pieces(setups, 3, 16), pieces.further(setups, 3, 16)))
+                     for taken in (pieces.pieces(setups, 3, 16), pieces.further(setups, 3, 16, pieces.MORE)))
     assert mine == [((0, 0), pair) for pair in range(8)]
     assert further == [((0, pair // 64), pair % 64) for pair in range(8, 8 + more)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sme.convergence.fit.fieller import factor
-from sme.studies.trajectories.sample import Paths, Sums
+from sme.studies.trajectories.sample import Mean, Paths, Sums
 
 COLUMNS = ["observable", "time", "error_1", "stderr_1", "error_2", "stderr_2", "factor", "low", "high"]
 
@@ -22,7 +22,7 @@ def sums(discrete: Paths | None, first: Paths, second: Paths) -> Sums:
     return Sums.of(np.stack((d1, d2, d1 + d2), 1))
 
 
-def table(found: Sums, names: Sequence[str], times: np.ndarray, discrete: Sums | None = None) -> pd.DataFrame:
+def table(found: Mean, names: Sequence[str], times: np.ndarray, discrete: Mean | None = None) -> pd.DataFrame:
     """The errors of both equations, the factor and its 95 % interval, a row for each observable and time after 0.
 
     `discrete` are the pairs of a discrete run that is independent of the equations' pairs.

@@ -14,14 +14,14 @@ Piece = tuple[tuple[int, ...], range]
 """the numbers of a block, and some of its pairs"""
 
 
-def further(setups: Mapping[int, Setup], seed: int, paths: int) -> list[Piece]:
-    """The pairs of a network's discrete run behind those of the equations: so many as cost little, where it is independent."""
+def further(setups: Mapping[int, Setup], seed: int, paths: int, times: int) -> list[Piece]:
+    """The pairs behind those of a network's equations up to so many times as many, where its discrete run is independent."""
     setup = next(iter(setups.values()))
     law, pairs = setup.problem.noise, (paths + 1) // 2
     if law.paired or law.coupled or not isinstance(setup.problem, Network):
         return []
     return [(block, range(max(each.start, pairs - _first(block)), each.stop)) for block, each in pieces(
-        setups, seed, MORE * 2 * pairs) if each.stop + _first(block) > pairs]
+        setups, seed, times * 2 * pairs) if each.stop + _first(block) > pairs]
 
 
 def _first(block: tuple[int, ...]) -> int:

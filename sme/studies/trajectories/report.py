@@ -53,6 +53,8 @@ class Trajectories(Report):
     """of the code that its numbers come from"""
     origin: str = ""
     """whose the equation is, in a sentence, where it is the caller's"""
+    notes: tuple[str, ...] = ()
+    """how a network's equations were computed at less cost, in sentences"""
 
     def withhold(self, doubts: Mapping[str, str]) -> None:
         """Leave out the standard errors, deviations and intervals of observables without a variance, and say why."""
@@ -112,7 +114,7 @@ class Trajectories(Report):
         })
         both = [] if self.closer is None else [grid(closer.last(self.closer), style)]
         said = [f"{name}: {word}, so no standard error." for name, word in self.doubts.items()]
-        said += [self.origin] if self.origin else []
+        said += [each if each[-1] == "." else f"{each[0].upper()}{each[1:]}." for each in (self.origin, *self.notes) if each]
         return [each.replace("± nan", "± –") for each in (grid(shown, style), *both, *said)]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class Paths(NamedTuple):
     bias: Float[np.ndarray, "2 pairs marks observables"]
     """how far halving the substep moves `best` before the last extrapolation"""
     floored: int
+    coarse: Float[np.ndarray, "2 pairs marks observables"] | None = None
+    """of an equation its coarsest level"""
 
     def finite(self) -> Bool[np.ndarray, " pairs"]:
         """The pairs with no value beyond `DIVERGED`, or not finite, anywhere."""
@@ -52,8 +54,8 @@ def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int,
             done = mark
         parts.append(np.stack(rows, 3))
         floored += int(run.floored.sum())
-    centred, discrete, best, bias, path = np.concatenate(parts, 2)
-    return Paths(centred, discrete, np.zeros_like(discrete), floored), Paths(best, path, bias, floored)
+    centred, discrete, best, bias, path, coarse = np.concatenate(parts, 2)
+    return Paths(centred, discrete, np.zeros_like(discrete), floored), Paths(best, path, bias, floored, coarse)
 
 
 def alone(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int, progress: Callable[[int], object]) -> Paths:
@@ -83,13 +85,29 @@ def _discrete(setup: Setup, run: Ensemble, mark: int | None = None) -> tuple[Ten
     return discrete - (linear + quadratic)[:, mark * each : (mark + 1) * each], discrete
 
 
-def _observed(setup: Setup, run: Ensemble, mark: int | None = None) -> Float[np.ndarray, "5 2 pairs observables"]:
-    """Both of these; of the equation, extrapolated, with the bias; and of its finest level."""
+def _observed(setup: Setup, run: Ensemble, mark: int | None = None) -> Float[np.ndarray, "6 2 pairs observables"]:
+    """Both of these; of the equation, extrapolated, with the bias; and of its finest and its coarsest level."""
     (centred, discrete), ladder = _discrete(setup, run, mark), run.ladders[0]
-    best, bias = ladder.values(lambda x: setup.observe(setup.fields(x)))
-    finest = setup.observe(setup.fields(ladder.states[0]))
-    parts = torch.stack([part.expand_as(discrete) for part in (centred, discrete, best, bias, finest)])
+    levels = [setup.observe(setup.fields(x)) for x in ladder.states]
+    best, bias = ladder.scheme.extrapolate(*levels)
+    parts = torch.stack([part.expand_as(discrete) for part in (centred, discrete, best, bias, levels[0], levels[-1])])
     return parts.unflatten(1, (2, -1)).cpu().numpy()
+
+
+class Mean(Protocol):
+    """A mean with its standard error."""
+
+    @property
+    def size(self) -> int:
+        """Of the sample whose spread leads."""
+
+    @property
+    def centre(self) -> Float[np.ndarray, "*shape"]:
+        """The mean."""
+
+    @property
+    def stderr(self) -> Float[np.ndarray, "*shape"]:
+        """Its standard error."""
 
 
 class Sums(NamedTuple):
@@ -132,7 +150,7 @@ class Sums(NamedTuple):
 class Summary:
     """What a curve's paths leave behind."""
 
-    pairs: Sums
+    pairs: Mean
     """of the pairs' means of `Paths.best`: independent, as the antithetic paths are not"""
     paths: Sums
     """of `Paths.path`"""

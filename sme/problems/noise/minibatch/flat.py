@@ -77,8 +77,8 @@ class FlatModule:
         fixed = [name for name, _ in self.module.named_parameters() if name not in self.shapes]
         return {"module": fingerprint(self.module), **({"fixed": fixed} if fixed else {})}
 
-    def to(self, device: torch.device) -> "FlatModule":
-        """The same on `device`."""
+    def to(self, where: torch.device | torch.dtype) -> "FlatModule":
+        """The same on a device, or in another precision."""
         moved = copy.copy(self)
-        moved.module, moved.start = copy.deepcopy(self.module).to(device), self.start.to(device)
+        moved.module, moved.start = copy.deepcopy(self.module).to(where), self.start.to(where)
         return moved

@@ -194,6 +194,11 @@ class LayeredExamples(Examples):
     def to(self, device: torch.device) -> "LayeredExamples":
         return LayeredExamples(self.model.to(device), self.losses, self.inputs.to(device), self.targets.to(device))
 
+    def low(self) -> "LayeredExamples":
+        """The same in float32."""
+        data = (part.float() if part.is_floating_point() else part for part in (self.inputs, self.targets))
+        return LayeredExamples(self.model.to(torch.float32), self.losses, *data)
+
     def describe(self) -> dict[str, object]:
         if self._dense:  # as they have been called since there were other layers
             return {**self.model.describe(), "losses": fingerprint(self.losses), "data": fingerprint((self.inputs, self.targets))}

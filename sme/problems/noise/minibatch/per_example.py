@@ -33,8 +33,8 @@ class Seen:
         self.tensor, self.place = tensor, _place(tensor)
 
     def is_(self, other: Tensor) -> bool:
-        """Whether the numbers are the same because the memory is."""
-        return self.tensor is other or (self.place is not None and self.place == _place(other))
+        """Whether the numbers are the same because the memory is, and was not written over since."""
+        return self.tensor is other if self.place is None else self.place == _place(other)
 
 
 def _place(tensor: Tensor) -> tuple[object, ...] | None:

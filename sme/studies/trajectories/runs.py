@@ -1,0 +1,95 @@
+"""The paths of all curves: the discrete run beside its equations, further discrete runs, further coarse paths."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from sme.common.process.processes import spread
+from sme.common.process.progress import fraction, progress
+from sme.convergence.estimator import paired
+from sme.simulate.setup import Setup
+from sme.studies.trajectories import closer, levels, sample
+from sme.studies.trajectories.levels import Spread, Two
+from sme.studies.trajectories.pieces import Piece
+from sme.studies.trajectories.report import DISCRETE
+from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
+
+Where = tuple[list[int], list[int]]
+"""the numbers of the histograms' marks and of their observables"""
+Progress = Callable[[int], object] | None
+
+
+def all_of(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequence[Piece], coarse: Sequence[Piece],
+           where: Where, processes: int) -> tuple[dict[str, Summary], Edges, Sums | Two | None, str]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, how close both orders are, and
+    what further paths on the coarsest level did, in a sentence.
+    """
+    steps, alone = next(iter(setups.values())).steps, processes == 1
+    found: dict[str, Summary] = {}
+    bins: Edges | None = None
+    both: Sums | Two | None = None
+    spreads = Spread()
+    total = len(setups) * sum(len(pairs) for _, pairs in together) + sum(len(pairs) for _, pairs in further)
+    with progress(total=total * steps, unit="pair-step", unit_scale=True,
+                  desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in together]
+        for curves, (_, pairs) in zip(spread(_curves, tasks, processes), together, strict=True):
+            bins = edges(list(curves.values()), where) if bins is None else bins
+            for name, curve in curves.items():
+                new = summary(curve, curves[DISCRETE], bins, where)
+                found[name] = found[name].merge(new) if name in found else new
+            equations = {name: curve for name, curve in curves.items() if name != DISCRETE}
+            if len(equations) > 1:
+                more = closer.sums(None if further else curves[DISCRETE], *equations.values())
+                both = both.merge(more) if isinstance(both, Sums) else more
+            if coarse:
+                spreads.add(equations)
+            if not alone:
+                bar.update(len(pairs) * len(setups) * steps)
+        assert bins is not None
+        tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in further]
+        for curve, (_, pairs) in zip(spread(_alone, tasks, processes), further, strict=True):
+            found[DISCRETE] = found[DISCRETE].merge(summary(curve, curve, bins, where))
+            if not alone:
+                bar.update(len(pairs) * steps)
+    if not coarse or not spreads.pays():
+        return found, bins, both, ""
+    with progress(total=steps * sum(len(pairs) for _, pairs in coarse), unit="pair-step", unit_scale=True,
+                  desc="coarsest substeps") as bar:
+        for added, (_, pairs) in zip(spread(_coarse, [(setups, *piece) for piece in coarse], processes), coarse, strict=True):
+            spreads.further(added)
+            bar.update(len(pairs) * steps)
+    if spreads.lost:
+        return found, bins, both, f"{spreads.lost} paths of the coarsest substeps alone diverged, and none of them is used"
+    found = {name: replace(each, pairs=spreads.two(name)) if name != DISCRETE else each for name, each in found.items()}
+    return found, bins, both and spreads.two(), spreads.said(list(next(iter(setups.values())).observables))
+
+
+def _alone(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> Paths:
+    """The discrete run of some pairs."""
+    setup = next(iter(setups.values()))
+    with torch.no_grad():
+        return sample.alone(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
+
+
+def _coarse(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range) -> dict[str, Paths]:
+    """The coarsest level of the equations of some pairs."""
+    with torch.no_grad():
+        return {_name(order): levels.follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)))
+                for order, setup in setups.items()}
+
+
+def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> dict[str, Paths]:
+    """The discrete run and the equations of some pairs."""
+    curves: dict[str, Paths] = {}
+    with torch.no_grad():
+        for order, setup in setups.items():
+            discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
+            curves.setdefault(DISCRETE, discrete)
+            curves[_name(order)] = curve
+    return curves
+
+
+def _name(order: int) -> str:
+    return f"order {order}"

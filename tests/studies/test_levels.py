@@ -1,0 +1,170 @@
+"""What makes a network's equations cheaper: sums in float32 where a pilot allows it, further paths on the coarsest substeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import sme
+from sme.convergence.spec.specification import Specification
+from sme.problems.networks.rounded import RoundedExamples
+from sme.simulate.codegen.ensemble import ensemble
+from sme.studies.trajectories import levels, precision
+from sme.studies.trajectories.levels import GAMMA, MORE, CoarseEnsemble, Spread
+from sme.studies.trajectories.sample import Paths
+
+
+def network(**changes):
+    return sme.Digits(**{"hidden": [4], "examples": 12, "batch_size": 3, **changes})
+
+
+def setup(problem, rule, order, steps=4):
+    start = {"v": torch.full((problem.dim,), 0.05, dtype=torch.float64)}
+    spec = Specification.of(problem, rule, "ballistic", None, 0.5, start, ["loss", "|theta|^2"], None)
+    return replace(spec.setup(order, steps, "cpu"), finest=4, marks=(1, steps))
+
+
+@pytest.fixture(scope="module")
+def net():
+    return network()
+
+
+def test_rounded_sums_are_those_of_the_examples_to_single_precision(net):
+    low, exact = net.low().examples, net.examples
+    assert isinstance(low, RoundedExamples)
+    generator = torch.Generator().manual_seed(3)
+    theta = net.start["theta"] + 0.2 * torch.randn(5, net.dim, dtype=torch.float64, generator=generator)
+    u = torch.randn(5, net.dim, dtype=torch.float64, generator=generator)
+    w = torch.randn(5, exact.count, dtype=torch.float64, generator=generator)
+    for ask in (lambda e: e.averages(theta), lambda e: (e.gradient(theta),), lambda e: e.weigh(theta, w, w * w),
+                lambda e: e.slope(theta, u), lambda e: (e.power(theta, 3),)):
+        for mine, right in zip(ask(low), ask(exact), strict=True):
+            assert mine.dtype == torch.float64
+            far = float((mine - right).abs().max() / right.abs().max())
+            assert 0 < far < 1e-5
+    indices = torch.arange(15).reshape(5, 3) % exact.count
+    assert torch.equal(low.batch(theta, indices), exact.batch(theta, indices))  # the discrete run stays as it is
+
+
+def test_what_is_kept_of_a_state_is_found_again_and_not_after_it_is_written_over(net):
+    low, theta = net.low().examples, net.start["theta"][None].clone()
+    before, first = low._low(theta), low.gradient(theta)
+    assert low._low(theta) is before
+    theta += 0.1
+    assert low._low(theta) is not before
+    assert float((low.gradient(theta) - net.examples.gradient(theta)).abs().max()) < 1e-5
+    assert float((first - low.gradient(theta)).norm()) > 1e-3
+
+
+def test_the_states_and_the_discrete_run_stay_in_double_precision(net):
+    made = setup(net, sme.RMSProp(), 2)
+    runs = [ensemble(each, (0, 4, 0, 0), 3) for each in (made, replace(made, rounded=net.low()))]
+    for run in runs:
+        run.advance(4)
+    for field in ("theta", "v"):
+        assert torch.equal(runs[0].state[field], runs[1].state[field])
+    apart = (runs[0].ladders[0].states[0] - runs[1].ladders[0].states[0]).abs().max()
+    assert 0 < float(apart) < 1e-4
+
+
+@pytest.mark.parametrize(("shift", "paths", "fine"), [(0.02, 4, True), (0.08, 4, False), (0.02, 100, False)])
+def test_the_pilot_holds_what_rounding_moves_against_the_standard_error(shift, paths, fine):
+    """Of the four values -3, -1, 1, 3 the deviation is √(20/3)."""
+    values = np.array([-3.0, -1.0, 1.0, 3.0]).reshape(2, 2, 1, 1)
+    found = precision.moved(*(Paths(each, each, 0 * each, 0) for each in (values, values + shift * 2.5)), paths)
+    assert found == pytest.approx(2.5 * shift / np.sqrt(20 / 3 / paths))
+    assert (found <= precision.SHARE) is fine
+
+
+def test_a_pilot_that_is_lost_or_does_not_vary_keeps_double_precision():
+    values = np.ones((2, 2, 1, 1))
+    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, values + 1e-9)), 64) == np.inf
+    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, values)), 64) == 0
+    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, np.nan * values)), 64) == np.inf
+
+
+def test_the_coarsest_level_alone_is_that_of_the_ladder(net):
+    made = setup(net, sme.Adam(), 2)
+    whole, alone = ensemble(made, (0, 4, 0, 0), 3, 5), CoarseEnsemble(made, (0, 4, 0, 0), 3, 5)
+    for run in (whole, alone):
+        run.advance(4)
+    assert torch.equal(whole.ladders[0].states[-1], alone.ladders[0].states[0])
+    paths = levels.follow(made, (0, 4, 0, 0), range(5, 8), 3)
+    right = made.observe(made.fields(whole.ladders[0].states[-1])).numpy()
+    assert paths.best[:, :, 2].reshape(6, 2) == pytest.approx(GAMMA * right, rel=1e-13)
+
+
+def samples(pairs, further, close, seed=0):
+    """Extrapolated and coarsest values of two equations with a mean of 2 and 3, and further coarsest ones; two observables."""
+    rng = np.random.default_rng(seed)
+
+    def both(count, which):
+        noise = rng.normal(size=(2, count, 1, 2))
+        coarse = which + 2 + noise + np.array([0.5, 0.0])
+        return which + 2 + np.array([1, -1]) * noise + close * rng.normal(size=noise.shape), coarse  # the second does not gain
+
+    first = {f"order {i}": Paths(e, e, 0 * e, 0, c) for i in (0, 1) for e, c in [both(pairs, i)]}
+    second = {f"order {i}": Paths(GAMMA * c, c, 0 * c, 0) for i in (0, 1) for _, c in [both(further, i)]}
+    return first, second
+
+
+def test_two_levels_have_the_mean_and_its_error_where_they_gain():
+    first, second = samples(60, 60 * MORE, 0.1)
+    spread = Spread()
+    half = {name: each._replace(**{part: getattr(each, part)[:, :20] for part in ("best", "path", "bias", "coarse")})
+            for name, each in first.items()}
+    rest = {name: each._replace(**{part: getattr(each, part)[:, 20:] for part in ("best", "path", "bias", "coarse")})
+            for name, each in first.items()}
+    spread.add(half)
+    spread.add(rest)
+    assert spread.pays()
+    spread.further(second)
+    e, c = (getattr(first["order 1"], part).mean(0)[:, 0] for part in ("best", "coarse"))
+    far = second["order 1"].best.mean(0)[:, 0]
+    found = spread.two("order 1")
+    assert found.centre[0, 0] == pytest.approx((e - GAMMA * c)[:, 0].mean() + far[:, 0].mean())
+    assert found.stderr[0, 0] == pytest.approx(np.hypot((e - GAMMA * c)[:, 0].std(ddof=1) / 60**0.5,
+                                                        far[:, 0].std(ddof=1) / (60 * MORE)**0.5))
+    assert found.centre[0, 1] == pytest.approx(e[:, 1].mean())  # of an observable that does not gain, its paths alone
+    assert found.stderr[0, 1] == pytest.approx(e[:, 1].std(ddof=1) / 60**0.5)
+    both, one, other = spread.two(), spread.two("order 0"), spread.two("order 1")
+    assert both.centre[:2, 0] == pytest.approx(-np.array([one.centre[0], other.centre[0]]))
+    assert both.stderr[:2, 0] == pytest.approx(np.array([one.stderr[0], other.stderr[0]]))
+    assert abs(found.centre[0, 0] - 3) < 4 * found.stderr[0, 0] < 4 * 0.6 * e[:, 0].std(ddof=1) / 60**0.5
+
+
+def test_levels_that_are_far_apart_do_not_pay():
+    spread = Spread()
+    spread.add(samples(40, 1, 2.0)[0])
+    assert not spread.pays()
+    assert not Spread().pays()
+
+
+def test_further_paths_that_diverge_are_counted():
+    first, second = samples(10, 70, 0.1)
+    spread = Spread()
+    spread.add(first)
+    second["order 0"].best[0, 3] = np.inf
+    spread.further(second)
+    assert spread.lost == 2
+
+
+@pytest.mark.slow
+def test_they_find_the_same_means_with_smaller_errors():
+    problem, start = network(hidden=[8], examples=64, batch_size=16), {"v": torch.full((610,), 0.05, dtype=torch.float64)}
+    found = [sme.trajectories(problem, sme.Adam(v_floor=1e-3), tau=1 / 8, horizon=0.5, paths=64, points=1, substeps=4,
+                              start=start, backend="torchsde", observables=["loss"], histogram="loss", multilevel=further)
+             for further in (False, True)]
+    (plain,), (sharp,) = ((row for row in each.table.itertuples() if (row.time, row.curve) == (0.5, "order 2")) for each in found)
+    assert abs(plain.mean - sharp.mean) < 4 * plain.stderr
+    assert sharp.stderr < 0.6 * plain.stderr
+    assert "7 further paths" in str(found[1])
+    assert "further paths" not in str(found[0])
+
+
+@pytest.mark.parametrize(("given", "words"), [({"precision": "half"}, "unknown precision"),
+                                              ({"multilevel": 3}, "multilevel must be")])
+def test_what_there_is_not_is_refused(net, given, words):
+    with pytest.raises(sme.SMEError, match=words):
+        sme.trajectories(net, sme.SGD(), tau=1 / 2, paths=2, **given)
