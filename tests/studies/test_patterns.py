@@ -14,7 +14,7 @@ from sme.simulate.noiseless import discrete, drift
 from sme.simulate.stability import stability
 from sme.studies.phases.edge import longest, sharpness, threshold
 from sme.studies.phases.full_batch import follow
-from sme.studies.phases.patterns import DIVERGED, LARGE, SMALL, SPIKES, ab, classify, predicted, sign_flow
+from sme.studies.phases.patterns import DIVERGED, LARGE, SMALL, SPIKES, ab, classify, followed, predicted, sign_flow
 from tests.support import models
 
 START = torch.tensor([0.7, -0.4], dtype=torch.float64)
@@ -319,3 +319,32 @@ def test_two_digits_are_told_apart_by_targets_of_their_own():
     assert "classes" not in sme.Digits().describe()
     assert sme.Digits(classes=[3, 8, 1]).targets.unique().tolist() == [0, 1, 2]
     torch.testing.assert_close(problem.both(problem.start["theta"][None])[0], problem.gradient(problem.start["theta"][None]))
+
+
+# the equation, followed
+
+
+def test_what_is_foretold_is_large_by_its_loss_and_spikes_by_the_edge_where_v_falls_freely():
+    losses = np.stack([np.full(30, 0.5), np.geomspace(1, 1e-6, 30), np.geomspace(1, 1e-6, 30), np.geomspace(1, 1e-6, 30)], 1)
+    edges = np.array([[0.1, 0.5, 0.5, 0.5], [2.0, 1.2, 1.2, 0.9]])
+    pairs = [(1.0, 100.0), (1.0, 100.0), (10.0, 12.0), (1.0, 100.0)]
+    assert followed(losses, edges, pairs) == [LARGE, SPIKES, SMALL, SMALL]
+
+
+def test_many_steps_for_one_stand_for_the_equation_at_the_same_times(tmp_path):
+    """On a quadratic from 1 the equation is followed by two steps for one; its loss and its distance to the edge by own steps."""
+    made = sme.phases(SQUARE, ONE, low=1.0, high=4.0, cells=2, steps=40, looks=4, examples=[], equation=2, results=tmp_path)
+    assert made.name != sme.phases(SQUARE, ONE, low=1.0, high=4.0, cells=2, steps=40, looks=4, examples=[]).name
+    losses, edges = (np.load(tmp_path / "phases" / made.name / "points" / "1.npz")[name] for name in ("losses", "edges"))
+    (a, b), eta, found = (4.0, 1.0), 5e-4, []
+    theta, m, v = 1.0, 0.0, 0.0
+    for k in range(1, 81):
+        found.append(0.5 * theta**2)
+        m, v = (1 - b * eta) * m + b * eta * theta, (1 - a * eta) * v + a * eta * theta**2
+        theta -= eta * (m / (1 - (1 - b * eta)**k)) / ((v / (1 - (1 - a * eta)**k)) ** 0.5 + 1e-8)
+        if k == 61:
+            step = 2 * eta / ((v / (1 - (1 - a * eta)**k)) ** 0.5 + 1e-8) / (1 - (1 - b * eta)**k)
+    assert losses[:, 1] == pytest.approx(np.array(found[::2]))
+    assert edges[3, 1] == pytest.approx(step)
+    assert set(made.table["followed"]) == {LARGE}
+    assert "Right in" in str(made)

@@ -1,6 +1,7 @@
 """How the loss of full-batch Adam moves for rates `a` of the second moment and `b` of the first."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,29 @@ def predicted(a: float, b: float) -> str:
     and `v` fall together as `e^{−(8b − a)t/9}`, or for `b < a/8` grow until the oscillation is no longer fast.
     """
     return SPIKES if b > FREE * a else LARGE if b < GROWING * a else SMALL
+
+
+def followed(losses: Float[np.ndarray, "steps runs"], edges: Float[np.ndarray, "looks runs"],
+             pairs: Sequence[tuple[float, float]], **rules: Any) -> list[str]:
+    """What the equation of `ab` says of runs that end where it does, followed and not in the limit (docs/theory/limits.md, 17).
+
+    Large where its own loss is; spikes where it meets the edge before the end and `v` falls freely there (`b > FREE a`); else
+    small. The equation itself knows no edge: `edges` are the step size of the run × its curvature, over the run's threshold.
+
+    Parameters
+    ----------
+    losses, edges
+        along the equation.
+    pairs
+        `(a, b)` of each.
+    rules
+        of `classify`.
+    """
+    own = classify(losses, **rules)["pattern"]
+    with np.errstate(invalid="ignore"):
+        met = (edges >= 1).any(0)
+    return [LARGE if pattern in (LARGE, DIVERGED) else SPIKES if here and b > FREE * a else SMALL
+            for pattern, here, (a, b) in zip(own, met, pairs, strict=True)]
 
 
 def classify(losses: Float[np.ndarray, "steps runs"], *, tail: float = 2 / 3, large: float = 0.12, ratio: float = 50.0,

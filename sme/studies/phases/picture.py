@@ -55,6 +55,10 @@ def diagram(table: pd.DataFrame, examples: pd.DataFrame, provenance: Provenance,
                 axis.plot(row["a"], row["b"], mark, mfc="white", mec="black", ms=5, zorder=4)
             axis.set(xscale="log", yscale="log", xlim=_edges(a)[[0, -1]], ylim=_edges(b)[[0, -1]], xlabel="a, the rate of v")
         said = f"pattern; the lines of a quadratic fail in {wrong} of {len(table)} cells" if wrong else "pattern"
+        if "followed" in table:
+            missed = table[table["pattern"] != table["followed"]]
+            axes[0].plot(missed["a"], missed["b"], "x", color="0.2", ms=3, mew=0.7, zorder=3)
+            said = f"pattern; × not as the followed equation foretells, {len(missed)} of {len(table)}"
         axes[0].set(ylabel="b, the rate of m")
         axes[0].set_title(said, fontsize="small")
         return save(figure, provenance, path)

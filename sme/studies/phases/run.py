@@ -32,7 +32,7 @@ from sme.studies.autoencoder.runs_file import Curves
 from sme.studies.phases import picture
 from sme.studies.phases.edge import longest, threshold
 from sme.studies.phases.full_batch import follow
-from sme.studies.phases.patterns import PATTERNS, ab, classify, predicted
+from sme.studies.phases.patterns import PATTERNS, ab, classify, followed, predicted
 
 HELD = 2**18  # parameters of cells that run together
 SHARP = 4  # times as many looks at the examples as at a cell
@@ -47,7 +47,8 @@ class Phases(Report):
     table
         `a b beta1 beta2 mean ratio rise pattern longest edge predicted`, a row for each cell: those of `patterns.classify`;
         the longest step (`edge.longest`); the largest step size × curvature in the last part, as a share of the threshold
-        of momentum; the pattern of a quadratic's equation (`patterns.predicted`).
+        of momentum; the pattern of a quadratic's equation in the end (`patterns.predicted`); and if the equation was followed
+        beside each run, `followed`, what it says at this horizon (`patterns.followed`).
     examples
         the same for the examples.
     curves
@@ -71,8 +72,8 @@ class Phases(Report):
     def body(self, style: str) -> list[str]:
         shown = self.examples.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value).assign(
             **{name: self.examples[name].map("{:.6g}".format) for name in ("beta1", "beta2")})
-        counts = pd.crosstab(self.table["pattern"], self.table["predicted"]).reindex(
-            [each for each in PATTERNS if each in set(self.table["pattern"])])
+        rows = [each for each in PATTERNS if each in set(self.table["pattern"])]
+        counts = pd.crosstab(self.table["pattern"], self.table["predicted"]).reindex(rows)
         counts.columns = [f"predicted {name}" for name in counts.columns]
         edge = self.table.groupby("pattern")["edge"].quantile([0.1, 0.5, 0.9]).unstack().reindex(counts.index)
         counts["edge, 10 %, median, 90 %"] = [", ".join(f"{value:.2f}" for value in row) for row in edge.to_numpy()]
@@ -82,7 +83,18 @@ class Phases(Report):
             "longest: the longest step that one parameter can take, over η. edge: the largest step size × curvature in the last "
             "part over the threshold of momentum with frozen v, 2(1 + β₁)/(1 − β₁).", grid(shown, style),
             f"Cells, of {len(self.table)}, by what they do and what the equation does on a quadratic in the end:",
-            grid(counts.reset_index().astype(str), style)]
+            grid(counts.reset_index().astype(str), style), *self._followed(rows, style)]
+
+    def _followed(self, rows: Sequence[str], style: str) -> list[str]:
+        """What the equation says at this horizon, if it was followed."""
+        if "followed" not in self.table:
+            return []
+        counts = pd.crosstab(self.table["pattern"], self.table["followed"]).reindex(rows)
+        counts.columns = [f"foretold {name}" for name in counts.columns]
+        right, most = (self.table["pattern"] == self.table["followed"]).sum(), self.table["pattern"].value_counts()
+        return ["And what it says when it is followed to the same time, cell by cell: large where its own loss is, spikes where "
+                f"it meets the edge before the end with b > 5a/4. Right in {right} of {len(self.table)} cells; to say "
+                f"“{most.index[0]}” of every cell is right in {most.iloc[0]}.", grid(counts.reset_index().astype(str), style)]
 
     @property
     def plots(self) -> dict[str, Plot]:
@@ -98,8 +110,8 @@ class Phases(Report):
 def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, eps: float = 1e-8, low: float = 0.1,
            high: float = 100.0, cells: int = 16, steps: int = 2500,
            examples: Sequence[Sequence[float]] = ((1, 100), (10, 10), (100, 1)), looks: int = 125, tail: float = 2 / 3,
-           large: float = 0.12, ratio: float = 50.0, floor: float = 0.0, window: int = 1, processes: int | str = 1,
-           results: str | Path | None = None) -> Phases:
+           large: float = 0.12, ratio: float = 50.0, floor: float = 0.0, window: int = 1, equation: int = 0,
+           processes: int | str = 1, results: str | Path | None = None) -> Phases:
     """Run full-batch Adam, as torch does it from a fresh start, over a grid of `a` and `b`, and name the pattern of each loss.
 
     Parameters
@@ -120,6 +132,9 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
         how often the curvature is looked at (of an example `SHARP` times as often).
     tail, large, ratio, floor, window
         of `patterns.classify`. No run is repeated for others.
+    equation
+        so many steps of a so many times smaller learning rate stand for the equation, which is followed in every cell beside its
+        run: the pattern that it foretells at this very horizon. 0: none, only the pattern in the end.
     processes
         `"auto"`: one a core.
     results
@@ -132,8 +147,8 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
     """
     problems.checked(problem)
     eta, low, high = (number(name, value) for name, value in (("eta", eta), ("low", low), ("high", high)))
-    cells, steps, looks = (whole(name, value, least) for name, value, least in (("cells", cells, 2), ("steps", steps, 3),
-                                                                            ("looks", looks, 1)))
+    cells, steps, looks, equation = (whole(name, value, least) for name, value, least in (
+        ("cells", cells, 2), ("steps", steps, 3), ("looks", looks, 1), ("equation", equation, 0)))
     if not 0 < low < high < math.inf:
         raise SMEError(f"low must be > 0 and below a finite high, got low = {low:g}, high = {high:g}")
     pairs = [_pair(each) for each in several(examples)]
@@ -148,22 +163,26 @@ def phases(problem: Problem, theta: Float[Tensor, " d"], *, eta: float = 1e-3, e
         "tail": tail, "large": large, "ratio": ratio, "floor": floor, "window": window}.items()}
     classify(np.ones((steps, 1)), **rules)  # refuses wrong ones now, before any run
     every = [max(1, steps // looks), max(1, steps // (SHARP * looks))]
-    name = f"{problem.name}-" + digest({"of": fingerprint([problem, theta, eta, eps, places, pairs, steps, every])},
-                                       used(problem, problem.noise))
+    told = [problem, theta, eta, eps, places, pairs, steps, every, *([equation] if equation else [])]
+    name = f"{problem.name}-" + digest({"of": fingerprint(told)}, used(problem, problem.noise))
     place = effort.place(results, "phases", name)
     size = max(1, HELD // problem.dim)
-    chunks = [settings[0][i : i + size] for i in range(0, len(places), size)] + [settings[1]] * bool(pairs)
-    tasks = [(problem, each, theta, steps, every[each is settings[1]], place / "points" / f"{i}.npz" if place else None,
-              f"{name} {i}")
+    starts = range(0, len(places), size)
+    fine = [ab(a, b, eta / equation, eps) for a, b in places] if equation else []
+    chunks = [(settings[0][i : i + size], every[0], 1) for i in starts] + [(settings[1], every[1], 1)] * bool(pairs)
+    chunks += [(fine[i : i + size], every[0], equation) for i in starts if equation]
+    tasks = [(problem, *each, theta, steps, place / "points" / f"{i}.npz" if place else None, f"{name} {i}")
              for i, each in enumerate(chunks)]
     kept = [None if path is None else _there(path, owner, (steps, len(each))) for _, each, *_, path, owner in tasks]
     lacking = [task for task, each in zip(tasks, kept, strict=True) if each is None]
     made_now = iter(spread(_run, lacking, effort.processes(processes, "cpu")))
     found = [next(made_now) if each is None else each for each in kept]
-    there = found[: len(found) - bool(pairs)]
-    whole_map = np.concatenate([part[0] for part in there], 1), np.concatenate([part[1] for part in there], 1)
-    few = found[-1] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
-    made = Phases(name, eta, steps, rules, _table(places, settings[0], whole_map, rules), _table(pairs, settings[1], few, rules),
+    few = found[len(starts)] if pairs else (np.ones((steps, 0)), np.ones((1, 0)))
+    table = _table(places, settings[0], _joined(found[: len(starts)]), rules)
+    if equation:
+        losses, edges = _joined(found[-len(starts):])
+        table["followed"] = followed(losses, edges / threshold(table["beta1"].to_numpy()), places, **rules)
+    made = Phases(name, eta, steps, rules, table, _table(pairs, settings[1], few, rules),
                   _curves(pairs, settings[1], few, every[1]), folder=place)
     return made.saved()
 
@@ -183,10 +202,15 @@ def _there(path: Path, owner: str, shape: tuple[int, int]) -> Curves | None:
         return None
 
 
-def _run(problem: Problem, given: Sequence[Hyperparameters], theta: Tensor, steps: int, every: int, path: Path | None,
-         owner: str) -> Curves:
-    """The curves of some runs, kept in their file."""
-    losses, edges = follow(problem, given, theta, steps, every)
+def _joined(parts: Sequence[Curves]) -> Curves:
+    return np.concatenate([part[0] for part in parts], 1), np.concatenate([part[1] for part in parts], 1)
+
+
+def _run(problem: Problem, given: Sequence[Hyperparameters], every: int, finer: int, theta: Tensor, steps: int,
+         path: Path | None, owner: str) -> Curves:
+    """The curves of some runs, kept in their file; of `finer` times as many steps at the times, and in units, of whole ones."""
+    losses, edges = follow(problem, given, theta, steps * finer, every * finer)
+    losses, edges = losses[::finer], edges * finer
     if path is not None:
         runs_file.write(path, owner, losses, edges)
     return losses, edges
