@@ -81,7 +81,7 @@ def followed(losses: Float[np.ndarray, "steps runs"], edges: Float[np.ndarray, "
     """
     own = classify(losses, **rules)["pattern"]
     with np.errstate(invalid="ignore"):
-        met = (edges >= 1).any(0)
+        met = np.any(edges >= 1, 0).tolist()
     return [LARGE if pattern in (LARGE, DIVERGED) else SPIKES if here and b > FREE * a else SMALL
             for pattern, here, (a, b) in zip(own, met, pairs, strict=True)]
 
