@@ -116,7 +116,7 @@ def arrivals(copies, size, tau):
 
 
 def independent(copies, size, tau):
-    drift, motions, eq = coefficients(copies, size, tau, "independent")
+    drift, motions, _ = coefficients(copies, size, tau, "independent")
     flow = slopes(drift)
     for each in motions:
         for k in (2, 3):
