@@ -21,13 +21,13 @@ KINDS = len(SHIFT)
 """of examples, of each of which there are as many as there are copies"""
 
 
-def problem(copies, size):
+def problem(copies, size, sampling="reshuffled"):
     data = torch.tensor(TILT).repeat(copies), torch.tensor(SHIFT).repeat(copies)
 
     def example(theta, tilt, shift):
         return 0.5 * (CURVE + tilt) * theta[0] ** 2 + shift * theta[0]
 
-    law = sme.MinibatchNoise(example, data, size, sampling="reshuffled")
+    law = sme.MinibatchNoise(example, data, size, sampling=sampling)
     return sme.Problem(lambda theta: torch.vmap(example, (None, 0, 0))(theta, *data).mean(), 1, law)
 
 
@@ -48,9 +48,9 @@ def taken(values, batch):
     return found
 
 
-def chain(copies, size, tau):
-    """`E θ, E θ², E θ³` half an epoch before the end, and there."""
-    tilt, shift, h, counts = TILT - TILT.mean(), SHIFT - SHIFT.mean(), math.sqrt(tau), left(copies)
+def chain(copies, size, tau, h):
+    """`E θ, E θ², E θ³` half an epoch before the end, and there, of steps `τ ∇f + h n`."""
+    tilt, shift, counts = TILT - TILT.mean(), SHIFT - SHIFT.mean(), left(copies)
     batches = [b for b in itertools.product(range(size + 1), repeat=KINDS) if sum(b) == size]
     mean, steps = np.array([SHIFT.mean(), CURVE + TILT.mean()]), copies * KINDS // size
     maps = [moved(np.array([0.0, 1.0]) - tau * mean - h * np.array([shift @ b, tilt @ b]) / size) for b in batches]
@@ -132,7 +132,7 @@ def test_arrivals_are_of_order_one_for_long_epochs(size, copies):
     errors, others = [], []
     for count in copies:
         tau = LENGTH * size / (KINDS * count)
-        run = chain(count, size, tau)
+        run = chain(count, size, tau, math.sqrt(tau))
         errors.append(run - arrivals(count, size, tau))
         others.append(run[-1] - independent(count, size, tau))
     found = np.log2(np.abs(np.array(errors)[:-1] / np.array(errors)[1:]))
