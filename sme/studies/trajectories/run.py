@@ -24,15 +24,14 @@ from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.optimizers.grid import StepGrid
 from sme.problems.base import Problem
-from sme.simulate.backend import chosen
-from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
-from sme.simulate.observables import select
 from sme.simulate.setup import Setup
 from sme.studies.trajectories import closer, cost, pieces, sample
 from sme.studies.trajectories.pieces import Piece
 from sme.studies.trajectories.report import DISCRETE, Trajectories, counted, tabled
 from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
+from sme.studies.trajectories.setups import compared, named
+from sme.studies.trajectories.setups import setups as all_setups
 
 BANDS = ("sd", "quantiles", "none")
 DEFAULT_POINTS, MOST_POINTS = 64, 1000
@@ -40,6 +39,8 @@ CHECKPOINTS = (0.25, 0.5, 1.0)
 """the default times of the histograms, as shares of the horizon"""
 Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
+ORDERS = named(1), named(2)
+"""two curves whose distances from the discrete run are compared"""
 SUBSTEPS = 2**16
 """the most in one step"""
 
@@ -120,13 +121,14 @@ def trajectories(
     last = _checkpoints(spec, grid, checkpoints)
     marks = _marks(grid.steps, points, last)
     choose("band", band, BANDS)
-    setups = _setups(spec, spec.orders(order, every=True), grid.steps, effort.device(device), marks, several(histogram), backend)
+    orders = spec.orders(order, every=True)
+    setups = all_setups(spec, orders, grid.steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
     if substeps is not None:
         if whole("substeps", substeps, 1, SUBSTEPS) % LEVELS[-1]:
             raise SMEError(f"substeps must be a multiple of {LEVELS[-1]}, for three levels, got {substeps}")
-        setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
+        setups = {curve: replace(setup, finest=substeps) for curve, setup in setups.items()}
     seed, numbers = seed_of(seed), whole("paths", paths, 1)
     if numbers >= effort.SHARD_PATHS:
         effort.warn_rounded(numbers)
@@ -134,7 +136,7 @@ def trajectories(
     place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     cost.tell(setups, numbers)
     further = pieces.further(setups, seed, numbers)
-    found, bins, both = _run(setups, pieces.pieces(setups, seed, numbers), further, where,
+    found, bins, sums = _run(setups, pieces.pieces(setups, seed, numbers), further, where,
                              effort.processes(processes, effort.device(device)))
     rows = names[: len(spec.observables)]
     independent = found[DISCRETE].pairs if further else None
@@ -143,9 +145,9 @@ def trajectories(
     times = grid.time(np.array([0, *marks]))
     made = Trajectories(spec.name, grid.given, seed, tabled(found, rows, times, independent is not None),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
-                        None if both is None else closer.table(both, rows, times, independent), parts=spec.parts,
-                        origin=spec.model.origin, folder=place)
-    for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
+                        parts=spec.parts, origin=spec.model.origin, folder=place,
+                        **{which: closer.table(each, rows, times, independent) for which, each in sums.items()})
+    for table in made.tables.values():
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
     return made.saved()
@@ -177,33 +179,15 @@ def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
     return sorted({round(i * steps / count) for i in range(1, count + 1)} | set(checkpoints))
 
 
-def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, marks: Sequence[int],
-            histogram: Sequence[str], backend: str) -> dict[int, Setup]:
-    """A setup for each order, with the histograms' observables behind the others, and for a discrete run with draws of its own
-    the weights of its response to them.
-    """
-    if not histogram:
-        raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
-    setups = {}
-    for order in wanted:
-        setup = spec.setup(order, steps, device)
-        further = select(setup.problem, setup.optimizer, [each for each in histogram if each not in setup.observables])
-        setup = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
-        if not setup.problem.noise.paired:  # a paired run's response is that of its equation, and leaves their difference
-            weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
-            setup = replace(setup, weights=weights)
-        setups[order, steps] = setup
-    setups = chosen(setups, backend)
-    return {order: setup for (order, _), setup in setups.items()}
-
-
-def _run(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequence[Piece], where: Where,
-         processes: int) -> tuple[dict[str, Summary], Edges, Sums | None]:
-    """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close both orders are."""
+def _run(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequence[Piece], where: Where,
+         processes: int) -> tuple[dict[str, Summary], Edges, dict[str, Sums]]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, and how close two curves are."""
     steps, alone = next(iter(setups.values())).steps, processes == 1
     found: dict[str, Summary] = {}
     bins: Edges | None = None
-    both: Sums | None = None
+    two = {which: names for which, names in (("closer", ORDERS), ("epochs", compared(list(setups))))
+           if names and setups.keys() >= {*names}}
+    close: dict[str, Sums] = {}
     total = len(setups) * sum(len(pairs) for _, pairs in together) + sum(len(pairs) for _, pairs in further)
     with progress(total=total * steps, unit="pair-step", unit_scale=True,
                   desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
@@ -213,9 +197,9 @@ def _run(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequen
             for name, curve in curves.items():
                 new = summary(curve, curves[DISCRETE], bins, where)
                 found[name] = found[name].merge(new) if name in found else new
-            if len(curves) > 2:
-                more = closer.sums(None if further else curves[DISCRETE], *list(curves.values())[1:])
-                both = both.merge(more) if both is not None else more
+            for which, (first, second) in two.items():
+                more = closer.sums(None if further else curves[DISCRETE], curves[first], curves[second])
+                close[which] = close[which].merge(more) if which in close else more
             if not alone:
                 bar.update(len(pairs) * len(setups) * steps)
         assert bins is not None
@@ -224,10 +208,10 @@ def _run(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequen
             found[DISCRETE] = found[DISCRETE].merge(summary(curve, curve, bins, where))
             if not alone:
                 bar.update(len(pairs) * steps)
-    return found, bins, both
+    return found, bins, close
 
 
-def _alone(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
+def _alone(setups: Mapping[str, Setup], numbers: tuple[int, ...], pairs: range,
            progress: Callable[[int], object] | None) -> Paths:
     """The discrete run of some pairs."""
     setup = next(iter(setups.values()))
@@ -235,13 +219,13 @@ def _alone(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
         return sample.alone(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
 
 
-def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range,
+def _curves(setups: Mapping[str, Setup], numbers: tuple[int, ...], pairs: range,
             progress: Callable[[int], object] | None) -> dict[str, Paths]:
     """The discrete run and the equations of some pairs."""
     curves: dict[str, Paths] = {}
     with torch.no_grad():
-        for order, setup in setups.items():
+        for name, setup in setups.items():
             discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
             curves.setdefault(DISCRETE, discrete)
-            curves[f"order {order}"] = curve
+            curves[name] = curve
     return curves

@@ -148,7 +148,8 @@ def main():
         spread = 1.96 / math.log(2) * np.sqrt(((errors[:, None] / off) ** 2).sum(0))
         shown = [", ".join(f"{slope:.2f} ± {bar:.2f}" for slope, bar in zip(*each, strict=True))
                  for each in zip(slopes, spread, strict=True)]
-        print(f"| {rule}, {n}, {size}, {2 * epochs} | {shown[0]} | {shown[1]} | {abs(off[1][1][1] / off[1][0][1]):.0f} |", flush=True)
+        farther = abs(off[1][1][1] / off[1][0][1])
+        print(f"| {rule}, {n}, {size}, {2 * epochs} | {shown[0]} | {shown[1]} | {farther:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Long reshuffled epochs, ballistic, SGD on lines: the run by all orders of its batches, the bridge to second order in its noise."""
+"""Long reshuffled epochs, ballistic, SGD on lines: the run by all orders of its batches, the bridge to second order in its
+noise.
+"""
 
 import numpy as np
 import pytest
