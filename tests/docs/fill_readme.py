@@ -23,6 +23,7 @@ PLACES = {
     "picture obstruction": (f"{POLYNOMIAL}-independent-421ff9be", None),
     "hard": (f"{POLYNOMIAL}-independent-da262667", "2"),
     "memory": (f"{POLYNOMIAL}-step_memory", "2"),
+    "fast memory": (f"{POLYNOMIAL}-fast_memory", "2"),
     "minibatch rmsprop": ("rmsprop-ballistic-logistic", "2"),
     "minibatch adam": ("adam-ballistic-logistic", "2"),
     "picture minibatch": ("rmsprop-ballistic-logistic", None),
