@@ -70,8 +70,11 @@ def assemble(problem: Problem, optimizer: Optimizer, regime: Regime, tau: float,
 
 def chosen(problem: Problem, optimizer: Optimizer, regime: Regime, order: int, brownian: str = "independent") -> type[Equation]:
     """The class of the equation."""
-    if own := _driven(problem, optimizer, regime, order, brownian):
-        return own
+    return _driven(problem, optimizer, regime, order, brownian) or stepwise(problem, optimizer, regime, order)
+
+
+def stepwise(problem: Problem, optimizer: Optimizer, regime: Regime, order: int) -> type[Equation]:
+    """The class of the equation of independent steps, which Brownian motions drive."""
     return closed_form(problem, optimizer, regime, order) or _derived(problem, optimizer, regime)
 
 

@@ -217,7 +217,7 @@ def test_a_study_has_a_folder_of_its_own_and_is_found_again(tmp_path, monkeypatc
 
 @pytest.mark.parametrize(("problem", "optimizer", "more", "said"), [
     (sme.Quadratic(), sme.Adam(), {}, "6 numbers"),
-    (sme.Polynomial(), sme.RMSProp(), {"brownian": "step_memory"}, "a memory"),
+    (sme.Polynomial(), sme.RMSProp(), {"brownian": "step_memory"}, "remembers"),
     (sme.Logistic(features=1, examples=40, batch_size=8), sme.SGD(), {}, "batches"),
 ], ids=["large", "memory", "batches"])
 def test_where_there_is_none_a_sentence_says_so(problem, optimizer, more, said):

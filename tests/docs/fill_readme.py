@@ -23,6 +23,7 @@ PLACES = {
     "picture obstruction": (f"{POLYNOMIAL}-independent-421ff9be", None),
     "hard": (f"{POLYNOMIAL}-independent-da262667", "2"),
     "memory": (f"{POLYNOMIAL}-step_memory", "2"),
+    "fast memory": (f"{POLYNOMIAL}-fast_memory", "2"),
     "minibatch rmsprop": ("rmsprop-ballistic-logistic", "2"),
     "minibatch adam": ("adam-ballistic-logistic", "2"),
     "picture minibatch": ("rmsprop-ballistic-logistic", None),
@@ -30,6 +31,7 @@ PLACES = {
 RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "adabayes_filter", "signsgd", "signum",
          "rmsprop_inside", "adam_average")
 DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
+RESHUFFLED = "adam-ballistic-digits-independent-555f418d"
 MODELS = ("ode", "malladi", "compagnoni", "sme")
 FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
@@ -78,6 +80,21 @@ def digits(root: Path) -> str:
     return "\n".join(rows)
 
 
+def epochs(root: Path) -> str:
+    """What knowing the epochs of a reshuffled run brings, beside order 1 and independent steps, at the end."""
+    titles = ("τ", "observable", "discrete − order 1", "discrete − order 2, independent steps", "discrete − order 2",
+              "order 2 is closer than order 1 by", "than independent steps by")
+    rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    there = (root / RECORD / "trajectories").glob(f"{RESHUFFLED}-tau*")
+    found = {float(place.name.rpartition("tau")[2]): place for place in there}
+    for tau, place in sorted(found.items(), reverse=True):
+        orders, steps = (last(pd.read_csv(place / f"{name}.csv")).set_index("observable") for name in ("closer", "epochs"))
+        for name in FOLLOWED:
+            (one, two, closer), (other, _, than) = orders.loc[name], steps.loc[name]
+            rows.append(f"| {tau:g} | {name} | {one} | {other} | {two} | {closer} | {than} |")
+    return "\n".join(rows)
+
+
 def models(root: Path) -> str:
     """The error of each model in the loss at the finest step size, a row for each problem, regime and optimizer."""
     table = pd.read_csv(root / RECORD / "models" / "models.csv")
@@ -104,7 +121,7 @@ def table(number: int, name: str, root: Path) -> str:
 def blocks(root: Path = ROOT) -> dict[str, str]:
     """What stands at each place that has a name."""
     named = {name: block(*what, root) for name, what in PLACES.items()}
-    return named | {"rules": rules(root), "digits": digits(root), "models": models(root)}
+    return named | {"rules": rules(root), "digits": digits(root), "epochs": epochs(root), "models": models(root)}
 
 
 def filled(text: str, named: dict[str, str], up: str = "", root: Path = ROOT) -> str:

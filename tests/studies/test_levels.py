@@ -111,7 +111,7 @@ def samples(pairs, further, close, seed=0):
 
 def test_two_levels_have_the_mean_and_its_error_where_they_gain():
     first, second = samples(60, 60 * MORE, 0.1)
-    spread = Spread()
+    spread = Spread({"closer": ("order 0", "order 1")})
     half = {name: each._replace(**{part: getattr(each, part)[:, :20] for part in ("best", "path", "bias", "coarse")})
             for name, each in first.items()}
     rest = {name: each._replace(**{part: getattr(each, part)[:, 20:] for part in ("best", "path", "bias", "coarse")})
@@ -128,22 +128,22 @@ def test_two_levels_have_the_mean_and_its_error_where_they_gain():
                                                         far[:, 0].std(ddof=1) / (60 * MORE)**0.5))
     assert found.centre[0, 1] == pytest.approx(e[:, 1].mean())  # of an observable that does not gain, its paths alone
     assert found.stderr[0, 1] == pytest.approx(e[:, 1].std(ddof=1) / 60**0.5)
-    both, one, other = spread.two(), spread.two("order 0"), spread.two("order 1")
+    both, one, other = spread.two("closer"), spread.two("order 0"), spread.two("order 1")
     assert both.centre[:2, 0] == pytest.approx(-np.array([one.centre[0], other.centre[0]]))
     assert both.stderr[:2, 0] == pytest.approx(np.array([one.stderr[0], other.stderr[0]]))
     assert abs(found.centre[0, 0] - 3) < 4 * found.stderr[0, 0] < 4 * 0.6 * e[:, 0].std(ddof=1) / 60**0.5
 
 
 def test_levels_that_are_far_apart_do_not_pay():
-    spread = Spread()
+    spread = Spread({})
     spread.add(samples(40, 1, 2.0)[0])
     assert not spread.pays()
-    assert not Spread().pays()
+    assert not Spread({}).pays()
 
 
 def test_further_paths_that_diverge_are_counted():
     first, second = samples(10, 70, 0.1)
-    spread = Spread()
+    spread = Spread({})
     spread.add(first)
     second["order 0"].best[0, 3] = np.inf
     spread.further(second)

@@ -286,3 +286,25 @@ def test_how_much_closer_of_independent_runs_is_that_of_their_means():
     assert (row.stderr_1**2, row.stderr_2**2) == pytest.approx((noise[0, 0], noise[1, 1]))
     wanted = factor([row.error_1, row.error_2], (noise[0, 0], noise[1, 1], noise[0, 1]), 40)
     assert (row.factor, row.low, row.high) == pytest.approx(wanted)
+
+
+@pytest.mark.slow
+def test_reshuffled_epochs_stand_beside_independent_steps():
+    """Order 2 that knows the epochs is an ODE for one example a batch: closer than the equation of independent steps."""
+    slopes = torch.tensor([1.4, -0.3, -1.1, 0.0], dtype=torch.float64)
+
+    def example(theta, slope):
+        return 0.5 * theta[0] ** 2 + 0.3 * theta[0] ** 4 + slope * theta[0]
+
+    law = sme.MinibatchNoise(example, (slopes,), 1, sampling="reshuffled")
+    problem = sme.Problem(lambda theta: (0.5 * theta[0] ** 2 + 0.3 * theta[0] ** 4), 1, law)
+    found = made(problem=problem, tau=1 / 4, start={"theta": torch.tensor([1.0])}, observables=["|theta|^2"], backend="torchsde",
+                 order=2, substeps=4, points=1, checkpoints=[1.0], paths=256)
+    assert list(found.table["curve"].unique()) == ["discrete", "order 2", "order 2, independent steps"]
+    one, other = (rows(found, curve=name, time=1.0)["difference"][0] for name in ("order 2", "order 2, independent steps"))
+    (row,) = found.epochs[found.epochs["time"] == 1].itertuples()
+    assert row.error_1 == pytest.approx(other)
+    assert row.error_2 == pytest.approx(one)
+    assert abs(other) > 2 * abs(one)
+    assert row.low > 1
+    assert "order 2 is closer by" in str(found)

@@ -18,6 +18,8 @@ from sme.optimizers.regimes import BALLISTIC, Regime
 from sme.problems.base import Problem
 from sme.problems.noise.minibatch.law import MinibatchNoise, minibatches
 
+FEW = 8
+"""examples by which a rule is looked at"""
 ALIVE = 1e-9
 """share of what a term is a difference of, below which it is 0"""
 
@@ -88,14 +90,14 @@ class ShortEpochs(_Epochs):
     def _turn(self, t: float, x: X) -> X:
         """`E[∂δ̃₂ δ̃₂]`: `s₂` times the mean over the examples of its quadratic part and `s₃` times that of its cubic part."""
         n = self.minibatch.motions
-        found = self._along(t, repeat(x, 2 * n), self._signs(x))
+        found = self._along(t, repeat(x, 2 * n), self._signs(x, n))
         up, down = found.reshape(2, n, *x.shape)
         second, third = self.shares.second, self.shares.third
         return 0.5 * (second * (up + down) + third * (up - down)).mean(0)
 
-    def _signs(self, x: X, size: float = 1.0) -> Tensor:
-        """Every example alone, once with each sign, for each path."""
-        units = size * torch.eye(self.minibatch.motions, dtype=x.dtype, device=x.device)
+    def _signs(self, x: X, count: int, size: float = 1.0) -> Tensor:
+        """Each of the first so many examples alone, once with each sign, for each path."""
+        units = size * torch.eye(self.minibatch.motions, dtype=x.dtype, device=x.device)[:count]
         return torch.cat((units, -units)).repeat_interleave(len(x), 0)
 
     def _along(self, t: float, wide: X, weights: Tensor) -> X:
@@ -115,12 +117,16 @@ class ShortEpochs(_Epochs):
                    for t in moments(self.optimizer))
 
     def _turns(self) -> bool:
-        """Whether `E[∂δ̃₂ δ̃₂]` is not 0, at some states; raises `SMEError` where it has a part of fourth degree."""
+        """Whether `E[∂δ̃₂ δ̃₂]` is not 0, at some states; raises `SMEError` where it has a part of fourth degree.
+
+        The rule says so, not the data: a few examples are enough.
+        """
         x, _ = self.expansion.places()
+        few = min(FEW, self.minibatch.motions)
         alive = False
         for t in moments(self.optimizer):
-            wide = repeat(x, 2 * self.minibatch.motions)
-            one, two = (self._along(t, wide, self._signs(x, size)).nan_to_num(0, 0, 0).reshape(2, -1, x.shape[1])
+            wide = repeat(x, 2 * few)
+            one, two = (self._along(t, wide, self._signs(x, few, size)).nan_to_num(0, 0, 0).reshape(2, -1, x.shape[1])
                         for size in (1.0, 2.0))
             if bool(((two.sum(0) - 4 * one.sum(0)).abs() > ALIVE * (1 + two.abs().max())).any()):
                 raise SMEError(f"order 2 with reshuffled epochs is not known for {self.optimizer.name}, whose squares are "

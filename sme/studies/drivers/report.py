@@ -36,8 +36,10 @@ class Drivers(Report):
                          f"{last['stderr']:.0e}", f"{last['integrator_bias']:.0e}", slope))
         shown = pd.DataFrame(rows, columns=["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "bias",
                                             "slope over τ [95 %]"])
+        bounds = [] if self.table["paths"].any() else [
+            "By quadrature, without random paths: stderr is a numerical bound; step_memory is not had."]
         return ["Discrete run less equation at the end, at the finest τ, of one loss with noise of one covariance and six "
-                "structures. A driver that is not in the table has no equation for that noise.", grid(shown, style)]
+                "structures. A driver that is not in the table has no equation for that noise.", grid(shown, style), *bounds]
 
     def draw(self, path: Path) -> Path:
         """The picture."""

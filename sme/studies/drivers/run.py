@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,6 +12,7 @@ from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, seed_of, several
 from sme.common.process.turns import entry
 from sme.convergence.api import weak_error
+from sme.convergence.estimator.quadrature.method import METHODS, MONTE_CARLO, QUADRATURE
 from sme.convergence.spec import effort
 from sme.equations.drivers.names import DRIVERS
 from sme.optimizers.adam import Adam
@@ -73,7 +75,7 @@ def problems() -> dict[str, Problem]:
 def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes: Sequence[str] = ("ballistic",
             "batch_equivalent"), tau: Sequence[float | str] = ("1/4", "1/8", "1/16", "1/32"), horizon: float = 1.0,
             paths: int = effort.SHARD_PATHS, seed: int = 0, processes: int | str = 1, backend: str = "auto",
-            results: str | Path | None = None) -> Drivers:
+            results: str | Path | None = None, method: str = MONTE_CARLO) -> Drivers:
     """Errors over τ of one problem under every structure of its noise, with every driver that there is for it.
 
     The noises are Gaussian, skewed and heavy-tailed, of independent steps, and those of a skewed data set whose minibatches are
@@ -84,11 +86,13 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     rule
         `sgd`, `rmsprop` or `adam`.
     noises, regimes
-        some of them; default all.
+        some of them; default all that `method` has.
     tau, horizon, paths, seed, processes, backend
         as for `weak_error`.
     results
-        folder; a table and a picture go to `drivers/<rule>` in it. None: in memory.
+        folder; a table and a picture go to `drivers/<rule>` in it, by quadrature to `drivers/<rule>-quadrature`. None: in memory.
+    method
+        `"monte_carlo"` or `"quadrature"`, without random paths, of independent steps and all drivers but `step_memory`.
 
     Raises
     ------
@@ -96,7 +100,10 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
         for a name that there is not, or as `weak_error`.
     """
     optimizer, every = RULES[choose("rule", rule, RULES)], problems()
-    names = list(every) if noises is None else list(dict.fromkeys(choose("noise", each, every) for each in several(noises)))
+    drawn = choose("method", method, METHODS) == MONTE_CARLO
+    had = [name for name, problem in every.items() if drawn or problem.noise.independent_steps]
+    sampling: dict[str, Any] = {"paths": paths, "seed": seed, "backend": backend} if drawn else {}
+    names = had if noises is None else list(dict.fromkeys(choose("noise", each, every) for each in several(noises)))
     places = [choose("regime", each, (BALLISTIC.name, BATCH_EQUIVALENT.name)) for each in several(regimes)]
     length, root, seed = number("horizon", horizon), effort.place(results, "drivers"), seed_of(seed)
     start = {field: torch.tensor([START[field]], dtype=torch.float64) for field in optimizer.fields}
@@ -109,7 +116,7 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
                     try:
                         study = weak_error(every[name], optimizer, tau=tau, start=start, regime=regime.name, order=order,
                                            driver=driver, horizon=length, observables={"theta^2": square, "theta^3": cube},
-                                           paths=paths, seed=seed, processes=processes, backend=backend)
+                                           processes=processes, method=method, **sampling)
                     except SMEError as fault:  # this driver is not one for this noise, or has not this order
                         lack = fault if driver == "independent" else lack
                         continue
@@ -126,4 +133,5 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     table = pd.concat(rows, ignore_index=True)[
         ["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "integrator_bias", "slope", "slope_low",
          "slope_high", "paths"]]
-    return Drivers(f"drivers-{rule}", table, seed, folder=root and root / rule).saved()
+    place = rule if drawn else f"{rule}-{QUADRATURE}"
+    return Drivers(f"drivers-{place}", table, seed, folder=root and root / place).saved()

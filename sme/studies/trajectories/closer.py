@@ -43,14 +43,14 @@ def table(found: Mean, names: Sequence[str], times: np.ndarray, discrete: Mean |
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def last(closer: pd.DataFrame) -> pd.DataFrame:
+def last(closer: pd.DataFrame, first: str = "order 1", second: str = "order 2") -> pd.DataFrame:
     """The rows at the end, to print: errors with their standard errors, factor and interval, and whether that includes 1."""
     end = closer[closer["time"] == closer["time"].max()]
     return pd.DataFrame({
         "observable": end["observable"],
-        "discrete − order 1": [f"{m:.3e} ± {s:.0e}" for m, s in zip(end["error_1"], end["stderr_1"], strict=True)],
-        "discrete − order 2": [f"{m:.3e} ± {s:.0e}" for m, s in zip(end["error_2"], end["stderr_2"], strict=True)],
-        "order 2 is closer by": [_quoted(*each) for each in zip(end["factor"], end["low"], end["high"], strict=True)]})
+        f"discrete − {first}": [f"{m:.3e} ± {s:.0e}" for m, s in zip(end["error_1"], end["stderr_1"], strict=True)],
+        f"discrete − {second}": [f"{m:.3e} ± {s:.0e}" for m, s in zip(end["error_2"], end["stderr_2"], strict=True)],
+        f"{second} is closer by": [_quoted(*each) for each in zip(end["factor"], end["low"], end["high"], strict=True)]})
 
 
 def _quoted(value: float, low: float, high: float) -> str:

@@ -33,17 +33,17 @@ def seconds(setup: Setup, paths: int) -> float:
     return took * setup.marks[-1] * setup.substeps(plan) * LEVELS / paths
 
 
-def tell(setups: Mapping[int, Setup], paths: int) -> None:
-    """Say how long one path of a network takes at each order, and how much memory."""
+def tell(setups: Mapping[str, Setup], paths: int) -> None:
+    """Say how long one path of a network takes on each curve, and how much memory."""
     network = next(iter(setups.values())).problem
     if not isinstance(network, Network):
         return
     few = min(FEW, paths)
-    each = {order: seconds(setup, few) for order, setup in setups.items() if not setup.source}
+    each = {curve: seconds(setup, few) for curve, setup in setups.items() if not setup.source}
     if not each:
         return
     at_once = min(paths, 2 * min(map(paired.chunk, setups.values())))
     memory = KEPT * 8 * max(network.noise.footprint, network.dim) * at_once / 2**30
-    one = ", ".join(f"{took:.2g} s at order {order}" for order, took in each.items())
+    one = ", ".join(f"{took:.2g} s at {curve}" for curve, took in each.items())
     say(f"{network.dim} parameters, {len(network.inputs)} examples: a path takes some {one}, {paths} paths at most "
         f"{paths * sum(each.values()):.2g} s of one core and {memory:.1g} GiB beside torch's own")

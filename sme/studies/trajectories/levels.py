@@ -53,15 +53,20 @@ class Two(NamedTuple):
 class Spread:
     """The samples of all equations: `e`, `e − γ c`, `c` of the pairs on all levels, `γ c` of the further ones.
 
+    Parameters
+    ----------
+    two
+        names of two equations each, whose differences to the discrete run are taken together (see `closer.sums`).
+
     Attributes
     ----------
     lost
         further paths that diverged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, two: Mapping[str, tuple[str, str]]) -> None:
+        self._pairs, self.lost = two, 0
         self._found: dict[tuple[str, str], Sums] = {}
-        self.lost = 0
 
     def add(self, equations: Mapping[str, Paths]) -> None:
         """Pairs on all levels."""
@@ -85,7 +90,7 @@ class Spread:
     def shares(self) -> Float[np.ndarray, " observables"]:
         """The variance with further paths over that without, at the end, the larger one of the equations; NaN of too few."""
         found = []
-        for name in {name for kind, name in self._found if kind == "all" and name}:
+        for name in {name for kind, name in self._found if kind == "all" and name not in self._pairs}:
             every, less, coarse = (np.square(self._found[kind, name].sd[-1]) for kind in ("all", "less", "coarse"))
             with np.errstate(divide="ignore", invalid="ignore"):
                 found.append((less + GAMMA**2 * coarse / MORE) / every)
@@ -95,8 +100,8 @@ class Spread:
         """Whether at equal cost the variance of an observable falls below `PAYS`."""
         return bool((PRICE * self.shares() < PAYS).any())
 
-    def two(self, name: str = "") -> Two:
-        """Of an equation, or of two together (see `closer.sums`): with further paths for the observables that gain by them."""
+    def two(self, name: str) -> Two:
+        """Of an equation, or of two together: with further paths for the observables that gain by them."""
         gain = self.shares() < 1
         every, less, further = (self._found[kind, name] for kind in ("all", "less", "further"))
         first = Sums(every.size, np.where(gain, less.mean, every.mean), np.where(gain, less.square, every.square))
@@ -109,8 +114,8 @@ class Spread:
                 f"variance of an equation's mean is multiplied by {', '.join(each)}")
 
     def _both(self, kind: str, equations: Mapping[str, Paths]) -> None:
-        if len(equations) > 1:
-            self._merge(kind, "", closer.sums(None, *equations.values()))
+        for which, (first, second) in self._pairs.items():
+            self._merge(kind, which, closer.sums(None, equations[first], equations[second]))
 
     def _merge(self, kind: str, name: str, new: Sums) -> None:
         there = self._found.get((kind, name))

@@ -94,8 +94,9 @@ def line(curve: str) -> dict[str, Any]:
 
 def _colours(table: pd.DataFrame) -> dict[str, Any]:
     """Of the equations, by their curves: order 1 and order 2 have theirs whether the other is there or not."""
-    both = dict(zip(("order 1", "order 2"), style.palette("colorblind", 2), strict=True))
-    return {curve: colour for curve, colour in both.items() if curve in set(table["curve"])}
+    first, second, third = style.palette("colorblind", 3)
+    there = [curve for curve in table["curve"].unique() if curve != DISCRETE]
+    return {curve: {"order 1": first, "order 2": second}.get(curve, third) for curve in sorted(there)}
 
 
 def _named(table: pd.DataFrame, curve: str, label: str) -> str:

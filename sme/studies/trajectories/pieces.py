@@ -14,7 +14,7 @@ Piece = tuple[tuple[int, ...], range]
 """the numbers of a block, and some of its pairs"""
 
 
-def further(setups: Mapping[int, Setup], seed: int, paths: int, times: int) -> list[Piece]:
+def further(setups: Mapping[str, Setup], seed: int, paths: int, times: int) -> list[Piece]:
     """The pairs behind those of a network's equations up to so many times as many, where its discrete run is independent."""
     setup = next(iter(setups.values()))
     law, pairs = setup.problem.noise, (paths + 1) // 2
@@ -29,7 +29,7 @@ def _first(block: tuple[int, ...]) -> int:
     return (block[2] * paired.BLOCKS + block[3]) * paired.BLOCK_PAIRS
 
 
-def pieces(setups: Mapping[int, Setup], seed: int, paths: int) -> list[Piece]:
+def pieces(setups: Mapping[str, Setup], seed: int, paths: int) -> list[Piece]:
     """Which pairs of which block are taken at a time."""
     setup, size = next(iter(setups.values())), min(paired.BLOCK_PAIRS, *map(paired.chunk, setups.values()))
     held = 8 * len(setups) * (1 + len(setup.marks)) * len(setup.observables)

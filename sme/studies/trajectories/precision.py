@@ -18,7 +18,7 @@ SHARE = 0.1
 """of the standard error at most, what rounding may move a path"""
 
 
-def settled(setups: Mapping[int, Setup], seed: int, paths: int, precision: str) -> tuple[dict[int, Setup], str]:
+def settled(setups: Mapping[str, Setup], seed: int, paths: int, precision: str) -> tuple[dict[str, Setup], str]:
     """The setups, each with a rounded problem where that is precise enough, and a sentence on what the pilot saw.
 
     A path moves by less than `SHARE` of the standard error of the mean at any mark, in every observable, root mean square over
@@ -29,10 +29,10 @@ def settled(setups: Mapping[int, Setup], seed: int, paths: int, precision: str) 
     low = network.low() if fit and isinstance(network, Network) and not any(each.source for each in setups.values()) else None
     if low is None:
         return dict(setups), ""
-    made = {order: replace(setup, rounded=low) for order, setup in setups.items()}
+    made = {name: replace(setup, rounded=low) for name, setup in setups.items()}
     worst = 0.0
-    for order, setup in setups.items():
-        exact, rounded = (_equation(each, seed) for each in (setup, made[order]))
+    for name, setup in setups.items():
+        exact, rounded = (_equation(each, seed) for each in (setup, made[name]))
         worst = max(worst, moved(exact, rounded, paths))
     fine = worst <= SHARE
     said = (f"in a pilot of {FEW} paths float32 moves the equations by {worst:.1g} of a standard error at most: their sums over "

@@ -15,6 +15,7 @@ from sme.common.storage import sums
 from sme.common.version import version
 from sme.studies.trajectories import closer, picture
 from sme.studies.trajectories.sample import Edges, Summary
+from sme.studies.trajectories.setups import compared
 
 DISCRETE = "discrete"
 
@@ -38,6 +39,8 @@ class Trajectories(Report):
     closer
         of orders 1 and 2 together: `observable tau time error_1 stderr_1 error_2 stderr_2 factor low high`, `factor = |error_1| /
         |error_2|` with Fieller's interval of 95 % from the pairs in which nothing diverged; None for one order.
+    epochs
+        the same of the equation of independent steps and of that which knows the epochs of a reshuffled run; else None.
     """
 
     study: str
@@ -47,6 +50,7 @@ class Trajectories(Report):
     histograms: pd.DataFrame
     band: str = "sd"
     closer: pd.DataFrame | None = None
+    epochs: pd.DataFrame | None = None
     doubts: dict[str, str] = field(default_factory=dict)
     """by observable, `infinite mean` or `infinite variance` where the discrete run has none"""
     parts: tuple[str, ...] = ()
@@ -62,9 +66,9 @@ class Trajectories(Report):
         heavy, own = self.table["observable"].isin(list(doubts)), self.table["curve"] == DISCRETE
         self.table.loc[heavy & own, ["stderr", "sd"]] = np.nan
         self.table.loc[heavy & (self.table["time"] > 0), "difference_stderr"] = np.nan
-        if self.closer is not None:
-            rows = self.closer["observable"].isin(list(doubts))
-            self.closer.loc[rows, ["stderr_1", "stderr_2", "low", "high"]] = np.nan
+        for each in (self.closer, self.epochs):
+            if each is not None:
+                each.loc[each["observable"].isin(list(doubts)), ["stderr_1", "stderr_2", "low", "high"]] = np.nan
 
     @property
     def provenance(self) -> Provenance:
@@ -81,7 +85,7 @@ class Trajectories(Report):
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        further = {} if self.closer is None else {"closer": self.closer}
+        further = {name: table for name, table in (("closer", self.closer), ("epochs", self.epochs)) if table is not None}
         return {"trajectories": self.table, "histograms": self.histograms, **further}
 
     @property
@@ -113,6 +117,8 @@ class Trajectories(Report):
             "floored": last["floored"].map("{:.2%}".format),
         })
         both = [] if self.closer is None else [grid(closer.last(self.closer), style)]
+        if self.epochs is not None:
+            both.append(grid(closer.last(self.epochs, *(compared(last["curve"].unique()) or ())), style))
         said = [f"{name}: {word}, so no standard error." for name, word in self.doubts.items()]
         said += [each if each[-1] == "." else f"{each[0].upper()}{each[1:]}." for each in (self.origin, *self.notes) if each]
         return [each.replace("± nan", "± –") for each in (grid(shown, style), *both, *said)]

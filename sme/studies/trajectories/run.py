@@ -21,14 +21,11 @@ from sme.equations.models import OWN, Given
 from sme.optimizers.base import Optimizer
 from sme.optimizers.grid import StepGrid
 from sme.problems.base import Problem
-from sme.simulate.backend import chosen
-from sme.simulate.control_variates.controls import responses
 from sme.simulate.ensemble import LEVELS
-from sme.simulate.observables import select
-from sme.simulate.setup import Setup
 from sme.studies.trajectories import closer, cost, levels, pieces, runs
 from sme.studies.trajectories.precision import PRECISIONS, settled
 from sme.studies.trajectories.report import DISCRETE, Trajectories, counted, tabled
+from sme.studies.trajectories.setups import setups as all_setups
 
 BANDS = ("sd", "quantiles", "none")
 DEFAULT_POINTS, MOST_POINTS = 64, 1000
@@ -125,13 +122,14 @@ def trajectories(
     choose("precision", precision, PRECISIONS)
     if not isinstance(multilevel, bool):
         raise SMEError(f"multilevel must be true or false, got {short(multilevel)}")
-    setups = _setups(spec, spec.orders(order, every=True), grid.steps, effort.device(device), marks, several(histogram), backend)
+    orders = spec.orders(order, every=True)
+    setups = all_setups(spec, orders, grid.steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
     where = [1 + marks.index(each) for each in last], [names.index(each) for each in several(histogram)]
     if substeps is not None:
         if whole("substeps", substeps, 1, SUBSTEPS) % LEVELS[-1]:
             raise SMEError(f"substeps must be a multiple of {LEVELS[-1]}, for three levels, got {substeps}")
-        setups = {order: replace(setup, finest=substeps) for order, setup in setups.items()}
+        setups = {curve: replace(setup, finest=substeps) for curve, setup in setups.items()}
     seed, numbers = seed_of(seed), whole("paths", paths, 1)
     if numbers >= effort.SHARD_PATHS:
         effort.warn_rounded(numbers)
@@ -141,7 +139,7 @@ def trajectories(
     cost.tell(setups, numbers)
     further = pieces.further(setups, seed, numbers, pieces.MORE)
     coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel else []
-    found, bins, both, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
+    found, bins, sums, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
                                              effort.processes(processes, effort.device(device)))
     rows = names[: len(spec.observables)]
     independent = found[DISCRETE].pairs if further else None
@@ -150,9 +148,10 @@ def trajectories(
     times = grid.time(np.array([0, *marks]))
     made = Trajectories(spec.name, grid.given, seed, tabled(found, rows, times, independent is not None),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
-                        None if both is None else closer.table(both, rows, times, independent), parts=spec.parts,
-                        origin=spec.model.origin, notes=tuple(each for each in (rounded, leveled) if each), folder=place)
-    for table in (made.table, made.histograms, *([] if made.closer is None else [made.closer])):
+                        parts=spec.parts, origin=spec.model.origin, notes=tuple(each for each in (rounded, leveled) if each),
+                        folder=place,
+                        **{which: closer.table(each, rows, times, independent) for which, each in sums.items()})
+    for table in made.tables.values():
         table.insert(1, "tau", made.tau)
     made.withhold(spec.outline().doubts)
     return made.saved()
@@ -182,23 +181,3 @@ def _marks(steps: int, points: Any, checkpoints: Sequence[int]) -> list[int]:
     if count > MOST_POINTS:
         raise SMEError(f"points = {count} are too many: {MOST_POINTS} at most")
     return sorted({round(i * steps / count) for i in range(1, count + 1)} | set(checkpoints))
-
-
-def _setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, marks: Sequence[int],
-            histogram: Sequence[str], backend: str) -> dict[int, Setup]:
-    """A setup for each order, with the histograms' observables behind the others, and for a discrete run with draws of its own
-    the weights of its response to them.
-    """
-    if not histogram:
-        raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
-    setups = {}
-    for order in wanted:
-        setup = spec.setup(order, steps, device)
-        further = select(setup.problem, setup.optimizer, [each for each in histogram if each not in setup.observables])
-        setup = replace(setup, marks=tuple(marks), observables={**setup.observables, **further})
-        if not setup.problem.noise.paired:  # a paired run's response is that of its equation, and leaves their difference
-            weights = responses(setup.chain, setup.start, setup.marks, setup.observables, curved=False)
-            setup = replace(setup, weights=weights)
-        setups[order, steps] = setup
-    setups = chosen(setups, backend)
-    return {order: setup for (order, _), setup in setups.items()}

@@ -14,22 +14,27 @@ from sme.studies.trajectories.levels import Spread, Two
 from sme.studies.trajectories.pieces import Piece
 from sme.studies.trajectories.report import DISCRETE
 from sme.studies.trajectories.sample import Edges, Paths, Summary, Sums, edges, follow, summary
+from sme.studies.trajectories.setups import compared, named
 
 Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
+ORDERS = named(1), named(2)
+"""two curves whose distances from the discrete run are compared"""
 Progress = Callable[[int], object] | None
 
 
-def all_of(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequence[Piece], coarse: Sequence[Piece],
-           where: Where, processes: int) -> tuple[dict[str, Summary], Edges, Sums | Two | None, str]:
-    """The summaries of all curves, the edges of the histograms, which the first paths choose, how close both orders are, and
+def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequence[Piece], coarse: Sequence[Piece],
+           where: Where, processes: int) -> tuple[dict[str, Summary], Edges, Mapping[str, Sums | Two], str]:
+    """The summaries of all curves, the edges of the histograms, which the first paths choose, how close two curves are, and
     what further paths on the coarsest level did, in a sentence.
     """
     steps, alone = next(iter(setups.values())).steps, processes == 1
     found: dict[str, Summary] = {}
     bins: Edges | None = None
-    both: Sums | Two | None = None
-    spreads = Spread()
+    two = {which: names for which, names in (("closer", ORDERS), ("epochs", compared(list(setups))))
+           if names and setups.keys() >= {*names}}
+    close: dict[str, Sums] = {}
+    spreads = Spread(two)
     total = len(setups) * sum(len(pairs) for _, pairs in together) + sum(len(pairs) for _, pairs in further)
     with progress(total=total * steps, unit="pair-step", unit_scale=True,
                   desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
@@ -39,12 +44,11 @@ def all_of(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequ
             for name, curve in curves.items():
                 new = summary(curve, curves[DISCRETE], bins, where)
                 found[name] = found[name].merge(new) if name in found else new
-            equations = {name: curve for name, curve in curves.items() if name != DISCRETE}
-            if len(equations) > 1:
-                more = closer.sums(None if further else curves[DISCRETE], *equations.values())
-                both = both.merge(more) if isinstance(both, Sums) else more
+            for which, (first, second) in two.items():
+                more = closer.sums(None if further else curves[DISCRETE], curves[first], curves[second])
+                close[which] = close[which].merge(more) if which in close else more
             if coarse:
-                spreads.add(equations)
+                spreads.add({name: curve for name, curve in curves.items() if name != DISCRETE})
             if not alone:
                 bar.update(len(pairs) * len(setups) * steps)
         assert bins is not None
@@ -54,42 +58,38 @@ def all_of(setups: Mapping[int, Setup], together: Sequence[Piece], further: Sequ
             if not alone:
                 bar.update(len(pairs) * steps)
     if not coarse or not spreads.pays():
-        return found, bins, both, ""
+        return found, bins, close, ""
     with progress(total=steps * sum(len(pairs) for _, pairs in coarse), unit="pair-step", unit_scale=True,
                   desc="coarsest substeps") as bar:
         for added, (_, pairs) in zip(spread(_coarse, [(setups, *piece) for piece in coarse], processes), coarse, strict=True):
             spreads.further(added)
             bar.update(len(pairs) * steps)
     if spreads.lost:
-        return found, bins, both, f"{spreads.lost} paths of the coarsest substeps alone diverged, and none of them is used"
+        return found, bins, close, f"{spreads.lost} paths of the coarsest substeps alone diverged, and none of them is used"
     found = {name: replace(each, pairs=spreads.two(name)) if name != DISCRETE else each for name, each in found.items()}
-    return found, bins, both and spreads.two(), spreads.said(list(next(iter(setups.values())).observables))
+    return found, bins, {which: spreads.two(which) for which in two}, spreads.said(list(next(iter(setups.values())).observables))
 
 
-def _alone(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> Paths:
+def _alone(setups: Mapping[str, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> Paths:
     """The discrete run of some pairs."""
     setup = next(iter(setups.values()))
     with torch.no_grad():
         return sample.alone(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
 
 
-def _coarse(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range) -> dict[str, Paths]:
+def _coarse(setups: Mapping[str, Setup], numbers: tuple[int, ...], pairs: range) -> dict[str, Paths]:
     """The coarsest level of the equations of some pairs."""
     with torch.no_grad():
-        return {_name(order): levels.follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)))
-                for order, setup in setups.items()}
+        return {name: levels.follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)))
+                for name, setup in setups.items()}
 
 
-def _curves(setups: Mapping[int, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> dict[str, Paths]:
+def _curves(setups: Mapping[str, Setup], numbers: tuple[int, ...], pairs: range, progress: Progress) -> dict[str, Paths]:
     """The discrete run and the equations of some pairs."""
     curves: dict[str, Paths] = {}
     with torch.no_grad():
-        for order, setup in setups.items():
+        for name, setup in setups.items():
             discrete, curve = follow(setup, numbers, pairs, min(paired.chunk(setup), len(pairs)), progress or (lambda _: None))
             curves.setdefault(DISCRETE, discrete)
-            curves[_name(order)] = curve
+            curves[name] = curve
     return curves
-
-
-def _name(order: int) -> str:
-    return f"order {order}"

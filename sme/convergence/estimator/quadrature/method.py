@@ -1,6 +1,6 @@
 """How the errors are had: from random paths, or by quadrature; and where there is none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sme.common.errors import SMEError, warn
@@ -21,17 +21,18 @@ IDLE = {"paths": None, "shards": None, "tolerance": None, "seed": 0, "backend": 
 
 def lack(setup: Setup) -> str:
     """Why there is no quadrature, in a sentence that says what to change; empty if there is one."""
-    size, law = setup.problem.dim * len(setup.optimizer.fields), setup.problem.noise
-    if size > LARGEST:
-        return (f"its state has {size} numbers, {setup.problem.dim} of each of {', '.join(setup.optimizer.fields)}, and at most "
-                f"{LARGEST} can be had")
+    fields, law = setup.optimizer.fields, setup.problem.noise
+    if setup.problem.dim * len(fields) > LARGEST:  # said before an equation is made
+        return _large(setup, fields)
     if not law.independent_steps:
         return "the batches of a reshuffled epoch depend on each other, so that a step is no function of the state"
     every = equations(setup)
-    if any(each.remembers or each.fades for each in every):
-        return "an equation with a memory is no function of the state alone: give driver=independent"
-    if any(each.jumps is not None for each in every):
-        return "the number of draws in a step has no rule of few nodes: give driver=independent"
+    if any(each.remembers for each in every):
+        return "an equation that remembers where its step began is no function of the state alone: give driver=fast_memory"
+    if any(each.fades for each in every) and setup.problem.dim * (len(fields) + 1) > LARGEST:
+        return _large(setup, (*fields, "the fading memory"))
+    if any(each.jumps is not None and bool((each.jumps == 0).any()) for each in every):
+        return "motions beside jumps have no rule of few nodes: give an equation of one or the other"
     summed = (getattr(law, "law", law) if law.transforms else law).exact
     if not summed and (law.transforms or is_raw(setup.optimizer, setup.problem.dim)):
         return ("a step is not smooth in its Gaussian noise, or may not be, where the gradient is clipped or otherwise "
@@ -46,6 +47,12 @@ def lack(setup: Setup) -> str:
         return f"one step has {draws} batches, and at most {MOST} are summed over: take fewer examples or a smaller batch"
     count = max(map(_columns, every))
     return "" if count <= MOTIONS else f"the equation's noise has {count} columns, and at most {MOTIONS} can be had"
+
+
+def _large(setup: Setup, fields: Sequence[str]) -> str:
+    """That the whole state has too many numbers."""
+    return (f"its state has {setup.problem.dim * len(fields)} numbers, {setup.problem.dim} of each of {', '.join(fields)}, and "
+            f"at most {LARGEST} can be had")
 
 
 def equations(setup: Setup) -> list[Equation]:

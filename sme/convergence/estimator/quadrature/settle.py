@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sme.common.random.increments import Increments, together
+from sme.common.random.jumps import counts
 from sme.convergence.estimator.quadrature.frames import Course
 from sme.convergence.estimator.quadrature.method import equations
-from sme.convergence.estimator.quadrature.steps import ChainStep, SignStep, Step, Substep
+from sme.convergence.estimator.quadrature.steps import ChainStep, SignStep, Step, substep
 from sme.convergence.estimator.quadrature.sweep import observed
 from sme.equations.base import Equation
 from sme.simulate import discrete
@@ -63,7 +65,8 @@ def settled(setup: Setup) -> Settled:
         chain, courses = _courses(setup, states)
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         last = value = bound = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
-        rungs = RUNGS if states.shape[-1] <= SMALL else RUNGS[:FEWER]
+        largest = max(course.means.shape[1] for course in (chain, *courses))
+        rungs = RUNGS if largest <= SMALL else RUNGS[:FEWER]
         for (degree, nodes, width), step in zip(rungs, _steps(setup), strict=False):
             now = _kinds(setup, step, chain, courses, degree, nodes, width)
             change = _change(now - last, size)
@@ -85,11 +88,14 @@ def first(setup: Setup) -> Kinds:
 
 
 def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[Course, list[Course]]:
-    """That of the discrete run, and those of the equations: the same, but for equations of somebody else's."""
+    """That of the discrete run, and those of the equations: the same, but for a memory or equations of somebody else's."""
     fields = setup.optimizer.nonnegative
     nonnegative = torch.tensor([name in fields for name in setup.optimizer.fields]).repeat_interleave(setup.problem.dim)
-    chain = Course.of(states, nonnegative)
-    return chain, [chain if setup.kind is None else Course.of(_follow(setup, each), nonnegative) for each in equations(setup)]
+    chain, courses = Course.of(states, nonnegative), []
+    for each in equations(setup):
+        beside = torch.cat((nonnegative, torch.zeros(each.hidden, dtype=torch.bool)))
+        courses.append(chain if setup.kind is None and not each.hidden else Course.of(_follow(setup, each), beside))
+    return chain, courses
 
 
 def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
@@ -106,7 +112,7 @@ def _kinds(setup: Setup, step: Step, chain: Course, courses: list[Course], degre
         method, frames = scheme(equation), course.frames(degree, width)
         finest = setup.substeps(method)
         levels = LEVELS if found or finest % FURTHER else (*LEVELS, FURTHER)
-        seen = [observed(setup, Substep(equation, finest // level, nodes), frames) for level in levels]
+        seen = [observed(setup, substep(equation, finest // level, nodes), frames) for level in levels]
         best, bias = method.extrapolate(*seen[:3])
         if len(seen) > 3:
             bias = torch.from_numpy(Halving(method.powers[1], method.extrapolate(*seen[1:])[1].numpy()).bias(bias.numpy()))
@@ -137,12 +143,13 @@ def _pilot(setup: Setup) -> tuple[Float[Tensor, "steps paths state"], float, flo
 
 
 def _follow(setup: Setup, equation: Equation) -> Float[Tensor, "steps paths state"]:
-    """The states of a few runs of an equation of somebody else's, on its coarsest level."""
+    """The states of a few runs of an equation, on its coarsest level, with what it hides."""
     method = scheme(equation)
     substeps = setup.substeps(method) // LEVELS[-1]
     increments = Increments((SEED, setup.steps, 0, 0), PATHS // 2, substeps, setup.tau, setup.start["theta"].device)
-    states = [setup.whole(PATHS)]
+    states = [pad(setup.whole(PATHS), (0, equation.hidden))]
     for k in range(setup.marks[-1]):
         dW = together(increments.first(k, equation.first), increments.second(k, equation.second))
+        dW = dW if equation.jumps is None else counts(dW, equation.jumps, setup.tau)
         states.append(integrate(equation, method, states[-1], dW, k, setup.chain.time(k)))
     return torch.stack(states)

@@ -1,6 +1,7 @@
 """One step of the discrete run, or one substep of an equation's scheme: from many states, under each node of its noise."""
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ HELD = 2**15
 """images at a time"""
 TIMES = 8
 """times at which a step is looked at, whether it is the same at all"""
+FINER = 4
+"""substeps of an equation of jumps, times the mean number of draws in a step, for one of another's"""
 STILL = torch.zeros(1, 0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
 """the one node of no noise"""
 
@@ -89,7 +92,7 @@ class Substep(Step):
     def __init__(self, equation: Equation, substeps: int, nodes: int) -> None:
         self.count, self.dt, self.scheme, self.equation = substeps, equation.tau / substeps, scheme(equation), equation
         size = equation.problem.dim * len(equation.optimizer.fields)
-        self.wide = equation.bilinear or equation.motions > size
+        self.wide = equation.bilinear or (equation.motions > size and not equation.fades)  # a memory knows the very motions
         motions = size if self.wide else equation.motions
         if motions > 2:
             self.z, self.weights = rules.sparse(motions, nodes - 1)
@@ -100,8 +103,31 @@ class Substep(Step):
         size, driven = max(1, HELD // len(x)), Columns(self.equation, len(x)) if self.wide else self.equation
         for z, weights in zip(self.z.split(size), self.weights.split(size), strict=True):
             at, dW = x.repeat(len(z), 1), self.dt**0.5 * z.repeat_interleave(len(x), 0)
-            rate, noise = self.scheme.rates(driven, t, self.dt, at, dW, torch.zeros_like(dW))  # type: ignore[arg-type]
+            rate, noise = self.scheme.step(driven, t, self.dt, at, dW, torch.zeros_like(dW))  # type: ignore[arg-type]
             yield (at + self.dt * rate + noise).reshape(len(z), *x.shape), weights.unsqueeze(1)
+
+
+class JumpStep(Step):
+    """Of an equation of jumps: Euler's, with one draw in a substep at most, `FINER` times as many substeps for each."""
+
+    def __init__(self, equation: Equation, substeps: int) -> None:
+        assert equation.jumps is not None
+        self.equation, self.rates = equation, equation.jumps
+        self.count = substeps * FINER * math.ceil(float(self.rates.sum()))
+        self.dt = equation.tau / self.count
+
+    def outcomes(self, x: Points, t: float) -> Iterator[Outcome]:
+        flown, chances = x + self.dt * self.equation.drift(t, x), self.rates / self.count
+        yield flown[None], (1 - chances.sum()).reshape(1, 1)
+        size, units = max(1, HELD // len(x)), torch.eye(len(chances), dtype=x.dtype)
+        for drawn, each in zip(units.split(size), chances.split(size), strict=True):
+            jumps = self.equation.diffuse(t, x.repeat(len(drawn), 1), drawn.repeat_interleave(len(x), 0))
+            yield flown + jumps.reshape(len(drawn), *x.shape), each.unsqueeze(1)
+
+
+def substep(equation: Equation, substeps: int, nodes: int) -> Step:
+    """One of so many in a step of the optimizer."""
+    return Substep(equation, substeps, nodes) if equation.jumps is None else JumpStep(equation, substeps)
 
 
 class Columns:
@@ -111,6 +137,7 @@ class Columns:
     """
 
     remembers = fades = False
+    hidden = 0
 
     def __init__(self, equation: Equation, once: int) -> None:
         self.equation, self.once, self.motions = equation, once, equation.motions

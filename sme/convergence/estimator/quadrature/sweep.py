@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sme.convergence.estimator.quadrature.frames import Frame, Points
 from sme.convergence.estimator.quadrature.steps import Step
@@ -24,9 +25,11 @@ def observed(setup: Setup, step: Step, frames: Sequence[Frame]) -> Float[Tensor,
     from step to step by a matrix, and at a mark it meets the coefficients of the observables.
     """
     nodes, times = torch.cat([frame.nodes for frame in frames]), [setup.chain.time(k) for k in range(frames[-1].end)]
+    start = setup.whole(1)
+    size = start.shape[1]
     same = step.still(frames[0].nodes, times)
     matrices = operators(step, frames, nodes, times[0]) if same else []
-    moments, found, before = frames[0].functions(setup.whole(1))[0], [], frames[0]
+    moments, found, before = frames[0].functions(pad(start, (0, nodes.shape[1] - size)))[0], [], frames[0]  # no past
     for i, frame in enumerate(frames):
         if frame is not before:
             moments = moments @ (before.project @ frame.functions(before.nodes))
@@ -38,7 +41,7 @@ def observed(setup: Setup, step: Step, frames: Sequence[Frame]) -> Float[Tensor,
             else:
                 moments = _through(moments, step, frame, times[done:stop])
             if stop in stops:
-                found.append(moments @ (frame.project @ setup.observe(setup.fields(frame.nodes))))
+                found.append(moments @ (frame.project @ setup.observe(setup.fields(frame.nodes[:, :size]))))
             done = stop
         before = frame
     return torch.stack(found)

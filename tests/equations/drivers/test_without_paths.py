@@ -1,0 +1,88 @@
+"""Runs of jumps and of a fast memory by quadrature: against closed moments and Monte Carlo, and what they say of the orders."""
+
+import numpy as np
+import pytest
+import torch
+
+import sme
+from tests.equations.drivers import test_fast_memory as linear
+from tests.equations.drivers import test_skewed_sgd as skewed
+
+SLOW = pytest.mark.slow
+SMALL = {"rmsprop": sme.RMSProp(c=1.0, eps=0.2, v_floor=0.0),
+         "adam": sme.Adam(c1=8.0, c2=4.0, eps=0.2, v_floor=0.0, bias_correction=False)}
+BEGIN = {"theta": skewed.BEGIN, "m": 0.0, "v": 1.5}
+
+
+def square(state):
+    return state["theta"][:, 0] ** 2
+
+
+def cube(state):
+    return state["theta"][:, 0] ** 3
+
+
+def study(problem, optimizer, driver, tau, order=1, begin=None, **how):
+    begin = {name: torch.tensor([(begin or BEGIN)[name]], dtype=torch.float64) for name in optimizer.fields}
+    how = {"method": "quadrature", **how}
+    return sme.weak_error(problem, optimizer, regime="batch_equivalent", order=order, driver=driver, tau=tau, start=begin,
+                          observables={"theta^2": square, "theta^3": cube}, **how)
+
+
+def of(found, observable):
+    return found[found["observable"] == observable].set_index("tau")["error"]
+
+
+def test_jumps_are_those_of_closed_moments():
+    found = study(skewed.problem(3, 1, "with_replacement"), sme.SGD(), "poisson", 1 / 8).errors
+    wanted = skewed.errors(3, 1, "with_replacement", "poisson")[:, 1:]  # of θ² and θ³, from τ = 1/8 on
+    for name, column in (("theta^2", 0), ("theta^3", 1)):
+        assert of(found, name)[1 / 8] == pytest.approx(wanted[0, column], abs=2e-5)
+
+
+def test_a_fast_memory_is_that_of_closed_moments():
+    tau = 1 / 4
+    found = study(linear.PROBLEM, sme.SGD(), "fast_memory", tau, 2, {"theta": linear.BEGIN}).errors
+    wanted = (linear.chain(tau) - linear.fast_memory(tau, linear.names.RATE, linear.names.GAIN))[1]
+    bias = abs(found.loc[found["observable"] == "theta^2", "integrator_bias"].iloc[0])
+    assert bias < 0.2 * abs(wanted)
+    assert of(found, "theta^2")[tau] == pytest.approx(wanted, abs=2 * bias)
+
+
+@SLOW
+@pytest.mark.parametrize("driver", ["poisson", "independent"])
+def test_monte_carlo_agrees(driver):
+    given = skewed.problem(3, 2, "with_replacement"), SMALL["rmsprop"], driver, [1 / 8, 1 / 16]
+    exact, drawn = study(*given).errors, study(*given, method="monte_carlo", paths=131_072, processes=1).errors
+    apart = (drawn["error"] - exact["error"]).abs()
+    assert (apart < 4 * drawn["stderr"] + exact["stderr"] + drawn["integrator_bias"].abs()).all()
+    assert (drawn["stderr"] < 0.002).all()
+
+
+@SLOW
+def test_in_the_hard_case_only_a_memory_leaves_no_leading_error():
+    """A noise of 0.7 and a short memory: `C₁` of `E θ²` is 0.2081 for independent motions (quadrature of one dimension)."""
+    hard = sme.Polynomial(noise=0.7), sme.RMSProp(c=2.0, eps=0.1, v_floor=0.04)
+    begin, tau = {"theta": 0.8, "v": 0.6}, [2.0**-k for k in (5, 6, 7, 8)]
+    slopes = {driver: study(*hard, driver, tau, 2, begin).slopes.set_index("observable").loc["theta^2"]
+              for driver in ("independent", "fast_memory")}
+    one, fast = slopes["independent"], slopes["fast_memory"]
+    assert one["c1"] == pytest.approx(0.2080, rel=0.01)  # by the backward equations of θ, which share no code with this
+    assert one["slope"] == pytest.approx(1, abs=0.05)
+    assert max(abs(fast["c1_low"]), abs(fast["c1_high"])) < 0.01 * one["c1"]
+    assert fast["slope_low"] < 2 < fast["slope_high"]
+    assert fast["slope_low"] > 1.7
+
+
+@SLOW
+@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize(("n", "size", "sampling"), [
+    (3, 1, "with_replacement"), (3, 2, "with_replacement"), (10, 4, "without_replacement")])
+def test_poisson_is_of_order_one_where_independent_motions_have_one_half(name, n, size, sampling):
+    taus = [2.0**-k for k in (6, 7, 8)]
+    given = skewed.problem(n, size, sampling), SMALL[name]
+    one, half = (of(study(*given, driver, taus).errors, "theta^3") for driver in ("poisson", "independent"))
+    assert abs(half[1 / 64]) > 1.5 * abs(one[1 / 64])
+    slopes = [np.log2(abs(each[taus[1]] / each[taus[2]])) for each in (one, half)]
+    assert abs(slopes[0] - 1) < 0.15
+    assert abs(slopes[1] - 0.5) < 0.15
