@@ -29,7 +29,8 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> Path:
                 axis.plot(data["epoch"], data["mean"], color=colour, ls="-" if factor == 1 else "--", lw=1.2)
                 axis.fill_between(data["epoch"], data["mean"] - 2 * data["stderr"], data["mean"] + 2 * data["stderr"],
                                   color=colour, alpha=0.12, lw=0)
-            axis.set(title=f"after {before} steps of training" if before else "from the random start", xlabel="epoch", ylabel="train loss")
+            axis.set(title=f"after {before} steps of training" if before else "from the random start", xlabel="epoch",
+                     ylabel="train loss")
         marks: list[Any] = [Line2D([], [], color=colour, lw=1.5, label=f"learning rate {lr:g}")
                             for lr, colour in zip(rates, colours, strict=True)]
         marks += [Line2D([], [], color="0.3", ls=dash, lw=1.2, label=f"κ = {factor:g}")
