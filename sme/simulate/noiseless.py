@@ -13,6 +13,8 @@ from sme.simulate.setup import Setup
 EVALUATIONS = 40_000
 """of a drift, after which it counts as diverged"""
 TOLERANCE = 1e-8
+LEAST = 1e-100
+"""of a field that stays ≥ 0: between a solver's steps rounding takes one that is nearly 0 below it"""
 
 
 class _TooManyError(Exception):
@@ -36,13 +38,16 @@ def drift(setup: Setup, order: int, marks: Sequence[int], tolerance: float = TOL
 
     equation, count, most = replace(setup, order=order).equation(), 0, evaluations or EVALUATIONS
     start = setup.whole(1)[0]
+    stays = torch.tensor([name in setup.optimizer.nonnegative for name in setup.optimizer.fields])
+    stays = stays.repeat_interleave(setup.problem.dim)
 
     def move(t: float, x: np.ndarray) -> np.ndarray:
         nonlocal count
         count += 1
         if count > most or not np.isfinite(x).all():
             raise _TooManyError
-        return equation.drift(t, torch.from_numpy(x)[None])[0].numpy()
+        at = torch.from_numpy(x)
+        return equation.drift(t, torch.where(stays, at.clamp(min=LEAST), at)[None])[0].numpy()
 
     times = np.array([setup.chain.time(k) for k in marks])
     unit = float(start.abs().max()) or 1.0

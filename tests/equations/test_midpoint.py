@@ -185,3 +185,12 @@ def test_errors_at_large_steps(rule, tau):
     for (_, row), wanted in zip(study.errors.iterrows(), TABLE[rule, tau], strict=True):
         digit = 0.6 * 10 ** (math.floor(math.log10(abs(wanted))) - 1)  # of the two that are written
         assert abs(row["error"] - wanted) < digit + 3 * math.hypot(row["stderr"], row["integrator_bias"]), row["observable"]
+
+
+def test_a_path_that_is_not_finite_spoils_no_other():
+    matrix = torch.eye(3, dtype=torch.float64) + 0.1 * torch.arange(9, dtype=torch.float64).reshape(3, 3)
+    right, broken = torch.tensor([[1.0, 2.0, 3.0]] * 3, dtype=torch.float64), torch.tensor([[1.0], [math.nan], [1.0]])
+    right[2, 0] = math.inf
+    found = solve.krylov(lambda u: u @ matrix.T * broken, right)
+    torch.testing.assert_close(found[0], torch.linalg.solve(matrix, right[0]), rtol=1e-9, atol=0)
+    assert found[1:].isnan().all()

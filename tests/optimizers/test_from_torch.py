@@ -398,6 +398,29 @@ REFUSED_SCHEDULERS = {
     "LRScheduler": (lambda: own_kind(), "Stretch is no function of time here: known are LinearLR")}
 
 
+def warm(step):
+    return (1 + step) / 10 if step < 10 else 0.5 * (1 + math.cos(math.pi * (step - 10) / 30))
+
+
+@pytest.mark.parametrize("make", [lambda: scheduler("LambdaLR", warm), lambda: own_kind(),
+                                  lambda: scheduler("MultiplicativeLR", lambda step: 0.9 if step < 30 else 1.0)])
+def test_a_scheduler_of_whole_steps_alone_is_read_off(make):
+    optimizer, given = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of steps that nobody took
+        given.step()
+        rule, rates = sme.from_torch(optimizer, scheduler=given, steps=40), []
+        for _ in range(40):
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            given.step()
+    tau, schedule = optimizer.param_groups[0]["initial_lr"], rule.schedule
+    assert [tau * float(schedule((k + 1) * tau)) for k in range(40)] == pytest.approx(rates, rel=1e-10, abs=1e-12)
+    middle, slope = torch.func.jvp(schedule, (torch.tensor(7.25 * tau, dtype=torch.float64),), (torch.tensor(tau).double(),))
+    assert float(middle) * tau == pytest.approx(0.75 * rates[6] + 0.25 * rates[7])
+    assert float(slope) * tau == pytest.approx(rates[7] - rates[6])
+    assert float(schedule(60 * tau)) == float(schedule(41 * tau))
+
+
 def momentum_cycle(kind, *arguments):
     optimizer = TORCH.SGD(parameters(), lr=0.1, momentum=0.9, dampening=0.9)
     return optimizer, getattr(TORCH.lr_scheduler, kind)(optimizer, *arguments)

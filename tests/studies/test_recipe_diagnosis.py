@@ -1,10 +1,12 @@
 """The paragraph about a transformer's usual recipe, each number against torch's own loop."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 from torch.func import functional_call, hessian
 
 import sme
@@ -20,10 +22,20 @@ def recipe():
     return module, net.inputs, net.targets
 
 
-def optimizer_of(module):
-    groups = [{"params": [p for p in module.parameters() if p.dim() > 1], "weight_decay": 0.1},
+def rate(k):
+    """The learning rate of step `k` over the base rate, between the steps too."""
+    return 0.1 + 0.9 * k / WARM if k < WARM else 0.5 * (1 + math.cos(math.pi * (k - WARM) / (TOTAL - WARM)))
+
+
+def optimizer_of(module, kappa=1, power=0.5):
+    """At `κ` times the batch by a rule that multiplies the learning rate by `κ^power`."""
+    decay, betas = 0.1 * kappa ** (1 - power), (1 - 0.1 * kappa, 1 - 0.05 * kappa)
+    groups = [{"params": [p for p in module.parameters() if p.dim() > 1], "weight_decay": decay},
               {"params": [p for p in module.parameters() if p.dim() <= 1], "weight_decay": 0.0}]
-    optimizer, lib = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95)), torch.optim.lr_scheduler
+    optimizer = torch.optim.AdamW(groups, lr=LR * kappa**power, betas=betas, eps=1e-8 / kappa ** (1 - power))
+    lib = torch.optim.lr_scheduler
+    if kappa > 1:
+        return optimizer, lib.LambdaLR(optimizer, lambda k: rate(kappa * k))
     return optimizer, lib.SequentialLR(optimizer, [lib.LinearLR(optimizer, 0.1, 1.0, WARM),
                                                    lib.CosineAnnealingLR(optimizer, TOTAL - WARM)], [WARM])
 
@@ -32,15 +44,15 @@ def loss_of(module, x, y):
     return torch.nn.functional.cross_entropy(module(x).flatten(0, 1), y.flatten())
 
 
-def trained(module, x, y, steps, clip, seed=None):
+def trained(module, x, y, steps, clip, seed=None, kappa=1, power=0.5):
     """The losses at every step of torch's loop, on all data or on batches."""
     mine = copy.deepcopy(module)
-    optimizer, scheduler = optimizer_of(mine)
+    optimizer, scheduler = optimizer_of(mine, kappa, power)
     generator, seen = torch.Generator().manual_seed(seed or 0), []
     for _ in range(steps + 1):
         with torch.no_grad():
             seen.append(float(loss_of(mine, x, y)))
-        chosen = slice(None) if seed is None else torch.randperm(len(x), generator=generator)[:BATCH]
+        chosen = slice(None) if seed is None else torch.randperm(len(x), generator=generator)[: kappa * BATCH]
         optimizer.zero_grad()
         loss_of(mine, x[chosen], y[chosen]).backward()
         torch.nn.utils.clip_grad_norm_(mine.parameters(), clip)
@@ -84,6 +96,33 @@ def test_every_number_of_the_recipes_paragraph_is_true():
     added = (noisy - still[-1]) / np.ptp(still)
     row = numbers.loc["noise adds, of the loss's way"]
     assert row["value"] == pytest.approx(added.mean(), abs=(row["high"] - row["low"]) + 2 * added.std() / 24**0.5)
+    decays = torch.cat([torch.full((p.numel(),), 0.1 if p.dim() > 1 else 0.0) for p in own])
+
+    def clipped(theta):
+        gradient = torch.func.grad(flat)(theta)
+        return gradient * min(1.0, 1 / float(gradient.norm()))
+
+    def move(k, state):
+        theta, m, v = (torch.from_numpy(each) for each in np.split(state, 3))
+        gradient, one, two = clipped(theta), -math.expm1(-0.1 * k), -math.expm1(-0.05 * k)
+        step = m / one / ((v.clamp(min=0) / two).sqrt() + 1e-8) + decays * theta
+        return torch.cat((-LR * rate(k) * step, 0.1 * (gradient - m), 0.05 * (gradient**2 - v))).numpy()
+
+    first = clipped(theta)
+    start = torch.cat((theta - 0.1 * LR * (first / (first.abs() + 1e-8) + decays * theta), 0.1 * first, 0.05 * first**2))
+    at = found.dynamics.steps
+    solved = solve_ivp(move, (1, at[-1]), start.numpy(), t_eval=at[1:], rtol=1e-6, atol=1e-9).y[: len(theta)]
+    ode = np.array([float(flat(torch.from_numpy(each))) for each in solved.T])
+    away = np.abs(ode - still[at[1:]]).max() / np.ptp(still[at])
+    assert numbers.loc["ODE, of the loss's way", "value"] == pytest.approx(away, rel=0.01)
+    ones = np.log([trained(module, x, y, TOTAL, 1.0, seed) for seed in range(1, 25)])
+    for rule, power in (("square_root", 0.5), ("linear", 1.0)):
+        fours = np.log([trained(module, x, y, TOTAL // 4, 1.0, seed, 4, power) for seed in range(101, 125)])
+        apart, seen = (fours.mean(0) - ones[:, ::4].mean(0))[1:], found.tables["collapse"].set_index(["rule", "part"])
+        chance = ((fours.var(0, ddof=1) + ones[:, ::4].var(0, ddof=1)) / 24)[1:]
+        row = seen.loc[rule, "whole"]
+        assert row["distance"] == pytest.approx(math.sqrt(max(0, (apart**2 - chance).mean())),
+                                                abs=4 * row["stderr"] + 3 * math.sqrt(chance.mean()))
 
 
 @pytest.mark.slow

@@ -114,3 +114,13 @@ def test_the_end_of_the_collapse_is_predicted_within_a_factor_of_one_and_a_half(
     seen = table[table["observable"] == "train loss"].set_index(["optimizer", "rule", "part"])
     assert {("adam", "square_root", "early"), ("rmsprop", "square_root", "late"), ("sgd", "linear", "whole")} <= set(seen.index)
     assert (seen["predicted"] / seen["kappa"]).between(1 / 1.5, 1.5).all()
+
+
+def test_on_mnist_the_test_loss_collapses_late_alone():
+    """As published of language models, whose largest batches lie above the others early."""
+    (path,) = RECORD.glob("mnist-*/distances.csv")
+    table = pd.read_csv(path)
+    large = table[(table["observable"] == "test loss") & (table["kappa"] >= 32)]
+    assert len(large) == 4
+    assert (large["early"] - 2 * large["early_stderr"] > 0.1).all()
+    assert (large["late"] + 2 * large["late_stderr"] < 0.1).all()

@@ -42,10 +42,10 @@ def canvas(width: float, height: float, foot: float) -> "Figure":
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height)))
 
 
-def key(figure: "Figure", handles: Sequence[Any], columns: int, **how: Any) -> None:
-    """What the marks mean, above the line of provenance."""
-    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13 / figure.get_figheight()), ncols=columns,
-                  frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0, **how)
+def key(figure: "Figure", handles: Sequence[Any], columns: int, line: int = 0, **how: Any) -> None:
+    """What the marks mean, so many lines above that of provenance."""
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, (0.13 + 0.16 * line) / figure.get_figheight()),
+                  ncols=columns, frameon=False, fontsize="x-small", borderpad=0, borderaxespad=0, **how)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, warn
-from sme.common.inputs import number, short
+from sme.common.inputs import number, short, whole
 from sme.common.process.turns import entry
 from sme.optimizers.base import Optimizer
 from sme.optimizers.imported import settings
@@ -37,7 +37,7 @@ LATEST = 10**6
 @entry
 def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ballistic", tau: float | None = None,
                t0: float | None = None, scheduler: Any = None, clip: float | tuple[str, float] | None = None,
-               parameters: Iterable[Tensor] | None = None) -> Optimizer:
+               parameters: Iterable[Tensor] | None = None, steps: int | None = None) -> Optimizer:
     r"""The rule of an optimizer of torch.optim, in scaled variables, $1 - \beta = c\tau$.
 
     Its hyperparameters belong to one step size `τ`, at which the rule takes the library's own steps (compared here with those
@@ -70,6 +70,9 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
         `clip_grad_value_`; see `sme.Clipping`. (`sme.Private` clips the gradient of every example.)
     parameters
         such as `model.parameters()`: the order of the parameters in `θ`, if it is not the groups'.
+    steps
+        of the run: a scheduler that is known at whole steps alone, such as a LambdaLR with branches of Python, is read off at
+        each of them, with lines between.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def from_torch(optimizer: torch.optim.Optimizer, *, regime: str | Regime = "ball
     if scheduler is not None:
         if any(isinstance(rule, SlowingSGD) for rule in rules):
             raise SMEError("ASGD has a schedule of its own, in which torch's scheduler is no factor: leave scheduler out")
-        times = schedules(scheduler, optimizer, step)
+        times = schedules(scheduler, optimizer, step, None if steps is None else whole("steps", steps, 1))
         rules = [Scheduled(rule, each) for rule, each in zip(rules, times, strict=True)]
     return clipping(_together(rules, order, owner), clip, place)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from sme.common.errors import SMEError
+from sme.common.errors import SMEError, reason
 from sme.common.inputs import short
-from sme.optimizers.parts.cycles import Function, Restarts, Swing, Waves
+from sme.optimizers.parts.cycles import Function, Restarts, Swing, Table, Waves
 from sme.optimizers.parts.schedules import Constant, Cosine, Exponential, Line, Power, Schedule, Stairs, Then, Times
 
 STEPS = 64
@@ -22,8 +22,14 @@ FACTORS = 256
 """steps in which the factor of MultiplicativeLR is looked at"""
 
 
-def schedules(scheduler: Any, optimizer: torch.optim.Optimizer, tau: float) -> list[Schedule]:
+class UnknownError(SMEError):
+    """A scheduler whose rates are numbers at whole steps, and no function of time that is known."""
+
+
+def schedules(scheduler: Any, optimizer: torch.optim.Optimizer, tau: float, steps: int | None = None) -> list[Schedule]:
     """For each param group `η(t)` with `η(kτ)` the learning rate of step `k` over the base rate.
+
+    Where `steps` of the run are known, one that is no function of time here is read off at each of them.
 
     Raises
     ------
@@ -32,7 +38,12 @@ def schedules(scheduler: Any, optimizer: torch.optim.Optimizer, tau: float) -> l
     """
     if getattr(scheduler, "optimizer", None) is not optimizer:
         raise SMEError(f"scheduler must be a torch.optim.lr_scheduler of this optimizer, got {short(scheduler)}")
-    found = [_of(scheduler, i, tau) for i in range(len(optimizer.param_groups))]
+    try:
+        found = [_of(scheduler, i, tau) for i in range(len(optimizer.param_groups))]
+    except UnknownError:
+        if steps is None:
+            raise
+        return _read(scheduler, steps, tau)
     _compare(scheduler, optimizer, found, tau)
     return found
 
@@ -69,18 +80,21 @@ def _of(given: Any, group: int, tau: float) -> Schedule:
         case "OneCycleLR":
             return _one_cycle(given, group, tau)
         case "LambdaLR":
-            return Function(given.lr_lambdas[group], tau)
+            try:
+                return Function(given.lr_lambdas[group], tau)
+            except SMEError as fault:
+                raise UnknownError(str(fault)) from fault
         case "MultiplicativeLR":
             factors = {float(given.lr_lambdas[group](k)) for k in range(1, FACTORS)}
             if len(factors) > 1 or not min(factors) > 0:
-                raise SMEError("MultiplicativeLR multiplies by its function in every step, which is a function of time for one "
-                               "constant factor > 0 alone: give the product itself, as LambdaLR")
+                raise UnknownError("MultiplicativeLR multiplies by its function in every step, which is a function of time for "
+                                   "one constant factor > 0 alone: give the product itself, as LambdaLR")
             return Exponential(-math.log(factors.pop()) / tau)
         case "ReduceLROnPlateau":
             raise SMEError("ReduceLROnPlateau follows the losses of one run, so that its rate is no function of time: leave it "
                            "out")
-    raise SMEError(f"{type(given).__name__} is no function of time here: known are {KNOWN}. Leave it out, and put its function "
-                   "round the rule: sme.Scheduled(sme.from_torch(optimizer), schedule)")
+    raise UnknownError(f"{type(given).__name__} is no function of time here: known are {KNOWN}. Give the steps of the run, over "
+                       "which it is read off: sme.from_torch(optimizer, scheduler=…, steps=…)")
 
 
 def _still(given: Any) -> None:
@@ -93,8 +107,8 @@ def _still(given: Any) -> None:
 def _cyclic(given: Any, group: int, tau: float) -> Schedule:
     _still(given)
     if given._scale_fn_custom is not None:
-        raise SMEError("CyclicLR with a scale_fn of its own is no function of time here: give mode='triangular', "
-                       "'triangular2' or 'exp_range'")
+        raise UnknownError("CyclicLR with a scale_fn of its own is no function of time here: give mode='triangular', "
+                           "'triangular2' or 'exp_range'")
     up, high = given.total_size * given.step_ratio * tau, given.max_lrs[group] / given.base_lrs[group]
     rate = -math.log(given.gamma) / tau if given.mode == "exp_range" else 0.0
     return Waves(high, up, given.total_size * tau - up, 0.5 if given.mode == "triangular2" else 1.0, rate)
@@ -122,11 +136,7 @@ def _sequence(parts: list[Schedule], places: list[float]) -> Schedule:
 
 def _compare(scheduler: Any, optimizer: torch.optim.Optimizer, found: list[Schedule], tau: float) -> None:
     """Raise `SMEError` if the scheduler's own next rates are not these."""
-    kept: dict[int, Any] = {id(optimizer.state): defaultdict(dict)}  # parameters may be large
-    kept |= {id(p): torch.nn.Parameter(torch.zeros(1)) for group in optimizer.param_groups for p in group["params"]}
-    twin = copy.deepcopy(scheduler, kept)
-    begun = getattr(twin, "last_epoch", None)
-    begun = twin._schedulers[0].last_epoch if begun is None else begun  # which a chain has not
+    twin, begun = _twin(scheduler)
     last = min(begun + STEPS, getattr(twin, "total_steps", math.inf))  # a one-cycle run has an end
     for k in range(begun, int(last)):
         for group, schedule in zip(twin.optimizer.param_groups, found, strict=True):
@@ -139,3 +149,30 @@ def _compare(scheduler: Any, optimizer: torch.optim.Optimizer, found: list[Sched
             warnings.simplefilter("ignore")  # torch misses the steps of its optimizer
             if k + 1 < last:
                 twin.step()
+
+
+def _twin(scheduler: Any) -> tuple[Any, int]:
+    """A copy that can be stepped, and the step that it stands at."""
+    optimizer = scheduler.optimizer
+    kept: dict[int, Any] = {id(optimizer.state): defaultdict(dict)}  # parameters may be large
+    kept |= {id(p): torch.nn.Parameter(torch.zeros(1)) for group in optimizer.param_groups for p in group["params"]}
+    twin = copy.deepcopy(scheduler, kept)
+    begun = getattr(twin, "last_epoch", None)
+    return twin, twin._schedulers[0].last_epoch if begun is None else begun  # which a chain has not
+
+
+def _read(scheduler: Any, steps: int, tau: float) -> list[Schedule]:
+    """The rates of so many steps from where it stands, over the base rates."""
+    twin, begun = _twin(scheduler)
+    rates: list[list[float]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch misses the steps of its optimizer
+        for k in range(steps + 1):
+            if k:
+                try:
+                    twin.step()
+                except Exception as fault:
+                    raise SMEError(f"{type(scheduler).__name__} has no rate for step {begun + k} of {begun + steps}: "
+                                   f"{reason(fault)}") from fault
+            rates.append([float(group["lr"]) / float(group["initial_lr"]) for group in twin.optimizer.param_groups])
+    return [Table((each[0],) * begun + each, tau) for each in zip(*rates, strict=True)]

@@ -78,7 +78,7 @@ class Function(Schedule):
             except Exception as fault:
                 raise SMEError(f"the function of steps {short(self.function)} takes no tensor ({reason(fault).splitlines()[0]}): "
                                "write it in torch functions without branches, such as "
-                               "torch.clamp(torch.as_tensor(step) / 10, max=1.0)") from fault
+                               "torch.clamp(torch.as_tensor(step) / 10, max=1.0), or give the steps of the run") from fault
             if not abs(float(taken) - plain) <= NEAR * (1 + abs(plain)):
                 raise SMEError(f"the function of steps {short(self.function)} gives {float(taken):g} at a tensor and {plain:g} "
                                f"at the number {step:g}: both must be one function")
@@ -88,3 +88,25 @@ class Function(Schedule):
 
     def __call__(self, t: Any) -> Any:
         return as_tensor(self.function(as_tensor(t) / self.every))
+
+
+@dataclass(frozen=True)
+class Table(Schedule):
+    """Lines through the values at whole steps `k`, at times `k every`; the last one from there on."""
+
+    values: tuple[float, ...]
+    every: float
+
+    def __post_init__(self) -> None:
+        """Keep them as a tensor, the last one twice."""
+        object.__setattr__(self, "_found", torch.tensor([*self.values, self.values[-1]], dtype=torch.float64))
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": type(self).__name__, "values": fingerprint(self.values), "every": self.every}
+
+    def __call__(self, t: Any) -> Any:
+        last = len(self.values) - 1
+        at = (as_tensor(t) / self.every * (1 + ROUNDING)).clamp(0.0, last)
+        k = torch.floor(at.detach()).long()
+        before, after = self._found[k], self._found[k + 1]  # type: ignore[attr-defined]
+        return before + (at - k) * (after - before)

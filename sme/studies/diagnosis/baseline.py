@@ -17,7 +17,7 @@ WORK, STEPS = 2**27, 4096
 """numbers of examples' gradients, and steps, at most, where nobody says how many steps are followed"""
 FEW = 0.01
 """a difference of the log loss that is small"""
-NAMES = ["rule", "part", "beside", "distance", "stderr", "kappa", "low", "high", "kappa of 1 %", "basis"]
+NAMES = ["rule", "part", "beside", "distance", "stderr", "kappa", "low", "high", "kappa of 1 %", "steps", "basis"]
 
 
 def length(steps: int, batch: int, dim: int) -> int:
@@ -41,7 +41,7 @@ def collapse(net: Network, run: Leg, rules: Mapping[str, Callable[[int], Leg]], 
                 legs[name, kappa] = make(kappa)
             except SMEError as fault:
                 if kappa == BESIDE[0]:
-                    rows.append((name, "whole", 1, *[math.nan] * 6, f"not followed: {fault}"))
+                    rows.append((name, "whole", 1, *[math.nan] * 6, 0, f"not followed: {fault}"))
                 break
     if legs:
         assert isinstance(law, MinibatchNoise)
@@ -56,7 +56,7 @@ def collapse(net: Network, run: Leg, rules: Mapping[str, Callable[[int], Leg]], 
             for part in PARTS:
                 mine = {kappa: each[part] for (of, kappa), each in seen.items() if of == name}
                 last = max(mine)
-                rows.append((name, part, last, *mine[last], *leaves(mine), leaves(mine, FEW)[0],
+                rows.append((name, part, last, *mine[last], *leaves(mine), leaves(mine, FEW)[0], marks[-1],
                              f"{RUNS} runs of {marks[-1]} steps, beside each the same examples by {' and '.join(map(str, mine))} "
                              "steps"))
     return pd.DataFrame(rows, columns=NAMES)

@@ -72,4 +72,4 @@ class Diagnosis(Brief):
 
 def percent(value: float) -> str:
     """A share in words: `0.3 %`."""
-    return "an unknown share" if math.isnan(value) else f"{100 * value:.2g} %"
+    return "an unknown share" if math.isnan(value) else f"{100 * value:.{2 if value < 0.995 else 3}g} %"

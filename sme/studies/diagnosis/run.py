@@ -31,6 +31,7 @@ from sme.problems.networks.network import Network
 from sme.problems.noise.diagonal import DiagonalNoise
 from sme.studies.diagnosis import baseline as growing
 from sme.studies.diagnosis import batches, dynamics, measures
+from sme.studies.diagnosis.certificate import certified
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.words import paragraph, regimes
@@ -70,7 +71,8 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     baseline
         so many of the run's steps are followed to see how far the batch may grow; None: all of a small run, else its first ones.
     certificate
-        whether to predict, by `sme.certify`, the weak error in the loss over these steps too: that may take minutes.
+        whether to predict, as `sme.certify` does, the weak error in the loss over these steps too, of each equation: by the
+        closure, or from 16 paths, of which no more are run than take two minutes of one core.
     results
         folder; tables, words and picture go to `diagnose/<name>` in it. None: in memory.
 
@@ -110,7 +112,7 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
                         for each in (torch.ones_like(scale), scale))
         acts = _acts(net, theta, clipped, batch < count)
         tau = _step_size(optimizer)
-        make = partial(_rule, optimizer, given, parameters, scheduler, tau)
+        make = partial(_rule, optimizer, given, parameters, scheduler, tau, steps)
         rule = make(BALLISTIC)
         start = _beginning(optimizer, given, parameters, tau, g, BALLISTIC, rule)
         cut = clipped if isinstance(clipped, Clipping) else None
@@ -137,7 +139,8 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         "dynamics": pd.DataFrame({"step": seen.steps, "noiseless": seen.discrete, "noisy": seen.noisy.mean(1), **{
             f"drift of order {order}": values for order, values in seen.ode.items()}})}
     if certificate:
-        tables["certificate"] = _certified(net, rule, tau, start, followed)
+        fields = Chain(net, rule, BALLISTIC, tau).mean_step(start.fields, start.time) if start.late else start.fields
+        tables["certificate"] = certified(net, rule, tau, fields, followed, bool(acts))
     text, numbers = paragraph(given, tables, seen, batch, followed, steps, clip)
     told = [net, rule, start.fields, tau, batch, count, steps, followed, clip, certificate, long]
     own = digest({"of": fingerprint(told)}, used(net, net.noise, *parts_of(net, rule, BALLISTIC)))
@@ -163,12 +166,12 @@ def _step_size(optimizer: torch.optim.Optimizer) -> float:
 
 
 def _rule(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], scheduler: Any, tau: float,
-          regime: Regime) -> Optimizer:
+          steps: int, regime: Regime) -> Optimizer:
     """The rule of the package; an adaptive one starts no earlier than after the first step, as its equation has to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the rate that a scheduler drives is read without it, and said in the text
         return from_torch(optimizer, regime=regime, tau=tau, t0=max(1, given.steps) * tau if given.adaptive else None,
-                          scheduler=scheduler, parameters=parameters)
+                          scheduler=scheduler, parameters=parameters, steps=steps)
 
 
 def _beginning(optimizer: torch.optim.Optimizer, given: Physical, parameters: Sequence[Tensor], tau: float, gradient: Tensor,
@@ -184,10 +187,3 @@ def _correlation(count: int, batch: int) -> pd.DataFrame:
     lean = -1 / (epoch - 1) if epoch > 1 else math.nan
     return pd.DataFrame([{"steps of an epoch": epoch, "correlation of two of its steps": lean, "left after a whole epoch": 0.0,
                           "basis": "exact for reshuffled epochs, whose batches add up to all data"}])
-
-
-def _certified(net: Network, rule: Optimizer, tau: float, start: dynamics.Beginning, steps: int) -> pd.DataFrame:
-    from sme.studies.certificate.run import certify  # few ask for it
-
-    fields = Chain(net, rule, BALLISTIC, tau).mean_step(start.fields, start.time) if start.late else start.fields
-    return certify(net, rule, tau=tau, horizon=steps * tau, start=fields, observables=["loss"]).table

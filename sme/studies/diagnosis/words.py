@@ -9,6 +9,7 @@ from sme.studies.diagnosis.dynamics import PAIRS, Dynamics
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import percent
 from sme.studies.regime.limits import MEMORY, NOISE, exponent, limit
+from sme.studies.scaling.doubling import BESIDE
 
 FEW = 1e-3
 """share that is nothing to speak of"""
@@ -60,14 +61,10 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
         rows.append(("drift of order 2, of the loss's way", math.nan, math.nan, math.nan, f"not followed: {seen.lack}"))
     rows.append(("noise adds, of the loss's way", added, added - wide, added + wide,
                  f"{2 * PAIRS} runs on true minibatches less the noiseless one, after {_counted(followed)}; 95 %"))
-    for i, (rule, row) in enumerate(scaling.iterrows()):
-        kappa, name = float(row["kappa"]), str(rule).replace("_", "-")
-        low, high, more = _loss(tables["collapse"], str(rule)) if row["limit"] == "loss" else (math.nan, math.nan, "")
-        rows.append((f"κ, {name} rule", kappa, low, high, f"{row['limit']}: {row['basis']}"))
-        if i == 0:
-            said.append(f"The {name} rule does not hold from here on, since {REASONS[row['limit']]} already." if kappa <= 1 else
-                        f"The batch may grow about {kappa:.2g}-fold{more} under the {name} rule before {REASONS[row['limit']]} "
-                        "(predicted from this run alone, not measured).")
+    for rule, row in scaling.iterrows():
+        low, high = _ends(tables["collapse"], str(rule)) if row["limit"] == "loss" else (math.nan, math.nan)
+        rows.append((f"κ, {str(rule).replace('_', '-')} rule", float(row["kappa"]), low, high, f"{row['limit']}: {row['basis']}"))
+    said.append(grows(scaling, tables["collapse"], steps))
     share = float(stability["share"])
     rows.append(("step, of the stability limit", share, share, math.nan, str(stability["basis"])))
     steep = float(stability["step × curvature"])
@@ -85,12 +82,34 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
     return " ".join(said), pd.DataFrame(rows, columns=["number", "value", "low", "high", "how"])
 
 
-def _loss(collapse: pd.DataFrame, rule: str) -> tuple[float, float, str]:
-    """The interval of the `κ` at which the loss leaves the run's, and what is said of it."""
+def _ends(collapse: pd.DataFrame, rule: str) -> tuple[float, float]:
+    """The interval of the `κ` at which the loss leaves the run's."""
     row = collapse[(collapse["rule"] == rule) & (collapse["part"] == "whole")].iloc[0]
-    low, high = float(row["low"]), float(row["high"])
+    return float(row["low"]), float(row["high"])
+
+
+def grows(scaling: pd.DataFrame, collapse: pd.DataFrame, steps: int) -> str:
+    """How far the batch may grow, under the rule that lets it grow the furthest, then under which the loss differs the least."""
+    whole = collapse[collapse["part"] == "whole"].set_index("rule")
+    seen = whole["kappa"].reindex(scaling.index)
+    both = pd.DataFrame({"kappa": scaling["kappa"], "seen": seen.fillna(0.0)}).map(lambda x: float(f"{x:.2g}"))
+    best = str(both.sort_values(["kappa", "seen"], ascending=False, kind="stable").index[0])
+    row, name = scaling.loc[best], best.replace("_", "-")
+    kappa, bound = float(row["kappa"]), str(row["limit"])
+    if kappa <= 1 and bound in REASONS:
+        return f"The {name} rule does not hold from here on, since {REASONS[bound]} already."
+    far = float(seen.loc[best])
+    low, high = _ends(collapse, best) if far > 0 else (math.nan, math.nan)
     upper = f"to {high:.2g}" if high < math.inf else "or more"
-    return low, high, f" ({low:.2g} {upper}; {row['kappa of 1 %']:.3g}-fold for 1 %)"
+    followed = int(whole.loc[best, "steps"]) if far > 0 else 0
+    loss = f"the loss along {'the run' if followed > steps - BESIDE[-1] else f'its {leading(followed)}'} differs by 10 %"
+    little = f"{whole.loc[best, 'kappa of 1 %']:.3g}-fold for 1 %" if far > 0 else ""
+    if bound in REASONS:
+        more = f"; {loss} from {far:.2g}-fold on ({low:.2g} {upper}; {little})" if 0 < far < math.inf else ""
+        words = f"The batch may grow about {kappa:.2g}-fold under the {name} rule before {REASONS[bound]}{more}"
+    else:
+        words = f"The batch may grow about {kappa:.2g}-fold ({low:.2g} {upper}; {little}) under the {name} rule before {loss}"
+    return f"{words} (predicted from this run alone, not measured)."
 
 
 def leading(steps: int) -> str:
@@ -102,6 +121,6 @@ def _counted(steps: int) -> str:
     return f"{steps} steps" if steps > 1 else "one step"
 
 
-REASONS = {"loss": "the loss along the run differs by 10 %", "memory": "the momentum remembers less than three steps",
+REASONS = {"memory": "the momentum remembers less than three steps",
            "noise": "the gradient is no longer small beside the noise", "step": "the step is too long for the curvature",
            "data": "it holds all the data"}

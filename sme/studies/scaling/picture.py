@@ -7,16 +7,16 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sme.common.output import style
 from sme.common.output.figure import canvas, key, save
 from sme.common.output.provenance import Provenance
+from sme.studies.scaling.doubling import LIMIT, NORMAL
 
-FOOT = 0.36
-"""inches: a line of provenance, and the key"""
-LEAST = 0.01
-"""distances below are drawn here"""
+FOOT = 0.52
+"""inches: a line of provenance, and a key of two lines"""
 WORDS = {"square_root": "square-root rule", "linear": "linear rule"}
 MARKS = {"square_root": ("o", "-"), "linear": ("s", "--")}
 
@@ -46,9 +46,13 @@ def draw(table: pd.DataFrame, distances: pd.DataFrame, limits: Mapping[str, floa
             _distances(row[-1], distances[(distances["optimizer"] == optimizer)
                                           & (distances["observable"] == observables[0])], limits[optimizer], colours)
         marks: list[Any] = [Line2D([], [], color=colour, lw=1.5, label=f"κ = {kappa:g}") for kappa, colour in colours.items()]
-        marks += [Line2D([], [], color="0.3", marker=MARKS[rule][0], ls=MARKS[rule][1], ms=4, label=WORDS[rule])
-                  for rule in MARKS if rule in set(table["rule"])]
-        key(figure, marks, len(marks), columnspacing=1.2)
+        others: list[Any] = [Line2D([], [], color="0.3", marker=MARKS[rule][0], ls=MARKS[rule][1], ms=4, label=WORDS[rule])
+                             for rule in MARKS if rule in set(table["rule"])]
+        others += [Patch(color="0.3", alpha=0.2, lw=0, label="10 % to 90 % of the runs, of the smallest and the largest κ")]
+        if (distances["distance"] <= NORMAL * distances["stderr"]).any():
+            others += [Line2D([], [], color="0.3", marker="v", mfc="none", ls="", ms=5, label="less than this (95 %)")]
+        key(figure, others, len(others), columnspacing=1.2)
+        key(figure, marks, len(marks), line=1, columnspacing=1.2)
         return save(figure, provenance, path)
 
 
@@ -75,19 +79,20 @@ def _distances(axis: Any, part: pd.DataFrame, limit: float, colours: Mapping[flo
     if part.empty:  # of κ = 1 alone there is no distance
         axis.remove()
         return
+    axis.axhline(LIMIT, color="0.6", lw=0.8)
     for rule, data in part.groupby("rule", sort=False):
         mark, dash = MARKS[str(rule)]
-        bar, shown = 1.96 * data["stderr"], data["distance"].clip(lower=LEAST)
-        low, high = (shown - data["distance"] + bar).clip(upper=0.9 * shown), (data["distance"] + bar - shown).clip(lower=0)
-        axis.errorbar(data["kappa"], shown, yerr=[low, high], color="0.4", ls=dash, lw=0.8, elinewidth=0.8)
-        for kappa, distance in zip(data["kappa"], shown, strict=True):
-            axis.plot(kappa, distance, mark, color=colours[kappa], ms=4, zorder=3)
+        bar = NORMAL * data["stderr"]
+        seen = data["distance"] > bar
+        axis.errorbar(data["kappa"][seen], data["distance"][seen], yerr=bar[seen], color="0.4", ls=dash, lw=0.8, elinewidth=0.8)
+        for kappa, distance, above, told in zip(data["kappa"], data["distance"], data["distance"] + bar, seen, strict=True):
+            axis.plot(kappa, distance if told else above, mark if told else "v", color=colours[kappa],
+                      mfc=colours[kappa] if told else "none", ms=4 if told else 5, zorder=3)
     if math.isfinite(limit):
         axis.axvline(limit, color="0.6", lw=0.8, ls=":")
         axis.annotate("κ(1 − β) = 1", (limit, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize="x-small",
                       color="0.4", ha="right", va="bottom")
     axis.set_xscale("log", base=2)
     axis.set_xticks(list(colours)[1:], [f"{kappa:g}" for kappa in list(colours)[1:]])
-    axis.set(yscale="log", ylim=(0.8 * LEAST, None), xlabel="κ", ylabel="distance of log loss, rms",
-             title=f"{part['observable'].iloc[0]} against κ = 1")
+    axis.set(yscale="log", xlabel="κ", ylabel="distance of log loss", title=f"{part['observable'].iloc[0]} against κ = 1")
     _plain(axis)

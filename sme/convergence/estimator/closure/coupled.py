@@ -1,6 +1,7 @@
 """The weak errors of a large model: the noiseless difference, and what the noise adds to it, from a few pairs of paths."""
 
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +56,20 @@ def errors(setups: Sequence[Setup], seed: int, pairs: int = PAIRS) -> list[Predi
             x = _step(first, x, dW.sum(0), k)
         seen = first.observe(first.fields(x))
         return [_error(seen - setup.observe(setup.fields(y)), pairs) for setup, y in zip(setups, states, strict=True)]
+
+
+def seconds(setup: Setup, pairs: int = PAIRS) -> float:
+    """Of one core, of one equation among those of `errors`, from one substep of it."""
+    equation = setup.equation()
+    method, x, took = scheme(equation), setup.whole(1 + 2 * pairs), 0.0
+    substeps = max(FEWEST, math.ceil(setup.tau / FINEST))
+    dW = x.new_zeros(len(x), equation.motions)
+    for _ in range(2):  # the first loads what torch needs
+        began = time.process_time()
+        with torch.no_grad():
+            method.rates(equation, setup.chain.time(0), setup.tau / substeps, x, dW, torch.zeros_like(dW[:, : equation.first]))
+        took = time.process_time() - began
+    return took * substeps * setup.marks[-1]
 
 
 def _still(increments: Float[Tensor, "substeps paths motions"]) -> Float[Tensor, "substeps more motions"]:

@@ -33,7 +33,10 @@ def eliminate(columns: Float[Tensor, "columns paths state"], right: X) -> X:
 
 
 def krylov(multiply: Callable[[X], X], right: X) -> X:
-    """By GMRES for all paths at a time: Arnoldi from `b`, orthogonalised twice, until what is left of every path is `CLOSE`."""
+    """By GMRES for all paths at a time: Arnoldi from `b`, orthogonalised twice, until what is left of every path is `CLOSE`.
+
+    A path whose products are not finite has no number.
+    """
     size = right.norm(dim=-1, keepdim=True).clamp_min(TINY)
     basis = [right / size]
     paths, most = len(right), min(DEEPEST, right.shape[1])
@@ -50,9 +53,15 @@ def krylov(multiply: Callable[[X], X], right: X) -> X:
         length = new.norm(dim=-1, keepdim=True)
         hessenberg[:, k + 1, k] = length[:, 0]
         part, wanted = hessenberg[:, : k + 2, : k + 1], goal[:, : k + 2]
-        weights = torch.linalg.lstsq(part, wanted.unsqueeze(-1), driver="gels").solution[..., 0]
+        weights = torch.linalg.lstsq(_finite(part), _finite(wanted).unsqueeze(-1), driver="gels").solution[..., 0]
         left = ((part @ weights.unsqueeze(-1))[..., 0] - wanted).norm(dim=-1)
-        if bool((left <= CLOSE * size[:, 0]).all()):
+        if not bool((left > CLOSE * size[:, 0]).any()):
             break
         basis.append(new / length.clamp_min(TINY))
-    return sum((weights[:, i : i + 1] * basis[i] for i in range(weights.shape[1])), torch.zeros_like(right))
+    found = sum((weights[:, i : i + 1] * basis[i] for i in range(weights.shape[1])), torch.zeros_like(right))
+    return found.where(torch.isfinite(left)[:, None], torch.nan)
+
+
+def _finite(values: Tensor) -> Tensor:
+    """LAPACK takes nothing else."""
+    return values.nan_to_num(0.0, 0.0, 0.0)
