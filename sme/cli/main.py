@@ -16,6 +16,8 @@ PLUMBING = ("hydra/hydra_logging=none", "hydra/job_logging=none", "hydra.output_
 """no log files and no folders by the date: what a run leaves is in its results"""
 SMOKE = "smoke"
 """`smoke=true`: the sizes of `conf/smoke/`, for a try of less than a minute"""
+SHARE, LEAST = 8, 4
+"""of an experiment's own count that is smaller than a quick try's, this part, but not fewer"""
 ALONE = {"check_order": "model"}
 """a setting beside which a script has nothing to make smaller"""
 
@@ -103,4 +105,21 @@ def _smoke(name: str, words: Sequence[str]) -> list[str]:
     if name in ALONE and any(word.partition("=")[0].lstrip("+") == ALONE[name] for word in rest):
         return rest
     quick: list[str] = list(OmegaConf.load(command.CONF / SMOKE / f"{name}.yaml"))  # type: ignore[arg-type]
-    return [*quick, *rest] if value == "true" else rest
+    return [*_within(quick, rest), *rest] if value == "true" else rest
+
+
+def _within(quick: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The quick try's words with counts below those of an experiment that has small ones, as of a network's paths, of which each
+    takes long.
+    """
+    name = next((word.partition("=")[2] for word in words if word.startswith("experiment=")), "")
+    place = command.CONF / "experiment" / f"{name}.yaml"
+    own = OmegaConf.load(place) if place.is_file() else OmegaConf.create()
+
+    def within(word: str) -> str:
+        key, _, value = word.partition("=")
+        count = OmegaConf.select(own, key)
+        smaller = isinstance(count, int) and value.isdecimal() and count < int(value)
+        return f"{key}={max(LEAST, count // SHARE)}" if smaller else word
+
+    return [*map(within, quick)]

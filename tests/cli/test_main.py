@@ -31,6 +31,16 @@ def test_a_quick_try_gives_way_to_what_is_given():
         main._smoke("weak_error", ["smoke=maybe"])
 
 
+def test_a_quick_try_of_an_experiment_with_few_dear_paths_has_fewer():
+    own = OmegaConf.load(main.command.CONF / "experiment" / "digits.yaml").paths
+    assert own == 64
+    assert "paths=8" in main._smoke("trajectories", ["smoke=true", "experiment=digits"])
+    assert "paths=4" in main._smoke("trajectories", ["smoke=true", "experiment=deep"]), "two pairs have a standard error"
+    assert "paths=512" in main._smoke("trajectories", ["smoke=true", "experiment=hard"])
+    assert "paths=512" in main._smoke("trajectories", ["smoke=true"])
+    assert main._smoke("trajectories", ["smoke=true", "experiment=digits", "paths=32"])[-1] == "paths=32"
+
+
 def test_hydra_is_told_nothing_that_the_user_tells_it():
     assert "hydra.run.dir=." in main._plumbing("weak_error", ["tau=1/4"])
     assert not [word for word in main._plumbing("weak_error", ["hydra.run.dir=there"]) if "run.dir" in word]

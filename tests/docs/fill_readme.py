@@ -5,6 +5,7 @@ Each `<!-- name -->` marks a place; what is printed there is copied from a commi
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,13 @@ RULES = ("momentum", "nesterov", "adagrad", "rmspropw", "adamw", "adabayes", "ad
          "rmsprop_inside", "adam_average")
 DIGITS = {"rmsprop": "f6436e39", "adam": "673e8b93"}
 RESHUFFLED = "adam-ballistic-digits-independent-555f418d"
+TODAY = {
+    "mlp": ("mnist", {"rmsprop": "b8ea7675", "adam": "bc352231"}),
+    "cnn": ("mnist", {"rmsprop": "8ac1ba38"}),
+    "resnet": ("mnist", {"rmsprop": "6945994e"}),
+    "transformer": ("text", {"adam": "b7d6b8a0"}),
+}
+"""of each network the problem and its folders"""
 MODELS = ("ode", "malladi", "compagnoni", "sme")
 FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
@@ -70,13 +78,27 @@ def rules(root: Path) -> str:
 
 def digits(root: Path) -> str:
     """How many times closer order 2 is than order 1, for both optimizers and step sizes, at the end."""
-    titles = ("optimizer", "τ", "observable", "discrete − order 1", "discrete − order 2", "order 2 is closer by")
+    folders = [(optimizer, f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}") for optimizer, name in DIGITS.items()
+               for tau in (0.125, 0.0625)]
+    return followed(folders, ("optimizer",), FOLLOWED, root)
+
+
+def networks(root: Path) -> str:
+    """The same for the networks of today."""
+    folders = [(f"{network} | {optimizer}", f"{optimizer}-ballistic-{problem}-independent-{name}")
+               for network, (problem, names) in TODAY.items() for optimizer, name in names.items()]
+    return followed(folders, ("network", "optimizer"), ("loss", "test loss", "|theta|^2"), root)
+
+
+def followed(folders: Sequence[tuple[str, str]], of: Sequence[str], observables: Sequence[str], root: Path) -> str:
+    """A row for each trajectory and observable: how close both orders are at the end."""
+    titles = (*of, "τ", "observable", "discrete − order 1", "discrete − order 2", "order 2 is closer by")
     rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    for optimizer, name in DIGITS.items():
-        for tau in (0.125, 0.0625):
-            place = root / RECORD / "trajectories" / f"{optimizer}-ballistic-digits-independent-{name}-tau{tau:g}"
-            end = last(pd.read_csv(place / "closer.csv")).set_index("observable")
-            rows += [f"| {optimizer} | {tau:g} | {each} | {' | '.join(end.loc[each])} |" for each in FOLLOWED]
+    for said, name in folders:
+        closer = pd.read_csv(folder(f"trajectories/{name}", root) / "closer.csv")
+        end = last(closer).set_index("observable")
+        named = {each: each.replace("|", "\\|") for each in observables}
+        rows += [f"| {said} | {closer['tau'].iloc[0]:g} | {name} | {' | '.join(end.loc[each])} |" for each, name in named.items()]
     return "\n".join(rows)
 
 
@@ -121,7 +143,8 @@ def table(number: int, name: str, root: Path) -> str:
 def blocks(root: Path = ROOT) -> dict[str, str]:
     """What stands at each place that has a name."""
     named = {name: block(*what, root) for name, what in PLACES.items()}
-    return named | {"rules": rules(root), "digits": digits(root), "epochs": epochs(root), "models": models(root)}
+    own = {"rules": rules, "digits": digits, "epochs": epochs, "networks": networks, "models": models}
+    return named | {name: made(root) for name, made in own.items()}
 
 
 def filled(text: str, named: dict[str, str], up: str = "", root: Path = ROOT) -> str:

@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.docs import fill_readme
@@ -49,6 +50,17 @@ def test_every_number_in_a_pages_tables_stands_in_the_record(tmp_path):
     filled = {page: fill_readme.filled(text, named, fill_readme.up(page), tmp_path) for page, text in texts.items()}
     assert not [page.name for page, text in texts.items() if filled[page] != text], "python -m tests.docs.fill_readme"
     assert not [name for name in named if not any(f"<!-- {name} -->" in text for text in texts.values())]
+
+
+@pytest.mark.parametrize("network", fill_readme.TODAY)
+def test_order_2_is_closer_for_each_network_of_today(network):
+    problem, names = fill_readme.TODAY[network]
+    places = [fill_readme.folder(f"trajectories/{optimizer}-ballistic-{problem}-independent-{name}", ROOT)
+              for optimizer, name in names.items()]
+    tables = [pd.read_csv(place / "closer.csv") for place in places]
+    ends = pd.concat([table[(table["observable"] == "loss") & (table["time"] == 1)] for table in tables])
+    assert len(ends) == len(names)
+    assert (ends["low"] > 1).any(), "the interval of the factor lies above 1 for one optimizer at least"
 
 
 def test_a_place_is_filled_again():
