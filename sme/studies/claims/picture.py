@@ -12,6 +12,8 @@ from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
 
 FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
+KEY, BELOW = 0.13, 0.3
+"""inches of a line of the key; and how far below its panel, where it hides no curve, it stands, in heights of that"""
 BOLD = 0.88
 """of plain letters, so many bold ones have room"""
 DASHES = ("-", "--", "-.", ":")
@@ -24,11 +26,12 @@ def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path
     width = max(2, len(found.panels)) * WIDE + 0.3
     lines = _words(claim, found, int(width / LETTERS))
     top = LINE * len(lines) + 0.1
-    height = HIGH + FOOT + top
+    keys = KEY * max(len(panel.curves) + len(panel.lines) for panel in found.panels)
+    height = HIGH + keys + FOOT + top
     with style.paper():
         figure = canvas(width, height, FOOT)
         engine: Any = figure.get_layout_engine()
-        engine.set(rect=(0, FOOT / height, 1, HIGH / height))
+        engine.set(rect=(0, FOOT / height, 1, (HIGH + keys) / height))
         bold = len(_sentence(claim, int(width / LETTERS)))
         for line, text in enumerate(lines):
             figure.text(0.1 / width, 1 - (0.05 + LINE * line) / height, text, va="top", fontsize=7.5,
@@ -69,4 +72,4 @@ def _panel(axis: Any, panel: Panel) -> None:
     if "y" in panel.log:
         axis.set_yscale("log")
         decades(axis)
-    axis.legend(frameon=False, fontsize=6.5)
+    axis.legend(frameon=False, fontsize=6.5, loc="upper left", bbox_to_anchor=(0, -BELOW), borderaxespad=0, labelspacing=0.3)
