@@ -138,8 +138,8 @@ CLAIMS = (
           "With β₁ = 0.99 Adam is better than tuned Nesterov momentum on autoencoders, in training and in test loss.",
           "256 digits of 8 × 8, 64–16–64, batches of 32, 2000 steps, 6 starts; each rule at that of three learning rates "
           "which has the least training loss on two other starts, against the better of momentum 0.9 and 0.99",
-          "2 128 parameters and 256 digits; theirs are 60 000 of 28 × 28 and networks of up to some million, and with minibatches "
-          "they ask for large enough ones",
+          "2 128 parameters and 256 digits; theirs are 60 000 of 28 × 28 and networks of up to some million, and with "
+          "minibatches they ask for large enough ones",
           "a loss at the end that is not below that of Nesterov's momentum", autoencoder,
           {"examples": 8, "hidden": 2, "batch": 4, "steps": 4, "runs": 2}),
     Claim("nesterov_curvature", DE, "experiments on the smallest eigenvalue",

@@ -71,8 +71,8 @@ def transformer(taus: Sequence[float] = TAUS, horizon: float = 1.0, paths: int =
     return _followed(Text(width=width, tokens=tokens, examples=examples, noise=noise), noise, taus, horizon, paths, seed, backend)
 
 
-SETTING = ("{}, Gaussian noise 0.3 on the full gradient, τ = 1/8 and 1/32 up to time 1, {} paired paths at 1/32 and four times as "
-           "many at 1/8; β₁ = 1 − τ, β₂ = 1 − τ/2, ε = 0.1; beside it our equation of order 1")
+SETTING = ("{}, Gaussian noise 0.3 on the full gradient, τ = 1/8 and 1/32 up to time 1, {} paired paths at 1/32 and four times "
+           "as many at 1/8; β₁ = 1 − τ, β₂ = 1 − τ/2, ε = 0.1; beside it our equation of order 1")
 REFUTED = "a mean loss at the end that is off by more than 5 % of its fall"
 SENTENCE = "Their SDEs of RMSprop and Adam follow the optimizers' loss on {}."
 TINY = {"taus": (1 / 4,), "horizon": 0.5, "paths": 4}
