@@ -47,7 +47,7 @@ def _followed(problem: Problem, noise: float, taus: Sequence[float], horizon: fl
                                   f"95 % and the integrator bias, {count} paired paths", count, beside=model == "sme"))
             curves[f"{label}, τ = 1/{round(1 / tau)}"] = curve(rows.index, off, off - half, off + half)
         panels.append(Panel(name, "time", "run less equation in the mean loss, over the run's fall", curves,
-                            lines={"claimed": CLOSE, "from below": -CLOSE}))
+                            lines={"claimed, at most": CLOSE, "claimed, at least": -CLOSE}))
     return Found(numbers, panels)
 
 
