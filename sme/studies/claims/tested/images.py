@@ -85,7 +85,7 @@ def badam(examples: int = 1000, width: int = 16, batch: int = 50, steps: int = 8
     return Found(numbers, _panels(marks, found, chosen, seen))
 
 
-def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: int = 2000, runs: int = 6, seed: int = 0) -> Found:
+def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: int = 2000, runs: int = 16, seed: int = 0) -> Found:
     """Train and test loss of Adam over those of the better of two of Nesterov's momentum, at the end."""
 
     def make(**given: Any) -> Network:
@@ -94,7 +94,8 @@ def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: i
     rules: dict[str, Callable[[float], Rule]] = {
         "Adam 0.9": lambda lr: fresh("adam", lr, 0.9, 0.999), "Adam 0.99": lambda lr: fresh("adam", lr, 0.99, 0.999),
         "Nesterov 0.9": lambda lr: fresh("nesterov", lr, 0.9), "Nesterov 0.99": lambda lr: fresh("nesterov", lr, 0.99)}
-    rates = dict.fromkeys(rules, (0.003, 0.01, 0.03)) | {"Nesterov 0.9": (0.3, 1.0, 3.0), "Nesterov 0.99": (0.1, 0.3, 1.0)}
+    rates = {"Adam 0.9": (0.003, 0.01, 0.03), "Adam 0.99": (0.001, 0.003, 0.01), "Nesterov 0.9": (0.1, 0.3, 1.0),
+             "Nesterov 0.99": (0.03, 0.1, 0.3)}
     seen = ("loss", "test loss")
     marks, found, chosen = race(make, rules, rates, steps, runs, seed, seen)
     best = min(("Nesterov 0.9", "Nesterov 0.99"), key=lambda name: np.nan_to_num(found[name][-1, :, 0].mean(), nan=math.inf))
@@ -112,7 +113,7 @@ def curvature(examples: int = 128, hidden: int = 8, batch: int = 32, steps: int 
 
     rules: dict[str, Callable[[float], Rule]] = {"Adam 0.9": lambda lr: fresh("adam", lr, 0.9, 0.999),
                                                  "Nesterov 0.9": lambda lr: fresh("nesterov", lr, 0.9)}
-    rates = {"Adam 0.9": (0.003, 0.01, 0.03), "Nesterov 0.9": (0.3, 1.0, 3.0)}
+    rates = {"Adam 0.9": (0.003, 0.01, 0.03), "Nesterov 0.9": (0.1, 0.3, 1.0)}
     seen = ("|gradient|", "lowest curvature")
     marks, found, chosen = race(make, rules, rates, steps, runs, seed, seen, 6)
     nesterov, adam = found["Nesterov 0.9"], found["Adam 0.9"]
@@ -138,8 +139,9 @@ CLAIMS = (
           {"examples": 20, "width": 2, "batch": 5, "steps": 4, "runs": 2, "rates": (1e-3,)}),
     Claim("adam_beats_nesterov", DE, "abstract",
           "With β₁ = 0.99 Adam is better than tuned Nesterov momentum on autoencoders, in training and in test loss.",
-          "256 digits of 8 × 8, 64–16–64, batches of 32, 2000 steps, 6 starts; each rule at that of three learning rates "
-          "which has the least training loss on two other starts, against the better of momentum 0.9 and 0.99",
+          "256 digits of 8 × 8, 64–16–64, batches of 32, 2000 steps, 16 starts; each rule at that of three learning rates "
+          "which has the least training loss on two other starts, against the better of momentum 0.9 and 0.99. "
+          "6 starts had left it undecided, with rates at the ends of those that were tried",
           "2 128 parameters and 256 digits; theirs are 60 000 of 28 × 28 and networks of up to some million, and with "
           "minibatches they ask for large enough ones",
           "a loss at the end that is not below that of Nesterov's momentum", autoencoder,

@@ -57,7 +57,7 @@ def _tuned(kappa: float) -> dict[str, Rule]:
 
 
 def valley(kappas: tuple[float, ...] = (10, 30, 100, 300, 1000), near: float = 1e-6, shown: float = 30.0) -> Found:
-    """The exponent of κ in the steps that it takes to come `near` times the way."""
+    """The exponent of κ in the number of steps until a millionth of the way is left."""
     steps: dict[str, list[int]] = {}
     for kappa in kappas:
         for name, made in _tuned(kappa).items():

@@ -142,7 +142,7 @@ def pl(lr: float = 0.1, steps: int = 4000, starts: int = 8, seed: int = 0) -> Fo
 
 
 def kl(lr: float = 0.1, steps: int = 20_000, starts: int = 6, seed: int = 0) -> Found:
-    """The exponent of time in the loss `θ⁴`, over the last decade before `GONE` of it is left."""
+    """The exponent of time in the loss `θ⁴`, over the last decade before 1e-10 of it is left."""
     numbers, panels = [], []
     begin = np.random.default_rng(seed).uniform(0.8, 1.5, starts)
     for rule in RULES:
