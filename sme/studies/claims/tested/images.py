@@ -85,7 +85,8 @@ def badam(examples: int = 1000, width: int = 16, batch: int = 50, steps: int = 8
     return Found(numbers, _panels(marks, found, chosen, seen))
 
 
-def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: int = 2000, runs: int = 16, seed: int = 0) -> Found:
+def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: int = 2000, runs: int = 16,
+                seed: int = 0) -> Found:
     """Train and test loss of Adam over those of the better of two of Nesterov's momentum, at the end."""
 
     def make(**given: Any) -> Network:
