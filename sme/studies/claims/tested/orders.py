@@ -127,7 +127,8 @@ CLAIMS = (
           {"tau": 1 / 4, "horizon": 0.5, "paths": 64, "backend": "torchsde", "regimes": ("ballistic",)}),
     Claim("malladi_slope_one", "Malladi et al., arXiv 2205.10287", "theorems on RMSprop and Adam",
           "The SDEs of RMSprop and Adam are weak approximations of order 1 in η².",
-          QUADRATIC.format("(1, 0.5)") + ", τ = η² = 1/8 to 1/128, horizon 2, 65 536 paths (the first three step sizes alone had left it undecided)",
+          QUADRATIC.format("(1, 0.5)") + ", τ = η² = 1/8 to 1/128, horizon 2, 65 536 paths (three step sizes alone "
+          "had left it undecided)",
           "two parameters; theirs is a theorem",
           "a slope below 0.75", malladi, {"taus": (1 / 4, 1 / 8), "horizon": 0.5, "paths": 1, "backend": "torchsde"}),
 )
