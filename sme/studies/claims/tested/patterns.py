@@ -142,7 +142,7 @@ def edge(examples: int = 100, seeds: int = 3, steps: int = 3000, lrs: Sequence[f
         numbers.append(Number.mean(name, found[-len(found) // 4:].mean(0), "starts", least=0.9, most=1.1))
     return Found(numbers, [Panel("ten digits, full batch", "step", "sharpness over the limit", {
         name: curve(marks[: len(found)], np.median(found, 1), found.min(1), found.max(1)) for name, found in curves.items()},
-        lines={"limit": 1.0})])
+        "y", {"limit": 1.0})])
 
 
 def diagram(examples: int = 40, seeds: int = 1, cells: int = 10, steps: int = 2000, low: float = 0.1,
