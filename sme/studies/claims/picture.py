@@ -8,7 +8,7 @@ from typing import Any
 from sme.common.output import style
 from sme.common.output.figure import canvas, decades, save
 from sme.common.output.provenance import Provenance
-from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
+from sme.studies.claims.claim import DETERMINISTIC, FAILS, HOLDS, Claim, Found, Panel, verdict
 
 FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
@@ -58,7 +58,7 @@ def _words(claim: Claim, found: Found, letters: int) -> list[str]:
     for each in found.numbers:
         mark, basis = "·" if each.beside else MARKS.get(each.verdict, "?"), f"  ({each.basis})" if len(bases) > 1 else ""
         said += textwrap.wrap(f"{mark} {each.said}{basis}", letters, initial_indent="  ", subsequent_indent="      ")
-    if len(bases) == 1:
+    if len(bases) == 1 and DETERMINISTIC not in bases:
         said += textwrap.wrap(f"Each: {next(iter(bases))}.", letters)
     return said
 

@@ -12,7 +12,7 @@ from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.version import version
 from sme.studies.claims import picture
-from sme.studies.claims.claim import VERDICTS, Number, short, verdict
+from sme.studies.claims.claim import DETERMINISTIC, VERDICTS, Number, short, verdict
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.store import Result
 
@@ -109,5 +109,6 @@ def section(result: Result, style: str) -> str:
 def _said(number: Number) -> str:
     """With the part of the sentence, the verdict, and what the interval is of."""
     part = f"{number.part}; " if number.part else ""
-    return f"{part}{number.said}" + ("" if number.beside else f": {number.verdict}") + f" ({number.basis})"
+    basis = "" if number.basis == DETERMINISTIC else f" ({number.basis})"
+    return f"{part}{number.said}" + ("" if number.beside else f": {number.verdict}") + basis
 
