@@ -198,10 +198,11 @@ def _cases(numbers: Sequence[Number]) -> str:
     """The verdict on what is said of several cases alike."""
     cases = {kind: [each for each in numbers if each.verdict == kind] for kind in (HOLDS, FAILS, UNDECIDED)}
     yes, no = ("; ".join(each.where for each in cases[kind]) for kind in (HOLDS, FAILS))
+    open_ = f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in cases[UNDECIDED])
     if cases[HOLDS] and cases[FAILS]:
-        return f"{WHERE}: {yes}; not where: {no}"
+        return f"{WHERE}: {yes}; not where: {no}" + (f"; {open_}" if cases[UNDECIDED] else "")
     if cases[UNDECIDED]:
-        return f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in cases[UNDECIDED])
+        return open_
     return FAILS if cases[FAILS] else HOLDS
 
 
