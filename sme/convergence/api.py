@@ -88,7 +88,8 @@ def weak_error(
         `T`, from the optimizer's `t0` on: a whole number of steps of every `τ`.
     observables
         functions from named fields `(paths, d)` to `(paths,)`, by name; or names of built-in
-        ones, as `"|v|^2"`, `"theta[0]"`, `"|v|^2 capped at 100"`; default `|field|^2`, means, loss.
+        ones, as `"|v|^2"`, `"theta[0]"`, `"|v|^2 capped at 100"`, `"gradient norm"`, `"effective step"`, of networks also
+        `"test loss"`, `"test error"`, `"sharpness"`, `"smallest curvature"`; default `|field|^2`, means, loss.
     times
         checkpoints in `(0, T]`, on every grid; default the end alone.
     paths

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from sme.optimizers.base import Optimizer, State, learning_rate, settle
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import Gradient, Regime
@@ -55,8 +57,11 @@ class AdaBayes(Optimizer):
         m = state["m"] + self.c1 * (gradient.step - tau * state["m"])
         v = state["v"] + tau * self.c2 * (gradient.square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
-        p = preconditioner(seen, self.prior, self.v_floor, inside=self.prior**2).value
-        return {"theta": state["theta"] - tau * m * p, "m": m, "v": v}
+        return {"theta": state["theta"] - tau * m * self.precondition(seen), "m": m, "v": v}
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """`P(v)`."""
+        return preconditioner(v, self.prior, self.v_floor, inside=self.prior**2).value
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         return {"lr": learning_rate(regime, tau), "beta1": 1 - self.c1 * tau, "beta2": 1 - self.c2 * tau,

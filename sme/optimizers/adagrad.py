@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from sme.optimizers.base import Optimizer, State, adaptive_scale, settle
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import Gradient, Regime
@@ -49,8 +51,11 @@ class AdaGrad(Optimizer):
     def update(self, state: State, gradient: Gradient, tau: float, t: float) -> State:
         v = state["v"] + tau * gradient.square
         seen = v if self.denominator == "updated" else state["v"]
-        p = preconditioner(seen, self.eps, self.v_floor).value
-        return {"theta": state["theta"] - gradient.step * p, "v": v}
+        return {"theta": state["theta"] - gradient.step * self.precondition(seen), "v": v}
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """`P(v)`."""
+        return preconditioner(v, self.eps, self.v_floor).value
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         scale = adaptive_scale(regime, tau)

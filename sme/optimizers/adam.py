@@ -104,9 +104,13 @@ class Adam(Optimizer):
         square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square
         v = state["v"] + self.forgetting(self.c2, tau) * (square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
-        outside, inside = places(self.eps, self.eps_mode, factor.root)
-        p = preconditioner(seen, outside, self.v_floor, inside).value
+        p = self.precondition(seen, factor.root)
         return {"theta": state["theta"] - tau * factor.gain * m * p, "m": m, "v": v}
+
+    def precondition(self, v: Tensor, root: float | Tensor = 1.0) -> Tensor:
+        """`P(v)`, with `√γ₂ = root`."""
+        outside, inside = places(self.eps, self.eps_mode, root)
+        return preconditioner(v, outside, self.v_floor, inside).value
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         return {"lr": learning_rate(regime, tau), "beta1": 1 - self.forgetting(self.c1, tau),

@@ -1,6 +1,6 @@
 """The floor under the second moment and the preconditioner `P(v) = 1/(√w(v) + ε)`, with `ε` in one of three places."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,15 @@ class Preconditioner(NamedTuple):
 
     value: Tensor
     slope: Tensor
+
+
+@runtime_checkable
+class Preconditioned(Protocol):
+    """A rule whose steps are scaled by `P(v)`."""
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """`P(v)`, long after the start of bias corrections."""
+        ...
 
 
 def above(v: Tensor, v_floor: float) -> bool:

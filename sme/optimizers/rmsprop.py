@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from sme.optimizers.base import Optimizer, State, learning_rate, physical_eps, settle
 from sme.optimizers.preconditioner import places, preconditioner
 from sme.optimizers.regimes import Gradient, Regime
@@ -61,9 +63,12 @@ class RMSProp(Optimizer):
         square = gradient.square + self.eps if self.eps_mode == "average" else gradient.square
         v = state["v"] + self.forgetting(self.c, tau) * (square - state["v"])
         seen = v if self.denominator == "updated" else state["v"]
+        return {"theta": state["theta"] - gradient.step * self.precondition(seen), "v": v}
+
+    def precondition(self, v: Tensor) -> Tensor:
+        """`P(v)`."""
         outside, inside = places(self.eps, self.eps_mode)
-        p = preconditioner(seen, outside, self.v_floor, inside).value
-        return {"theta": state["theta"] - gradient.step * p, "v": v}
+        return preconditioner(v, outside, self.v_floor, inside).value
 
     def physical(self, regime: Regime, tau: float) -> dict[str, float]:
         return {"lr": learning_rate(regime, tau), "beta": 1 - self.forgetting(self.c, tau),

@@ -14,11 +14,15 @@ from torch import Tensor
 from sme.common.errors import SMEError, choose
 from sme.common.inputs import number, short
 from sme.optimizers.base import Optimizer, State
+from sme.optimizers.preconditioner import Preconditioned
 from sme.problems.base import Problem
 
 Observable = Callable[[State], Float[Tensor, " paths"]]
 CAPPED = " capped at "
 """between an observable's name and the number beyond which it is cut off, as in `|v|^2 capped at 100`"""
+STEP = "effective step"
+WORDS = {"gradient norm": "|gradient|", "smallest curvature": "lowest curvature"}
+"""for observables that have a shorter name too"""
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,35 @@ def real(name: str, observable: Observable, state: State) -> Float[Tensor, " pat
 
 
 def available(problem: Problem, optimizer: Optimizer) -> dict[str, Observable]:
-    """The observables that have a name: `|field|²` and mean of every field, the loss, and the problem's own."""
+    """The observables that have a name.
+
+    `|field|²` and mean of every field, the loss, the norm of its gradient, the `effective step` of a rule with a preconditioner
+    (`1/(√v + ε)` in the mean over the parameters, in units of `τ`), and the problem's own.
+    """
     named: dict[str, Observable] = {}
     for field in optimizer.fields:
         named[f"|{field}|^2"] = partial(_square, field)
     for field in optimizer.fields:
         named[f"mean {field}"] = partial(_mean, field)
     named["loss"] = partial(_of_theta, problem.loss)
-    for name, function in problem.functions().items():
+    for name, function in beside(problem).items():
         named[name] = partial(_of_theta, function)
+    if isinstance(optimizer, Preconditioned):
+        named[STEP] = partial(_effective, optimizer)
     return named
+
+
+def beside(problem: Problem) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Functions of `θ` beside the loss: the norm of its gradient, and the problem's own."""
+    return {"|gradient|": partial(_norm, problem), **problem.functions()}
+
+
+def _norm(problem: Problem, theta: Tensor) -> Float[Tensor, " paths"]:
+    return problem.gradient(theta).norm(dim=-1)
+
+
+def _effective(optimizer: Preconditioned, state: State) -> Float[Tensor, " paths"]:
+    return optimizer.precondition(state["v"]).mean(-1)
 
 
 def _square(field: str, state: State) -> Float[Tensor, " paths"]:
@@ -103,7 +126,7 @@ def _of_theta(function: Callable[[Tensor], Tensor], state: State) -> Float[Tenso
 def default(problem: Problem, optimizer: Optimizer, described: tuple[str, ...]) -> dict[str, Observable]:
     """`|θ|²`, `|m|²`, `|v|²`, mean `θ`, mean `v`, loss, as far as the optimizer has the fields and the model describes them."""
     hidden = [field for field in optimizer.fields if field not in described]
-    left_out = {"mean m", *problem.functions(), *(name for field in hidden for name in (f"|{field}|^2", f"mean {field}"))}
+    left_out = {"mean m", STEP, *beside(problem), *(name for field in hidden for name in (f"|{field}|^2", f"mean {field}"))}
     return {name: function for name, function in available(problem, optimizer).items() if name not in left_out}
 
 
@@ -116,7 +139,7 @@ def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[
         for an unknown name, a coordinate that is not there, or a cap that is no positive number.
     """
     known = available(problem, optimizer)
-    allowed = [*known, *(f"{field}[0]" for field in optimizer.fields)]
+    allowed = [*known, *(other for other, name in WORDS.items() if name in known), *(f"{field}[0]" for field in optimizer.fields)]
 
     def one(name: Any) -> Observable:
         if not isinstance(name, str):
@@ -124,7 +147,7 @@ def select(problem: Problem, optimizer: Optimizer, names: list[str]) -> Mapping[
                            "functions by their names, {'name': function}")
         of, capped, limit = name.partition(CAPPED)
         if not capped:
-            return _coordinate(name, problem, optimizer) or known[choose("observable", name, allowed)]
+            return _coordinate(name, problem, optimizer) or known[choose("observable", WORDS.get(name, name), allowed)]
         value = number(f"the cap of observable '{name}'", limit)
         if not 0 < value < math.inf:
             raise SMEError(f"the cap of observable '{name}' must be positive and finite, got {limit}: give such as "

@@ -1,7 +1,8 @@
 """Put the tables and pictures of results/published/ into README and docs: python -m tests.docs.fill_readme
 
 Each `<!-- name -->` marks a place; what is printed there is copied from a committed `slopes.md` or `slopes.csv`. At
-`<!-- table 1 of importance.md -->` it is the first table of that file.
+`<!-- table 1 of importance.md -->` it is the first table of that file; from `<!-- sections of claims/claims.md -->` to
+`<!-- end -->` stand its sections, a level lower.
 """
 
 import re
@@ -43,6 +44,8 @@ TODAY = {
 MODELS = ("ode", "malladi", "compagnoni", "sme")
 FOLLOWED = ("loss", "accuracy", "test loss")
 SHOWN = ("|theta|^2", "mean theta", "loss")
+PLACE = re.compile(r"<!-- (picture .+?) -->\n(?:\n!\[.*\n)?|<!-- sections of (.+?) -->\n(?:\n(?s:.*?)<!-- end -->\n)?"
+                   r"|<!-- (.+?) -->\n(?:\n\|.*(?:\n\|.*)*\n)?")
 
 
 def folder(prefix: str, root: Path) -> Path:
@@ -140,6 +143,13 @@ def table(number: int, name: str, root: Path) -> str:
     return re.findall(r"(?m)^\|.*(?:\n\|.*)*", text)[number - 1]
 
 
+def sections(name: str, root: Path) -> str:
+    """The sections of a file of the record, a level lower; its links to files beside it lead there."""
+    text = (root / RECORD / name).read_text(encoding="utf-8")
+    found = text[text.index("\n## ") : text.rindex("\n\n")].strip().replace("## ", "### ")
+    return re.sub(r"\]\((?=[\w.-]+\))", f"]({RECORD}/{Path(name).parent.as_posix()}/", found)
+
+
 def blocks(root: Path = ROOT) -> dict[str, str]:
     """What stands at each place that has a name."""
     named = {name: block(*what, root) for name, what in PLACES.items()}
@@ -150,14 +160,15 @@ def blocks(root: Path = ROOT) -> dict[str, str]:
 def filled(text: str, named: dict[str, str], up: str = "", root: Path = ROOT) -> str:
     """A page with every place filled from `results/published/` in `root`; `up` leads from its folder to the top one."""
     def put(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
+        name = match[1] or match[3] or f"sections of {match[2]}"
         asked = re.fullmatch(r"table (\d+) of (\S+)", name)
-        if not asked and name not in named:
+        if not asked and not match[2] and name not in named:
             return match[0]
-        content = table(int(asked[1]), asked[2], root) if asked else named[name]
-        return f"<!-- {name} -->\n\n{content.replace(f']({RECORD}/', f']({up}{RECORD}/')}\n"
+        content = table(int(asked[1]), asked[2], root) if asked else sections(match[2], root) if match[2] else named[name]
+        end = "\n<!-- end -->\n" if match[2] else ""
+        return f"<!-- {name} -->\n\n{content.replace(f']({RECORD}/', f']({up}{RECORD}/')}\n{end}"
 
-    return re.sub(r"<!-- (picture .+?) -->\n(?:\n!\[.*\n)?|<!-- (.+?) -->\n(?:\n\|.*(?:\n\|.*)*\n)?", put, text)
+    return re.sub(PLACE, put, text)
 
 
 def up(page: Path) -> str:

@@ -77,6 +77,17 @@ def test_a_place_is_filled_again():
     assert fill_readme.filled(beside, named) == f"<!-- one -->\n\n{named['one']}\n\n![of its own](p.png)\n"
 
 
+def test_sections_are_filled_again_and_lead_to_their_files(tmp_path):
+    record = tmp_path / fill_readme.RECORD / "claims"
+    record.mkdir(parents=True)
+    (record / "c.md").write_text("# all\n\n| t |\n\n## one\n\n- [p](p.png) | \\d\n\n## two\n\n- b\n\nsme 1\n", encoding="utf-8")
+    wanted = ("<!-- sections of claims/c.md -->\n\n### one\n\n- [p](../results/published/claims/p.png) | \\d\n\n"
+              "### two\n\n- b\n\n<!-- end -->\n")
+    for before in ("", "\n### old\n\n- x\n\n<!-- end -->\n"):
+        page = f"<!-- sections of claims/c.md -->\n{before}after <!-- end -->\n"
+        assert fill_readme.filled(page, {}, "../", tmp_path) == f"{wanted}after <!-- end -->\n"
+
+
 def test_every_study_of_the_record_has_its_tables_and_none_its_points():
     listed = subprocess.run(["git", "ls-files", committed.RECORD], cwd=ROOT, capture_output=True, text=True, check=False)
     tracked = listed.stdout.split()

@@ -82,9 +82,9 @@ class Network(Problem):
 
     Notes
     -----
-    Observables by name: `loss` (train), `accuracy`, `test loss`, `test accuracy`, `|gradient|`, `sharpness`, the largest
-    eigenvalue in size of `∇²f`, and `lowest curvature`, its smallest. The start `θ` is that of the module, unless another is
-    given.
+    Observables by name: `loss` (train), `accuracy`, `error`, which is 1 less that, `test loss`, `test accuracy`, `test error`,
+    `|gradient|`, `sharpness`, the largest eigenvalue in size of `∇²f`, and `lowest curvature`, its smallest. The start `θ` is
+    that of the module, unless another is given.
 
     Raises
     ------
@@ -211,6 +211,7 @@ class Network(Problem):
                 named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
             if self._right is not None:
                 named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, self._right)  # type: ignore[misc]
+                named[f"{place}error"] = lambda theta, right=named[f"{place}accuracy"]: 1 - right(theta)  # type: ignore[misc]
         return {**named, "|gradient|": lambda theta: self.gradient(theta).norm(dim=-1), "sharpness": self.sharpness,
                 "lowest curvature": self.lowest_curvature}
 

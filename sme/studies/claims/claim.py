@@ -10,7 +10,9 @@ import numpy as np
 
 from sme.studies.autoencoder.report import interval
 
-HOLDS, FAILS, WHERE, UNDECIDED = "holds", "does not hold here", "holds where", "undecided"
+HOLDS, FAILS, WHERE, PART, UNDECIDED = "holds", "does not hold here", "holds where", "holds in part", "undecided"
+VERDICTS = (HOLDS, WHERE, PART, FAILS, UNDECIDED)
+DETERMINISTIC = "deterministic"
 MOST_RUNS = 10**9
 """beyond which no number of runs decides"""
 
@@ -33,6 +35,8 @@ class Number:
         how many independent runs it is of; 0 where there is no chance, so that no further run decides.
     beside
         whether nothing is claimed of it, so that it has no part in the verdict.
+    part
+        which part of the sentence it tests, of one that says several things; numbers of one part are cases of it.
     """
 
     where: str
@@ -44,14 +48,21 @@ class Number:
     basis: str = ""
     runs: int = 0
     beside: bool = False
+    part: str = ""
 
     @classmethod
     def mean(cls, where: str, values: Sequence[float] | np.ndarray, of: str, *, geometric: bool = False, least: float = -math.inf,
-             most: float = math.inf, beside: bool = False) -> "Number":
+             most: float = math.inf, beside: bool = False, part: str = "") -> "Number":
         """The mean (of logarithms a geometric one) with 95 % of Student's t."""
         found = np.array(interval(np.asarray(values, float)))
         value, low, high = (np.exp(found) if geometric else found).tolist()
-        return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside)
+        return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside, part)
+
+    @classmethod
+    def exact(cls, where: str, value: float, *, least: float = -math.inf, most: float = math.inf, beside: bool = False,
+              part: str = "", basis: str = DETERMINISTIC) -> "Number":
+        """A number without chance in it, which has no interval."""
+        return cls(where, value, value, value, least, most, basis, 0, beside, part)
 
     @classmethod
     def normal(cls, where: str, value: float, stderr: float, runs: int, *, least: float = -math.inf,
@@ -82,8 +93,9 @@ class Number:
 
     @property
     def said(self) -> str:
-        """`where: 1.23 [1.2, 1.26], claimed ≤ 2`."""
-        shown = f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        """`where: 1.23 [1.2, 1.26], claimed ≤ 2`; of what has no chance in it `where: 1.23, deterministic, claimed ≤ 2`."""
+        exact = not self.runs and self.low == self.high
+        shown = f"{self.value:.4g}, {DETERMINISTIC}" if exact else f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
         return f"{self.where}: {shown}, {'beside the claim' if self.beside else f'claimed {self.claimed}'}"
 
     @property
@@ -135,11 +147,12 @@ class Claim:
     sentence
         what is claimed.
     setting, size
-        what is run, and how large that is beside the paper's.
+        what is run, whole in itself, and how large that is beside the paper's.
     refuted
         what would refute it, in words; `Number.least` and `most` say it in numbers.
     measure
-        makes the numbers, with its sizes as arguments; `smoke` are those of a try of a second.
+        makes the numbers, with its sizes as arguments, and says in its first line what they are; `smoke` are the sizes of a try
+        of a second.
     """
 
     name: str
@@ -153,26 +166,44 @@ class Claim:
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def number(self) -> str:
+        """What the numbers are."""
+        return (self.measure.__doc__ or "").partition("\n\n")[0].strip()
+
+    @property
     def command(self) -> str:
         """What runs it again."""
         return f"python scripts/claims.py 'only=[{self.name}]'"
 
 
 def verdict(found: Sequence[Number]) -> str:
-    """What the numbers say of a claim: `holds where …` if it holds in some cases and fails in others.
+    """What the numbers say of a claim: `holds where …; not where …` if it holds in some cases and fails in others.
 
-    If a case is undecided, so is the claim, unless both others occur.
+    If a case is undecided, so is the claim, unless both others occur. A sentence of several parts `holds in part` if its parts
+    have different verdicts, each of which is told then.
     """
     numbers = [each for each in found if not each.beside]
-    kinds = {each.verdict for each in numbers}
-    if {HOLDS, FAILS} <= kinds:
-        return f"{WHERE}: {'; '.join(each.where for each in numbers if each.verdict == HOLDS)}"
-    if UNDECIDED in kinds:
-        open_ = [each for each in numbers if each.verdict == UNDECIDED]
-        return f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in open_)
-    if not kinds:
-        return f"{UNDECIDED}: there is no number"
-    return FAILS if FAILS in kinds else HOLDS
+    names = dict.fromkeys(each.part for each in numbers)
+    parts = {name: _cases([each for each in numbers if each.part == name]) for name in names}
+    if len(parts) < 2:
+        return next(iter(parts.values()), f"{UNDECIDED}: there is no number")
+    kinds, told = set(map(short, parts.values())), "; ".join(f"{part}: {said}" for part, said in parts.items())
+    if kinds in ({HOLDS}, {FAILS}):
+        return kinds.pop()
+    some, none = kinds & {HOLDS, WHERE}, kinds & {FAILS, WHERE}
+    return f"{UNDECIDED if UNDECIDED in kinds and not (some and none) else PART}: {told}"
+
+
+def _cases(numbers: Sequence[Number]) -> str:
+    """The verdict on what is said of several cases alike."""
+    cases = {kind: [each for each in numbers if each.verdict == kind] for kind in (HOLDS, FAILS, UNDECIDED)}
+    yes, no = ("; ".join(each.where for each in cases[kind]) for kind in (HOLDS, FAILS))
+    open_ = f"{UNDECIDED}: " + "; ".join(f"{each.where}{_more(each)}" for each in cases[UNDECIDED])
+    if cases[HOLDS] and cases[FAILS]:
+        return f"{WHERE}: {yes}; not where: {no}" + (f"; {open_}" if cases[UNDECIDED] else "")
+    if cases[UNDECIDED]:
+        return open_
+    return FAILS if cases[FAILS] else HOLDS
 
 
 def _more(number: Number) -> str:
@@ -181,5 +212,5 @@ def _more(number: Number) -> str:
 
 
 def short(said: str) -> str:
-    """One of the four verdicts, without its cases."""
+    """One of `VERDICTS`, without its cases."""
     return said.partition(":")[0]

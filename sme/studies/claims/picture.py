@@ -8,10 +8,12 @@ from typing import Any
 from sme.common.output import style
 from sme.common.output.figure import canvas, decades, save
 from sme.common.output.provenance import Provenance
-from sme.studies.claims.claim import FAILS, HOLDS, Claim, Found, Panel, verdict
+from sme.studies.claims.claim import DETERMINISTIC, FAILS, HOLDS, Claim, Found, Panel, verdict
 
 FOOT, WIDE, HIGH, LINE, LETTERS = 0.2, 3.2, 2.6, 0.155, 0.062
 """inches: the line of provenance, a panel, a line of text, and a letter of it"""
+KEY = 0.13
+"""inches of a line of the key, which stands below its panel, where it hides no curve"""
 BOLD = 0.88
 """of plain letters, so many bold ones have room"""
 DASHES = ("-", "--", "-.", ":")
@@ -24,17 +26,22 @@ def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path
     width = max(2, len(found.panels)) * WIDE + 0.3
     lines = _words(claim, found, int(width / LETTERS))
     top = LINE * len(lines) + 0.1
-    height = HIGH + FOOT + top
+    keys = KEY * max(len(panel.curves) + len(panel.lines) for panel in found.panels)
+    height = HIGH + keys + FOOT + top
     with style.paper():
         figure = canvas(width, height, FOOT)
         engine: Any = figure.get_layout_engine()
-        engine.set(rect=(0, FOOT / height, 1, HIGH / height))
+        engine.set(rect=(0, FOOT / height, 1, (HIGH + keys) / height))
         bold = len(_sentence(claim, int(width / LETTERS)))
         for line, text in enumerate(lines):
             figure.text(0.1 / width, 1 - (0.05 + LINE * line) / height, text, va="top", fontsize=7.5,
                         fontweight="bold" if line < bold else None)
-        for axis, panel in zip(figure.subplots(1, len(found.panels), squeeze=False)[0], found.panels, strict=True):
+        axes = figure.subplots(2, len(found.panels), squeeze=False, height_ratios=(HIGH, keys))
+        for axis, below, panel in zip(*axes, found.panels, strict=True):
             _panel(axis, panel)
+            below.set_axis_off()
+            below.legend(*axis.get_legend_handles_labels(), loc="upper left", frameon=False, fontsize=6.5, borderaxespad=0,
+                         labelspacing=0.3)
         return save(figure, provenance, path)
 
 
@@ -47,9 +54,12 @@ def _words(claim: Claim, found: Found, letters: int) -> list[str]:
     """The sentence; whose, and the verdict; what would refute it; the numbers."""
     said = [*_sentence(claim, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
             *textwrap.wrap(f"Refuted by {claim.refuted}.", letters)]
+    bases = dict.fromkeys(each.basis for each in found.numbers)
     for each in found.numbers:
-        mark = "·" if each.beside else MARKS.get(each.verdict, "?")
-        said += textwrap.wrap(f"{mark} {each.said}  ({each.basis})", letters, initial_indent="  ", subsequent_indent="      ")
+        mark, basis = "·" if each.beside else MARKS.get(each.verdict, "?"), f"  ({each.basis})" if len(bases) > 1 else ""
+        said += textwrap.wrap(f"{mark} {each.said}{basis}", letters, initial_indent="  ", subsequent_indent="      ")
+    if len(bases) == 1 and DETERMINISTIC not in bases:
+        said += textwrap.wrap(f"Each: {next(iter(bases))}.", letters)
     return said
 
 
@@ -69,4 +79,3 @@ def _panel(axis: Any, panel: Panel) -> None:
     if "y" in panel.log:
         axis.set_yscale("log")
         decades(axis)
-    axis.legend(frameon=False, fontsize=6.5)

@@ -1,4 +1,4 @@
-"""The page of claims: a row for each, its numbers, and a picture."""
+"""The page of claims: how each fares, then all of each under a heading of its own, and a picture."""
 
 import functools
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from sme.common.output.report import Plot, Report
 from sme.common.output.text import grid
 from sme.common.version import version
 from sme.studies.claims import picture
-from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED, WHERE, short, verdict
+from sme.studies.claims.claim import DETERMINISTIC, VERDICTS, Number, short, verdict
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.store import Result
 
-BREAK = {"github": "<br>"}
-"""between the parts of a cell, where a style has one"""
+LINKS = ("github",)
+"""styles in which pages are written, with links and marks of code"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,21 +39,21 @@ class Claims(Report):
 
     @property
     def numbers(self) -> pd.DataFrame:
-        """`claim where number low high least most verdict basis runs`, a row for each number."""
+        """`claim where number low high least most part verdict basis runs`, a row for each number."""
         rows = [{"claim": each.claim, "where": one.where, "number": one.value, "low": one.low, "high": one.high,
-                 "least": one.least, "most": one.most, "verdict": one.verdict if not one.beside else "beside",
+                 "least": one.least, "most": one.most, "part": one.part, "verdict": one.verdict if not one.beside else "beside",
                  "basis": one.basis, "runs": one.runs}
                 for each in self.results for one in each.found.numbers]
         return pd.DataFrame(rows)
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]
-        """`claim paper place sentence setting size refuted verdict seconds command`, a row for each claim."""
+        """`claim paper place sentence setting size refuted number verdict seconds command`, a row for each claim."""
         rows = []
         for each in self.results:
             claim = BY_NAME[each.claim]
             rows.append({"claim": claim.name, "paper": claim.paper, "place": claim.place, "sentence": claim.sentence,
-                         "setting": claim.setting, "size": claim.size, "refuted": claim.refuted,
+                         "setting": claim.setting, "size": claim.size, "refuted": claim.refuted, "number": claim.number,
                          "verdict": verdict(each.found.numbers), "seconds": each.seconds, "command": claim.command})
         return pd.DataFrame(rows)
 
@@ -65,20 +65,19 @@ class Claims(Report):
     def summary(self) -> pd.DataFrame:
         """How many claims have which verdict."""
         kinds = [short(verdict(each.found.numbers)) for each in self.results]
-        rows = {word: kinds.count(word) for word in (HOLDS, WHERE, FAILS, UNDECIDED)}
+        rows = {word: kinds.count(word) for word in VERDICTS}
         return pd.DataFrame({"verdict": [*rows, "all"], "claims": [*map(str, rows.values()), str(len(kinds))]})
+
+    def overview(self, style: str) -> pd.DataFrame:
+        """Name, paper and verdict, without its cases."""
+        linked = "[{0}](#{0})" if style in LINKS else "{}"
+        return pd.DataFrame([{"claim": linked.format(each.claim), "of": BY_NAME[each.claim].paper,
+                              "verdict": short(verdict(each.found.numbers))} for each in self.results])
 
     def body(self, style: str) -> list[str]:
         warned = ["Sizes of a try: these verdicts mean nothing."] if self.small else []
-        return [*warned, grid(self.summary, style), grid(pd.DataFrame([self._row(each, style) for each in self.results]), style)]
-
-    def _row(self, result: Result, style: str) -> dict[str, str]:
-        claim, apart, code = BY_NAME[result.claim], BREAK.get(style, " "), "`" if style in BREAK else ""
-        found = (apart if style in BREAK else "; ").join(each.said for each in result.found.numbers)
-        return {"claim, in our words": f"{claim.sentence}{apart}({claim.paper}, {claim.place})",
-                "setting": f"{claim.setting}{apart}Size: {claim.size}", "refuted by": claim.refuted, "found": found,
-                "verdict": verdict(result.found.numbers), "CPU s": f"{result.seconds:.0f}",
-                "command": f"{code}{claim.command}{code}"}
+        return [*warned, grid(self.summary, style), grid(self.overview(style), style),
+                *(section(each, style) for each in self.results)]
 
     @property
     def plots(self) -> Mapping[str, Plot]:
@@ -89,4 +88,27 @@ class Claims(Report):
         claim = BY_NAME[result.claim]
         made = Provenance(f"claims, {claim.name}", (result.version or version(),), ())
         return picture.draw(claim, result.found, made, path)
+
+
+def section(result: Result, style: str) -> str:
+    """All of one claim, under a heading of its own."""
+    claim, code = BY_NAME[result.claim], "`" if style in LINKS else ""
+    told = verdict(result.found.numbers)
+    rows = {"claimed": f"{claim.sentence} ({claim.paper}, {claim.place})", "verdict": f"**{told}**" if style in LINKS else told,
+            "refuted by": claim.refuted, "number": claim.number if style in LINKS else claim.number.replace("`", ""),
+            "setting": claim.setting, "beside the paper's": claim.size,
+            "command": f"{code}{claim.command}{code}, {result.seconds:.0f} s of one core"}
+    if style in LINKS:
+        rows["picture"] = f"[{claim.name}.png]({claim.name}.png)"
+    lines = {name: f"- {name}: {said}" for name, said in rows.items()}
+    lines["number"] += "".join(f"\n  - {_said(each)}" for each in result.found.numbers)
+    body = "\n".join(lines.values())
+    return f"## {claim.name}\n\n{body}"
+
+
+def _said(number: Number) -> str:
+    """With the part of the sentence, the verdict, and what the interval is of."""
+    part = f"{number.part}; " if number.part else ""
+    basis = "" if number.basis == DETERMINISTIC else f" ({number.basis})"
+    return f"{part}{number.said}" + ("" if number.beside else f": {number.verdict}") + basis
 

@@ -223,7 +223,9 @@ def test_its_observables_have_names_and_the_start_is_the_modules():
     problem = sme.Network(perceptron(), data(), batch_size=4, test=data(7))
     theta = points(problem)
     found = {name: function(theta) for name, function in problem.functions().items()}
-    assert set(found) == {"accuracy", "test loss", "test accuracy", "|gradient|", "sharpness", "lowest curvature"}
+    assert set(found) == {"accuracy", "error", "test loss", "test accuracy", "test error", "|gradient|", "sharpness",
+                          "lowest curvature"}
+    torch.testing.assert_close(found["test error"], 1 - found["test accuracy"])
     outputs = torch.stack([problem.model(point, problem.inputs) for point in theta])
     torch.testing.assert_close(found["accuracy"], (outputs.argmax(-1) == problem.targets).double().mean(1))
     torch.testing.assert_close(problem.loss(theta), torch.stack([problem._whole(point) for point in theta]))

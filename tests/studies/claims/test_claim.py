@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sme.studies.claims import code
-from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED, Claim, Found, Number, short, verdict
+from sme.studies.claims.claim import FAILS, HOLDS, PART, UNDECIDED, WHERE, Claim, Found, Number, short, verdict
 from sme.studies.claims.code import identity
 from sme.studies.claims.registry import BY_NAME, CLAIMS
 
@@ -26,10 +26,29 @@ def test_a_claim_is_judged_by_all_its_numbers_but_those_beside_it():
     yes, no, open_ = number(0, 1, most=2), number(3, 4, most=2), number(1, 3, most=2, runs=10)
     assert verdict([yes, yes]) == HOLDS
     assert verdict([no, no]) == FAILS
-    assert verdict([Number("a", 0, 0, 1, most=2), Number("b", 3, 3, 4, most=2), open_]) == "holds where: a"
+    said = verdict([Number("a", 0, 0, 1, most=2), Number("b", 3, 3, 4, most=2), open_])
+    assert said == "holds where: a; not where: b; undecided: here (no longer run of this kind decides)"
     assert short(verdict([yes, open_])) == short(verdict([no, open_])) == UNDECIDED
     assert verdict([yes, Number("b", 3, 3, 4, most=2, beside=True)]) == HOLDS
     assert "beside the claim" in Number("b", 3, 2.5, 4, most=2, beside=True).said
+
+
+@pytest.mark.parametrize(("kinds", "said"), [
+    ("yy", HOLDS), ("nn", FAILS), ("yn", f"{PART}: first: {HOLDS}; second: {FAILS}"),
+    ("wn", f"{PART}: first: {WHERE}: b; not where: a; second: {FAILS}"),
+    ("yo", f"{UNDECIDED}: first: {HOLDS}; second: {UNDECIDED}: b (no longer run of this kind decides)"), ("no", UNDECIDED),
+    ("wo", PART)])
+def test_parts_of_a_sentence_are_judged_one_by_one(kinds, said):
+    cases = {"y": {"b": 1}, "n": {"b": 3}, "w": {"a": 3, "b": 1}, "o": {"b": 2}}
+    found = verdict([Number(where, value, value - 0.5, value + 0.5, most=2, part=part)
+                     for part, kind in zip(("first", "second"), kinds, strict=True) for where, value in cases[kind].items()])
+    assert found == said or short(found) == said
+
+
+def test_what_has_no_chance_in_it_has_no_interval():
+    assert Number.exact("x", 1.5, most=2.0).said == "x: 1.5, deterministic, claimed ≤ 2"
+    assert [Number.exact("x", 1.5, most=most).verdict for most in (1.5, 1.4)] == [HOLDS, FAILS]
+    assert "[1, 2]" in Number("x", 1.5, 1.0, 2.0, most=2.0).said, "a bracket of the measurement is told"
 
 
 def test_an_undecided_claim_says_how_many_runs_decide():
@@ -63,6 +82,8 @@ def test_every_claim_was_written_down_whole():
         for said in (claim.paper, claim.place, claim.sentence, claim.setting, claim.size, claim.refuted, claim.measure.__doc__):
             assert len(said or "") >= 8, claim.name
         assert claim.command == f"python scripts/claims.py 'only=[{claim.name}]'"
+        for word in ("above,", "as above", "the same"):
+            assert word not in claim.setting, "a setting is whole in itself"
 
 
 LIMIT = 3

@@ -14,7 +14,7 @@ from sme.studies.claims import run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.runs import fresh
-from sme.studies.claims.tested import images, memory, momentum, noise, orders, patterns, rates, sampling, steps
+from sme.studies.claims.tested import images, memory, momentum, networks, noise, orders, patterns, rates, sampling, steps
 from tests.support.few import few
 from tests.support.tiny import tiny
 
@@ -167,3 +167,46 @@ def test_the_slope_is_weighted_and_knows_its_error():
 def test_settings_are_of_the_kind_of_their_defaults(settings, said):
     with pytest.raises(SMEError, match=said):
         run.claims(only=["valley"], settings=settings)
+
+
+def test_a_spike_is_told_from_an_oscillation_and_from_a_steady_fall():
+    falling = np.geomspace(1.0, 1e-4, 2000)
+    wavy = falling * np.where(np.arange(2000) % 7 == 0, 1e-3, 1.0)  # within a block
+    spiky = falling * np.where(abs(np.arange(2000) - 1500) < 5, 100.0, 1.0)
+    low = 1e-9 * spiky
+    found = patterns.rise(np.stack([falling, wavy, spiky, low], 1))
+    assert found[:2] == pytest.approx(1.0, abs=0.01)
+    assert 50 < found[2] < 130
+    assert found[3] == pytest.approx(1.0, abs=0.01), "below the least loss that matters"
+
+
+@pytest.mark.parametrize(("difference", "bias", "said"), [(0.004, 0.0, HOLDS), (0.02, 0.0, FAILS), (0.004, 0.008, UNDECIDED)])
+def test_an_equation_is_held_against_the_fall_of_the_loss(difference, bias, said, monkeypatch):
+    rows = {"time": [0.0, 1.0] * 2, "curve": ["discrete"] * 2 + ["order 1"] * 2, "mean": [1.0, 0.8, 1.0, 0.7],
+            "difference": [0.0, difference] * 2, "difference_stderr": 1e-4, "integrator_bias": bias}
+    monkeypatch.setattr(networks, "trajectories", lambda *given, **named: type("Made", (), {"table": pd.DataFrame(rows)}))
+    problem = type("Problem", (), {"start": {}, "dim": 2})
+    found = networks._followed(problem, 0.3, (1 / 4,), 1.0, 8, 0, "auto").numbers
+    assert [each.verdict for each in found if not each.beside] == [said] * 2
+    assert found[0].value == pytest.approx(difference / 0.2)
+    assert found[0].high - found[0].value == pytest.approx((1.96e-4 + bias) / 0.2)
+
+
+@pytest.mark.slow
+def test_svag_at_one_is_the_optimizer_itself_and_keeps_its_noise_at_more():
+    given = sampling.Hyperparameters("adam", 0.01, 0.95, 0.95)
+    seen = []
+    sampling_noisy = sampling.noisy
+
+    def noisy(problem, made, state, *rest):
+        theta = state["theta"][:1]
+        seen.append((made[1], problem.noise.variance(theta)))
+        return sampling_noisy(problem, made, state, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "noisy", noisy)
+        for ell in (1, 2):
+            sampling._family(given, ell, 16, 2, 4, 2, 2, 0)
+    (lr, own), (half, more) = seen
+    assert half == pytest.approx(lr / 2)
+    torch.testing.assert_close(more, 4 * own)

@@ -73,10 +73,12 @@ def test_the_folder_holds_the_tables_and_a_picture_of_each_claim(tmp_path, drawn
     assert {"sentence", "setting", "size", "refuted", "command", "seconds"} <= set(table.columns)
     assert len(pd.read_csv(folder / "numbers.csv")) == len(made.numbers) == 2
     text = (folder / "claims.md").read_text()
-    assert "small \\| always" in text
-    assert "here: 1 [0.9, 1.1], claimed ≤ 2" in text
+    assert "| [low](#low)   | A, arXiv 1 | holds     |" in text
+    assert "## high\n\n- claimed: It is large. (B, arXiv 2, table 2)\n- verdict: **undecided: here" in text
+    assert "- number: A number that is its size.\n  - here: 1 [0.9, 1.1], claimed ≤ 2: holds (planted)" in text
+    assert "- picture: [low.png](low.png)" in text
     assert "`python scripts/claims.py 'only=[high]'`" in text
-    assert "<br>" not in str(made)
+    assert "](" not in str(made)
     assert "mean nothing" not in text
 
 

@@ -16,21 +16,14 @@ PRINTED = {(0.1, 0.9, 0.99): (100, 7.298e-4, 5e-8), (0.1, 0.9, 0.999): (100, 4.3
 """`lr, β₁, β₂`: the step, `|θₖ − θₖ₋₁|` as printed there, and half a unit of its last digit"""
 SWEEPS = 60
 """of the fixed point in one step"""
-SOLVED, DIGITS = 1e-6, 5e-4
-"""what the equations' solver may be off by, and the share that is left out of the numbers here"""
 
 
 def _equation(coefficients: list[float], optimizer: str, lr: float, **betas: float) -> IDE:
     return IDE(Polynomial(coefficients, noise=0.0), optimizer, lr, **betas)
 
 
-def _exact(where: str, value: float, least: float = -math.inf, most: float = math.inf) -> Number:
-    off = max(SOLVED, DIGITS * abs(value))
-    return Number(where, value, value - off, value + off, least, most, "no chance, three digits")
-
-
 def oscillates(lr: float = 0.1, steps: int = 60) -> Found:
-    """By how much θ still moves to and fro over the last third of the steps, in units of lr, in the run and in the IDE."""
+    """By how much θ still moves to and fro over the last third of the steps, in units of lr; steps by which the IDE is later."""
     equation = _equation(PARABOLA, "rmsprop", lr, beta2=0.0)
     run = equation.discrete([1.0], steps)["theta"][:, 0]
     times = np.arange(steps + 1) * lr
@@ -40,8 +33,9 @@ def oscillates(lr: float = 0.1, steps: int = 60) -> Found:
     euler = _euler(lr, steps)
     sizes["IDE, by Euler's method with steps of lr"] = float(np.ptp(euler[late])) / lr
     later = [float(np.argmax(np.abs(each - REST) < lr)) for each in (run, memory)]
-    numbers = [_exact(f"{name} oscillates", size, least=0.1) for name, size in sizes.items()]
-    numbers.append(_exact("IDE is near the minimum later, by steps", later[1] - later[0], least=0.0))
+    numbers = [Number.exact(f"movement of {name}", size, least=0.1, part="the run oscillates" if name == "run" else
+                            "so does its equation") for name, size in sizes.items()]
+    numbers.append(Number.exact("steps by which the IDE is near the minimum later", later[1] - later[0], least=0.0, part="later"))
     curves = {"run": curve(range(steps + 1), run - REST), "IDE": curve(range(steps + 1), memory - REST),
               "IDE, Euler": curve(range(steps + 1), euler - REST)}
     ends = {name: {key: values[-20:] for key, values in each.items()} for name, each in curves.items()}
@@ -58,7 +52,7 @@ def _euler(lr: float, steps: int) -> np.ndarray:
 
 
 def higher(lr: float = 0.1, steps: int = 60, betas: tuple[float, ...] = (0.9, 0.99)) -> Found:
-    """The second moment of the IDE over that of the run, in the mean over the steps."""
+    """The second moment of the IDE over that of the run, less 1, in the mean over the steps."""
     numbers, panels = [], []
     for beta in betas:
         equation = _equation(PARABOLA, "rmsprop", lr, beta2=beta)
@@ -66,7 +60,7 @@ def higher(lr: float = 0.1, steps: int = 60, betas: tuple[float, ...] = (0.9, 0.
         forms = {"IDE": equation.ordinary([1.0], np.arange(steps + 1) * lr)[:, -1, 0],
                  "IDE with the current gradient, lr as its time step": _looking_ahead(lr, beta, steps)}
         for name, memory in forms.items():
-            numbers.append(_exact(f"{name}, β₂ = {beta:g}", float((memory[1:] / run[1:] - 1).mean()), least=0.0))
+            numbers.append(Number.exact(f"{name}, β₂ = {beta:g}", float((memory[1:] / run[1:] - 1).mean()), least=0.0))
         panels.append(Panel(f"RMSProp, β₂ = {beta:g}", "step", "second moment v", {
             name: curve(range(steps + 1), each) for name, each in {"run": run, **forms}.items()}))
     return Found(numbers, panels)
@@ -104,9 +98,10 @@ def improves(steps: tuple[int, ...] = (100, 1000), lrs: tuple[float, ...] = (0.1
             over.append(max(float(run.max()) - REST, 0.0))
             apart.append(float(np.abs(run - memory).max()))
             curves |= {f"run, lr {lr:g}": curve(times, run - REST), f"IDE, lr {lr:g}": curve(times, memory - REST)}
-        numbers.append(_exact(f"β₂ = {beta2:g}, overshoot at lr 0.1", over[0], least=0.01))
-        numbers.append(_exact(f"β₂ = {beta2:g}, overshoot at lr 0.01 over that", over[1] / over[0], most=0.5))
-        numbers.append(_exact(f"β₂ = {beta2:g}, distance of run and IDE, the same", apart[1] / apart[0], most=0.5))
+        first, later = "at lr 0.1 Adam oscillates", "at lr 0.01 this improves"
+        numbers.append(Number.exact(f"β₂ = {beta2:g}, overshoot at lr 0.1", over[0], least=0.01, part=first))
+        numbers += [Number.exact(f"β₂ = {beta2:g}, {what} at lr 0.01 over that at 0.1", sizes[1] / sizes[0], most=0.5, part=later)
+                    for what, sizes in (("overshoot", over), ("distance of run and IDE", apart))]
         panels.append(Panel(f"Adam, β₁ = 0.9, β₂ = {beta2:g}", "time, steps · lr", "θ − 4", curves))
     return Found(numbers, panels)
 
@@ -124,7 +119,8 @@ def counts(lrs: tuple[float, ...] = (0.1, 0.01), steps: tuple[int, ...] = (2000,
             there = np.flatnonzero(np.abs(values - REST) < near * (REST - 1.0))
             first = float(at[there[0]]) if len(there) else math.inf
             before = float(at[max(there[0] - 1, 0)]) if len(there) else math.inf
-            numbers.append(Number(f"{name}, lr {lr:g}", first, before, first, *claimed[lr], basis="between two steps looked at"))
+            numbers.append(Number(f"{name}, lr {lr:g}", first, before, first, *claimed[lr], part=f"with lr {lr:g}",
+                                  basis="deterministic, between two steps looked at"))
         panels.append(Panel(f"AdaGrad, lr {lr:g}", "step", "4 − θ", {"run": curve(marks, REST - run[marks]), "IDE": curve(
             marks, REST - memory)}, "xy", {"1 % of the way": near * (REST - 1.0)}))
     return Found(numbers, panels)
@@ -138,7 +134,7 @@ def printed(starts: tuple[float, ...] = (0.1,)) -> Found:
         moves = np.abs(np.diff(run))
         ratio = float(moves[-1]) / told
         where, off = f"lr {lr:g}, β₁ {beta1:g}, β₂ {beta2:g}", ratio * half / told
-        numbers.append(Number(where, ratio, ratio - off, ratio + off, 0.99, 1.01, "rounding of the printed number"))
+        numbers.append(Number(where, ratio, ratio - off, ratio + off, 0.99, 1.01, "deterministic, rounding of what is printed"))
         curves[where] = curve(range(1, count + 1), moves)
     return Found(numbers, [Panel("Adam on ¼(θ² − 1)², from 0.1", "step", "size of the step", curves, "y")])
 
@@ -158,7 +154,7 @@ def lagrangian(rates: tuple[float, ...] = (0.05, 0.01), velocities: tuple[float,
         for velocity in velocities:
             second = equation.ordinary([-1.5], times, order=2, velocity=velocity)[:, 0, 0] - run
             ratio = float(np.abs(second).max() / np.abs(first).max())
-            numbers.append(_exact(f"lr {lr:g}, initial velocity {velocity:g}", ratio, most=1.0))
+            numbers.append(Number.exact(f"lr {lr:g}, initial velocity {velocity:g}", ratio, most=1.0))
             curves[f"second order, velocity {velocity:g}"] = curve(times[1:], np.abs(second)[1:])
         panels.append(Panel(f"Adam, lr {lr:g}", "time, steps · lr", "|equation − run|", curves, "y"))
     return Found(numbers, panels)

@@ -42,7 +42,7 @@ def limits(lr: float = 0.1, cells: int = 201, steps: int = 1000) -> Found:
         ends_at = np.array([0.0, *shares, math.inf])
         last = int((grown < 1.0).sum())
         low, high = ends_at[last], ends_at[last + 1]
-        numbers.append(Number(name, (low + high) / 2, low, high, 0.99, 1.01, "between two curvatures looked at"))
+        numbers.append(Number(name, (low + high) / 2, low, high, 0.99, 1.01, "deterministic, between two curvatures looked at"))
         curves[name] = curve(shares, np.clip(grown, 1e-12, 1e12))
     return Found(numbers, [Panel(f"½λθ², {steps} steps", "curvature over the claimed limit", "size at the end, over the start",
                                  curves, "y", {"start": 1.0})])
@@ -57,7 +57,7 @@ def _tuned(kappa: float) -> dict[str, Rule]:
 
 
 def valley(kappas: tuple[float, ...] = (10, 30, 100, 300, 1000), near: float = 1e-6, shown: float = 30.0) -> Found:
-    """The exponent of κ in the steps that it takes to come `near` times the way."""
+    """The exponent of κ in the number of steps until a millionth of the way is left."""
     steps: dict[str, list[int]] = {}
     for kappa in kappas:
         for name, made in _tuned(kappa).items():
@@ -71,7 +71,9 @@ def valley(kappas: tuple[float, ...] = (10, 30, 100, 300, 1000), near: float = 1
     for name, counts in steps.items():
         slopes = np.diff(np.log(counts)) / np.diff(np.log(kappas))
         least, most = (0.85, math.inf) if name == "gradient descent" else (-math.inf, 0.65)
-        numbers.append(Number.mean(f"{name}: exponent of κ", slopes, "pairs of neighbouring κ", least=least, most=most))
+        value, low, high = (float(each(slopes)) for each in (np.mean, np.min, np.max))
+        numbers.append(Number(f"{name}: exponent of κ", value, low, high, least, most,
+                              "deterministic, from the least to the most between neighbouring κ"))
     paths = {}
     for name, made in _tuned(shown).items():
         state = begun(made[0], torch.tensor([[1.0, 0.3]], dtype=torch.float64))

@@ -78,12 +78,13 @@ def phases(tau: float = 0.01, curvature: float = 1.0, noise: float = 1.0, start:
         fading = np.exp(-2 * mu * rate * (times[part] - times[part][0]))
         bounds[part] = losses[part][0] * fading + 0.5 * tau * (trace - mu * offset**2) / (2 * mu * rate) * (1 - fading)
     numbers = []
-    for name, part in (("phase 1, |y| > 3/2", slice(1, first)), ("phase 2", slice(first, last)),
-                       ("phase 3, |y| < 1", slice(last, None))):
+    below, falls = "below a parabola", "exponential to a floor"
+    for said, name, part in ((below, "phase 1, |y| > 3/2", slice(1, first)), (falls, "phase 2", slice(first, last)),
+                             (falls, "phase 3, |y| < 1", slice(last, None))):
         quotient, sure = losses[part] / bounds[part], 1.96 * stderr[part] / bounds[part]
         worst = int(np.argmax(quotient - sure))
         numbers.append(Number(name, float(quotient[worst]), float((quotient - sure)[worst]), float((quotient + sure)[worst]),
-                              most=1.0 + tau, basis=f"95 %, {runs} runs, at the worst time", runs=runs))
+                              most=1.0 + tau, basis=f"95 %, {runs} runs, at the worst time", runs=runs, part=said))
     return Found(numbers, [Panel(f"½θ² from {start:g}, noise {noise:g}, τ = {tau:g}", "time", "loss", {
         "signSGD, mean": curve(times, losses), "bound of each phase": curve(times, np.nan_to_num(bounds, nan=losses[0]))}, "y")])
 
@@ -160,7 +161,10 @@ CLAIMS = (
           {"paths": 64, "sizes": (1, 4)}),
     Claim("sign_phases", COMPAGNONI, "Lemmas on the three phases (3.4 and its loss bounds, as recalled)",
           "signSGD's loss is below a parabola while |y| > 3/2, and falls exponentially to a floor of size τ in the phases after.",
-          "½θ² from 6, σ = 1, τ = 0.01, 4096 runs; each bound starts at the loss where its phase does", "one parameter",
+          "½θ² from 6, σ = 1, τ = 0.01, 4096 runs, y = θ/(√2 σ); each bound starts at the loss where its phase does",
+          "one parameter. The bounds are recalled, the paper's text was not seen. That of phase 3 is on a quadratic the very "
+          "loss of the phase's linear equation (derived again here), whose slope is that of erf at 0: up to |y| = 1 erf, and so "
+          "the run, is slower, and it is the run that is held against the bound",
           "a mean loss above its bound by more than τ of it", phases, {"runs": 64, "tau": 0.05}),
     Claim("sign_heavy_tails", COMPAGNONI, "on Student's t",
           "signSGD comes to rest at its formula under noise without variance, where the mean loss of SGD is not finite.",

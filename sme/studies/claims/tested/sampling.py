@@ -11,14 +11,17 @@ from torch import Tensor
 from sme.optimizers.hyperparameters import Hyperparameters
 from sme.optimizers.preconditioner import preconditioner
 from sme.optimizers.regimes import BALLISTIC
-from sme.optimizers.scaling_rules import scale
+from sme.optimizers.scaling_rules import amplification, scale, svag
 from sme.problems.datasets import breast_cancer
 from sme.problems.networks.presets.digits import Digits
+from sme.problems.noise.minibatch.law import minibatches
+from sme.problems.noise.wrapped.svag import SVAGNoise
+from sme.problems.renoised import Renoised
 from sme.studies.claims.claim import Claim, Found, Number, Panel, curve
 from sme.studies.claims.runs import Rule, begun, even, fresh, noisy
 
-PENALTY, SPREAD, GROUPS = 0.01, 1.5, 16
-"""of `½ |θ|²`; decades from the largest feature to the smallest; and groups of runs whose means are compared"""
+PENALTY, SPREAD, GROUP = 0.01, 1.5, 32
+"""of `½ |θ|²`; decades from the largest feature to the smallest; and runs of a group, whose means are compared"""
 SCORES = ("uniform", "‖∇f‖", "‖D∇f‖")
 
 
@@ -67,7 +70,7 @@ def _drawn(data: Logistic, made: Rule, score: str, steps: int, every: int, batch
     return torch.stack(found).numpy()
 
 
-def importance(examples: int = 64, features: int = 10, steps: int = 800, every: int = 10, batch: int = 2, runs: int = 512,
+def importance(examples: int = 64, features: int = 10, steps: int = 800, every: int = 10, batch: int = 2, runs: int = 2048,
                seed: int = 0) -> Found:
     """The mean loss above the minimum over the last half with one score over that with another."""
     data, numbers, panels = Logistic(examples, features), [], []
@@ -75,11 +78,12 @@ def importance(examples: int = 64, features: int = 10, steps: int = 800, every: 
     for name, made in rules.items():
         scores = SCORES if name != "SGD" else SCORES[:2]
         found = {each: _drawn(data, made, each, steps, every, batch, runs, seed + i) for i, each in enumerate(scores)}
-        late = {each: np.log(losses[steps // 2:].mean(0).reshape(min(GROUPS, runs // 2), -1).mean(1))
+        late = {each: np.log(losses[steps // 2:].mean(0).reshape(-1, min(GROUP, runs // 2)).mean(1))
                 for each, losses in found.items()}
-        of = f"groups of {runs // len(late[SCORES[0]])} runs"
+        of = f"groups of {min(GROUP, runs // 2)} runs"
         for new, old in ((SCORES[1], SCORES[0]), (SCORES[2], SCORES[1]))[: len(scores) - 1]:
-            numbers.append(Number.mean(f"{name}, {new} over {old}", late[new] - late[old], of, geometric=True, most=1.0))
+            numbers.append(Number.mean(f"{name}, {new} over {old}", late[new] - late[old], of, geometric=True, most=1.0,
+                                       part=f"by {new}"))
         panels.append(Panel(name, "step", "mean loss above the minimum", {
             each: curve(range(0, steps, 4), losses.mean(1)[::4]) for each, losses in found.items()}, "y"))
     return Found(numbers, panels)
@@ -95,10 +99,14 @@ def _followed(given: Hyperparameters, examples: int, hidden: int, steps: int, ru
 
 def _apart(where: str, mine: np.ndarray, base: np.ndarray, part: tuple[float, float], beside: bool = False) -> Number:
     """The difference of mean log losses in a part of the epochs."""
-    one, two = (np.log(each[slice(*(round(end * (len(each) - 1)) for end in part))]).mean(0) for each in (mine, base))
+    return replace(_difference(where, np.log(mine), np.log(base), part, CLOSE), beside=beside)
+
+
+def _difference(where: str, mine: np.ndarray, base: np.ndarray, part: tuple[float, float], most: float) -> Number:
+    """The difference of means over a part of the epochs, claimed to be at most so large."""
+    one, two = (each[slice(*(round(end * (len(each) - 1)) for end in part))].mean(0) for each in (mine, base))
     stderr = math.hypot(one.std(ddof=1), two.std(ddof=1)) / math.sqrt(len(one))
-    value = float(one.mean() - two.mean())
-    return replace(Number.normal(where, value, stderr, len(one), least=-CLOSE, most=CLOSE), beside=beside)
+    return Number.normal(where, float(one.mean() - two.mean()), stderr, len(one), least=-most, most=most)
 
 
 def _mean(losses: np.ndarray) -> dict[str, list[float]]:
@@ -138,12 +146,45 @@ def decay(examples: int = 128, hidden: int = 12, steps: int = 1600, runs: int = 
     return Found(numbers, [Panel("AdamW on ten digits, decay 1", "share of the epochs", "training loss", curves, "y")])
 
 
+def _family(given: Hyperparameters, ell: int, examples: int, hidden: int, batch: int, steps: int, runs: int,
+            seed: int) -> np.ndarray:
+    """Training loss and test accuracy of the SVAG family at 33 times."""
+    problem, kind = Digits((hidden,), examples=examples, batch_size=batch), "sgd" if given.optimizer == "sgd" else "adaptive"
+    gain, own = amplification(ell, kind), svag(given, ell).hyperparameters
+    law = minibatches("SVAG", problem.noise)
+    drawn = Renoised(problem, SVAGNoise(law.changed(scale=math.sqrt(gain)), ell, kind))
+    made, accuracy = fresh(own.optimizer, own.lr, own.beta1, own.beta2, eps=own.eps), problem.functions()["test accuracy"]
+    return noisy(drawn, made, begun(made[0], problem.start["theta"].expand(runs, -1)), even(steps * gain, 32),
+                 lambda state: torch.stack([problem.loss(state["theta"]), accuracy(state["theta"])], 1), seed)
+
+
+def family(examples: int = 128, hidden: int = 12, batch: int = 8, steps: int = 96, runs: int = 48,
+           ells: Sequence[int] = (1, 2, 4, 8, 16), most: int = 8, seed: int = 0) -> Found:
+    """The difference of late log loss, and of late test accuracy, between the two largest ℓ, and from ℓ = 1 to the largest."""
+    numbers, panels = [], []
+    for name, given in (("SGD", Hyperparameters("sgd", 0.3)), ("Adam", Hyperparameters("adam", 0.006, 0.982, 0.982))):
+        own = [ell for ell in ells if name == "SGD" or ell <= most]  # whose ℓ² times as many steps are soon too many
+        found = {ell: _family(given, ell, examples, hidden, batch, steps, runs, seed + ell) for ell in own}
+        for part, one, two in (("they come together", own[-1], own[-2]), ("the optimizer is among them", own[0], own[-1])):
+            where = f"{name}, ℓ = {one} less ℓ = {two}"
+            loss, right = _apart(f"{where}, log loss", found[one][..., 0], found[two][..., 0], LATE), _difference(
+                f"{where}, test accuracy", found[one][..., 1], found[two][..., 1], LATE, NEAR)
+            numbers += [replace(loss, part=part), replace(right, part=part)]
+        for i, what in enumerate(("training loss", "test accuracy")):
+            panels.append(Panel(name, "share of the time", what, {f"ℓ = {ell}": _mean(each[..., i])
+                                                                  for ell, each in found.items()}, "" if i else "y"))
+    return Found(numbers, panels)
+
+
+NEAR = 0.02
+"""of test accuracies that are counted as the same"""
 NETWORK = "{} digits of 8 × 8 and some 900 parameters; theirs are {}"
 CLAIMS = (
     Claim("importance_scores", "Lahire, arXiv 2303.16529", "abstract (the text and its metric were not seen)",
           "Drawing examples by the size of their gradients helps, and with an adaptive rule by the size of its own steps, ‖D∇f‖.",
           "logistic regression, 64 rows and 10 features of the breast-cancer data, batches of 2, probabilities made anew every "
-          "10 steps and a tenth uniform, 800 steps, 512 runs; the features are of sizes 1 to 0.03, so that D has something to do",
+          "10 steps and a tenth uniform, 800 steps, 2048 runs (512 had left it undecided); the features are of sizes 1 to 0.03, "
+          "so that D has something to do",
           "10 parameters; theirs are deep networks",
           "a mean loss above the minimum, over the last half, that is not below that with the simpler score",
           importance, {"examples": 8, "features": 3, "steps": 12, "runs": 8}),
@@ -158,4 +199,12 @@ CLAIMS = (
           "ten digits, a perceptron 64–12–10, B = 2, lr 0.004, β = 0.98, decay 1, 25 epochs, κ = 4, 16 runs, the second half",
           NETWORK.format(128, "a language model of 160 million parameters"),
           "a difference of mean log loss above 0.1 in size", decay, {"examples": 16, "hidden": 2, "steps": 64, "runs": 4}),
+    Claim("svag_family", "Li, Malladi and Arora, arXiv 2102.12470; Malladi et al., arXiv 2205.10287", "experiments with SVAG",
+          "SVAG's curves come together as ℓ grows, and the optimizer, ℓ = 1, is among them: its SDE describes it.",
+          "ten digits, a perceptron 64–12–10, batches of 8, 96 steps of SGD (lr 0.3; ℓ = 1 to 16 with ℓ times as "
+          "many steps) and Adam (lr 0.006, β = 0.982; ℓ = 1 to 8 with ℓ² times as many), 48 runs, the second half of the time. "
+          "A first run, of 16 and with lr 0.01 and β = 0.95, whose τ is three times as large, had left it undecided",
+          NETWORK.format(128, "PreResNet-32 and VGG on CIFAR-10, ResNet-50 and language models"),
+          "a difference of mean log loss above 0.1 in size, or one of test accuracy above 0.02", family,
+          {"examples": 16, "hidden": 2, "batch": 2, "steps": 8, "runs": 4, "ells": (1, 2)}),
 )
