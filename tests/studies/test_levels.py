@@ -11,7 +11,7 @@ from sme.convergence.spec.specification import Specification
 from sme.problems.networks.rounded import RoundedExamples
 from sme.simulate.codegen.ensemble import ensemble
 from sme.studies.trajectories import levels, precision
-from sme.studies.trajectories.levels import GAMMA, MORE, CoarseEnsemble, Spread
+from sme.studies.trajectories.levels import GAMMA, MORE, EquationEnsemble, Spread
 from sme.studies.trajectories.sample import Paths
 
 
@@ -71,22 +71,22 @@ def test_the_states_and_the_discrete_run_stay_in_double_precision(net):
 @pytest.mark.parametrize(("shift", "paths", "fine"), [(0.02, 4, True), (0.08, 4, False), (0.02, 100, False)])
 def test_the_pilot_holds_what_rounding_moves_against_the_standard_error(shift, paths, fine):
     """Of the four values -3, -1, 1, 3 the deviation is √(20/3)."""
-    values = np.array([-3.0, -1.0, 1.0, 3.0]).reshape(2, 2, 1, 1)
-    found = precision.moved(*(Paths(each, each, 0 * each, 0) for each in (values, values + shift * 2.5)), paths)
+    values = np.array([-3.0, -1.0, 1.0, 3.0]).reshape(4, 1, 1)
+    found = precision.moved(values, values + shift * 2.5, paths)
     assert found == pytest.approx(2.5 * shift / np.sqrt(20 / 3 / paths))
     assert (found <= precision.SHARE) is fine
 
 
 def test_a_pilot_that_is_lost_or_does_not_vary_keeps_double_precision():
-    values = np.ones((2, 2, 1, 1))
-    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, values + 1e-9)), 64) == np.inf
-    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, values)), 64) == 0
-    assert precision.moved(*(Paths(each, each, values, 0) for each in (values, np.nan * values)), 64) == np.inf
+    values = np.ones((4, 1, 1))
+    assert precision.moved(values, values + 1e-9, 64) == np.inf
+    assert precision.moved(values, values, 64) == 0
+    assert precision.moved(values, np.nan * values, 64) == np.inf
 
 
 def test_the_coarsest_level_alone_is_that_of_the_ladder(net):
     made = setup(net, sme.Adam(), 2)
-    whole, alone = ensemble(made, (0, 4, 0, 0), 3, 5), CoarseEnsemble(made, (0, 4, 0, 0), 3, 5)
+    whole, alone = ensemble(made, (0, 4, 0, 0), 3, 5), EquationEnsemble(made, (0, 4, 0, 0), 3, 5, (4,))
     for run in (whole, alone):
         run.advance(4)
     assert torch.equal(whole.ladders[0].states[-1], alone.ladders[0].states[0])

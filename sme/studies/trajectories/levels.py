@@ -122,12 +122,13 @@ class Spread:
         self._found[kind, name] = new if there is None else there.merge(new)
 
 
-class CoarseEnsemble(TorchEnsemble):
-    """The coarsest level of the equation under test, without a discrete run."""
+class EquationEnsemble(TorchEnsemble):
+    """Some levels of the equation under test, without a discrete run."""
 
-    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> None:
+    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0,
+                 levels: Sequence[int] = LEVELS) -> None:
         super().__init__(setup, numbers, pairs, offset)
-        self.ladders = [ExtrapolatedPath(self.ladders[0].equation, setup.whole(self.paths), LEVELS[-1:])]
+        self.ladders = [ExtrapolatedPath(self.ladders[0].equation, setup.whole(self.paths), levels)]
         self.controls = None
 
     def discrete(self, k: int, dW: torch.Tensor | None) -> None:
@@ -138,7 +139,7 @@ def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int) -> 
     """`γ` times the observables of the coarsest level at time 0 and at every mark."""
     parts = []
     for offset in range(pairs.start, pairs.stop, chunk):
-        run = CoarseEnsemble(setup, numbers, min(chunk, pairs.stop - offset), offset)
+        run = EquationEnsemble(setup, numbers, min(chunk, pairs.stop - offset), offset, LEVELS[-1:])
         rows = []
         for mark in (0, *setup.marks):
             run.advance(mark)

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from sme.common.process.progress import say
 from sme.problems.networks.network import Network
+from sme.simulate.ensemble import LEVELS
 from sme.simulate.setup import Setup
-from sme.studies.trajectories.sample import Paths, follow
+from sme.studies.trajectories.levels import EquationEnsemble
 
 PRECISIONS = ("auto", "double")
 FEW, LEAST, LARGE = 4, 32, 2**17
@@ -21,40 +23,43 @@ SHARE = 0.1
 def settled(setups: Mapping[str, Setup], seed: int, paths: int, precision: str) -> tuple[dict[str, Setup], str]:
     """The setups, each with a rounded problem where that is precise enough, and a sentence on what the pilot saw.
 
-    A path moves by less than `SHARE` of the standard error of the mean at any mark, in every observable, root mean square over
-    the pilot's paths. The discrete run and the states of the equations stay in float64.
+    On the coarsest substeps a path of the highest order moves by less than `SHARE` of the standard error of the mean at any mark,
+    in every observable, root mean square over the pilot's paths. The discrete run and all states stay in float64.
     """
     network = next(iter(setups.values())).problem
     fit = precision == "auto" and paths >= LEAST and network.noise.footprint >= LARGE
     low = network.low() if fit and isinstance(network, Network) and not any(each.source for each in setups.values()) else None
     if low is None:
         return dict(setups), ""
-    made = {name: replace(setup, rounded=low) for name, setup in setups.items()}
-    worst = 0.0
-    for name, setup in setups.items():
-        exact, rounded = (_equation(each, seed) for each in (setup, made[name]))
-        worst = max(worst, moved(exact, rounded, paths))
+    dearest = max(setups.values(), key=lambda setup: setup.order)
+    worst = moved(_values(dearest, seed), _values(replace(dearest, rounded=low), seed), paths)
     fine = worst <= SHARE
-    said = (f"in a pilot of {FEW} paths float32 moves the equations by {worst:.1g} of a standard error at most: their sums over "
-            f"examples are computed in float{32 if fine else 64}")
+    said = (f"in a pilot of {FEW} paths float32 moves the equation of order {dearest.order} by {worst:.1g} of a standard error: "
+            f"sums over examples are computed in float{32 if fine else 64}")
     say(said)
-    return (made if fine else dict(setups)), said if fine else ""
+    return ({name: replace(setup, rounded=low) for name, setup in setups.items()}, said) if fine else (dict(setups), "")
 
 
-def _equation(setup: Setup, seed: int) -> Paths:
+def _values(setup: Setup, seed: int) -> Float[np.ndarray, "paths marks observables"]:
+    """The observables of the equation's coarsest level at every mark."""
+    rows = []
     with torch.no_grad():
-        return follow(setup, (seed, setup.steps, 0, 0), range(FEW // 2), FEW // 2, lambda _: None)[1]
+        run = EquationEnsemble(setup, (seed, setup.steps, 0, 0), FEW // 2, levels=LEVELS[-1:])
+        for mark in setup.marks:
+            run.advance(mark)
+            rows.append(setup.observe(setup.fields(run.ladders[0].states[0])).expand(FEW, -1))
+    return torch.stack(rows, 1).cpu().numpy()
 
 
-def moved(exact: Paths, rounded: Paths, paths: int) -> float:
+def moved(exact: Float[np.ndarray, "paths marks observables"], rounded: Float[np.ndarray, "paths marks observables"],
+          paths: int) -> float:
     """The largest move of a path, root mean square, over the standard error of the mean of so many, by mark and observable.
 
     Infinite where one of them is not finite, or moves while its paths do not differ.
     """
-    if not (exact.finite() & rounded.finite()).all():
+    if not (np.isfinite(exact) & np.isfinite(rounded)).all():
         return np.inf
-    here, there = (each.best.reshape(-1, *each.best.shape[2:]) for each in (exact, rounded))
-    move = np.sqrt(np.square(there - here).mean(0))
-    error = here.std(0, ddof=1) / np.sqrt(paths)
+    move = np.sqrt(np.square(rounded - exact).mean(0))
+    error = exact.std(0, ddof=1) / np.sqrt(paths)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.where(move == 0, 0.0, move / error).max())
