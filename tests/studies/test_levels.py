@@ -8,7 +8,7 @@ import torch
 
 import sme
 from sme.convergence.spec.specification import Specification
-from sme.problems.networks.rounded import RoundedExamples
+from sme.problems.networks.rounded import RoundedExamples, rounded
 from sme.simulate.codegen.ensemble import ensemble
 from sme.studies.trajectories import levels, precision
 from sme.studies.trajectories.levels import GAMMA, MORE, EquationEnsemble, Spread
@@ -31,7 +31,7 @@ def net():
 
 
 def test_rounded_sums_are_those_of_the_examples_to_single_precision(net):
-    low, exact = net.low().examples, net.examples
+    low, exact = rounded(net).examples, net.examples
     assert isinstance(low, RoundedExamples)
     generator = torch.Generator().manual_seed(3)
     theta = net.start["theta"] + 0.2 * torch.randn(5, net.dim, dtype=torch.float64, generator=generator)
@@ -48,7 +48,7 @@ def test_rounded_sums_are_those_of_the_examples_to_single_precision(net):
 
 
 def test_what_is_kept_of_a_state_is_found_again_and_not_after_it_is_written_over(net):
-    low, theta = net.low().examples, net.start["theta"][None].clone()
+    low, theta = rounded(net).examples, net.start["theta"][None].clone()
     before, first = low._low(theta), low.gradient(theta)
     assert low._low(theta) is before
     theta += 0.1
@@ -59,7 +59,7 @@ def test_what_is_kept_of_a_state_is_found_again_and_not_after_it_is_written_over
 
 def test_the_states_and_the_discrete_run_stay_in_double_precision(net):
     made = setup(net, sme.RMSProp(), 2)
-    runs = [ensemble(each, (0, 4, 0, 0), 3) for each in (made, replace(made, rounded=net.low()))]
+    runs = [ensemble(each, (0, 4, 0, 0), 3) for each in (made, replace(made, rounded=rounded(net)))]
     for run in runs:
         run.advance(4)
     for field in ("theta", "v"):

@@ -19,7 +19,6 @@ from sme.problems.networks import given
 from sme.problems.networks import targets as _targets
 from sme.problems.networks.culprit import culprit
 from sme.problems.networks.data import Data, pair
-from sme.problems.networks.rounded import RoundedExamples
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.law import MinibatchNoise
@@ -235,17 +234,10 @@ class Network(Problem):
         assert isinstance(moved, Network)
         moved.model = self.model.to(device)
         moved.examples = moved.noise.examples if isinstance(moved.noise, MinibatchNoise) else self.examples.to(device)
-        moved.start, moved._loss = {"theta": moved.model.start}, moved._whole
+        moved.start = {"theta": moved.model.start}
         moved.test = None if self.test is None else (self.test[0].to(device), self.test[1].to(device))
+        moved._loss = moved._whole
         return moved
-
-    def low(self) -> "Network | None":
-        """The same with its sums over examples in float32; None where it has no minibatches, or no layers with rules."""
-        if not self._drawn or not isinstance(self.examples, LayeredExamples) or not isinstance(self.noise, MinibatchNoise):
-            return None
-        made, made.examples = copy.copy(self), RoundedExamples(self.examples, self.examples.low())
-        made.noise = self.noise.changed(examples=made.examples)
-        return made
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "dim": self.dim, "examples": fingerprint(self.examples), "noise": fingerprint(self.noise)}

@@ -1,10 +1,26 @@
 """Sums over examples in single precision, for what is measured more coarsely than that."""
 
+import copy
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sme.problems.networks.network import Network
+from sme.problems.noise.minibatch.law import MinibatchNoise
+from sme.problems.noise.minibatch.layers import LayeredExamples
 from sme.problems.noise.minibatch.per_example import Examples, Paths, Seen, Shares, Weights
+
+
+def rounded(network: Network) -> Network | None:
+    """The same with its sums over examples in float32; None where it has no minibatches, or no layers with rules."""
+    examples, noise = network.examples, network.noise
+    if not isinstance(noise, MinibatchNoise) or noise.examples is not examples or not isinstance(examples, LayeredExamples):
+        return None
+    made = copy.copy(network)
+    made.examples = RoundedExamples(examples, examples.low())
+    made.noise = noise.changed(examples=made.examples)
+    return made
 
 
 class RoundedExamples(Examples):

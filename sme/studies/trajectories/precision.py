@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from sme.common.process.progress import say
 from sme.problems.networks.network import Network
+from sme.problems.networks.rounded import rounded
 from sme.simulate.ensemble import LEVELS
 from sme.simulate.setup import Setup
 from sme.studies.trajectories.levels import EquationEnsemble
@@ -28,7 +29,7 @@ def settled(setups: Mapping[str, Setup], seed: int, paths: int, precision: str) 
     """
     network = next(iter(setups.values())).problem
     fit = precision == "auto" and paths >= LEAST and network.noise.footprint >= LARGE
-    low = network.low() if fit and isinstance(network, Network) and not any(each.source for each in setups.values()) else None
+    low = rounded(network) if fit and isinstance(network, Network) and not any(each.source for each in setups.values()) else None
     if low is None:
         return dict(setups), ""
     dearest = max(setups.values(), key=lambda setup: setup.order)
@@ -51,15 +52,15 @@ def _values(setup: Setup, seed: int) -> Float[np.ndarray, "paths marks observabl
     return torch.stack(rows, 1).cpu().numpy()
 
 
-def moved(exact: Float[np.ndarray, "paths marks observables"], rounded: Float[np.ndarray, "paths marks observables"],
+def moved(exact: Float[np.ndarray, "paths marks observables"], single: Float[np.ndarray, "paths marks observables"],
           paths: int) -> float:
     """The largest move of a path, root mean square, over the standard error of the mean of so many, by mark and observable.
 
     Infinite where one of them is not finite, or moves while its paths do not differ.
     """
-    if not (np.isfinite(exact) & np.isfinite(rounded)).all():
+    if not (np.isfinite(exact) & np.isfinite(single)).all():
         return np.inf
-    move = np.sqrt(np.square(rounded - exact).mean(0))
+    move = np.sqrt(np.square(single - exact).mean(0))
     error = exact.std(0, ddof=1) / np.sqrt(paths)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.where(move == 0, 0.0, move / error).max())
