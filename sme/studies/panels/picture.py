@@ -17,7 +17,8 @@ from sme.convergence.fit.tables import MAX
 from sme.convergence.output.picture import frame, signed
 from sme.studies.trajectories.picture import DISCRETE, GREY, line
 
-CURVES = {"order 1": 0, "order 2": 1, "order 1, ODE": 2, "order 1, step memory": 4, "order 2, step memory": 4}
+CURVES = {"order 1": 0, "order 2": 1, "order 1, ODE": 2, "order 1, step memory": 4, "order 2, step memory": 4,
+          "order 2, fast memory": 2, "order 1, examples one by one": 3}
 OTHER = 7
 """colours of the equations, by their number in the palette; and of any other"""
 

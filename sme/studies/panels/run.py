@@ -24,7 +24,8 @@ from sme.studies.panels import picture
 from sme.studies.panels.selection import Settings, following, label, select, settings, telling
 from sme.studies.trajectories.report import DISCRETE
 
-EQUATIONS = {"independent": "", "none": ", ODE", "step_memory": ", step memory"}
+EQUATIONS = {"independent": "", "none": ", ODE", "step_memory": ", step memory", "fast_memory": ", fast memory",
+             "poisson": ", examples one by one"}
 """what a curve's name says of its Brownian motions"""
 LEVEL = 1.358
 """95 % quantile of Kolmogorov's distribution"""
