@@ -18,6 +18,8 @@ TAIL, FEWEST = 0.05, 10
 DIRECTIONS = 4
 """random ones beside the gradient"""
 NORMAL = 1.96
+CLOSE = 1e-10
+"""share of the largest product with a vector by which a space is closed under them"""
 
 
 def factor(batch_size: int, count: int) -> float:
@@ -96,3 +98,24 @@ def shape(net: Network, theta: Float[Tensor, " d"], batch_size: int) -> tuple[pd
                      "tail index": hill, "tail index ±": NORMAL * hill / math.sqrt(len(top) - 1),
                      "basis": f"{n} examples; a finite data set has every moment, the index says how its largest go"})
     return pd.DataFrame(rows), first
+
+
+def curvatures(net: Network, theta: Float[Tensor, " d"], scale: Float[Tensor, " d"], products: int) -> tuple[float, float]:
+    """The least and the largest eigenvalue of `R ∇²f R`, `R = diag(scale)^½`, by Lanczos' method: never beyond the true ones."""
+    root, generator = scale.sqrt(), torch.Generator().manual_seed(0)
+    first = torch.randn(len(theta), generator=generator, dtype=theta.dtype)
+    basis, inner, outer = [first / first.norm()], list[Tensor](), list[Tensor]()
+    for _ in range(min(products, len(theta))):
+        image = root * net.hessian(theta[None], (root * basis[-1])[None])[0]
+        inner.append(basis[-1] @ image)
+        known = torch.stack(basis)
+        for _ in range(2):  # rounding leaves the first pass short of orthogonal
+            image = image - known.mT @ (known @ image)
+        size = image.norm()
+        if not float(size) > CLOSE * max(float(each.abs()) for each in inner):
+            break
+        outer.append(size)
+        basis.append(image / size)
+    beside = torch.diag(torch.stack(outer[: len(inner) - 1]), 1) if len(inner) > 1 else 0.0
+    found = torch.linalg.eigvalsh(torch.diag(torch.stack(inner)) + beside, UPLO="U")
+    return float(found[0]), float(found[-1])

@@ -35,7 +35,6 @@ from sme.studies.diagnosis.certificate import certified
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.report import Diagnosis
 from sme.studies.diagnosis.words import paragraph, regimes
-from sme.studies.phases.edge import sharpness
 from sme.studies.scaling.legs import Leg
 
 EXAMPLES = 2048
@@ -43,7 +42,7 @@ EXAMPLES = 2048
 COMPARED = 32
 """steps over which runs are followed"""
 ITERATIONS = 30
-"""of the power iteration for the curvature"""
+"""products with the Hessian for the curvature"""
 
 
 @entry
@@ -107,9 +106,8 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
         noise = measures.noise(net, theta, batch, count, given.group)
         shape, projection = measures.shape(net, theta, batch)
         scale = given.step(square)
-        u = torch.randn(net.dim, generator=torch.Generator().manual_seed(0), dtype=theta.dtype)[None]
-        curvature, q = (float(sharpness(net, theta[None], each[None], u, ITERATIONS)[0])
-                        for each in (torch.ones_like(scale), scale))
+        curvature = measures.curvatures(net, theta, torch.ones_like(scale), ITERATIONS)[1]
+        least, q = measures.curvatures(net, theta, scale, ITERATIONS)
         acts = _acts(net, theta, clipped, batch < count)
         tau = _step_size(optimizer)
         make = partial(_rule, optimizer, given, parameters, scheduler, tau, steps)
@@ -131,10 +129,10 @@ def diagnose(module: nn.Module, data: Data, loss: str | Callable[..., Tensor], o
     tables = {
         "noise": noise, "shape": shape, "correlation": _correlation(count, batch),
         "regime": regimes(given, ratio, steps),
-        "stability": pd.DataFrame([{"curvature": curvature, "step × curvature": q, "limit": given.limit,
+        "stability": pd.DataFrame([{"curvature": curvature, "step × curvature": q, "least": least, "limit": given.limit,
                                     "share": max(q, 0.0) / given.limit,
                                     "order 2 fails from": given.fails, "clip acts on": acts,
-                                    "basis": f"power iteration, {ITERATIONS} products: a lower bound, frozen averages"}]),
+                                    "basis": f"Lanczos, {ITERATIONS} products: a lower bound, frozen averages"}]),
         "scaling": batches.growth(given, ratio, q, count / batch, grown), "collapse": grown,
         "dynamics": pd.DataFrame({"step": seen.steps, "noiseless": seen.discrete, "noisy": seen.noisy.mean(1), **{
             f"drift of order {order}": values for order, values in seen.ode.items()}})}

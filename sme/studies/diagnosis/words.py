@@ -70,10 +70,11 @@ def paragraph(given: Physical, tables: dict[str, pd.DataFrame], seen: Dynamics, 
     steep = float(stability["step × curvature"])
     said.append(f"The step is at {share:.2g} of the stability limit (step size × curvature {steep:.3g} of "
                 f"{stability['limit']:.3g})" + (
-                    ": the largest curvature in size is negative, the start is a saddle or a hill." if steep < 0 else
+                    ": no curvature is positive, the start is a hill." if steep < 0 else
                     ", beyond it: expect the loss to oscillate or grow." if share > 1 else
                     f"; equations of order 2 fail from {stability['order 2 fails from']:.2g} on, the midpoint equation does not."
-                    if steep > stability["order 2 fails from"] else "."))
+                    if steep > stability["order 2 fails from"] else
+                    f"; {stability['least']:.3g} the other way, the start is a saddle." if -stability["least"] > steep else "."))
     if clip is not None:
         acts = float(stability["clip acts on"])
         rows.append(("clip acts on", acts, math.nan, math.nan, "32 minibatches at the start"))
