@@ -38,6 +38,7 @@ TODAY = {
     "mlp": ("mnist", {"rmsprop": "b8ea7675", "adam": "bc352231"}),
     "cnn": ("mnist", {"rmsprop": "8ac1ba38"}),
     "resnet": ("mnist", {"rmsprop": "6945994e"}),
+    "autoencoder": ("mnist", {"rmsprop": "c69096a6", "adam": "3b88a18b"}),
     "transformer": ("text", {"adam": "b7d6b8a0"}),
 }
 """of each network the problem and its folders"""
