@@ -149,6 +149,7 @@ def test_the_band_over_a_run_covers_all_its_steps_at_once(monkeypatch):
 
 def test_the_slope_is_weighted_and_knows_its_error():
     taus = np.array([1 / 4, 1 / 8, 1 / 16])
+    assert orders._slope(taus, np.array([-1.0, 1e-3, 0.02]), np.full(3, 1e-6), np.zeros(3))[1] == math.inf, "it changes its sign"
     slope, half = orders._slope(taus, 0.3 * taus**2, 0.01 * taus**2, 0 * taus)
     assert slope == pytest.approx(2.0)
     assert half == pytest.approx(1.96 * (0.01 / 0.3) / (math.log(2) * math.sqrt(2)), rel=1e-6)
