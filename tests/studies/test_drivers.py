@@ -29,6 +29,21 @@ def test_the_table_has_the_drivers_of_each_noise(monkeypatch, tmp_path):
     assert len(pd.read_csv(found.folder / "drivers.csv", comment="#")) == len(found.table)
 
 
+def test_what_is_there_is_not_computed_again_and_other_settings_have_another_folder(monkeypatch, tmp_path, capsys):
+    tiny(monkeypatch, 8)
+    given = {"rule": "sgd", "noises": ["gaussian"], "regimes": ["ballistic"], "tau": [1 / 2, 1 / 4], "horizon": 0.5, "paths": 1,
+             "backend": "torchsde", "results": tmp_path}
+    first = sme.drivers(**given)
+    capsys.readouterr()
+    again, other = sme.drivers(**given), sme.drivers(**{**given, "seed": 1})
+    assert "2 of 2 points found" in capsys.readouterr().out
+    assert again.folder == first.folder
+    pd.testing.assert_frame_equal(again.table, first.table)
+    assert other.folder != first.folder
+    assert {each.parent for each in (first.folder, other.folder)} == {tmp_path / "drivers"}
+    assert all(each.name.startswith("sgd-") for each in (first.folder, other.folder))
+
+
 def test_reshuffled_epochs_have_a_flow_and_arrivals():
     problem = run.problems()["reshuffled"]
     for driver, name in (("none", "EpochFlow"), ("arrivals", "Arrivals"), ("poisson", "Poissonised")):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
+from sme.common.identity.hashing import hashed
 from sme.common.inputs import number, seed_of, several
 from sme.common.process.turns import entry
 from sme.convergence.api import weak_error
@@ -25,6 +26,8 @@ from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.polynomial import Polynomial
 from sme.studies.drivers.report import Drivers
 
+TAU, PATHS = ("1/4", "1/8", "1/16", "1/32"), 4 * effort.SHARD_PATHS
+"""by default"""
 SIZE = 0.6
 """of the noise of every law: the same covariance"""
 VALUES, BATCH = (3.0, 1.0, 0.0, -0.4, -0.6, -0.8, -1.0, -1.2), 2
@@ -73,8 +76,8 @@ def problems() -> dict[str, Problem]:
 
 @entry
 def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes: Sequence[str] = ("ballistic",
-            "batch_equivalent"), tau: Sequence[float | str] = ("1/4", "1/8", "1/16", "1/32"), horizon: float = 1.0,
-            paths: int = effort.SHARD_PATHS, seed: int = 0, processes: int | str = 1, backend: str = "auto",
+            "batch_equivalent"), tau: Sequence[float | str] = TAU, horizon: float = 1.0,
+            paths: int = PATHS, seed: int = 0, processes: int | str = 1, backend: str = "auto",
             results: str | Path | None = None, method: str = MONTE_CARLO) -> Drivers:
     """Errors over τ of one problem under every structure of its noise, with every driver that there is for it.
 
@@ -90,7 +93,9 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     tau, horizon, paths, seed, processes, backend
         as for `weak_error`.
     results
-        folder; a table and a picture go to `drivers/<rule>` in it, by quadrature to `drivers/<rule>-quadrature`. None: in memory.
+        folder; a table, a picture and the studies behind them, which are not computed again, go to `drivers/<rule>` in it, by
+        quadrature to `drivers/<rule>-quadrature`, and of settings that are not the defaults to one with eight digits behind.
+        None: in memory.
     method
         `"monte_carlo"` or `"quadrature"`, without random paths, of independent steps and all drivers but `step_memory`.
 
@@ -106,6 +111,12 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     names = had if noises is None else list(dict.fromkeys(choose("noise", each, every) for each in several(noises)))
     places = [choose("regime", each, (BALLISTIC.name, BATCH_EQUIVALENT.name)) for each in several(regimes)]
     length, root, seed = number("horizon", horizon), effort.place(results, "drivers"), seed_of(seed)
+    told = {"noises": names, "regimes": places, "tau": [number("tau", each) for each in several(tau)],
+            "horizon": length, **({"paths": str(paths), "seed": seed} if drawn else {})}
+    usual = {"noises": had, "regimes": [BALLISTIC.name, BATCH_EQUIVALENT.name], "tau": [number("tau", each) for each in TAU],
+             "horizon": 1.0, **({"paths": str(PATHS), "seed": 0} if drawn else {})}
+    name = "-".join([rule, *([] if drawn else [QUADRATURE]), *([] if told == usual else [hashed(told, {})])])
+    place = root and root / name
     start = {field: torch.tensor([START[field]], dtype=torch.float64) for field in optimizer.fields}
     rows = list[pd.DataFrame]()
     for regime in (each for each in (BALLISTIC, BATCH_EQUIVALENT) if each.name in places):
@@ -116,7 +127,7 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
                     try:
                         study = weak_error(every[name], optimizer, tau=tau, start=start, regime=regime.name, order=order,
                                            driver=driver, horizon=length, observables={"theta^2": square, "theta^3": cube},
-                                           processes=processes, method=method, **sampling)
+                                           processes=processes, method=method, results=place, **sampling)
                     except SMEError as fault:  # this driver is not one for this noise, or has not this order
                         lack = fault if driver == "independent" else lack
                         continue
@@ -133,5 +144,4 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     table = pd.concat(rows, ignore_index=True)[
         ["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "integrator_bias", "slope", "slope_low",
          "slope_high", "paths"]]
-    place = rule if drawn else f"{rule}-{QUADRATURE}"
-    return Drivers(f"drivers-{place}", table, seed, folder=root and root / place).saved()
+    return Drivers(f"drivers-{name}", table, seed, folder=place).saved()

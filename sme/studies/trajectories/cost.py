@@ -33,8 +33,8 @@ def seconds(setup: Setup, paths: int) -> float:
     return took * setup.marks[-1] * setup.substeps(plan) * LEVELS / paths
 
 
-def tell(setups: Mapping[str, Setup], paths: int) -> None:
-    """Say how long one path of a network takes on each curve, and how much memory."""
+def tell(setups: Mapping[str, Setup], paths: int, times: float = 1) -> None:
+    """Say how long one path of a network takes on each curve, all of them at most so many times as long, and the memory."""
     network = next(iter(setups.values())).problem
     if not isinstance(network, Network):
         return
@@ -46,4 +46,4 @@ def tell(setups: Mapping[str, Setup], paths: int) -> None:
     memory = KEPT * 8 * max(network.noise.footprint, network.dim) * at_once / 2**30
     one = ", ".join(f"{took:.2g} s at {curve}" for curve, took in each.items())
     say(f"{network.dim} parameters, {len(network.inputs)} examples: a path takes some {one}, {paths} paths at most "
-        f"{paths * sum(each.values()):.2g} s of one core and {memory:.1g} GiB beside torch's own")
+        f"{times * paths * sum(each.values()):.2g} s of one core and {memory:.1g} GiB beside torch's own")

@@ -136,9 +136,9 @@ def trajectories(
         numbers = len(effort.shards(numbers, None, grid.tau)) * 2 * paired.BLOCKS * paired.BLOCK_PAIRS
     place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     setups, rounded = settled(setups, seed, numbers, precision)
-    cost.tell(setups, numbers)
     further = pieces.further(setups, seed, numbers, pieces.MORE)
     coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel else []
+    cost.tell(setups, numbers, levels.PRICE if coarse else 1)
     found, bins, sums, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
                                              effort.processes(processes, effort.device(device)))
     rows = names[: len(spec.observables)]
