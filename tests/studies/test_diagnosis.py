@@ -16,7 +16,7 @@ from sme.equations.chain import Chain
 from sme.optimizers.imported.forms import Place
 from sme.optimizers.imported.resumed import resumed
 from sme.optimizers.regimes import BALLISTIC, BATCH_EQUIVALENT
-from sme.studies.diagnosis import batches, certificate, dynamics, measures
+from sme.studies.diagnosis import baseline, batches, certificate, dynamics, measures
 from sme.studies.diagnosis.physical import Physical
 from sme.studies.diagnosis.words import grows
 from sme.studies.scaling.doubling import Departure, crossing, leaves
@@ -331,6 +331,14 @@ def test_the_rule_that_lets_the_batch_grow_the_furthest_is_named():
     assert "7-fold (6 to 8; 1.25-fold for 1 %) under the square-root rule before the loss along the run differs by 10 %" in said
     assert "4-fold under the square-root rule before the momentum remembers less than three steps (predicted" in grows(
         alone, seen.assign(kappa=math.nan), 168)
+
+
+@pytest.mark.parametrize(("steps", "batch", "dim", "followed", "runs"), [
+    (1000, 16, 3120, 1000, 4), (3072, 1, 2035, 3072, 16), (100, 8, 100, 100, 16), (10**6, 1, 10, 4096, 16),
+    (10**4, 256, 10**6, 64, 4)])
+def test_a_long_run_is_followed_by_few_runs_before_it_is_cut_short(steps, batch, dim, followed, runs):
+    long = baseline.length(steps, batch, dim)
+    assert (long, baseline.number_of_runs(long, batch, dim)) == (followed, runs)
 
 
 def test_one_batch_only_is_said():

@@ -26,7 +26,7 @@ def length(steps: int, batch: int, dim: int) -> int:
     return min(steps, STEPS, max(2 * POINTS, WORK // (FEWEST * batch * dim)))
 
 
-def _runs(steps: int, batch: int, dim: int) -> int:
+def number_of_runs(steps: int, batch: int, dim: int) -> int:
     """How many runs of so many steps are afforded, an even number."""
     return 2 * (min(RUNS, max(FEWEST, WORK // (steps * batch * dim))) // 2)
 
@@ -54,7 +54,7 @@ def collapse(net: Network, run: Leg, rules: Mapping[str, Callable[[int], Leg]], 
     if legs:
         assert isinstance(law, MinibatchNoise)
         window = max(kappa for _, kappa in legs)
-        runs = _runs(steps, batch, net.dim)
+        runs = number_of_runs(steps, batch, net.dim)
         wide = float(stdtrit(runs - 1, 0.975)) / NORMAL  # of few runs an interval has more standard errors
         marks = rounded(steps, min(POINTS, steps // window), window)
         found = beside(law.examples, (law.sampling.name, batch), [run, *legs.values()], marks,
