@@ -122,7 +122,7 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     for regime in (each for each in (BALLISTIC, BATCH_EQUIVALENT) if each.name in places):
         for name in names:
             there, lack = len(rows), SMEError("")
-            for driver in DRIVERS:
+            for driver in (each for each in DRIVERS if drawn or each != "step_memory"):
                 for order in (2, 1):
                     try:
                         study = weak_error(every[name], optimizer, tau=tau, start=start, regime=regime.name, order=order,
