@@ -163,6 +163,7 @@ def _fault_at(of: Differentiated, plain: Callable[[Point], Point], theta: Point,
 def _compared(of: Differentiated, plain: Callable[[Point], Point], theta: Point, whole: Point, u: Paths, w: Paths,
               sums: Sums | None) -> str:
     here, size = theta[None], float(whole.norm())
+    u, w = u * (whole != 0), w * (whole != 0)  # what no gradient moves, as a row for blanks, has no second derivative to check
     mine, along, other = of.gradient(here)[0], of.hessian(here, u), of.hessian(here, w)
     bend = of.third(here, u, w)
     square = None if sums is None else (sums.averages(here)[1], sums.slope(here, u)[1])

@@ -181,6 +181,13 @@ def test_modules_of_other_peoples_making_run_layer_by_layer(name):
     assert problem.lack == ""
 
 
+def test_a_row_for_blanks_which_no_gradient_moves_is_no_fault():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(WORDS, WIDTH, padding_idx=0), nn.Tanh(), nn.Flatten(), nn.Linear(TOKENS * WIDTH, 3))
+    assert (CODES[:3] == 0).any()
+    assert sme.Network(module, (CODES, CLASSES), batch_size=2).lack == ""
+
+
 class Cast(nn.Module):
     def __init__(self):
         super().__init__()
