@@ -1,5 +1,7 @@
 """One problem under every noise, with every driver that it has."""
 
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -27,6 +29,18 @@ def test_the_table_has_the_drivers_of_each_noise(monkeypatch, tmp_path):
     assert "slope over τ" in str(found)
     assert {each.suffix for each in found.folder.iterdir()} >= {".csv", ".md", ".png"}
     assert len(pd.read_csv(found.folder / "drivers.csv", comment="#")) == len(found.table)
+
+
+@pytest.mark.slow
+def test_without_paths_the_slopes_are_those_of_the_theory():
+    found = sme.drivers("sgd", ["with_replacement"], ["batch_equivalent"], [1 / 32, 1 / 64], method="quadrature")
+    table = found.table[found.table["observable"] == "theta^3"]
+    assert not table["paths"].any()
+    assert "numerical bound" in str(found)
+    assert set(table["driver"]) == {"independent", "poisson"}
+    for driver, order in (("independent", 0.5), ("poisson", 1)):
+        one, two = table.loc[table["driver"] == driver, "error"]
+        assert math.log2(one / two) == pytest.approx(order, abs=0.2), driver
 
 
 def test_reshuffled_epochs_have_a_flow_and_arrivals():
