@@ -1,5 +1,7 @@
 """One problem under every noise, with every driver that it has."""
 
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -42,6 +44,18 @@ def test_what_is_there_is_not_computed_again_and_other_settings_have_another_fol
     assert other.folder != first.folder
     assert {each.parent for each in (first.folder, other.folder)} == {tmp_path / "drivers"}
     assert all(each.name.startswith("sgd-") for each in (first.folder, other.folder))
+
+
+@pytest.mark.slow
+def test_without_paths_the_slopes_are_those_of_the_theory():
+    found = sme.drivers("sgd", ["with_replacement"], ["batch_equivalent"], [1 / 32, 1 / 64], method="quadrature")
+    table = found.table[found.table["observable"] == "theta^3"]
+    assert not table["paths"].any()
+    assert "numerical bound" in str(found)
+    assert set(table["driver"]) == {"independent", "poisson"}
+    for driver, order in (("independent", 0.5), ("poisson", 1)):
+        one, two = table.loc[table["driver"] == driver, "error"]
+        assert math.log2(one / two) == pytest.approx(order, abs=0.2), driver
 
 
 def test_reshuffled_epochs_have_a_flow_and_arrivals():
