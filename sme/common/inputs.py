@@ -82,6 +82,11 @@ def short(given: Any, most: int = 4, depth: int = 3) -> str:
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
+def first_or_second(given: Any) -> bool:
+    """Whether it is the order 1 or 2: a whole number, no tensor and no truth value."""
+    return isinstance(given, int | np.integer) and not isinstance(given, bool) and given in (1, 2)
+
+
 def word(given: object) -> str:
     """As text without blanks at its ends; nothing of what cannot be written."""
     try:

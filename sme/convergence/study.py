@@ -201,7 +201,7 @@ class Study(Findings):
         one, two = self.specification(), there.specification()
         lowest = min if one.equation == two.equation else max
         mine, theirs = (study.orders or spec.orders(None, every=True) for study, spec in ((self, one), (there, two)))
-        pair = orders or ((2, 1) if there is self else (max(mine), lowest(theirs)))
+        pair = several(orders) if orders is not None else (2, 1) if there is self else (max(mine), lowest(theirs))
         chosen = [spec.orders(each)[0] for spec, each in zip((one, two), pair, strict=True)]
         shared = self._steps if model is not None else self._steps & there._steps
         grid = shared if tau is None else {one.steps(each) for each in several(tau)}

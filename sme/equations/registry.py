@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, short
+from sme.common.inputs import first_or_second, number, short
 from sme.common.process.turns import entry
 from sme.equations.base import Equation, Kind
 from sme.equations.closed.known import by_signs, check_known, closed_form, scale_free
@@ -194,7 +194,7 @@ def _derived(problem: Problem, optimizer: Optimizer, regime: Regime) -> type[Equ
 def _check(problem: Problem, order: int, brownian: str) -> None:
     """Raise `SMEError` for what no equation can be, of any kind."""
     choose("driver", brownian, DRIVERS)
-    if order not in ORDERS or isinstance(order, bool):
+    if not first_or_second(order):
         raise SMEError(f"order must be 1 or 2, got {short(order)}: no equation of another order is known")
     if order == 2 and problem.kinks:
         raise SMEError(f"order 2 needs a loss that is smooth, and this one has kinks ({', '.join(problem.kinks)}), where its "

@@ -41,7 +41,7 @@ class Quadratic(Problem):
         if not noise >= 0:
             raise SMEError(f"a quadratic needs noise ≥ 0, got {noise}: give 0 or more")
         if dim != 2 or seed is not None:
-            seed = seed_of(seed or 0, TORCH_SEEDS)
+            seed = seed_of(0 if seed is None else seed, TORCH_SEEDS)
         self.a = self._matrix(dim, seed)
         random, described = named(law, noise * self.a, noise, nu=nu, p=p, growth=growth, **settings)
         self._spec = {"problem": "quadratic", "dim": dim, "noise": noise, "seed": seed, **described}

@@ -180,3 +180,20 @@ def test_hyperparameters_may_come_one_after_the_other():
 def test_a_single_batch_size_has_a_picture_without_distances(tmp_path):
     made = sme.collapse(logistic(), [SGD], THETA, kappa=(1,), points=2, runs=4, results=tmp_path)
     assert list(made.folder.glob("*.png"))
+
+
+FEW, START = torch.tensor([0.5, 0.25]), {"theta": torch.ones(2)}
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: sme.derive(sme.Quadratic(), sme.SGD(), order=FEW), "order must be 1 or 2"),
+    (lambda: sme.formula(sme.Adam(), order=FEW), "order must be 1 or 2"),
+    (lambda: sme.Quadratic(seed=FEW), "seed must be"),
+    (lambda: sme.GaussianNoise(lambda theta: theta[:, None], motions=FEW), "motions must be a whole number"),
+    (lambda: sme.ImportanceNoise([], lambda theta, x: x * theta.sum(), (torch.ones(2),)), "must be 2 finite numbers"),
+    (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={}), "histogram must be names"),
+    (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={"loss"}), "histogram must be names"),
+], ids=["derive", "formula", "seed", "motions", "probabilities", "mapping", "set"])
+def test_several_numbers_or_a_group_where_one_is_meant_are_refused(call, words):
+    with pytest.raises(sme.SMEError, match=words):
+        call()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import flag
+from sme.common.inputs import first_or_second, flag, short
 from sme.common.process.turns import entry
 from sme.equations.drivers.names import asked
 from sme.optimizers.base import Optimizer, sound
@@ -153,8 +153,8 @@ def formula(optimizer: Optimizer, regime: str | Regime = "ballistic", brownian: 
     """
     sound(optimizer)
     place, choice = named(regime), choose("driver of formulas", asked(driver, brownian) or "independent", BROWNIAN)
-    if order not in (1, 2) or isinstance(order, bool):
-        raise SMEError(f"order must be 1 or 2, got {order!r}: no equation of another order is known")
+    if not first_or_second(order):
+        raise SMEError(f"order must be 1 or 2, got {short(order)}: no equation of another order is known")
     many, normal = flag("elementwise", elementwise), flag("gaussian", gaussian)
     if not normal and (place != BALLISTIC or choice == "step_memory"):
         raise SMEError("gaussian=False is for the ballistic regime with driver='independent': elsewhere the law is Gaussian")

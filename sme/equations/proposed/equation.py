@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from sme.common.errors import SMEError
-from sme.common.inputs import short, whole
+from sme.common.inputs import first_or_second, short, whole
 from sme.common.process.turns import entry
 from sme.equations.base import Equation, Maker, X, join
 from sme.equations.proposed.functions import RESERVED, asked, call
 from sme.equations.proposed.units import TIME, Of, factor, factors, letters, values
-from sme.equations.registry import ORDERS
 from sme.optimizers.base import Optimizer, State
 from sme.optimizers.layout import Layout
 from sme.optimizers.regimes import BALLISTIC, Regime
@@ -104,7 +103,7 @@ def equation(drift: Callable[..., Mapping[str, Any]], diffusion: Callable[..., M
         raise SMEError(f"motions = {count}, and there is no diffusion that takes them: give diffusion=…, or leave motions out")
     if diffusion is not None and count == 0:
         raise SMEError("diffusion takes increments dW of (paths, motions), and motions is 0: give their number, motions=…")
-    if order not in ORDERS or isinstance(order, bool):
+    if not first_or_second(order):
         raise SMEError(f"order must be 1 or 2, the one that the equation is given with, got {short(order)}")
     if not isinstance(name, str) or not name.isidentifier() or len(name) > LONGEST:
         raise SMEError(f"name must be letters, digits and _, {LONGEST} at most, for it is in folders' names, got {short(name)}")

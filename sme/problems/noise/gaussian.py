@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
-from sme.common.inputs import dense, short
+from sme.common.inputs import dense, short, whole
 from sme.problems.noise.base import GradientLaw, Named, Paths, Stream
 
 Factor = Float[Tensor, "d m"]
@@ -49,7 +49,7 @@ class GaussianNoise(GradientLaw):
             factor = dense("the noise factor", factor)
         self.factor = factor.detach().clone() if isinstance(factor, Tensor) else factor  # the caller may change theirs
         self.constant = isinstance(factor, Tensor)
-        self._motions = motions
+        self._motions = None if motions is None else whole("motions", motions, 1)
         if isinstance(factor, Tensor):
             if factor.dim() != 2:
                 raise SMEError(
@@ -73,7 +73,7 @@ class GaussianNoise(GradientLaw):
                 value = self.factor(torch.ones(dim, dtype=torch.float64))
             except Exception as fault:
                 raise SMEError(f"the noise factor fails at a float64 theta ({dim},): {fault}") from fault
-            m = self._motions or dim
+            m = dim if self._motions is None else self._motions
             if not isinstance(value, Tensor) or tuple(value.shape) != (dim, m):
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise SMEError(

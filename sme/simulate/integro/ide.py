@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sme.common.errors import SMEError, choose
-from sme.common.inputs import number, short, whole
+from sme.common.inputs import first_or_second, number, short, whole
 from sme.common.process.turns import Turns
 from sme.optimizers.adagrad import AdaGrad
 from sme.optimizers.adam import Adam
@@ -83,10 +83,10 @@ class IDE(Turns):
             for bad input, or if the solution cannot be followed so far.
         """
         times, at = np.asarray(times, float), self._start(theta)
-        if (order not in (1, 2) or times.ndim != 1 or not len(times) or not times[0] >= 0 or not times[-1] < np.inf
+        if (not first_or_second(order) or times.ndim != 1 or not len(times) or not times[0] >= 0 or not times[-1] < np.inf
                 or not (np.diff(times) > 0).all()):
             raise SMEError("ordinary takes order 1 or 2 and finite, ascending times from 0 on, got order "
-                           f"{order!r}, times {times}")
+                           f"{short(order)}, times {times}")
         speed = self._vector("velocity", velocity)
         if order == 1 and speed.any():
             raise SMEError(f"the equation of order 1 has no velocity of its own, got {short(velocity)}: leave it out, or "

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,8 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                        "measured against it")
     for rule in rules:
         choose("rule", rule, POWERS)
-    listed = list(hyperparameters) if isinstance(hyperparameters, Iterable) else [hyperparameters]
+    single = isinstance(hyperparameters, Hyperparameters | Tensor) or not isinstance(hyperparameters, Iterable)
+    listed: list[Any] = [hyperparameters] if single else list(hyperparameters)  # type: ignore[arg-type]
     if not all(isinstance(each, Hyperparameters) and each.steps for each in listed):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
     given = [replace(each, batch_size=law.batch_size) for each in listed]

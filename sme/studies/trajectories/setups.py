@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sme.common.errors import SMEError
+from sme.common.inputs import short
 from sme.convergence.spec.specification import Specification
 from sme.equations import registry
 from sme.equations.drivers.epochs import whole
@@ -28,6 +29,8 @@ def setups(spec: Specification, wanted: Sequence[int], steps: int, device: str, 
     """
     if not histogram:
         raise SMEError("histogram is empty: give at least one observable or coordinate, such as theta[0]")
+    if not all(isinstance(each, str) for each in histogram):
+        raise SMEError(f"histogram must be names of observables or coordinates, such as theta[0], got {short(histogram)}")
     found = {}
     for order in wanted:
         setup = spec.setup(order, steps, device)

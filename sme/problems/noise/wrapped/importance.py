@@ -53,8 +53,8 @@ class ImportanceNoise(MinibatchNoise):
             raise SMEError(f"probabilities must be a tensor (n,), got {short(probabilities)}") from None
         if tuple(given.shape) != (self.motions,) or not bool((torch.isfinite(given) & (given > 0)).all()):
             raise SMEError(f"probabilities must be {self.motions} finite numbers > 0, one for each example, got shape "
-                           f"{tuple(given.shape)} and values from {float(given.min()):g} to {float(given.max()):g}: an example "
-                           "that is never drawn makes the gradient biased, mix it with the uniform law as 0.9 p + 0.1/n")
+                           f"{tuple(given.shape)}, {short(given)}: an example that is never drawn makes the gradient biased, mix "
+                           "it with the uniform law as 0.9 p + 0.1/n")
         self.probabilities = given / given.sum()
         self._above = self.probabilities.cumsum(0)
         self._each = 1 / (self.motions * self.probabilities)
