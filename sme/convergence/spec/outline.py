@@ -15,7 +15,8 @@ from sme.optimizers.grid import StepGrid
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
-         "distribution": ('"distribution"',), "signs": ('"gaussian"',), "written": ("LayerNorm", "InstanceNorm", "layer_norm", '"heads"'),
+         "distribution": ('"distribution"',), "signs": ('"gaussian"',),
+         "written": ("LayerNorm", "InstanceNorm", "layer_norm", '"heads"'),
          "epochs": ("reshuffled",), **dict.fromkeys(("quadrature", "transformed", "poisson", "shifted", "sampled"), ())}
 """in the description of a problem that uses a part; the package's own problems have no signs in question, and what is newer than
 the telling of parts has no word"""
