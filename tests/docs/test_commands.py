@@ -116,7 +116,7 @@ NETWORKS = {
     "autoencoder": ["problem.examples=12", "problem.hidden=1", "horizon=1/16"],
     **{f"mnist_{name}": ["problem.examples=12", "problem.width=2", "horizon=0.25"]
        for name in ("mlp", "cnn", "resnet", "autoencoder")},
-    "text": ["problem.examples=12", "problem.width=2", "problem.tokens=3", "horizon=0.25"],
+    "text": ["problem.examples=12", "problem.width=4", "problem.tokens=3", "horizon=0.25"],
 }
 """how the experiments on networks are made tiny, beside a few paths and small batches"""
 
