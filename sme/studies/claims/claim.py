@@ -207,7 +207,7 @@ def _cases(numbers: Sequence[Number]) -> str:
 
 
 def _more(number: Number) -> str:
-    return f" (some {number.needed} in place of {number.runs} runs would decide)" if number.needed else \
+    return f" (some {number.needed} in place of {number.runs} would decide)" if number.needed else \
         " (no longer run of this kind decides)"
 
 

@@ -54,7 +54,7 @@ def test_what_has_no_chance_in_it_has_no_interval():
 def test_an_undecided_claim_says_how_many_runs_decide():
     open_ = Number("x", 1.9, 1.6, 2.2, most=2.0, runs=20)
     assert open_.needed == 180  # the half-width 0.3 must shrink to the gap 0.1: nine times as many
-    assert "180 in place of 20 runs" in verdict([open_])
+    assert "180 in place of 20 would" in verdict([open_])
     assert Number("x", 1.9, 1.6, 2.2, most=2.0).needed is None
     assert Number("x", 2.0, 1.6, 2.4, most=2.0, runs=20).needed is None
 

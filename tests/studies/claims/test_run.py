@@ -68,7 +68,7 @@ def test_the_folder_holds_the_tables_and_a_picture_of_each_claim(tmp_path, drawn
     assert {each.name for each in folder.iterdir()} == {
         "claims.csv", "claims.md", "numbers.csv", "points", "low.png", "low.pdf", "high.png", "high.pdf"}
     table = pd.read_csv(folder / "claims.csv")
-    assert list(table["verdict"]) == ["holds", "undecided: here (some 16 in place of 4 runs would decide)"]
+    assert list(table["verdict"]) == ["holds", "undecided: here (some 16 in place of 4 would decide)"]
     assert list(table.columns[-2:]) == ["seeds", "version"]
     assert {"sentence", "setting", "size", "refuted", "command", "seconds"} <= set(table.columns)
     assert len(pd.read_csv(folder / "numbers.csv")) == len(made.numbers) == 2
