@@ -11,6 +11,7 @@ from sme.common.errors import SMEError
 from sme.common.output import notebook
 from sme.common.output.figure import printed, target
 from sme.common.output.provenance import Provenance
+from sme.common.output.text import known
 from sme.common.process.turns import Turns
 from sme.common.storage import sums
 from sme.common.storage.files import here, listed, write_text
@@ -225,7 +226,7 @@ class Findings(Turns):
         """Header, slopes and errors, in one of tabulate's styles; `latex` is the tables of both, for booktabs."""
         if self.errors.empty:
             return f"{self.name}: no points. {self.remark}".strip()
-        if isinstance(style, str) and style == "latex":
+        if known(style) == "latex":
             return "\n\n".join(report.latex(self.errors, self.slopes, self.provenance).values())
         return report.text(self.outline.optimizer, self.physical, self.errors, self.slopes, self.remark, self.provenance, style)
 

@@ -2,6 +2,7 @@
 
 import decimal
 import fractions
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +183,7 @@ def test_a_single_batch_size_has_a_picture_without_distances(tmp_path):
     assert list(made.folder.glob("*.png"))
 
 
+STUDY = Path(__file__).parents[2] / "results" / "published" / "adam-ballistic-quadratic-independent-44ed0b05"
 FEW, START = torch.tensor([0.5, 0.25]), {"theta": torch.ones(2)}
 
 
@@ -193,7 +195,8 @@ FEW, START = torch.tensor([0.5, 0.25]), {"theta": torch.ones(2)}
     (lambda: sme.ImportanceNoise([], lambda theta, x: x * theta.sum(), (torch.ones(2),)), "must be 2 finite numbers"),
     (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={}), "histogram must be names"),
     (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={"loss"}), "histogram must be names"),
-], ids=["derive", "formula", "seed", "motions", "probabilities", "mapping", "set"])
+    (lambda: sme.load(STUDY).text(np.ones(2)), "style must be|unknown style"),
+], ids=["derive", "formula", "seed", "motions", "probabilities", "mapping", "set", "style"])
 def test_several_numbers_or_a_group_where_one_is_meant_are_refused(call, words):
     with pytest.raises(sme.SMEError, match=words):
         call()

@@ -43,7 +43,7 @@ def test_what_is_there_is_not_computed_again_and_other_settings_have_another_fol
     pd.testing.assert_frame_equal(again.table, first.table)
     assert other.folder != first.folder
     assert {each.parent for each in (first.folder, other.folder)} == {tmp_path / "drivers"}
-    assert all(each.name.startswith("sgd-") for each in (first.folder, other.folder))
+    assert all(each.folder.name.startswith("sgd-") and each.name == f"drivers-{each.folder.name}" for each in (first, other))
 
 
 @pytest.mark.slow

@@ -22,15 +22,20 @@ def quote(value: float, low: float, high: float) -> str:
     return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
 
 
-def grid(table: pd.DataFrame, style: str) -> str:
-    """A table in one of tabulate's styles.
+def known(style: str) -> str:
+    """One of tabulate's styles.
 
     Raises
     ------
     SMEError
         for a style that it has not.
     """
-    choose("style", style, [*tabulate_formats, "latex"])
+    return choose("style", style, [*tabulate_formats, "latex"])
+
+
+def grid(table: pd.DataFrame, style: str) -> str:
+    """A table in one of tabulate's styles; `SMEError` for one that it has not."""
+    known(style)
     if style == "github":  # a bar would end the cell
         table = table.map(lambda cell: cell.replace("|", "\\|") if isinstance(cell, str) else cell)
     return tabulate(table, headers="keys", tablefmt=style, showindex=False, disable_numparse=True)  # type: ignore[arg-type]

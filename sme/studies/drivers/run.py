@@ -115,8 +115,8 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
             "horizon": length, **({"paths": str(paths), "seed": seed} if drawn else {})}
     usual = {"noises": had, "regimes": [BALLISTIC.name, BATCH_EQUIVALENT.name], "tau": [number("tau", each) for each in TAU],
              "horizon": 1.0, **({"paths": str(PATHS), "seed": 0} if drawn else {})}
-    name = "-".join([rule, *([] if drawn else [QUADRATURE]), *([] if told == usual else [hashed(told, {})])])
-    place = root and root / name
+    called = "-".join([rule, *([] if drawn else [QUADRATURE]), *([] if told == usual else [hashed(told, {})])])
+    place = root and root / called
     start = {field: torch.tensor([START[field]], dtype=torch.float64) for field in optimizer.fields}
     rows = list[pd.DataFrame]()
     for regime in (each for each in (BALLISTIC, BATCH_EQUIVALENT) if each.name in places):
@@ -144,4 +144,4 @@ def drivers(rule: str = "rmsprop", noises: Sequence[str] | None = None, regimes:
     table = pd.concat(rows, ignore_index=True)[
         ["regime", "noise", "driver", "order", "observable", "tau", "error", "stderr", "integrator_bias", "slope", "slope_low",
          "slope_high", "paths"]]
-    return Drivers(f"drivers-{name}", table, seed, folder=place).saved()
+    return Drivers(f"drivers-{called}", table, seed, folder=place).saved()
