@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sme.common.errors import SMEError
+from sme.common.errors import SMEError, reason
 from sme.common.inputs import short
 from sme.common.process.progress import phase
 from sme.common.process.turns import entry
@@ -181,7 +181,11 @@ def load(folder: str | Path, *, problem: Problem | None = None, optimizer: Any =
     if not isinstance(folder, str | Path):
         raise SMEError(f"folder must be the path of one study's folder, got {short(folder)}: give it as text")
     place = Path(folder)
-    if not (place / FILE).is_file():
+    try:
+        there = (place / FILE).is_file()
+    except OSError as fault:  # a name that no file can have
+        raise SMEError(f"folder must be the path of one study's folder, got {short(folder)}: {reason(fault)}") from None
+    if not there:
         near = ", ".join(path.parent.name for path in listed(place, f"*/{FILE}")[:3])
         raise SMEError(f"{place} holds no study (it has no {FILE}): give the folder of one study"
                        + (f", such as {near}" if near else ", which weak_error.py names in its last line"))

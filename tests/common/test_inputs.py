@@ -195,8 +195,9 @@ FEW, START = torch.tensor([0.5, 0.25]), {"theta": torch.ones(2)}
     (lambda: sme.ImportanceNoise([], lambda theta, x: x * theta.sum(), (torch.ones(2),)), "must be 2 finite numbers"),
     (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={}), "histogram must be names"),
     (lambda: sme.trajectories(sme.Quadratic(), sme.SGD(), tau=0.5, start=START, histogram={"loss"}), "histogram must be names"),
+    (lambda: sme.load("1" * 5000), "folder must be the path of one study's folder"),
     (lambda: sme.load(STUDY).text(np.ones(2)), "style must be|unknown style"),
-], ids=["derive", "formula", "seed", "motions", "probabilities", "mapping", "set", "style"])
+], ids=["derive", "formula", "seed", "motions", "probabilities", "mapping", "set", "folder", "style"])
 def test_several_numbers_or_a_group_where_one_is_meant_are_refused(call, words):
     with pytest.raises(sme.SMEError, match=words):
         call()
