@@ -83,8 +83,11 @@ def short(given: Any, most: int = 4, depth: int = 3) -> str:
 
 
 def first_or_second(given: Any) -> bool:
-    """Whether it is the order 1 or 2: a whole number, no tensor and no truth value."""
-    return isinstance(given, int | np.integer) and not isinstance(given, bool) and given in (1, 2)
+    """Whether it is the order 1 or 2, one number and no truth value."""
+    try:
+        return not isinstance(given, bool) and bool(given in (1, 2))
+    except (TypeError, ValueError, RuntimeError):  # several numbers, which are neither equal nor not
+        return False
 
 
 def word(given: object) -> str:

@@ -183,6 +183,16 @@ def test_a_single_batch_size_has_a_picture_without_distances(tmp_path):
     assert list(made.folder.glob("*.png"))
 
 
+@pytest.mark.parametrize("given", [1, 2.0, np.int64(2), torch.tensor(1), np.array(2)])
+def test_an_order_may_be_any_one_number(given):
+    assert inputs.first_or_second(given)
+
+
+@pytest.mark.parametrize("given", [True, 3, 1.5, None, "1", [1, 2], torch.tensor([1, 2]), np.array([1, 2]), np.ones((2, 2))])
+def test_what_is_not_one_or_two_is_no_order(given):
+    assert not inputs.first_or_second(given)
+
+
 STUDY = Path(__file__).parents[2] / "results" / "published" / "adam-ballistic-quadratic-independent-44ed0b05"
 FEW, START = torch.tensor([0.5, 0.25]), {"theta": torch.ones(2)}
 

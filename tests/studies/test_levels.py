@@ -95,6 +95,20 @@ def test_the_coarsest_level_alone_is_that_of_the_ladder(net):
     assert paths.best[:, :, 2].reshape(6, 2) == pytest.approx(GAMMA * right, rel=1e-13)
 
 
+def test_an_equation_without_motions_has_one_path_on_each_level(net, monkeypatch):
+    monkeypatch.setattr(precision, "LARGE", 1)  # small ones have no pilot
+    made = replace(setup(net, sme.RMSProp(), 1), brownian="none")
+    whole, alone = ensemble(made, (0, 4, 0, 0), 3), EquationEnsemble(made, (0, 4, 0, 0), 3, levels=(4,))
+    for run in (whole, alone):
+        run.advance(4)
+    assert alone.ladders[0].states[0].shape[0] == 1
+    assert torch.equal(whole.ladders[0].states[-1], alone.ladders[0].states[0])
+    assert precision._values(made, 0).shape == (4, 2, 2)
+    study = sme.trajectories(net, sme.RMSProp(), tau=1 / 2, paths=32, points=1, substeps=4, backend="torchsde", model="ode")
+    assert not study.notes
+    assert set(study.table["curve"]) == {"discrete", "order 1"}
+
+
 def samples(pairs, further, close, seed=0):
     """Extrapolated and coarsest values of two equations with a mean of 2 and 3, and further coarsest ones; two observables."""
     rng = np.random.default_rng(seed)

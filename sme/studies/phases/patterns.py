@@ -67,8 +67,9 @@ def followed(losses: Float[np.ndarray, "steps runs"], edges: Float[np.ndarray, "
              pairs: Sequence[tuple[float, float]], **rules: Any) -> list[str]:
     """What the equation of `ab` says of runs that end where it does, followed and not in the limit (docs/theory/limits.md, 17).
 
-    Large where its own loss is; spikes where it meets the edge before the end and `v` falls freely there (`b > FREE a`); else
-    small. The equation itself knows no edge: `edges` are the step size of the run × its curvature, over the run's threshold.
+    Large, or diverged, where its own loss is; spikes where it meets the edge before the end and `v` falls freely there
+    (`b > FREE a`); else small. The equation itself knows no edge: `edges` are the step size of the run × its curvature, over the
+    run's threshold.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def followed(losses: Float[np.ndarray, "steps runs"], edges: Float[np.ndarray, "
     own = classify(losses, **rules)["pattern"]
     with np.errstate(invalid="ignore"):
         met = np.any(edges >= 1, 0).tolist()
-    return [LARGE if pattern in (LARGE, DIVERGED) else SPIKES if here and b > FREE * a else SMALL
+    return [pattern if pattern in (LARGE, DIVERGED) else SPIKES if here and b > FREE * a else SMALL
             for pattern, here, (a, b) in zip(own, met, pairs, strict=True)]
 
 

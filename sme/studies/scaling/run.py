@@ -79,8 +79,9 @@ def collapse(problem: Problem, hyperparameters: Sequence[Hyperparameters], theta
                        "measured against it")
     for rule in rules:
         choose("rule", rule, POWERS)
-    single = isinstance(hyperparameters, Hyperparameters | Tensor) or not isinstance(hyperparameters, Iterable)
-    listed: list[Any] = [hyperparameters] if single else list(hyperparameters)  # type: ignore[arg-type]
+    handed: Any = hyperparameters
+    single = isinstance(handed, Hyperparameters | Tensor) or not isinstance(handed, Iterable)
+    listed: list[Any] = [handed] if single else list(handed)
     if not all(isinstance(each, Hyperparameters) and each.steps for each in listed):
         raise SMEError("hyperparameters must be one or more sme.Hyperparameters with their steps: give steps=…")
     given = [replace(each, batch_size=law.batch_size) for each in listed]

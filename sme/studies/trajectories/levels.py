@@ -22,7 +22,7 @@ from sme.studies.trajectories.sample import Paths, Sums
 MORE = 7
 """`R`: further pairs for one on all levels, which cost as much as it"""
 GAMMA = MORE / (MORE + 1)
-PRICE = 1 + MORE * 1 / sum(LEVELS)
+PRICE = 1 + MORE / sum(LEVELS)
 """of both together, in paths on all levels"""
 PAYS = 0.5
 """the variance at equal cost, of that of the paths on all levels alone, below which the further paths are run"""
@@ -128,11 +128,12 @@ class EquationEnsemble(TorchEnsemble):
     def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0,
                  levels: Sequence[int] = LEVELS) -> None:
         super().__init__(setup, numbers, pairs, offset)
-        self.ladders = [ExtrapolatedPath(self.ladders[0].equation, setup.whole(self.paths), levels)]
+        equation = self.ladders[0].equation
+        self.ladders = [ExtrapolatedPath(equation, setup.whole(self.paths if equation.motions else 1), levels)]
         self.controls = None
 
     def discrete(self, k: int, dW: torch.Tensor | None) -> None:
-        """None."""
+        """There is none."""
 
 
 def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int) -> Paths:

@@ -137,7 +137,8 @@ def trajectories(
     place = effort.place(results, "trajectories", f"{spec.name}-tau{grid.tau:g}")
     setups, rounded = settled(setups, seed, numbers, precision)
     further = pieces.further(setups, seed, numbers, pieces.MORE)
-    coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel else []
+    moving = all(each.equation().motions for each in setups.values())  # one path is all that there is of the others
+    coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel and moving else []
     cost.tell(setups, numbers, levels.PRICE if coarse else 1)
     found, bins, sums, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
                                              effort.processes(processes, effort.device(device)))
