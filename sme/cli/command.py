@@ -1,5 +1,6 @@
 """How every script runs its task: warnings and bad input as one line each; with `sme.cli.config` all that knows Hydra."""
 
+import gc
 import importlib
 import os
 import sys
@@ -61,6 +62,7 @@ def loaded(module: str) -> None:
     if not os.environ.get(DATE, "0").isdecimal():
         print(f"warning: {DATE}={os.environ.pop(DATE)[:40]!r} is no number, and no library can read it: it is left out",
               file=sys.stderr)
+    gc.disable()  # nothing of this is ever freed, and to look for what could be takes a fifth of the time
     try:
         importlib.import_module(module)
     except (ImportError, MemoryError, SMEError) as fault:
@@ -70,6 +72,9 @@ def loaded(module: str) -> None:
         if root in ("", "sme"):
             raise
         _fail(f"{root}, which sme needs, cannot be loaded ({fault}): install sme again into this environment")
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _run(task: Callable[[], Any]) -> None:

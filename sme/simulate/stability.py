@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
-from torch.func import jacrev, vjp
+from torch.func import jacfwd, jacrev, vjp
 
 from sme.common import errors
 from sme.common.storage.records import Arrays, Records
@@ -57,7 +57,8 @@ def stability(setup: Setup) -> Stability:
     `J(x, t) = ∂_x (F(x, t) − x)` with `F` the update rule fed with `E[gradient]`, at no more than `LOOKS` steps among the first
     `LONGEST`, or as long as the run is finite. Source: docs/theory/scaling.md, section 2.
     """
-    found = [] if setup.optimizer.opaque else [(*_extremes(increment, x), t) for increment, x, t in _looks(setup)]
+    backward = setup.problem.backward
+    found = [] if setup.optimizer.opaque else [(*_extremes(increment, x, backward), t) for increment, x, t in _looks(setup)]
     if not found:
         return Stability(setup.tau, math.nan, math.nan, setup.optimizer.t0)
     radius, _, time = max(found)
@@ -136,13 +137,13 @@ def _looks(setup: Setup) -> Iterator[tuple[Increment, Float[Tensor, " state"], f
         x = x + increment(x, t)
 
 
-def _extremes(increment: Increment, x: Float[Tensor, " state"]) -> tuple[float, float]:
+def _extremes(increment: Increment, x: Float[Tensor, " state"], backward: bool) -> tuple[float, float]:
     """`radius` and `growth`; not a number where the Jacobian is not finite.
 
-    In reverse mode, which the control variates' weights need of a rule as well: `J` and its transpose share their spectrum.
+    A large one is not formed, but multiplied by in reverse mode: `J` and its transpose share their spectrum.
     """
     if len(x) <= DENSE:
-        jacobian = jacrev(increment)(x)
+        jacobian = (jacrev if backward else jacfwd)(increment)(x)
         if not bool(torch.isfinite(jacobian).all()):
             return math.nan, math.nan
         return _sizes(torch.linalg.eigvals(jacobian.cpu()).numpy())

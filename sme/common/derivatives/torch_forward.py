@@ -3,8 +3,10 @@
 import functools
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -41,12 +43,13 @@ def _shaped(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
             large, small = (other, one) if _rank(one) < _rank(other) else (one, other)
             if large.dtype is torch.float64 and not small.dim() and small.dtype in SMALL:
                 if _dense(large):
-                    return torch.empty_like(large)
+                    return large.new_empty_strided(large.shape, large.stride())
             elif large.dtype is small.dtype is torch.float64:
                 if one.is_contiguous() and other.is_contiguous():
-                    return large.new_empty(torch.broadcast_shapes(one.shape, other.shape))
+                    with suppress(ValueError):  # of shapes that do not go together, for the reference to say so
+                        return large.new_empty(np.broadcast_shapes(one.shape, other.shape))
                 if one.shape == other.shape and _dense(one):
-                    return torch.empty_like(one)  # of two layouts the first
+                    return one.new_empty_strided(one.shape, one.stride())  # of two layouts the first
         return reference(one, other, *rest, **options)
 
     return shaped

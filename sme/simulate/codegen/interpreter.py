@@ -34,7 +34,7 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     """
     try:
         with torch.no_grad():
-            graph = graph_of(functionalize(function), *examples, decomposition_table=_decompositions())
+            graph = graph_of(functionalize(function), *examples, decompositions=_decompositions())
     except Exception as fault:
         raise NotLoweredError(f"it cannot be traced ({type(fault).__name__}: {str(fault).splitlines()[0][:120]})") from fault
     graph.graph.eliminate_dead_code()
@@ -43,9 +43,17 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
 
 @functools.cache
 def _decompositions() -> Mapping[Any, Callable[..., Any]]:
-    """torch's own, looked up once: that takes longer than most traces."""
+    """torch's own, looked up once: that takes longer than most traces; but one, which imports a library for symbols."""
     found: Any = core_aten_decompositions()
-    return dict(found)
+    return {**found, torch.ops.aten.split.Tensor: _split}
+
+
+def _split(x: Tensor, size: int, dim: int = 0) -> Sequence[Tensor]:
+    """As `torch.split`, whose size no tensor decides."""
+    length = x.shape[dim]
+    sizes = [min(size, length - i) for i in range(0, length, max(1, size))]
+    parts: Sequence[Tensor] = torch.ops.aten.split_with_sizes.default(x, sizes or [0], dim)
+    return parts
 
 
 class AtenInterpreter(Interpreter):

@@ -59,11 +59,15 @@ def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
 
 def _derivatives(rule: Callable[[Tensor, Tensor | float], Tensor], points: Float[Tensor, "steps point"],
                  times: list[float], state: int, backward: bool) -> tuple[Tensor, Tensor]:
-    """First and second derivatives of the rule in every step, `backward` by reverse passes alone."""
-    first, second = jacrev(rule), jacrev if backward else jacfwd
+    """First and second derivatives of the rule in every step, `backward` by reverse passes alone.
+
+    Else by forward ones, for which torch need not import its compiler.
+    """
+    derivative = jacrev if backward else jacfwd
+    first = derivative(rule)
 
     def both(point: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        return first(point, t), second(first)(point, t)
+        return first(point, t), derivative(first)(point, t)
 
     try:  # all steps at once, if the rule takes its time as a tensor
         chunk = max(1, CHUNK // (state * points.shape[1] ** 2))

@@ -101,7 +101,7 @@ def draw(table: pd.DataFrame, provenance: Provenance, path: Path) -> None:
     wide = table.assign(rule=names).melt(["rule", "regime", "noise"], list(EQUATIONS), "equation", "order")
     regimes = list(dict.fromkeys(table["regime"]))
     rules = list(dict.fromkeys(names))
-    with style.paper("white"):
+    with style.paper(), sns.axes_style("white"):
         figure = canvas(11.5, 0.26 * len(rules) + 1.3, FOOT)
         axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False).ravel()
         for axis, regime in zip(axes, regimes, strict=True):
