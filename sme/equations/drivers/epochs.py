@@ -22,6 +22,8 @@ FEW = 8
 """examples by which a rule is looked at"""
 ALIVE = 1e-9
 """share of what a term is a difference of, below which it is 0"""
+AT_ONCE = 2**16
+"""gradients of examples at a time, of all paths"""
 
 
 def whole(law: object) -> bool:
@@ -89,15 +91,19 @@ class ShortEpochs(_Epochs):
 
     def _turn(self, t: float, x: X) -> X:
         """`E[∂δ̃₂ δ̃₂]`: `s₂` times the mean over the examples of its quadratic part and `s₃` times that of its cubic part."""
-        n = self.minibatch.motions
-        found = self._along(t, repeat(x, 2 * n), self._signs(x, n))
-        up, down = found.reshape(2, n, *x.shape)
-        second, third = self.shares.second, self.shares.third
-        return 0.5 * (second * (up + down) + third * (up - down)).mean(0)
+        n, (second, third, *_) = self.minibatch.motions, self.shares
+        total = torch.zeros_like(x)
+        size = max(1, AT_ONCE // (2 * n * len(x)))
+        for begin in range(0, n, size):
+            some = slice(begin, min(begin + size, n))
+            count = some.stop - begin
+            up, down = self._along(t, repeat(x, 2 * count), self._signs(x, some)).reshape(2, count, *x.shape)
+            total = total + (second * (up + down) + third * (up - down)).sum(0)
+        return 0.5 / n * total
 
-    def _signs(self, x: X, count: int, size: float = 1.0) -> Tensor:
-        """Each of the first so many examples alone, once with each sign, for each path."""
-        units = size * torch.eye(self.minibatch.motions, dtype=x.dtype, device=x.device)[:count]
+    def _signs(self, x: X, examples: slice, size: float = 1.0) -> Tensor:
+        """Each of these examples alone, once with each sign, for each path."""
+        units = size * torch.eye(self.minibatch.motions, dtype=x.dtype, device=x.device)[examples]
         return torch.cat((units, -units)).repeat_interleave(len(x), 0)
 
     def _along(self, t: float, wide: X, weights: Tensor) -> X:
@@ -126,7 +132,7 @@ class ShortEpochs(_Epochs):
         alive = False
         for t in moments(self.optimizer):
             wide = repeat(x, 2 * few)
-            one, two = (self._along(t, wide, self._signs(x, few, size)).nan_to_num(0, 0, 0).reshape(2, -1, x.shape[1])
+            one, two = (self._along(t, wide, self._signs(x, slice(few), size)).nan_to_num(0, 0, 0).reshape(2, -1, x.shape[1])
                         for size in (1.0, 2.0))
             if bool(((two.sum(0) - 4 * one.sum(0)).abs() > ALIVE * (1 + two.abs().max())).any()):
                 raise SMEError(f"order 2 with reshuffled epochs is not known for {self.optimizer.name}, whose squares are "
