@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import sme
+from sme.equations.derived.ballistic import DerivedBallistic
+from sme.equations.drivers import epochs
 from sme.equations.order.one_step import Generator
 from sme.equations.registry import equation
 from sme.optimizers.regimes import BALLISTIC
@@ -99,6 +101,25 @@ def ratio(name, n, size, sampling="reshuffled", tau=2.0**-9):
 @pytest.mark.parametrize(("name", "n", "size"), few(EPOCHS, 1, 4, 7, 8))
 def test_an_epoch_is_of_order_two(name, n, size):
     assert 7 < ratio(name, n, size) < 9.2
+
+
+@pytest.mark.parametrize("most", [1, 40, 2**16])
+def test_the_examples_may_be_taken_a_few_at_a_time(monkeypatch, most):
+    monkeypatch.setattr(epochs, "AT_ONCE", most)
+    eq = equation(problem(5, 1), RULES["rmsprop"], BALLISTIC, 0.1, 2)
+    x = torch.tensor([[0.7, 0.8], [-0.3, 0.5]], dtype=torch.float64)
+    plain = DerivedBallistic(problem(5, 1, "without_replacement"), RULES["rmsprop"], 0.1, 2, "independent")
+    drift, each, h = eq.drift(0.0, x) - plain.drift(0.0, x), [], 1e-5
+    for theta, v in x.tolist():
+        g = slopes(theta, 5).mean()
+        n = slopes(theta, 5) - g
+        bend = (slopes(theta + h, 5) - slopes(theta - h, 5)) / (2 * h)  # of each example
+        mean, own = bend.mean(), bend - bend.mean()
+        p, down = 1 / (math.sqrt(v) + 0.2), -0.5 / (math.sqrt(v) * (math.sqrt(v) + 0.2) ** 2)
+        sigma, kappa = (n**2).mean(), (n**3).mean()
+        each.append([-0.5 * (p * (own * p * n).mean() - 1.4 * down * (2 * g * sigma + kappa)),
+                     1.4 * (n * mean * p * n + g * own * p * n + n * own * p * n).mean()])
+    torch.testing.assert_close(drift, 0.1 * torch.tensor(each, dtype=torch.float64), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop"])
