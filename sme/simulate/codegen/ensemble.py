@@ -141,7 +141,7 @@ def _agree(setup: Setup, source: str, begin: int, low: bool) -> bool:
     pairs = [(one.carry, other.carry), *((one.state[name], other.state[name]) for name in one.state)]
     for mine, theirs in zip(one.ladders, other.ladders, strict=True):
         pairs += [(a, b.expand_as(a)) for a, b in zip(mine.levels, theirs.levels, strict=True)]
-    return torch.equal(one.floored, other.floored) and all(_same(a, b) for a, b in pairs)
+    return torch.equal(one.floored, other.floored) and all(same_numbers(a, b) for a, b in pairs)
 
 
 def _lower(run: Ensemble) -> None:
@@ -154,7 +154,7 @@ def _lower(run: Ensemble) -> None:
                 ladder.levels = [ladder.system(join(*run.state.values())) for _ in ladder.levels]
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def same_numbers(a: Tensor, b: Tensor) -> bool:
     """To rounding, column by column; where one is not a number, so must the other be."""
     size = b.nan_to_num(0, 0, 0).abs().amax(0) if len(b) else 0.0
     close = ((a - b).abs() <= ROUNDING * size) | (a == b) | (a.isnan() & b.isnan())
