@@ -17,19 +17,24 @@ OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FI
 #ifndef WHOLE
 #define WHOLE (FLOOR_COUNT == 0) /* whether no substep is tried in its usual form */
 #endif
-/* In its usual form, if that is tried and no path is near the floor; else as it is, from then on. */
+/* In its usual form, if that is tried and no path is near the floor, from `x` to `spare`, which then change names; else as it is,
+   from then on. */
 #if FLOOR_COUNT
 #define SUBSTEP(e) \
-    if (*near || usual_substep_##e(t, dt, tau, x, noise, since)) { \
+    if (*near || usual_substep_##e(t, dt, tau, *x, noise, since, *spare)) { \
         *near = 1; \
-        substep_##e(t, dt, tau, x, noise, since); \
+        substep_##e(t, dt, tau, *x, noise, since); \
+    } else { \
+        double (*const was)[W] = *x; \
+        *x = *spare; \
+        *spare = was; \
     }
 #else
-#define SUBSTEP(e) substep_##e(t, dt, tau, x, noise, since);
+#define SUBSTEP(e) substep_##e(t, dt, tau, *x, noise, since);
 #endif
 
 /* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
-static inline void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
+static inline void level(int equation, double t, double dt, double tau, int factor, double (**x)[W], double (**spare)[W],
                          double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W], int *near) {
     double (*restrict const sum)[W] = coarser, (*noise)[W] = dw[0];
     if (factor > 1) {
@@ -110,12 +115,15 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
     double (*const dw)[ROWS(ALL)][W] = increments, (*const total)[ROWS(FIRST)][W] = totals, (*const since)[W] = remembered;
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
-        double xs[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        double numbers[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], other[SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        double (*xs[ROWS(EQUATIONS)][LEVELS][2])[W], (*spare)[W] = other;
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < LEVELS; l++)
+                for (int l = 0; l < LEVELS; l++) {
+                    xs[e][l][s] = numbers[e][l][s];
                     load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
+                }
             if (CHAIN) load(state + s * pairs, pairs, at, STATE, discrete[s]);
             if (CARRY) load(carry + s * pairs, pairs, at, CARRY, carried[s]);
         }
@@ -158,8 +166,8 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                                     follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps,
                                                    RESPONDS ? xs[0][0][s] : begun[s], followed[s], dw[i], shared + k * SHARED);
 #endif
-                                level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
-                                      dw + i, since, near + (e * LEVELS + l) * 2 + s);
+                                level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, &xs[e][l][s],
+                                      &spare, dw + i, since, near + (e * LEVELS + l) * 2 + s);
                             }
                         }
                     for (int i = 0; i < unit; i++)
