@@ -2,10 +2,10 @@
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
-   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of the control variates
+   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of each of GROUPS of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
    paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
-   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step. */
+   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step and, of several groups, chain_rows. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
@@ -106,16 +106,20 @@ static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
     }
 }
 
+#define WEIGHTS(g) (shared + (k * GROUPS + (g)) * SHARED)
+
+/* Of each group of control variates, whose order is that of time, `ends` has the last step with weights. */
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
          double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
-         int64_t count, const double *levels, const int32_t *drawn) {
+         int64_t count, const double *levels, const int32_t *drawn, const int64_t *ends) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
     float (*const first)[W] = normals_1, (*const second)[W] = normals_2;
     double (*const dw)[ROWS(ALL)][W] = increments, (*const total)[ROWS(FIRST)][W] = totals, (*const since)[W] = remembered;
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
-        double numbers[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], other[SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        double numbers[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], other[SYSTEM][W], discrete[2][STATE][W];
+        double carried[2][GROUPS][ROWS(CARRY)][W];
         double (*xs[ROWS(EQUATIONS)][LEVELS][2])[W], (*spare)[W] = other;
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
@@ -125,15 +129,17 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                     load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
                 }
             if (CHAIN) load(state + s * pairs, pairs, at, STATE, discrete[s]);
-            if (CARRY) load(carry + s * pairs, pairs, at, CARRY, carried[s]);
+            if (CARRY) load(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);
         }
         for (int64_t k = from; k < to; k++) {
             const double t = start + (double)k * tau;
+            int64_t over = 0;
+            while (over < GROUPS - 1 && ends[over] < k) over++;
             memset(total, 0, sizeof totals);
             int near[ROWS(EQUATIONS) * LEVELS * 2];
             for (int i = 0; i < ROWS(EQUATIONS) * LEVELS * 2; i++) near[i] = WHOLE;
 #if FOLLOWED
-            double begun[2][STATE][W], followed[2][FOLLOWED][W];
+            double begun[2][STATE][W], followed[2][GROUPS][FOLLOWED][W];
             for (int s = 0; s < 2; s++) memcpy(begun[s], xs[0][0][s], sizeof begun[s]);
             memset(followed, 0, sizeof followed);
 #endif
@@ -162,9 +168,9 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                             if (REMEMBERED) memcpy(since, total[s], sizeof remembered);
                             for (int i = 0; i < unit; i += factor) {
 #if FOLLOWED
-                                if (e == 0 && l == 0)
+                                for (int64_t g = over; g < (e == 0 && l == 0 ? GROUPS : 0); g++)
                                     follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps,
-                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s], dw[i], shared + k * SHARED);
+                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s][g], dw[i], WEIGHTS(g));
 #endif
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, &xs[e][l][s],
                                       &spare, dw + i, since, near + (e * LEVELS + l) * 2 + s);
@@ -178,11 +184,14 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
             }
             for (int s = 0; s < 2; s++) {
 #if FOLLOWED
-                follow_step(begun[s], carried[s], followed[s], shared + k * SHARED);
+                for (int64_t g = over; g < GROUPS; g++) follow_step(begun[s], carried[s][g], followed[s][g], WEIGHTS(g));
 #endif
 #if CHAIN
                 if (COUNTED) tally(drawn + (2 * (k - from) * COUNTED + s) * pairs, pairs, at, total[s]);
-                chain_step(t, tau, discrete[s], carried[s], total[s], shared + k * SHARED);
+#if GROUPS > 1
+                for (int64_t g = over; g < GROUPS - 1; g++) chain_rows(t, tau, discrete[s], carried[s][g], total[s], WEIGHTS(g));
+#endif
+                chain_step(t, tau, discrete[s], carried[s][GROUPS - 1], total[s], WEIGHTS(GROUPS - 1));
                 if (FLOOR_COUNT) below(discrete[s], seen[s]);
 #endif
                 if (FLOOR_COUNT && EQUATIONS) below(xs[0][0][s], seen[s]);
@@ -193,7 +202,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                 for (int l = 0; l < LEVELS; l++)
                     store(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
-            if (CARRY) store(carry + s * pairs, pairs, at, CARRY, carried[s]);
+            if (CARRY) store(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);
             for (int64_t p = 0; p < W && at + p < pairs; p++) floored[s * pairs + at + p] |= (uint8_t)seen[s][p];
         }
     }
