@@ -60,12 +60,12 @@ static inline __attribute__((always_inline)) void some_normals(const int n, cons
     }
 }
 
-static void normals(const uint32_t *key, uint32_t pair, uint32_t call, int64_t calls, float (*z)[W]) {
-    int64_t c = 0;
-    for (; c + 2 <= calls; c += 2) some_normals(2, key, pair, call + (uint32_t)c, z + 2 * c);
-    for (; c < calls; c++) some_normals(1, key, pair, call + (uint32_t)c, z + 2 * c);
+/* Those of so many calls, and of one more if they are odd: there must be room for it. */
+static __attribute__((noinline)) void normals(const uint32_t *key, uint32_t pair, uint32_t call, int64_t calls, float (*z)[W]) {
+    for (int64_t c = 0; c < calls; c += 2) some_normals(2, key, pair, call + (uint32_t)c, z + 2 * c);
 }
 
+#ifdef FILL
 /* Normals 2 call, 2 call + 1, ... for each of `pairs` pairs, row by row. */
 void fill(const uint32_t *key, int64_t pairs, int64_t offset, int64_t call, int64_t calls, double *to) {
     float z[2][W];
@@ -77,3 +77,4 @@ void fill(const uint32_t *key, int64_t pairs, int64_t offset, int64_t call, int6
                 for (int64_t p = 0; p < here; p++) to[(2 * c + row) * pairs + at + p] = z[row][p];
         }
 }
+#endif

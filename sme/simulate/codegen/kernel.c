@@ -11,7 +11,7 @@
 #define ROWS(n) ((n) > 0 ? (n) : 1)
 #define OWN static _Thread_local __attribute__((aligned(64))) /* of a thread, but not on its stack: there may be many motions */
 
-OWN float normals_1[ROWS(4 * FIRST) + 1][W], normals_2[ROWS(4 * SECOND) + 1][W];
+OWN float normals_1[ROWS(4 * FIRST) + 3][W], normals_2[ROWS(4 * SECOND) + 3][W];
 OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FIRST)][W], remembered[ROWS(REMEMBERED)][W];
 
 #ifndef WHOLE

@@ -17,6 +17,9 @@ from sme.simulate.codegen.straight_line import StraightLine, array
 MOST = 4000
 """operations of one substep or step, number by number; a longer one is made of loops"""
 
+APART = "static __attribute__((noinline))"
+"""of functions that do much in one call: inside others they would take a compiler twice as long"""
+
 Input = tuple[str, Tensor, bool]
 """of an argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
 
@@ -50,7 +53,7 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
     except NotLoweredError:
         body = looped(graph, inputs, outputs)
     usual = f"static inline int usual_{head[:-1]}, double (*restrict made)[W]) {{\n{quick}}}\n" if level else ""
-    return f"static inline void {head} {{\n{body}}}\n{usual}"
+    return f"{APART} void {head} {{\n{body}}}\n{usual}"
 
 
 def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
