@@ -1,4 +1,5 @@
-"""What a derived equation costs beside the closed form, compiled and through PyTorch: time for one path and one substep.
+"""What a derived equation costs beside the closed form, compiled and through PyTorch: processor time for one path and one
+substep.
 
     python benchmarks/derived.py [--write]
 """
@@ -7,7 +8,7 @@ import dataclasses
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -39,10 +40,10 @@ def seconds(eq: Equation, paths: int) -> float:
     dt = TAU / method.substeps(TAU)
     dW = dt**0.5 * torch.randn(eq.motions, paths, generator=generator, dtype=torch.float64).T
     y = torch.zeros_like(dW[:, : eq.first])
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(CALLS):
         method.rates(eq, eq.optimizer.t0, dt, x, dW, y)
-    return (time.perf_counter() - start) / CALLS
+    return (time.process_time() - start) / CALLS
 
 
 @torch.no_grad()
@@ -66,12 +67,12 @@ def run(setup: Setup, paths: int) -> float:
     x[:, :, : len(state)] = state
     increments = Increments((7,), paths // 2, setup.substeps(scheme(equations[0])), TAU, x.device)
     nothing, floored = torch.zeros(0, paths, dtype=torch.float64), torch.zeros(paths, dtype=torch.uint8)
-    start = time.perf_counter()
+    start = time.process_time()
     ensemble.call(setup.source, increments, 0, STEPS, setup.optimizer.t0, (x, state, nothing, floored, nothing))
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def compare(times: tuple[Callable[[], float], Callable[[], float]], count: int, repeats: int) -> tuple[float, float, float]:
+def compare(times: Sequence[Callable[[], float]], count: int, repeats: int) -> tuple[float, float, float]:
     """Nanoseconds of each over `count`, taken in turns, and the median of the ratios of turns."""
     for each in times:
         each()  # warms up
@@ -93,8 +94,8 @@ if __name__ == "__main__":
         closed = equation(sme.Quadratic(2), optimizer, regime(scaling), TAU, 2, brownian)
         derived = sme.derive(sme.Quadratic(2), optimizer, scaling, 2, brownian)(TAU)
         runs, substeps = zip(*(compiled(optimizer, scaling, brownian, type(each)) for each in (closed, derived)), strict=True)
-        quick = compare(tuple(partial(run, each, given.paths) for each in runs), given.paths * substeps[0], given.repeats)
-        eager = compare(tuple(partial(seconds, each, given.paths) for each in (closed, derived)), given.paths, given.repeats)
+        quick = compare([partial(run, each, given.paths) for each in runs], given.paths * substeps[0], given.repeats)
+        eager = compare([partial(seconds, each, given.paths) for each in (closed, derived)], given.paths, given.repeats)
         rows.append((optimizer.name, getattr(optimizer, "denominator", "–"), scaling, brownian, *quick, *eager))
     section.table(rows, COLUMNS, (*[""] * 4, ".1f", ".1f", ".2f", ".0f", ".0f", ".2f"))
     for name, first in (("SGD", True), ("RMSProp and Adam", False)):
