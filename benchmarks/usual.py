@@ -57,8 +57,8 @@ def bias(setup: Setup, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     source = program.source(setup, Euler(), levels=levels, discrete=False)
     x = setup.whole(2 * pairs).T.expand(1, levels, -1, -1).contiguous()
     increments = Increments((7,), pairs, each, setup.tau, x.device)
-    nothing, floored = torch.zeros(1, dtype=torch.float64), torch.zeros(2 * pairs, dtype=torch.uint8)
-    ensemble.call(source, increments, 0, setup.steps, setup.optimizer.t0, (x, nothing, nothing, floored, nothing))
+    state, floored = torch.zeros_like(x[0, 0]), torch.zeros(2 * pairs, dtype=torch.uint8)
+    ensemble.call(source, increments, 0, setup.steps, setup.optimizer.t0, (x, state, state[:0], floored, state[:0]))
     seen = [setup.observe(setup.fields(level.T)) for level in x[0]]
     moved = seen[-1] - Euler().extrapolate(*seen)[0]
     moved = 0.5 * (moved[:pairs] + moved[pairs:])

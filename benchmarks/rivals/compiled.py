@@ -35,7 +35,7 @@ def _advance(discrete: bool, paths: int, substeps: int, seed: int) -> np.ndarray
     whole = torch.tensor(START, dtype=torch.float64)[:, None].expand(4, paths)
     x, state = whole[None, None].contiguous(), whole.contiguous()
     increments = Increments((seed,), paths // 2, substeps // STEPS, TAU, x.device)
-    nothing, floored = torch.zeros(1, dtype=torch.float64), torch.zeros(paths, dtype=torch.uint8)
+    nothing, floored = torch.zeros(0, paths, dtype=torch.float64), torch.zeros(paths, dtype=torch.uint8)
     ensemble.call(_source(discrete), increments, 0, STEPS, 0.0, (x, state, nothing, floored, nothing))
     return (state if discrete else x[0, 0]).T.numpy()
 

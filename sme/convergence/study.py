@@ -148,8 +148,8 @@ class Study(Findings):
             runner.run()
             job.records.save()
             if job.obstructed is not None:
-                self.predicted = prediction.known(self.folder, self.name, self.predicted, job.obstructed, spec.times,
-                                                  job.effort.processes)
+                self.predicted = prediction.known(self.folder, self.predicted, job, job.obstructed)
+                job.records.save()
         except KeyboardInterrupt as fault:
             raise Interrupted(self._after(runner)) from fault
         return self._after(runner)

@@ -17,7 +17,8 @@ from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.program import source
 from sme.simulate.setup import Setup
 
-BACKENDS = {"auto": False, "compiled": True, "torchsde": None}
+TORCH = "torchsde"
+BACKENDS = {"auto": False, "compiled": True, TORCH: None}
 """whether a run of it must be compiled; None where it is not"""
 LEAST = 2**14
 """path-steps of a shard below which `auto` does not compile: that would take longer than the run"""

@@ -231,7 +231,7 @@ def test_far_from_the_floor_steps_are_quick_and_the_same_to_the_last_bit(case, m
     monkeypatch.setattr(paired, "BLOCK_PAIRS", 512)
     setup = made(**{"steps": 8, **case})
     quick = source(setup)
-    assert "memcpy(x, made" in quick
+    assert "made[0][p] = " in quick
     whole, counted = f"#define WHOLE 1\n{quick}", f"int tries;\n{quick}".replace("*near = 1; \\", "*near = 1; tries++; \\")
     with torch.no_grad():
         one, other, third = (paired.run_block(dataclasses.replace(setup, source=each), (0, 8, 0, 0))
@@ -243,3 +243,24 @@ def test_far_from_the_floor_steps_are_quick_and_the_same_to_the_last_bit(case, m
     levels = len(setup.equations()) * 2 * 8 * 14 * (512 // int(re.search(r"#define W (\d+)", quick)[1]))
     assert tries < levels  # of all substeps
     assert (tries > 0) == ("v" in case)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_control_variates_of_a_time_that_is_over_are_not_computed():
+    setup = made(order=1, steps=8, times=[0.25, 0.5, 1.0])
+    with torch.no_grad():
+        slow, ready = TorchEnsemble(setup, (0, 8, 0, 0), 150), dataclasses.replace(setup, source=source(setup))
+        fast, spoilt = (CompiledEnsemble(ready, (0, 8, 0, 0), 150) for _ in range(2))
+        groups = spoilt.groups
+        parts, run = groups.shared.unflatten(1, (groups.count, -1)), 2 * groups.one.shape.numel()
+        for i, end in enumerate(groups.ends.tolist()):
+            parts[end + 1 :, i, run : run + groups.one.curved.state] = 0  # the noiseless run goes on
+            assert not parts[end + 1 :, i].any()
+            parts[end + 1 :, i] = torch.nan
+        for run in (slow, fast, spoilt):
+            for mark in setup.marks:
+                run.advance(mark)
+    assert groups.ends.tolist() == [2, 4, 8]
+    torch.testing.assert_close(fast.carry, slow.carry, rtol=1e-11, atol=1e-13)
+    assert torch.equal(spoilt.carry, fast.carry)

@@ -78,7 +78,7 @@ def box_muller(a: Int[Tensor, "calls pairs"], b: Int[Tensor, "calls pairs"]) -> 
 def generator() -> ctypes.CDLL | None:
     """The compiled `fill` of normals.c, or None without a compiler."""
     try:
-        return load(f"{INCLUDES}#define W {_LANES}\n{source()}")
+        return load(f"{INCLUDES}#define W {_LANES}\n#define FILL\n{source()}")
     except NoCompilerError:
         return None
 

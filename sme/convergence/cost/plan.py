@@ -200,9 +200,10 @@ def _predicting(job: Job, folder: Path | None) -> float:
     known, setup = predicted.read(folder, job.spec.name), job.obstructed
     if setup is None or (known is not None and known.blocks >= predicted.BLOCKS):
         return 0.0
-    began = time.perf_counter()
     workers = min(job.effort.processes, predicted.BLOCKS)
-    predicted.predict(setup, job.spec.times, 1, 1)
+    predicted.predict(job, setup, 1)  # traced and compiled, which later blocks are not
+    began = time.perf_counter()
+    predicted.predict(job, setup, 1)
     return (time.perf_counter() - began) * math.ceil(predicted.BLOCKS / workers)
 
 

@@ -1,7 +1,9 @@
 """The first-order constant that an obstruction leaves, predicted without the optimizer."""
 
+import itertools
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,19 +13,19 @@ from torch import Tensor
 from sme.common.errors import reason
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
+from sme.common.process.threads import spread_threads
 from sme.common.random.increments import Increments
 from sme.common.storage import seal
 from sme.convergence.estimator import paired
+from sme.convergence.fit.kicked import LEVELS, begin, compiled, kicked, run
 from sme.convergence.fit.tables import labels
-from sme.equations.base import Equation
-from sme.equations.registry import equation
+from sme.convergence.spec.job import Job
 from sme.optimizers.grid import StepGrid
+from sme.simulate.backend import TORCH
 from sme.simulate.setup import Setup
 
 STEPS = 32
 """least number of steps of the coarser of two grids of the leading diffusion over the horizon"""
-POWERS = 4
-"""of time, that weigh the kicks in the control variates"""
 SEED = 20_311
 FILE = "obstruction.json"
 BLOCKS = 64
@@ -39,7 +41,7 @@ class ObstructionConstants:
     """predicted `C₁` and its standard error, by `observable at checkpoint`"""
 
 
-def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int = 1) -> ObstructionConstants:
+def predict(job: Job, setup: Setup, blocks: int, processes: int = 1) -> ObstructionConstants:
     """`∫ E[T₃ u] ds` for every observable and checkpoint, `u` its expectation under the leading diffusion.
 
     Two Euler chains of the leading diffusion with step `δ` get `±½ (R[ΔW, ΔW] − δ tr R)` beside
@@ -47,23 +49,26 @@ def predict(setup: Setup, times: tuple[float, ...], blocks: int, processes: int 
     so that `(E φ(X⁺) − E φ(X⁻))/(2δ) = ∫ E[T₃ u] ds + O(δ)`; on one path, extrapolated from two `δ`.
     Source: docs/theory/equations.md, section 5, (5.1).
     """
-    first = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 1, "independent")
-    memory = equation(setup.problem, setup.optimizer, setup.regime, setup.tau, 2, "step_memory")
-    grid = _grid(setup.grid.horizon, times)
-    work = [(setup, first, memory, times, grid, block) for block in range(blocks)]
-    done = spread(_block, work, processes)
-    parts = list(progress(done, total=blocks, unit="block", desc="obstruction"))
-    values, controls = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    names = [label(name, at) for at, _ in labels(times, setup.grid.horizon) for name in setup.observables]
+    times, horizon = job.spec.times, setup.grid.horizon
+    grid = _grid(horizon, times)
+    marks = [*map(grid.step, times)]
+    ready = kicked(setup, marks[-1] * grid.tau)
+    if job.effort.backend != TORCH:
+        ready = compiled(ready, job.records)
+    work = [(ready, grid, marks, block) for block in range(blocks)]
+    done = spread_threads(_block, work, processes) if ready.source else spread(_block, work, processes)
+    parts = sorted(progress(done, total=blocks, unit="block", desc="obstruction"), key=lambda each: each[0])
+    values, controls = (torch.cat([part[i] for part in parts]).cpu() for i in (1, 2))
+    names = [label(name, at) for at, _ in labels(times, horizon) for name in setup.observables]
     return ObstructionConstants(blocks, {name: _adjusted(value, controls) for name, value in zip(names, values.T, strict=True)})
 
 
-def known(folder: Path | None, study: str, before: ObstructionConstants | None, setup: Setup, times: tuple[float, ...],
-          processes: int) -> ObstructionConstants:
-    """The prediction for the tables: the one that is there, or a new one, which is kept."""
+def known(folder: Path | None, before: ObstructionConstants | None, job: Job, setup: Setup) -> ObstructionConstants:
+    """The prediction for a job's tables: the one that is there, or a new one, which is kept."""
+    study = job.spec.name
     found = read(folder, study) or before
     if found is None or found.blocks < BLOCKS:
-        found = predict(setup, times, BLOCKS, processes)
+        found = predict(job, setup, BLOCKS, job.effort.processes)
         if folder is not None:
             write(folder, study, found)
     return found
@@ -94,32 +99,19 @@ def _grid(horizon: float, times: tuple[float, ...]) -> StepGrid:
     return StepGrid(horizon, STEPS)
 
 
-def _block(setup: Setup, first: Equation, memory: Equation, times: tuple[float, ...], grid: StepGrid,
-           block: int) -> tuple[Tensor, Tensor]:
-    """The extrapolated estimates of antithetic pairs, and weighted sums of the kicks, which have mean 0."""
-    delta, pairs = grid.tau, paired.BLOCK_PAIRS
-    increments = Increments((SEED, grid.steps, block), pairs, 2, delta, setup.start["theta"].device)
-    start = setup.whole(2 * pairs)
-    marks = [*map(grid.step, times)]
-    levels = {1: [start, start], 2: [start, start]}  # coarse and fine, with + and −
-    rows, sums = [], [torch.zeros_like(start)] * POWERS
-    for k in range(marks[-1]):
-        dW, t = increments.first(k, first.first), setup.optimizer.t0 + k * delta
-        for level, parts in ((1, (dW.sum(0),)), (2, (dW[0], dW[1]))):
-            dt = delta / level
-            for i, part in enumerate(parts):
-                at = t + i * dt
-                kicks = [0.5 * (memory.memory(at, x, part, part) - dt * memory.memory_trace(at, x)) for x in levels[level]]
-                levels[level] = [x + dt * first.drift(at, x) + first.diffuse(at, x, part) + sign * kick
-                                 for x, kick, sign in zip(levels[level], kicks, (1, -1), strict=True)]
-                if level == 2:
-                    sums = [total + ((k + i / 2) / marks[-1]) ** power * kicks[0] for power, total in enumerate(sums)]
-        if k + 1 in marks:
-            coarse, fine = ((setup.observe(setup.fields(up)) - setup.observe(setup.fields(down))) / (2 * delta / level)
-                            for level, (up, down) in levels.items())
-            rows.append(2 * fine - coarse)
-    values, controls = torch.cat(rows, -1), torch.cat(sums, -1)
-    return 0.5 * (values[:pairs] + values[pairs:]), 0.5 * (controls[:pairs] + controls[pairs:])
+def _block(setup: Setup, grid: StepGrid, marks: Sequence[int], block: int) -> tuple[int, Tensor, Tensor]:
+    """Its number, the extrapolated estimates of antithetic pairs, and weighted sums of the kicks, which have mean 0."""
+    pairs = paired.BLOCK_PAIRS
+    increments = Increments((SEED, grid.steps, block), pairs, LEVELS[-1], grid.tau, setup.start["theta"].device)
+    up, down = (begin(setup, 2 * pairs, sign) for sign in (1.0, -1.0))
+    size, rows = setup.whole(1).shape[1], []
+    for first, last in itertools.pairwise((0, *marks)):
+        up, down = (run(setup, increments, first, last, x) for x in (up, down))
+        fine, coarse = ((setup.observe(setup.fields(one[:, :size])) - setup.observe(setup.fields(other[:, :size])))
+                        / (2 * factor * grid.tau / LEVELS[-1]) for one, other, factor in zip(up, down, LEVELS, strict=True))
+        rows.append(2 * fine - coarse)
+    values, controls = torch.cat(rows, -1), up[0][:, size + 1 :]
+    return block, 0.5 * (values[:pairs] + values[pairs:]), 0.5 * (controls[:pairs] + controls[pairs:])
 
 
 def write(folder: Path, study: str, predicted: ObstructionConstants) -> None:

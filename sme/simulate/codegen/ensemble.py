@@ -18,6 +18,7 @@ from sme.common.process.threads import aside
 from sme.common.random import jumps as poisson
 from sme.common.random.increments import FIRST, SECOND, Increments, coarsen
 from sme.equations.base import join
+from sme.simulate.control_variates.groups import Groups
 from sme.simulate.ensemble import Ensemble, TorchEnsemble, has_floor
 from sme.simulate.setup import Setup
 
@@ -33,22 +34,28 @@ class CompiledEnsemble(Ensemble):
         system = _sizes(setup.source)["SYSTEM"]
         rows = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
         x = torch.stack([pad(row, (0, 0, 0, system - len(row))) for row in rows]).unflatten(0, (len(self.ladders), -1))
-        state, carry = _rows(join(*self.state.values())), _rows(self.carry)
+        state, groups = _rows(join(*self.state.values())), self.groups
+        carry = groups.grouped(self.carry) if groups else _rows(self.carry)
         floored = self.floored.to(torch.uint8)
-        shared = self.controls.shared if self.controls else torch.zeros(1, dtype=torch.float64)
+        shared = groups.shared if groups else torch.zeros(1, dtype=torch.float64)
         counted = _sizes(setup.source)["COUNTED"]
         call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared),
-             self.ladders[0].equation.jumps, self._drawn(to) if counted else None)
+             self.ladders[0].equation.jumps, self._drawn(to) if counted else None, groups.ends if groups else None)
         for ladder, levels in zip(self.ladders, x, strict=True):
             ladder.levels = [level[: state.shape[0] + ladder.equation.hidden].T for level in levels]
         self.floored = floored.to(torch.bool)
-        self.carry = carry.T
+        self.carry = groups.rows(carry) if groups else carry.T
         if law.paired or counted:
             self.state = setup.fields(state.T)
         else:
             for k in range(self.done, to):
                 self.discrete(k, self._seen(k))
         self.done = to
+
+    @functools.cached_property
+    def groups(self) -> Groups | None:
+        """The control variates as compiled code has them."""
+        return Groups(self.setup.weights, self.ladders[0].equation, self.setup.marks) if self.setup.weights is not None else None
 
     def _seen(self, k: int) -> Tensor | None:
         """The increment over step `k` of a coupled law."""
@@ -66,20 +73,24 @@ class CompiledEnsemble(Ensemble):
 
 
 def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor],
-         jumps: Tensor | None = None, drawn: Int[Tensor, "steps counted paths"] | None = None) -> None:
+         jumps: Tensor | None = None, drawn: Int[Tensor, "steps counted paths"] | None = None,
+         ends: Int[Tensor, " groups"] | None = None) -> None:
     """Take the arrays from step `begin` to step `end`; time begins at `start`.
 
     They are changed in place: `x (equations, levels, system, paths)`, `state (state, paths)`, `carry (carried, paths)`,
     `floored (paths)` of uint8; the weights `shared (steps, weights)` are read. `jumps` as an equation has them; `drawn`
-    are the places that the discrete run draws, of a law that is `counted`.
+    are the places that the discrete run draws, of a law that is `counted`; `ends` the last steps that the groups of control
+    variates see, in order.
     """
     thresholds = torch.tensor([] if jumps is None else poisson.levels(float(jumps[0]) / increments.substeps), dtype=torch.float64)
+    groups = _sizes(source)["GROUPS"]
+    last = torch.full((groups,), end) if ends is None else ends
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
     given = (keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
              *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
              pointer("the levels of the jumps", thresholds, thresholds.shape),
-             _places(source, increments, end - begin, drawn))
+             _places(source, increments, end - begin, drawn), pointer("the ends of groups", last, (groups,), torch.int64))
     run = load(source).run
     with aside():
         run(*given)
@@ -91,9 +102,10 @@ def _pointers(source: str, paths: int, end: int, arrays: Sequence[Tensor]) -> It
     x, state, carry, floored, shared = arrays
     yield pointer("the equations' states", x, (size["EQUATIONS"], size["LEVELS"], size["SYSTEM"], paths))
     yield pointer("the discrete run's state", state, (size["STATE"], paths))
-    yield pointer("the control variates", carry, (size["CARRY"], paths))
+    yield pointer("the control variates", carry, (size["GROUPS"] * size["CARRY"], paths))
     yield pointer("the floored paths", floored, (paths,), torch.uint8)
-    yield pointer("their weights", shared, (max(end, len(shared)), size["SHARED"]) if size["SHARED"] else shared.shape)
+    weights = size["GROUPS"] * size["SHARED"]
+    yield pointer("their weights", shared, (max(end, len(shared)), weights) if weights else shared.shape)
 
 
 def _places(source: str, increments: Increments, steps: int, drawn: Tensor | None) -> ctypes.c_void_p | None:
@@ -141,7 +153,7 @@ def _agree(setup: Setup, source: str, begin: int, low: bool) -> bool:
     pairs = [(one.carry, other.carry), *((one.state[name], other.state[name]) for name in one.state)]
     for mine, theirs in zip(one.ladders, other.ladders, strict=True):
         pairs += [(a, b.expand_as(a)) for a, b in zip(mine.levels, theirs.levels, strict=True)]
-    return torch.equal(one.floored, other.floored) and all(_same(a, b) for a, b in pairs)
+    return torch.equal(one.floored, other.floored) and all(same_numbers(a, b) for a, b in pairs)
 
 
 def _lower(run: Ensemble) -> None:
@@ -154,7 +166,7 @@ def _lower(run: Ensemble) -> None:
                 ladder.levels = [ladder.system(join(*run.state.values())) for _ in ladder.levels]
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def same_numbers(a: Tensor, b: Tensor) -> bool:
     """To rounding, column by column; where one is not a number, so must the other be."""
     size = b.nan_to_num(0, 0, 0).abs().amax(0) if len(b) else 0.0
     close = ((a - b).abs() <= ROUNDING * size) | (a == b) | (a.isnan() & b.isnan())

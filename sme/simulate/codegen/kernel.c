@@ -2,34 +2,39 @@
 
    What the lines above this one define: W pairs a block; FIRST, SECOND motions, REMEMBERED of the first within a
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
-   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of the control variates
+   JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of each of GROUPS of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
    paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
-   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step. */
+   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step and, of several groups, chain_rows. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
 #define OWN static _Thread_local __attribute__((aligned(64))) /* of a thread, but not on its stack: there may be many motions */
 
-OWN float normals_1[ROWS(4 * FIRST) + 1][W], normals_2[ROWS(4 * SECOND) + 1][W];
+OWN float normals_1[ROWS(4 * FIRST) + 3][W], normals_2[ROWS(4 * SECOND) + 3][W];
 OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FIRST)][W], remembered[ROWS(REMEMBERED)][W];
 
 #ifndef WHOLE
 #define WHOLE (FLOOR_COUNT == 0) /* whether no substep is tried in its usual form */
 #endif
-/* In its usual form, if that is tried and no path is near the floor; else as it is, from then on. */
+/* In its usual form, if that is tried and no path is near the floor, from `x` to `spare`, which then change names; else as it is,
+   from then on. */
 #if FLOOR_COUNT
 #define SUBSTEP(e) \
-    if (*near || usual_substep_##e(t, dt, tau, x, noise, since)) { \
+    if (*near || usual_substep_##e(t, dt, tau, *x, noise, since, *spare)) { \
         *near = 1; \
-        substep_##e(t, dt, tau, x, noise, since); \
+        substep_##e(t, dt, tau, *x, noise, since); \
+    } else { \
+        double (*const was)[W] = *x; \
+        *x = *spare; \
+        *spare = was; \
     }
 #else
-#define SUBSTEP(e) substep_##e(t, dt, tau, x, noise, since);
+#define SUBSTEP(e) substep_##e(t, dt, tau, *x, noise, since);
 #endif
 
 /* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
-static inline void level(int equation, double t, double dt, double tau, int factor, double (*restrict x)[W],
+static inline void level(int equation, double t, double dt, double tau, int factor, double (**x)[W], double (**spare)[W],
                          double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W], int *near) {
     double (*restrict const sum)[W] = coarser, (*noise)[W] = dw[0];
     if (factor > 1) {
@@ -101,31 +106,40 @@ static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
     }
 }
 
+#define WEIGHTS(g) (shared + (k * GROUPS + (g)) * SHARED)
+
+/* Of each group of control variates, whose order is that of time, `ends` has the last step with weights. */
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
          double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
-         int64_t count, const double *levels, const int32_t *drawn) {
+         int64_t count, const double *levels, const int32_t *drawn, const int64_t *ends) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
     float (*const first)[W] = normals_1, (*const second)[W] = normals_2;
     double (*const dw)[ROWS(ALL)][W] = increments, (*const total)[ROWS(FIRST)][W] = totals, (*const since)[W] = remembered;
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
-        double xs[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], discrete[2][STATE][W], carried[2][ROWS(CARRY)][W];
+        double numbers[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], other[SYSTEM][W], discrete[2][STATE][W];
+        double carried[2][GROUPS][ROWS(CARRY)][W];
+        double (*xs[ROWS(EQUATIONS)][LEVELS][2])[W], (*spare)[W] = other;
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < LEVELS; l++)
+                for (int l = 0; l < LEVELS; l++) {
+                    xs[e][l][s] = numbers[e][l][s];
                     load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
+                }
             if (CHAIN) load(state + s * pairs, pairs, at, STATE, discrete[s]);
-            if (CARRY) load(carry + s * pairs, pairs, at, CARRY, carried[s]);
+            if (CARRY) load(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);
         }
         for (int64_t k = from; k < to; k++) {
             const double t = start + (double)k * tau;
+            int64_t over = 0;
+            while (over < GROUPS - 1 && ends[over] < k) over++;
             memset(total, 0, sizeof totals);
             int near[ROWS(EQUATIONS) * LEVELS * 2];
             for (int i = 0; i < ROWS(EQUATIONS) * LEVELS * 2; i++) near[i] = WHOLE;
 #if FOLLOWED
-            double begun[2][STATE][W], followed[2][FOLLOWED][W];
+            double begun[2][STATE][W], followed[2][GROUPS][FOLLOWED][W];
             for (int s = 0; s < 2; s++) memcpy(begun[s], xs[0][0][s], sizeof begun[s]);
             memset(followed, 0, sizeof followed);
 #endif
@@ -154,12 +168,12 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                             if (REMEMBERED) memcpy(since, total[s], sizeof remembered);
                             for (int i = 0; i < unit; i += factor) {
 #if FOLLOWED
-                                if (e == 0 && l == 0)
+                                for (int64_t g = over; g < (e == 0 && l == 0 ? GROUPS : 0); g++)
                                     follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps,
-                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s], dw[i], shared + k * SHARED);
+                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s][g], dw[i], WEIGHTS(g));
 #endif
-                                level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, xs[e][l][s],
-                                      dw + i, since, near + (e * LEVELS + l) * 2 + s);
+                                level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, &xs[e][l][s],
+                                      &spare, dw + i, since, near + (e * LEVELS + l) * 2 + s);
                             }
                         }
                     for (int i = 0; i < unit; i++)
@@ -170,11 +184,14 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
             }
             for (int s = 0; s < 2; s++) {
 #if FOLLOWED
-                follow_step(begun[s], carried[s], followed[s], shared + k * SHARED);
+                for (int64_t g = over; g < GROUPS; g++) follow_step(begun[s], carried[s][g], followed[s][g], WEIGHTS(g));
 #endif
 #if CHAIN
                 if (COUNTED) tally(drawn + (2 * (k - from) * COUNTED + s) * pairs, pairs, at, total[s]);
-                chain_step(t, tau, discrete[s], carried[s], total[s], shared + k * SHARED);
+#if GROUPS > 1
+                for (int64_t g = over; g < GROUPS - 1; g++) chain_rows(t, tau, discrete[s], carried[s][g], total[s], WEIGHTS(g));
+#endif
+                chain_step(t, tau, discrete[s], carried[s][GROUPS - 1], total[s], WEIGHTS(GROUPS - 1));
                 if (FLOOR_COUNT) below(discrete[s], seen[s]);
 #endif
                 if (FLOOR_COUNT && EQUATIONS) below(xs[0][0][s], seen[s]);
@@ -185,7 +202,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                 for (int l = 0; l < LEVELS; l++)
                     store(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
-            if (CARRY) store(carry + s * pairs, pairs, at, CARRY, carried[s]);
+            if (CARRY) store(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);
             for (int64_t p = 0; p < W && at + p < pairs; p++) floored[s * pairs + at + p] |= (uint8_t)seen[s][p];
         }
     }

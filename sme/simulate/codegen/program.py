@@ -13,6 +13,7 @@ from sme.equations.base import Equation
 from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.source import Input, kernel, lanes, products
 from sme.simulate.control_variates.controls import Controls
+from sme.simulate.control_variates.groups import Groups
 from sme.simulate.ensemble import LEVELS, has_floor
 from sme.simulate.integrators.schemes import Scheme, scheme
 from sme.simulate.setup import Setup
@@ -70,21 +71,22 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
         raise NotLoweredError("the increments of a whole epoch are drawn before its first step")
     second = max(each.second for each in equations)
     signs = law.signs if second else ()
-    controls = Controls(setup.weights, equations[0]) if setup.weights is not None else None
+    grouped = Groups(setup.weights, equations[0], setup.marks) if setup.weights is not None else None
+    controls, groups = (grouped.one, grouped.count) if grouped else (None, 1)
     kept = 2 * system * (len(equations) * levels + 2)
-    variates = controls.carried + controls.followed if controls else 0
+    variates = groups * (controls.carried + controls.followed) if controls else 0
     wide, held = max(system, law.motions + second), 8 * (kept + 2 * variates)
     width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
     if width is None:
         raise NotLoweredError(f"a path has {size} numbers and {variates} of control variates, too many for the stack")
     parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
     if chain := (law.paired or bool(law.counted)) and discrete:
-        parts.append(_discrete(setup, controls))
+        parts += _discrete(setup, controls, groups)
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
                "REMEMBERED": law.motions if any(each.remembers for each in equations) else 0,
                "STATE": size, "SYSTEM": system, "JUMPS": int(any(each.jumps is not None for each in equations)),
                "CHAIN": int(chain), "COUNTED": 0 if law.paired else law.counted,
-               "CARRY": controls.carried if controls else 0,
+               "GROUPS": groups, "CARRY": controls.carried if controls else 0,
                "SIGNS": int(bool(signs)), "RESPONDS": int(controls is not None and controls.responds),
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
@@ -139,8 +141,8 @@ def _floor(setup: Setup) -> dict[str, Any]:
     return {"FLOOR_FROM": optimizer.fields.index("v") * dim, "FLOOR_COUNT": dim, "FLOOR_LEVEL": repr(float(optimizer.v_floor))}
 
 
-def _discrete(setup: Setup, controls: Controls | None) -> str:
-    """One step of the discrete run and of its control variates as a function of tensors alone."""
+def _discrete(setup: Setup, controls: Controls | None, groups: int) -> list[str]:
+    """One step of the discrete run with a group of its control variates, and of another group, as functions of tensors alone."""
     law = setup.problem.noise
 
     def apply(t: Tensor, tau: Tensor, x: Tensor, carry: Tensor, dW: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,7 +160,10 @@ def _discrete(setup: Setup, controls: Controls | None) -> str:
 
     inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("tau", 2.0**-6), ("x[{i}][p]", setup.whole(1), False),
               _rows_of("carry", controls.carried if controls else 0), _rows_of("dw", law.motions), _shared(controls)]
-    return lanes(f"chain_step({STEP})", apply, inputs, ["x[{i}][p]", "carry[{i}][p]"])
+    whole = lanes(f"chain_step({STEP})", apply, inputs, ["x[{i}][p]", "carry[{i}][p]"])
+    if groups == 1:
+        return [whole]
+    return [whole, lanes(f"chain_rows({STEP})", lambda *given: apply(*given)[1], inputs, ["carry[{i}][p]"])]
 
 
 class _Silent:

@@ -17,6 +17,9 @@ from sme.simulate.codegen.straight_line import StraightLine, array
 MOST = 4000
 """operations of one substep or step, number by number; a longer one is made of loops"""
 
+APART = "static __attribute__((noinline))"
+"""of functions that do much in one call: inside others they would take a compiler twice as long"""
+
 Input = tuple[str, Tensor, bool]
 """of an argument: what C calls number `i` of it (`{i}`), an example, whether all paths share it"""
 
@@ -35,7 +38,7 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
     """A C function of this head that applies `function` to `W` paths; what it returns goes to `outputs`, number by number.
 
     With a `level` another, `usual_…`, is for paths of which no number is below it (see `Program.usual`): it says whether one
-    was, and has then changed nothing.
+    was; what it makes goes to the numbers of its last argument, `made`.
 
     Raises
     ------
@@ -49,8 +52,8 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
         quick = found or quick
     except NotLoweredError:
         body = looped(graph, inputs, outputs)
-    usual = f"static inline int usual_{head} {{\n{quick}}}\n" if level else ""
-    return f"static inline void {head} {{\n{body}}}\n{usual}"
+    usual = f"static inline int usual_{head[:-1]}, double (*restrict made)[W]) {{\n{quick}}}\n" if level else ""
+    return f"{APART} void {head} {{\n{body}}}\n{usual}"
 
 
 def looped(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
@@ -101,10 +104,9 @@ def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]
     *parts, above = program.usual(numbers, level, "t") if level else ([], [], [])
     if not above:
         return whole, ""
-    made = [*stores([f"made[{i}][p]" for i in range(len(numbers))]), f"below |= !({' & '.join(above)});"]
-    quick = loop(parts[0], parts[1], made, " reduction(|:below)")
-    return whole, (f"    double made[{len(numbers)}][W];\n    int below = 0;\n{quick}"
-                   "    if (!below) memcpy(x, made, sizeof made);\n    return below;\n")
+    made = [*stores([f"made[{i}][p]" for i in range(len(numbers))]), *(f"below += !{each};" for each in above)]
+    quick = loop(parts[0], parts[1], made, " reduction(+:below)")  # of doubles, as all else: one width of vectors
+    return whole, f"    double below = 0;\n{quick}    return below != 0;\n"
 
 
 def _sizes(outputs: Sequence[str], results: Any) -> list[tuple[str, int]]:

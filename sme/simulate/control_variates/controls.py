@@ -37,6 +37,11 @@ class Responses:
     curvatures: Curvatures | None = None
     """how these weights change with the state"""
 
+    def rows(self, which: slice) -> "Responses":
+        """Those of some of the rows."""
+        curvatures = self.curvatures.rows(which) if self.curvatures is not None else None
+        return Responses(self.linear[..., which], self.quadratic[..., which], curvatures)
+
 
 def responses(chain: Chain, start: State, marks: Sequence[int], observables: Mapping[str, Callable[[State], Tensor]],
               curved: bool = True) -> Responses | None:

@@ -38,6 +38,12 @@ class Curvatures:
     shift: Float[Tensor, "steps weights state"]
     area: Float[Tensor, "steps weights noise"]
 
+    def rows(self, which: slice) -> "Curvatures":
+        """Those of some of the rows."""
+        entries = self.area.shape[2]
+        parts = (each.unflatten(1, (entries, -1))[:, :, which].flatten(1, 2) for each in (self.noise, self.shift, self.area))
+        return Curvatures(self.run, *parts)
+
 
 def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
     """One step of a path as a function of `(x, n, q)` side by side and of time."""
