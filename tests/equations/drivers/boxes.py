@@ -37,17 +37,20 @@ class Shuffle:
 
     def __init__(self, counts, size):
         self.size, self.steps = size, sum(counts) // size
-        ways = [s for s in itertools.product(*(range(c + 1) for c in counts)) if sum(s) % size == 0]
-        self.levels = [[s for s in ways if sum(s) == k * size] for k in range(self.steps + 1)]
-        self.batches = [s for s in ways if sum(s) == size]
+        states = [s for s in itertools.product(*(range(c + 1) for c in counts)) if sum(s) % size == 0]
+        self.levels = [[s for s in states if sum(s) == k * size] for k in range(self.steps + 1)]
+        self.batches = [s for s in states if sum(s) == size]
         places = [{s: i for i, s in enumerate(level)} for level in self.levels]
         self.moves = []  # of each step and batch: from which states, to which, with what probability
         for k in range(self.steps):
             total, found = math.comb(sum(counts) - k * size, size), []
             for batch in self.batches:
-                came = [(i, places[k + 1][after], math.prod(math.comb(c - a, b) for c, a, b in zip(counts, s, batch, strict=True)) / total)
-                        for i, s in enumerate(self.levels[k])
-                        if (after := tuple(a + b for a, b in zip(s, batch, strict=True))) in places[k + 1]]
+                came = []
+                for i, state in enumerate(self.levels[k]):
+                    after = tuple(a + b for a, b in zip(state, batch, strict=True))
+                    if after in places[k + 1]:
+                        ways = math.prod(math.comb(c - a, b) for c, a, b in zip(counts, state, batch, strict=True))
+                        came.append((i, places[k + 1][after], ways / total))
                 found.append(tuple(np.array(each) for each in zip(*came, strict=True)) if came else None)
             self.moves.append(found)
         self.first = np.array([move[2][0] for move in self.moves[0]])
@@ -74,7 +77,8 @@ class Shuffle:
                 if move is not None:
                     begin, end, share = move
                     carry = box.at(step(path[k] + box.nodes, batch) - path[k + 1])
-                    now[:, begin] += share[:, None] * (carry @ later[:, end].reshape(len(carry), -1)).reshape(len(carry), len(end), -1)
+                    carried = carry @ later[:, end].reshape(len(carry), -1)
+                    now[:, begin] += share[:, None] * carried.reshape(len(carry), len(end), -1)
             later = now
         return (box.at(np.zeros((1, box.dim))) @ now[:, 0])[0].reshape(len(places), columns)
 

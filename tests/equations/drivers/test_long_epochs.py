@@ -1,14 +1,11 @@
 """Long reshuffled epochs, ballistic: the run by its backward recursion, the bridge to second order in its noise."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from tests.equations.drivers.test_epoch_runs import Case, kinds, look
-from tests.support.few import few
+from tests.equations.drivers.test_epoch_runs import Case, kinds, line, look, shown, slopes
 
 EPOCHS, LENGTH = 2, 0.5
 """how many, and how long each is, whatever the number of its steps"""
@@ -19,17 +16,18 @@ STEP = 1e-3
 def expected(case, driver):
     """`E look` at the places of a case: exact but for `O(τ²)`, as the noise is `O(√τ)`.
 
-    With `A` the slope of the drift at the mean path and `g_l' = A g_l + c_l` of every motion's column, from 0 where an epoch begins,
-    the covariance is that of independent motions less `Σ_l g_l g_lᵀ/T` of each epoch, and the mean has `−Σ_l ∂c_l g_l/T` besides
-    what the covariance adds to it; without a bridge there is no `1/T`.
+    With `A` the slope of the drift at the mean path and `g_l' = A g_l + c_l` of every motion's column, from 0 where an epoch
+    begins, the covariance is that of independent motions less `Σ_l g_l g_lᵀ/T` of each epoch, and the mean has
+    `−Σ_l ∂c_l g_l/T` besides what the covariance adds to it; without a bridge there is no `1/T`.
     """
     eq = case.model("reshuffled" if driver == "bridge" else "without_replacement", driver)
     dim, counts, tied = len(case.start), np.array(kinds(case.n)[2]), 1 / LENGTH if driver == "bridge" else 0.0
     first = np.cumsum(counts) - 1  # one example of each kind
     units = torch.eye(eq.motions, dtype=torch.float64)[[*first, *range(case.n, eq.motions)]]
     many = np.concatenate((counts, np.ones(eq.motions - case.n)))
-    shifts = STEP * np.concatenate((np.zeros((1, dim)), np.eye(dim), -np.eye(dim), [a + b for a in np.eye(dim) for b in np.eye(dim)],
-                                    [-a - b for a in np.eye(dim) for b in np.eye(dim)]))
+    unit = np.eye(dim)
+    pairs = np.array([a + b for a in unit for b in unit])
+    shifts = STEP * np.concatenate((np.zeros((1, dim)), unit, -unit, pairs, -pairs))
 
     def derivatives(values):
         """Values, slopes and second slopes `(…, field, field)` of functions of which those at the shifts are known."""
@@ -62,3 +60,44 @@ def expected(case, driver):
             found.append(here + slope @ m + 0.5 * (bend * cov.reshape(dim, dim)).sum((1, 2)))
         start = np.concatenate((x, m, cov, np.zeros(len(counts) * dim)))
     return np.array(found[EPOCHS - 1 :])
+
+
+DEGREE = {"SGD": 6, "RMSProp": 6, "Adam": 4}
+"""of the polynomials, in each field"""
+RUNS = [("SGD", 1, 48), ("SGD", 2, 96), ("SGD", 4, 192), ("RMSProp", 1, 96), ("RMSProp", 2, 96), ("RMSProp", 4, 192),
+        ("Adam", 1, 48), ("Adam", 2, 96), ("Adam", 4, 192)]
+"""rule, batch, examples; and half as many"""
+
+
+def errors(rule, size, n):
+    """Of half as many examples and of all: run less equation `(number, equation, place, function)`; and the steps looked at."""
+    cases = [Case(rule, count, size, EPOCHS) for count in (n // 2, n)]
+    runs = [(case, case.run(DEGREE[rule])) for case in cases]
+    off = [[run - expected(case, driver) for driver in ("bridge", "independent")] for case, run in runs]
+    return np.array(off), cases[1].places
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "size", "n"), RUNS)
+def test_the_bridge_is_of_order_two_over_long_epochs_and_independent_steps_of_order_one(rule, size, n):
+    off, _ = errors(rule, size, n)
+    bridge, independent = slopes(*np.abs(off).max(-1))
+    assert np.abs(bridge - 2).max() < 0.15
+    assert np.abs(independent - 1).max() < 0.2
+    assert (np.abs(off[1, 1]).max(-1) > 5 * np.abs(off[1, 0]).max(-1)).all()
+
+
+def main():
+    """Print the table of docs/theory/drivers.md, section 21: `python -m tests.equations.drivers.test_long_epochs`."""
+    line("rule; $B$; $n$", "step of $m$", r"bridge, $\mathbb E\,\theta^2$", "largest of three",
+         r"independent steps, $\mathbb E\,\theta^2$", "times farther at the end")
+    line(*["---"] * 6)
+    for rule, size, n in RUNS:
+        off, places = errors(rule, size, n)
+        bridge, independent = slopes(*off[..., 0])
+        line(f"{rule}; {size}; {n}", ", ".join(map(str, places)), shown(bridge), shown(slopes(*np.abs(off[:, 0]).max(-1))),
+             shown(independent), f"{abs(off[1, 1, -1, 0] / off[1, 0, -1, 0]):.0f}")
+
+
+if __name__ == "__main__":
+    main()
