@@ -62,8 +62,6 @@ def expected(case, driver):
     return np.array(found[EPOCHS - 1 :])
 
 
-DEGREE = {"SGD": 6, "RMSProp": 6, "Adam": 4}
-"""of the polynomials, in each field"""
 RUNS = [("SGD", 1, 48), ("SGD", 2, 96), ("SGD", 4, 96), ("RMSProp", 1, 48), ("RMSProp", 2, 96), ("RMSProp", 4, 96),
         ("Adam", 1, 48), ("Adam", 4, 96)]
 """rule, batch, examples; and half as many"""
@@ -72,7 +70,7 @@ RUNS = [("SGD", 1, 48), ("SGD", 2, 96), ("SGD", 4, 96), ("RMSProp", 1, 48), ("RM
 def errors(rule, size, n):
     """Of half as many examples and of all: run less equation `(number, equation, place, function)`; and the steps looked at."""
     cases = [Case(rule, count, size, EPOCHS) for count in (n // 2, n)]
-    runs = [(case, case.run(DEGREE[rule])) for case in cases]
+    runs = [(case, case.run()) for case in cases]
     off = [[run - expected(case, driver) for driver in ("bridge", "independent")] for case, run in runs]
     return np.array(off), cases[1].places
 
