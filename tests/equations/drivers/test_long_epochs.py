@@ -80,9 +80,9 @@ def errors(rule, size, n):
 def test_the_bridge_is_of_order_two_over_long_epochs_and_independent_steps_of_order_one(rule, size, n):
     off, _ = errors(rule, size, n)
     bridge, independent = slopes(*np.abs(off).max(-1))
-    assert np.abs(bridge - 2).max() < 0.15
-    assert np.abs(independent - 1).max() < 0.2
-    assert (np.abs(off[1, 1]).max(-1) > 5 * np.abs(off[1, 0]).max(-1)).all()
+    assert np.abs(bridge - 2).max() < 0.25
+    assert 0.8 < independent.min() <= independent.max() < 1.6  # Adam's error of τ is small
+    assert (np.abs(off[1, 1]).max(-1) > 2 * np.abs(off[1, 0]).max(-1)).all()
 
 
 def main():
