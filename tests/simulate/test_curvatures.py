@@ -62,6 +62,24 @@ def test_those_of_minibatches_have_mean_zero_over_every_batch_and_every_incremen
     assert all((each + each.flip(0)).abs().amax() > 1e-6 for each in odd), "of an antithetic pair something is left"
 
 
+def test_a_checkpoint_leaves_the_weights_of_the_others_as_they_are():
+    several, start = (0.25, 0.75, 1.0), {"theta": torch.tensor([0.9, -0.4])}
+
+    def weights(times):
+        setup = Specification.of(sme.Quadratic(), sme.Adam(c1=0.7), "ballistic", None, 1.0, start, None, times).setup(2, 8)
+        with torch.no_grad():
+            found = curvatures(setup.chain, setup.start, setup.marks, setup.observables)
+        rows = len(setup.observables)
+        return [getattr(found, name).unflatten(1, (-1, len(times), rows)) for name in ("noise", "shift", "area")]
+
+    together = weights(several)
+    for i, time in enumerate(several):
+        for all_, alone in zip(together, weights([time]), strict=True):
+            steps = len(alone)
+            torch.testing.assert_close(all_[:steps, :, i], alone[:, :, 0], rtol=1e-13, atol=1e-15)
+            assert not all_[steps:, :, i].any(), "no weight on what comes after the checkpoint"
+
+
 def noisy(theta):
     return torch.diag(0.2 + 0.1 * torch.tanh(theta))
 

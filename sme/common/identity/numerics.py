@@ -13,6 +13,10 @@ NUMERICS: dict[str, dict[int, str]] = {
         1: "the first: streams of numpy's generator (torch's on a GPU), one extrapolation from two levels",
         2: "counter-based streams, second-order control variates, two extrapolations from three levels",
     },
+    "checkpoints": {  # errors at more times than one
+        2: "as the whole was",
+        3: "weights of the second-order control variates, of which those of the step behind a checkpoint were written over",
+    },
     "minibatch": {  # draws and moments of real minibatches
         2: "as the whole was",
         3: "control variates of the equation's own; a second motion that is linear in its noise, or stays through a long substep",
@@ -30,7 +34,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     "sampled": {2: "sums over the noise of one step", 3: "states of many numbers are sampled"},  # the same, by fresh gradients
 }
 """of each part its numbers, and why each was raised"""
-SHARPER = frozenset({("minibatch", 3)})
+SHARPER = frozenset({("checkpoints", 3), ("minibatch", 3)})
 """those that changed numbers within their errors alone: what is from before them is right, and is read"""
 
 

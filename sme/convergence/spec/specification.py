@@ -217,7 +217,8 @@ class Specification:
         kind = self.model.check(self.optimizer, self.regime)
         further = kind.parts(self.problem) if kind else parts_of(
             self.problem, self.optimizer, self.regime, self.model.orders, self.brownian)
-        return numerics.used(self.problem, self.problem.noise, *further, *self._method.values())
+        several = ("checkpoints",) if self.method == MONTE_CARLO and len(self.times) > 1 else ()
+        return numerics.used(self.problem, self.problem.noise, *further, *several, *self._method.values())
 
     @property
     def _other(self) -> dict[str, object]:

@@ -134,7 +134,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
         whole = torch.einsum("rs,sab->rab", slope, hessian[k]) + jacobian[k].T @ bend @ jacobian[k]
         slope, bend, mixed = slope @ by_state, whole[:, :state, :state], whole[:, :state, state:]
         parts.append((mixed, by_state.T @ later - mixed, by_noise.T @ mixed))
-        later = mixed
+        later = mixed.clone()  # which is written into at a checkpoint
     stacked = (torch.stack(part[::-1]) for part in zip(*parts, strict=True))
     # (steps, rows, from, entry of u) -> (steps, (entry of u, row), from); any weights will do where the run blew up
     weights = [part.permute(0, 3, 1, 2).reshape(len(part), noise * rows, -1).nan_to_num(0, 0, 0).contiguous() for part in stacked]
