@@ -78,7 +78,8 @@ SENTENCE = "Their SDEs of RMSprop and Adam follow the optimizers' loss on {}."
 TINY = {"taus": (1 / 4,), "horizon": 0.5, "paths": 4}
 CLAIMS = (
     Claim("sdes_on_perceptron", COMPAGNONI, "experiments on MLPs, appendix F", SENTENCE.format("multilayer perceptrons"),
-          SETTING.format("breast-cancer data, 32 rows, a perceptron of two hidden layers of 5", 32),
+          SETTING.format("breast-cancer data, 32 rows, a perceptron of two hidden layers of 5", 32) + ". A first full run "
+          "had τ = 1/8 alone, with 16 paths; the second τ and the paths were added after it",
           "167 parameters and at most 32 steps; theirs has 4 022, noise 0.01 and 1500 steps of 1e-3", REFUTED, perceptron,
           {**TINY, "width": 2, "depth": 1, "examples": 8}),
     Claim("sdes_on_cnn", COMPAGNONI, "experiments on CNNs and ResNets", SENTENCE.format("convolutional and residual networks"),
