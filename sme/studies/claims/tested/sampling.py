@@ -178,7 +178,7 @@ def family(examples: int = 128, hidden: int = 12, batch: int = 8, steps: int = 6
 
 NEAR = 0.02
 """of test accuracies that are counted as the same"""
-NETWORK = "{} digits of 8 × 8 and some 900 parameters; theirs are {}"
+NETWORK = "{} digits of 8 × 8 and some 900 parameters; they have {}"
 CLAIMS = (
     Claim("importance_scores", "Lahire, arXiv 2303.16529", "abstract (the text and its metric were not seen)",
           "Drawing examples by the size of their gradients helps, and with an adaptive rule by the size of its own steps, ‖D∇f‖.",
