@@ -120,12 +120,14 @@ CLAIMS = (
           "smoothness grows with the gradient, with lr and 1 − β₂ of the size ε².",
           "cosh x, ¼x⁴ and ¼(x² − 1)², summed over four coordinates x = sθ, s = ½ to 2; Gaussian noise of variance 1 + (∂f)² in "
           "each; from x = 4, where the curvature is 27 to 48 s² (two coordinates of the last loss from its maximum); "
-          "lr = 1 − β₂ = T^(−1/2), β₁ = 0.9, ε = 1e-8, v and m from their means, T = 256 to 65 536, 4 groups of 16 paths; "
+          "lr = 1 − β₂ = T^(−1/2), β₁ = 0.9, 1e-8 beside √v, v and m from their means, T = 256 to 65 536, 4 groups of 16 "
+          "paths (after a try at these T); "
           "beside it Compagnoni's SDE of the same rule, in four substeps, the second half of the steps alone, and SGD's share of "
           "runs that diverge within 256 steps of the same lr",
-          "4 parameters; theirs are theorems on all such losses, and a bound is held, not met: the way from the start takes a "
-          "share T^(−1/2) of the steps, exponent 2. What a constant step leaves at rest is of the size √lr at a minimum with "
-          "curvature, exponent 4, and lr^(3/4) at that of x⁴, exponent 8/3: it shows in the second half, and at longer T in all",
-          "an exponent above 4, that is, a mean gradient norm that falls slower than T^(−1/4)", affine,
+          "4 parameters; theirs are theorems on all such losses, upper bounds, which a faster fall keeps too: the way from the "
+          "start takes a share T^(−1/2) of the steps, exponent 2. What a constant step leaves at rest is of the size √lr at a "
+          "minimum with curvature, exponent 4, and lr^(3/4) at that of x⁴, exponent 8/3: it shows in the second half, and at "
+          "longer T in all",
+          "an exponent of 1/ε in the steps T above 4, that is, a mean gradient norm that falls slower than T^(−1/4)", affine,
           {"lengths": (16, 64), "groups": 2, "paths": 2, "losses": ("¼x⁴",)}),
 )
