@@ -122,8 +122,8 @@ CLAIMS = (
           "each; from x = 4, where the curvature is 27 to 48 s² (two coordinates of the last loss from its maximum); "
           "lr = 1 − β₂ = T^(−1/2), β₁ = 0.9, 1e-8 beside √v, v and m from their means, T = 256 to 65 536, 4 groups of 16 "
           "paths (after a try at these T); "
-          "beside it Compagnoni's SDE of the same rule, in four substeps, the second half of the steps alone, and SGD's share of "
-          "runs that diverge within 256 steps of the same lr",
+          "beside it Compagnoni's SDE of each rule, in four substeps, the second half of the steps alone, and SGD's share of "
+          "runs that diverge within 256 steps of this lr",
           "4 parameters; theirs are theorems on all such losses, upper bounds, which a faster fall keeps too: the way from the "
           "start takes a share T^(−1/2) of the steps, exponent 2. What a constant step leaves at rest is of the size √lr at a "
           "minimum with curvature, exponent 4, and lr^(3/4) at that of x⁴, exponent 8/3: it shows in the second half, and at "
