@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vjp
 
-DENSE, LANCZOS, RESTARTS, ACCURACY = 64, 30, 20, 1e-5
+DENSE, LANCZOS, RESTARTS, ACCURACY = 64, 30, 100, 1e-5
 """parameters up to which the whole Hessian is formed; vectors at a time, how often at most, and accuracy as a share of the
 sharpness"""
 

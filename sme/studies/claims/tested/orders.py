@@ -42,10 +42,11 @@ def slopes(taus: Sequence[float] = (1 / 4, 1 / 8, 1 / 16), horizon: float = 4.0,
             for i, observable in enumerate((OBSERVED, "mean v")):
                 error, stderr, bias = np.array([each[i] for each in rows]).T
                 slope, half = _slope(np.array(taus), error, stderr, bias)
-                where = f"{name}, {regime.replace('_', '-')}, {observable.replace('theta', 'θ').replace('^2', '²')}"
+                said = observable.replace("theta", "θ").replace("^2", "²")
+                where = f"{name}, {regime.replace('_', '-')}, {said}"
                 numbers.append(Number(where, slope, slope - half, slope + half, least=1.7, runs=paths,
                                       basis=f"95 % and the integrator bias at its worst, {paths} paths"))
-                curves[f"{name}, {observable}"] = curve(taus, np.abs(error), np.maximum(np.abs(error) - 1.96 * stderr - bias,
+                curves[f"{name}, {said}"] = curve(taus, np.abs(error), np.maximum(np.abs(error) - 1.96 * stderr - bias,
                                                         0.01 * np.abs(error)), np.abs(error) + 1.96 * stderr + bias)
         panels.append(Panel(f"{regime.replace('_', '-')}, order 2", "τ", "|weak error| at the end", curves, "xy", points=True))
     return Found(numbers, panels)
@@ -110,10 +111,11 @@ def malladi(taus: Sequence[float] = (1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128), ho
                            regime="batch_equivalent", order=1, model="malladi", observables=[OBSERVED, "mean v"],
                            paths=paths, seed=seed, backend=backend)
         for observable, row in study.slopes.set_index("observable").iterrows():
-            numbers.append(Number(f"{name}, {observable}", row["slope"], row["slope_low"], row["slope_high"], 0.75, math.inf,
+            where = f"{name}, {str(observable).replace('theta', 'θ').replace('^2', '²')}"
+            numbers.append(Number(where, row["slope"], row["slope_low"], row["slope_high"], 0.75, math.inf,
                                   f"95 % of the fit, with the bias of the integrator and the next power of τ, {paths} paths"))
             part = study.errors[study.errors["observable"] == observable].sort_values("tau")
-            curves[f"{name}, {observable}"] = curve(part["tau"], part["error"].abs())
+            curves[where] = curve(part["tau"], part["error"].abs())
     return Found(numbers, [Panel("Malladi's equation, order 1", "τ = η²", "|weak error| at the end", curves, "xy", points=True)])
 
 
