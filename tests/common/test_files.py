@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import sme
+from sme.common.identity import numerics
 from sme.common.output.provenance import harmless, plain
 from sme.common.storage import files, seal, sums
 from sme.convergence import collect
@@ -73,7 +74,7 @@ def readers(folder, name):
     point = next((folder / "points").glob("*.json"))
     request = next((folder / asked.FOLDER).glob("*.json"))
     predicted.write(folder, name, ObstructionConstants(64, {"loss at end": (-0.0123, 0.0021)}))
-    return {"point": (point, lambda: dataclasses.astuple(Point.load(point, name))[0]),
+    return {"point": (point, lambda: dataclasses.astuple(Point.load(point, name, numerics.written(("checkpoints",))))[0]),
             "asked": (request, lambda: Requests.load(request, name)),
             "spec": (folder / "spec.json", lambda: StudyMetadata.read(folder)),
             "obstruction": (folder / predicted.FILE, lambda: predicted.read(folder, name)),

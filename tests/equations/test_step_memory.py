@@ -7,6 +7,7 @@ import torch
 
 import sme
 from sme.convergence.fit.predicted import predict
+from sme.convergence.spec.job import Job
 from sme.convergence.spec.specification import Specification
 from sme.equations.registry import equation
 from sme.optimizers.regimes import regime
@@ -67,7 +68,9 @@ def test_the_constant_that_the_obstruction_leaves_is_predicted():
     start = {"theta": torch.tensor([0.8]), "v": torch.tensor([0.6])}
     names = ["|theta|^2", "mean v"]
     spec = Specification.of(sme.Polynomial(), sme.RMSProp(), "batch_equivalent", "independent", 1.0, start, names, None)
-    found = predict(spec.setup(2, 16), spec.times, 8).constants
+    job = Job.of(spec, tau=[1 / 16], order=[2], paths=65536, shards=None, tolerance=None, budget_s=None, seed=0, device="cpu",
+                 processes=1, backend="auto")
+    found = predict(job, job.obstructed, 8).constants
     value, stderr = found["|theta|^2 at end"]
     assert stderr < 5e-4
     assert abs(value - 0.0028) < 5 * stderr

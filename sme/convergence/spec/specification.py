@@ -214,11 +214,10 @@ class Specification:
     @property
     def parts(self) -> tuple[str, ...]:
         """Of the code, those that its numbers come from, at any order (see `numerics`)."""
-        kind = self.model.check(self.optimizer, self.regime)
-        further = kind.parts(self.problem) if kind else parts_of(
-            self.problem, self.optimizer, self.regime, self.model.orders, self.brownian)
-        several = ("checkpoints",) if self.method == MONTE_CARLO and len(self.times) > 1 else ()
-        return numerics.used(self.problem, self.problem.noise, *further, *several, *self._method.values())
+        kind, rule = self.model.check(self.optimizer, self.regime), (self.optimizer, self.regime, self.model.orders)
+        further = kind.parts(self.problem) if kind else parts_of(self.problem, *rule, self.brownian)
+        way = self._method.values() or ["checkpoints"][: len(self.times) - 1]
+        return numerics.used(self.problem, self.problem.noise, *further, *way)
 
     @property
     def _other(self) -> dict[str, object]:
