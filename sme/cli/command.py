@@ -62,6 +62,7 @@ def loaded(module: str) -> None:
     if not os.environ.get(DATE, "0").isdecimal():
         print(f"warning: {DATE}={os.environ.pop(DATE)[:40]!r} is no number, and no library can read it: it is left out",
               file=sys.stderr)
+    collected = gc.isenabled()
     gc.disable()  # nothing of this is ever freed, and to look for what could be takes a fifth of the time
     try:
         importlib.import_module(module)
@@ -74,7 +75,8 @@ def loaded(module: str) -> None:
         _fail(f"{root}, which sme needs, cannot be loaded ({fault}): install sme again into this environment")
     finally:
         gc.freeze()
-        gc.enable()
+        if collected:
+            gc.enable()
 
 
 def _run(task: Callable[[], Any]) -> None:

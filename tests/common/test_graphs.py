@@ -10,7 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from sme.common.derivatives.graphs import graph
 from sme.common.derivatives.tracing import traced, tracing
-from sme.simulate.codegen.interpreter import _decompositions
+from sme.simulate.codegen.interpreter import NotLoweredError, _decompositions, trace
 
 MATRIX = torch.tensor([[2.0, -0.5], [0.25, 1.5]], dtype=torch.float64)
 FUNCTIONS = {
@@ -52,14 +52,38 @@ def test_the_graph_is_torchs_own(name, table):
         torch.testing.assert_close(mine(*point), function(*point), rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("function", [lambda x: x if x.sum() > 0 else -x, lambda x: x * x[0].item(), lambda x: x[x.nonzero()[0]]])
-def test_the_value_of_an_argument_is_not_burned_in(function):
-    try:
-        made = graph(functionalize(function), torch.tensor([1.0, 2.0], dtype=torch.float64))
-    except RuntimeError:
-        return
-    point = torch.tensor([0.0, 3.0], dtype=torch.float64)  # with other places of what is not 0
-    torch.testing.assert_close(made(point), function(point))
+def _written(x):
+    z = torch.zeros(3, dtype=torch.float64)
+    z[1] = x[0]
+    return x if z.max() > 0.5 else -x
+
+
+def _through_a_view(x):
+    z = torch.zeros(2, dtype=torch.float64)
+    z.view(-1).add_(x)
+    return x if z[0] > 0.5 else -x
+
+
+ASKS = {"branch": lambda x: x if x.sum() > 0 else -x, "item": lambda x: x * x[0].item(), "numpy": lambda x: x * x.numpy()[0],
+        "detached": lambda x: x * float(x.detach().numpy()[0]), "list": lambda x: x * x.tolist()[1], "written": _written,
+        "view": _through_a_view, "chance": lambda x: x if torch.rand(()) < 0.5 else -x}
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("name", ASKS)
+def test_the_value_of_an_argument_is_not_burned_in(name, wrap):
+    function = functionalize(ASKS[name]) if wrap else ASKS[name]
+    with pytest.raises(RuntimeError, match="that its arguments decide"):
+        graph(function, torch.tensor([1.0, 2.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("function", [lambda x: x * len(x[x > 0]), lambda x: x * torch.nonzero(x > 0).shape[0],
+                                      lambda x: x * torch.masked_select(x, x > 0).numel()])
+def test_a_shape_that_the_values_decide_is_not_compiled(function):
+    with pytest.raises(NotLoweredError, match="the state decides how many numbers aten"):
+        trace(function, [torch.tensor([1.0, 2.0], dtype=torch.float64)])
+    there = trace(lambda x: x[torch.tensor([1, 0])] * len(MATRIX[MATRIX > 1]), [torch.tensor([1.0, 2.0], dtype=torch.float64)])
+    assert there(torch.tensor([3.0, 5.0])).tolist() == [10.0, 6.0]
 
 
 def test_the_value_of_a_constant_is():

@@ -6,13 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.fx import Graph, GraphModule, Node
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, autograd_would_have_decomposed
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from sme.common.derivatives.tracing import tracing
 
 Decompositions = Mapping[Any, Callable[..., Any]]
+LEAVING = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
+"""what takes the values of a tensor out of torch's sight"""
 
 
 def graph(function: Callable[..., Any], *examples: Tensor, decompositions: Decompositions | None = None) -> GraphModule:
@@ -25,10 +29,27 @@ def graph(function: Callable[..., Any], *examples: Tensor, decompositions: Decom
     RuntimeError
         where the function asks for the value of a tensor that its arguments decide.
     """
-    with tracing(), _Recorder(examples, decompositions or {}) as recorder:
+    with tracing(), _Recorder(examples, decompositions or {}) as recorder, _Leaving(recorder):
         result = function(*examples)
     recorder.graph.output(recorder.named(result))
     return GraphModule(recorder.constants, recorder.graph)
+
+
+def _refuse(what: Any) -> None:
+    raise RuntimeError(f"it branches on, or asks for, the value of a tensor that its arguments decide ({what})")
+
+
+class _Leaving(TorchFunctionMode):
+    """Refuses to let values out that no operation would tell of."""
+
+    def __init__(self, recorder: "_Recorder") -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func in LEAVING and (is_functorch_wrapped_tensor(args[0]) or self.recorder.decided(args[0])):
+            _refuse(func.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 class _Recorder(TorchDispatchMode):
@@ -40,10 +61,10 @@ class _Recorder(TorchDispatchMode):
         self.constants: dict[str, Tensor] = {}
         self._nodes: dict[int, tuple[Tensor, Node]] = {}
         """by the tensor's identity, which is its own as long as it is here"""
-        self._fixed: set[Node] = set()
-        """those that the arguments do not decide"""
+        self._memory: set[int] = set()
+        """where numbers lie that the arguments decide, or chance: all views of them do"""
         for i, example in enumerate(examples):
-            self._keep(example, self.graph.placeholder(f"arg{i}_1"))
+            self._keep(example, self.graph.placeholder(f"arg{i}_1"), True)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -54,23 +75,30 @@ class _Recorder(TorchDispatchMode):
         if (made := self.decompositions.get(func)) is not None:
             with self:
                 return made(*args, **kwargs)
-        if autograd_would_have_decomposed(func, tree_leaves((args, kwargs))):
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        if autograd_would_have_decomposed(func, tensors):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         given = self.named((args, kwargs))
-        fixed = all(node in self._fixed for node in tree_leaves(given) if isinstance(node, Node))
+        decided = torch.Tag.nondeterministic_seeded in func.tags or any(map(self.decided, tensors))
         if torch.Tag.data_dependent_output in func.tags:
-            if fixed:
-                return func(*args, **kwargs)
-            raise RuntimeError(f"it branches on, or asks for, the value of a tensor that its arguments decide ({func})")
+            if decided:
+                _refuse(func)
+            return func(*args, **kwargs)
         if func is torch.ops.aten.lift_fresh.default:  # what is written over is not the constant
             func = torch.ops.aten.lift_fresh_copy.default
         result = func(*args, **kwargs)
         node = given[0][0] if func is torch.ops.aten.alias.default else self.graph.call_function(func, *given)
-        self._track(result, node, fixed)
+        self._track(result, node, decided)
+        if decided and func._schema.is_mutable:
+            self._memory.update(_memory(each) for each in tensors)
         return result
+
+    def decided(self, tensor: Tensor) -> bool:
+        """Whether the arguments decide any of its numbers, or chance."""
+        return _memory(tensor) in self._memory
 
     def named(self, things: Any) -> Any:
         """The things, with nodes in the places of tensors."""
@@ -82,18 +110,21 @@ class _Recorder(TorchDispatchMode):
         name = f"_tensor_constant{len(self.constants)}"
         self.constants[name] = tensor
         node = self.graph.get_attr(name)
-        self._fixed.add(node)
-        self._keep(tensor, node)
+        self._keep(tensor, node, False)
         return node
 
-    def _track(self, result: Any, node: Node, fixed: bool) -> None:
-        if fixed:
-            self._fixed.add(node)
+    def _track(self, result: Any, node: Node, decided: bool) -> None:
         if isinstance(result, Tensor):
-            self._keep(result, node)
+            self._keep(result, node, decided)
         elif isinstance(result, tuple | list):
             for i, part in enumerate(result):
-                self._track(part, self.graph.call_function(operator.getitem, (node, i)), fixed)
+                self._track(part, self.graph.call_function(operator.getitem, (node, i)), decided)
 
-    def _keep(self, tensor: Tensor, node: Node) -> None:
+    def _keep(self, tensor: Tensor, node: Node, decided: bool) -> None:
         self._nodes[id(tensor)] = tensor, node
+        if decided:
+            self._memory.add(_memory(tensor))
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

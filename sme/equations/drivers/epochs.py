@@ -22,8 +22,8 @@ FEW = 8
 """examples by which a rule is looked at"""
 ALIVE = 1e-9
 """share of what a term is a difference of, below which it is 0"""
-AT_ONCE = 2**16
-"""gradients of examples at a time, of all paths"""
+AT_ONCE = 2**27
+"""numbers of the gradients of all examples that are had at a time, for all paths"""
 
 
 def whole(law: object) -> bool:
@@ -93,7 +93,7 @@ class ShortEpochs(_Epochs):
         """`E[∂δ̃₂ δ̃₂]`: `s₂` times the mean over the examples of its quadratic part and `s₃` times that of its cubic part."""
         n, (second, third, *_) = self.minibatch.motions, self.shares
         total = torch.zeros_like(x)
-        size = max(1, AT_ONCE // (2 * n * len(x)))
+        size = max(1, AT_ONCE // (2 * n * x.numel()))
         for begin in range(0, n, size):
             some = slice(begin, min(begin + size, n))
             count = some.stop - begin
