@@ -10,7 +10,7 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.optimizers.regimes import BALLISTIC
-from sme.studies.claims import run
+from sme.studies.claims import given, run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.runs import fresh
@@ -32,7 +32,7 @@ def test_a_claim_can_be_measured(name, monkeypatch):
     claim = BY_NAME[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a few paths, and coarse steps
-        found = claim.measure(**run._settings(claim, True))
+        found = claim.measure(**given.defaults(claim, True))
     assert found.numbers
     assert any(not each.beside for each in found.numbers)
     assert len({each.where for each in found.numbers}) == len(found.numbers)
@@ -40,6 +40,7 @@ def test_a_claim_can_be_measured(name, monkeypatch):
         assert each.basis
         assert each.low <= each.value <= each.high or not math.isfinite(each.value), each
         assert math.isfinite(each.least) or math.isfinite(each.most), each
+    assert bool(claim.band) == any("low" in each for panel in found.panels for each in panel.curves.values())
     for panel in found.panels:
         assert panel.x
         assert panel.y
