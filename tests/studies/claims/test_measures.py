@@ -154,6 +154,28 @@ def test_the_bayesian_rule_is_sgd_far_below_its_prior_and_adam_far_above():
     assert float(step[1]) == pytest.approx(1e-3, rel=1e-4)
 
 
+@pytest.mark.slow  # some five seconds
+def test_a_learning_rate_at_an_end_of_those_tried_is_told():
+    def make(**given):
+        return images.Autoencoder(2, examples=8, batch_size=4, **given)
+
+    def raced(*rates):
+        return images.race(make, {"SGD": lambda lr: fresh("sgd", lr)}, {"SGD": rates}, 4, 2, 0, ("loss",))[2]["SGD"]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert raced(1e-3, 0.1, 1e6) == 0.1
+        assert raced(0.1) == 0.1, "there was no choice"
+    with pytest.warns(UserWarning, match=r"SGD does best at lr 0.1, an end of those tried \(0.01 to 0.1\)"):
+        assert raced(1e-2, 0.1) == 0.1
+
+
+def test_a_start_that_diverged_is_counted_and_one_without_error_is_not():
+    ends = np.array([0.1, 0.0, math.inf]), np.array([math.nan, 0.0, 0.2])
+    assert images.lost(*ends) == 2
+    assert images.lost(ends[0][:2]) == 0
+
+
 @pytest.mark.slow  # some ten seconds
 def test_the_noise_of_adamw_with_little_decay_is_not_bounded(monkeypatch):
     small = {"sizes": (2, 8), "paths": 1024, "tau": 0.05}
