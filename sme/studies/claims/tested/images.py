@@ -139,8 +139,8 @@ def curvature(examples: int = 128, hidden: int = 8, batch: int = 32, steps: int 
 BAND = "from the smallest to the largest of the starts"
 CLAIMS = (
     Claim("badam_test", AITCHISON, "abstract and experiments",
-          "BRMSprop and BAdam reduce the test loss and the test error of MNIST (how much would be considerable, as the paper "
-          "says, is not asked).",
+          "BRMSprop and BAdam reduce the test loss and the test error of MNIST (considerably, says the paper; by how much is "
+          "not asked here).",
           "1000 digits of 28 × 28, a perceptron 784–16–10, batches of 50, 40 epochs, 24 starts, β₁ = 0.9, β₂ = 0.999; each rule "
           "at that of six learning rates, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3 and 0.01, which has the least test loss on two other "
           "starts, and with all four that is none of the ends; BAdam and BRMSprop at their fixed point with the prior of lr "
