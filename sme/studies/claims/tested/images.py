@@ -151,16 +151,15 @@ CLAIMS = (
           "its table were not seen",
           "a test loss or error at the end that is not below that of the same rule without the prior", badam,
           {"examples": 20, "width": 2, "batch": 5, "steps": 4, "runs": 2, "rates": (1e-3,)}, BAND),
-    Claim("adam_beats_nesterov", DE, "abstract of the final version; that of the first one asks for large enough networks",
-          "With β₁ = 0.99 Adam is better than carefully tuned Nesterov momentum on most of the experiments; with minibatches "
-          "(first version) that is so on networks that are large enough.",
+    Claim("adam_beats_nesterov", DE, "abstracts of the final and of the first version",
+          "With β₁ = 0.99 Adam is better than carefully tuned Nesterov momentum in most of their experiments (final version); "
+          "the first version says it of every momentum that was tried, with minibatches on networks that are large enough.",
           "256 digits of 8 × 8, 64–16–64, batches of 32, 2000 steps, 12 starts; each rule at that of three learning rates "
           "which has the least training loss on two other starts, against the better of momentum 0.9 and 0.99. "
           "6 starts had left it undecided, with rates at the ends of those that were tried; a full run of 12 had momentum 0.99 "
           "do best at the smallest of its rates, which were put on both sides of it",
           "2 128 parameters and 256 digits; theirs are 60 000 of 28 × 28 and networks of up to some million. One experiment on "
-          "one small network: it is a case in which the sentence is not so, and tests neither \"most\" nor whether a network "
-          "is large enough",
+          "one small network tests neither \"most\" nor the condition of size: a case beside theirs, whichever way it goes",
           "a loss at the end that is not below that of Nesterov's momentum", autoencoder,
           {"examples": 8, "hidden": 2, "batch": 4, "steps": 4, "runs": 2}, BAND),
     Claim("nesterov_curvature", DE, "experiments on the smallest eigenvalue",

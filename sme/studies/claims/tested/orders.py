@@ -121,7 +121,7 @@ def malladi(taus: Sequence[float] = (1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128), ho
 
 QUADRATIC = "½θᵀAθ, A = [[1, ½], [½, 1]], noise 0.25 A, from {}, c = 0.5 (RMSProp), (c₁, c₂) = (1, 0.5) (Adam)"
 OURS = ("the equations of order 2 are ours, as derived here: those of the paper's public scripts differ from them in twelve "
-        "terms (docs/gallery/published.md), so that what fails is {}, and no theorem of the paper")
+        "terms (docs/gallery/published.md), so that what holds or fails is {}, and no theorem of the paper")
 CLAIMS = (
     Claim("slope_two", CALLISTI, "Table 1 and the numerical section",
           "The weak error of the second-order equations falls with slope 2 in τ, in both regimes.",
