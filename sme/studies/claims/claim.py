@@ -56,17 +56,13 @@ class Number:
 
     @classmethod
     def mean(cls, where: str, values: Sequence[float] | np.ndarray, of: str, *, geometric: bool = False, least: float = -math.inf,
-             most: float = math.inf, beside: bool = False, part: str = "", diverged: int | None = None) -> "Number":
-        """The mean (of logarithms a geometric one) with 95 % of Student's t.
-
-        Unless `diverged` is given, every value that is not finite is taken for one of a run that diverged.
-        """
+             most: float = math.inf, beside: bool = False, part: str = "", diverged: int = 0) -> "Number":
+        """The mean (of logarithms a geometric one) with 95 % of Student's t."""
         with np.errstate(invalid="ignore"):  # of runs that diverged
             found = np.array(interval(np.asarray(values, float)))
-        lost = int((~np.isfinite(np.asarray(values, float))).sum()) if diverged is None else diverged
         value, low, high = (np.exp(found) if geometric else found).tolist()
         return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside, part,
-                   lost)
+                   diverged)
 
     @classmethod
     def exact(cls, where: str, value: float, *, least: float = -math.inf, most: float = math.inf, beside: bool = False,

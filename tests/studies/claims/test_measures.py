@@ -171,9 +171,15 @@ def test_a_learning_rate_at_an_end_of_those_tried_is_told():
 
 
 def test_a_start_that_diverged_is_counted_and_one_without_error_is_not():
-    ends = np.array([0.1, 0.0, math.inf]), np.array([math.nan, 0.0, 0.2])
-    assert images.lost(*ends) == 2
-    assert images.lost(ends[0][:2]) == 0
+    assert images.lost(np.array([0.1, 0.0, math.inf, math.nan])) == 2
+    assert images.lost(np.array([0.1, 0.0])) == 0
+
+
+def test_what_leaves_no_saddle_within_the_run_decides_nothing():
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = momentum.saddle(steps=1, starts=2).numbers
+    assert {each.verdict for each in found} == {UNDECIDED}
 
 
 @pytest.mark.slow  # some ten seconds

@@ -65,9 +65,9 @@ def _panels(marks: Sequence[int], found: Mapping[str, np.ndarray], chosen: Mappi
                   "y" if "accuracy" not in what and each_positive(found, i) else "") for i, what in enumerate(seen)]
 
 
-def lost(*found: np.ndarray) -> int:
-    """How many starts have a value that is not finite in one of them: they diverged."""
-    return int((~np.isfinite(np.stack(found))).any(0).sum())
+def lost(ends: np.ndarray) -> int:
+    """How many starts have no finite value at the end: they diverged."""
+    return int((~np.isfinite(ends)).sum())
 
 
 def each_positive(found: Mapping[str, np.ndarray], i: int) -> bool:
@@ -89,7 +89,7 @@ def badam(examples: int = 1000, width: int = 16, batch: int = 50, steps: int = 8
     marks, found, chosen = race(make, rules, dict.fromkeys(rules, rates), steps, runs, seed, seen, best="test loss")
     ends = {name: np.stack([each[-1, :, 0], 1 - each[-1, :, 1]]) for name, each in found.items()}
     numbers = [Number.mean(f"{new} over {old}, test {what}", np.log(ends[new][i] / ends[old][i]), "starts", geometric=True,
-                           most=1.0, part=f"the test {what}", diverged=lost(found[new][-1, :, 0], found[old][-1, :, 0]))
+                           most=1.0, part=f"the test {what}", diverged=lost(found[new][-1, :, 0]))
                for new, old in (("BAdam", "Adam"), ("BRMSprop", "RMSProp")) for i, what in enumerate(("loss", "error"))]
     return Found(numbers, _panels(marks, found, chosen, seen))
 
@@ -110,7 +110,8 @@ def autoencoder(examples: int = 256, hidden: int = 16, batch: int = 32, steps: i
     marks, found, chosen = race(make, rules, rates, steps, runs, seed, seen)
     best = min(("Nesterov 0.9", "Nesterov 0.99"), key=lambda name: np.nan_to_num(found[name][-1, :, 0].mean(), nan=math.inf))
     numbers = [Number.mean(f"{name} over {best}, {what}", np.log(found[name][-1, :, i] / found[best][-1, :, i]), "starts",
-                           geometric=True, most=1.0, beside=name == "Adam 0.9", part=f"in {what}")
+                           geometric=True, most=1.0, beside=name == "Adam 0.9", part=f"in {what}",
+                           diverged=lost(found[name][-1, :, i]))
                for name in ("Adam 0.99", "Adam 0.9") for i, what in enumerate(("train loss", "test loss"))]
     return Found(numbers, _panels(marks, found, chosen, seen))
 
@@ -129,9 +130,9 @@ def curvature(examples: int = 128, hidden: int = 8, batch: int = 32, steps: int 
     nesterov, adam = found["Nesterov 0.9"], found["Adam 0.9"]
     rise, norms = nesterov[-1, :, 1] - nesterov[len(marks) // 2, :, 1], np.log(nesterov[-1, :, 0] / adam[-1, :, 0])
     numbers = [Number.mean("rise of the smallest curvature over the second half", rise, "starts", least=0.0,
-                           part="the smallest curvature rises"),
+                           part="the smallest curvature rises", diverged=lost(nesterov[-1, :, 0])),
                Number.mean("gradient norm, Nesterov over Adam", norms, "starts", geometric=True, most=1.0,
-                           part="smaller gradients")]
+                           part="smaller gradients", diverged=lost(nesterov[-1, :, 0]))]
     later = {name: each[1:] for name, each in found.items()}  # at the start the curvature is far below all that follows
     return Found(numbers, _panels(marks[1:], later, chosen, seen))
 

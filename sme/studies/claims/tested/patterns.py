@@ -139,7 +139,8 @@ def edge(examples: int = 100, seeds: int = 3, steps: int = 3000, lrs: Sequence[f
     adam = [adams(problem, [ab((1 - 0.99) / lrs[2], (1 - beta) / lrs[2], lrs[2])], row, steps, every)[1][:, 0] for row in theta]
     curves["Adam 0.9, 0.99, 38/η"] = np.stack(adam, 1) / threshold(beta)
     for name, found in curves.items():
-        numbers.append(Number.mean(name, found[-len(found) // 4:].mean(0), "starts", least=0.9, most=1.1))
+        late = found[-len(found) // 4:].mean(0)
+        numbers.append(Number.mean(name, late, "starts", least=0.9, most=1.1, diverged=int((~np.isfinite(late)).sum())))
     return Found(numbers, [Panel("ten digits, full batch", "step", "sharpness over the limit", {
         name: curve(marks[: len(found)], np.median(found, 1), found.min(1), found.max(1)) for name, found in curves.items()},
         "y", {"limit": 1.0})])
