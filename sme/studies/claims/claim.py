@@ -13,8 +13,8 @@ from sme.studies.autoencoder.report import interval
 HOLDS, FAILS, WHERE, PART, UNDECIDED = "holds", "does not hold here", "holds where", "holds in part", "undecided"
 VERDICTS = (HOLDS, WHERE, PART, FAILS, UNDECIDED)
 DETERMINISTIC = "deterministic"
-MOST_RUNS = 10**6
-"""a number beyond is not said: nobody makes so many runs to decide"""
+MORE = 100
+"""times as many runs as were made, and no more, are said to decide: beyond, nobody makes them"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Number:
         whether nothing is claimed of it, so that it has no part in the verdict.
     part
         which part of the sentence it tests, of one that says several things; numbers of one part are cases of it.
+    diverged
+        how many of the runs diverged, and so have no such number: if it is not finite for that reason the claim does not hold;
+        one that is not finite for another reason decides nothing.
     """
 
     where: str
@@ -49,14 +52,17 @@ class Number:
     runs: int = 0
     beside: bool = False
     part: str = ""
+    diverged: int = 0
 
     @classmethod
     def mean(cls, where: str, values: Sequence[float] | np.ndarray, of: str, *, geometric: bool = False, least: float = -math.inf,
-             most: float = math.inf, beside: bool = False, part: str = "") -> "Number":
+             most: float = math.inf, beside: bool = False, part: str = "", diverged: int = 0) -> "Number":
         """The mean (of logarithms a geometric one) with 95 % of Student's t."""
-        found = np.array(interval(np.asarray(values, float)))
+        with np.errstate(invalid="ignore"):  # of runs that diverged
+            found = np.array(interval(np.asarray(values, float)))
         value, low, high = (np.exp(found) if geometric else found).tolist()
-        return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside, part)
+        return cls(where, value, low, high, least, most, f"95 % of Student's t, {len(values)} {of}", len(values), beside, part,
+                   diverged)
 
     @classmethod
     def exact(cls, where: str, value: float, *, least: float = -math.inf, most: float = math.inf, beside: bool = False,
@@ -67,29 +73,32 @@ class Number:
     @classmethod
     def normal(cls, where: str, value: float, stderr: float, runs: int, *, least: float = -math.inf,
                most: float = math.inf) -> "Number":
-        """A number with its standard error, 95 %."""
-        return cls(where, value, value - 1.96 * stderr, value + 1.96 * stderr, least, most, f"95 %, {runs} runs", runs)
+        """A number of a mean over runs with its standard error, 95 %: not finite if one of them diverged."""
+        return cls(where, value, value - 1.96 * stderr, value + 1.96 * stderr, least, most, f"95 %, {runs} runs", runs,
+                   diverged=int(not math.isfinite(value)))
 
     @property
     def verdict(self) -> str:
         """`HOLDS` if the whole interval lies in the claimed range, `FAILS` if it lies outside, else `UNDECIDED`."""
-        if not math.isfinite(self.value):  # a run that diverged has no such number
+        if self.diverged and not math.isfinite(self.value):
             return FAILS
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):  # of one run there is no interval
+        if math.isnan(self.value):
             return UNDECIDED
-        if self.least <= self.low and self.high <= self.most:
-            return HOLDS
-        return FAILS if self.high < self.least or self.low > self.most else UNDECIDED
+        if self.high < self.least or self.low > self.most:  # neither is so of an end that is not a number, as that of one run
+            return FAILS
+        bounded = math.isfinite(self.low) and math.isfinite(self.high)
+        return HOLDS if bounded and self.least <= self.low and self.high <= self.most else UNDECIDED
 
     @property
     def needed(self) -> int | None:
-        """About how many runs would decide, if the number stays: the half-width falls as their root. None where none does."""
+        """About how many runs would decide, if the number stays: the half-width falls as their root. None where no number does.
+        """
         sides = [(self.value - self.low, self.value - self.least), (self.high - self.value, self.most - self.value)]
         if not self.least <= self.value <= self.most:  # it is to lie outside as a whole
             sides = [(self.high - self.value, self.least - self.value) if self.value < self.least else
                      (self.value - self.low, self.value - self.most)]
         found = max(self.runs * (half / gap) ** 2 if gap > 0 else math.inf for half, gap in sides)
-        return math.ceil(found) if 0 < found < MOST_RUNS else None
+        return math.ceil(found) if 0 < found < math.inf else None
 
     @property
     def said(self) -> str:
@@ -153,6 +162,10 @@ class Claim:
     measure
         makes the numbers, with its sizes as arguments, and says in its first line what they are; `smoke` are the sizes of a try
         of a second.
+    band
+        what the bands around the curves of its picture are, if there are any.
+    fitted
+        arguments of the measurement over which a slope is fitted: of one value there is none.
     """
 
     name: str
@@ -164,16 +177,13 @@ class Claim:
     refuted: str
     measure: Callable[..., Found]
     smoke: Mapping[str, Any] = field(default_factory=dict)
+    band: str = ""
+    fitted: Sequence[str] = ()
 
     @property
     def number(self) -> str:
         """What the numbers are."""
         return (self.measure.__doc__ or "").partition("\n\n")[0].strip()
-
-    @property
-    def command(self) -> str:
-        """What runs it again."""
-        return f"python scripts/claims.py 'only=[{self.name}]'"
 
 
 def verdict(found: Sequence[Number]) -> str:
@@ -202,13 +212,18 @@ def _cases(numbers: Sequence[Number]) -> str:
     if cases[HOLDS] and cases[FAILS]:
         return f"{WHERE}: {yes}; not where: {no}" + (f"; {open_}" if cases[UNDECIDED] else "")
     if cases[UNDECIDED]:
-        return open_
+        return open_ + (f"; {WHERE}: {yes}" if yes else "") + (f"; not where: {no}" if no else "")
     return FAILS if cases[FAILS] else HOLDS
 
 
 def _more(number: Number) -> str:
-    return f" (some {number.needed} in place of {number.runs} would decide)" if number.needed else \
-        " (no longer run of this kind decides)"
+    if not math.isfinite(number.value):
+        return " (there is no number)"
+    if not number.needed:
+        return " (no longer run of this kind decides)"
+    if number.needed > MORE * number.runs:
+        return f" (more than {MORE} times as many would be needed)"
+    return f" (some {number.needed} in place of {number.runs} would decide)"
 
 
 def short(said: str) -> str:

@@ -21,10 +21,13 @@ DASHES = ("-", "--", "-.", ":")
 MARKS = {HOLDS: "✓", FAILS: "✗"}
 
 
-def draw(claim: Claim, found: Found, provenance: Provenance, path: Path) -> Path:
-    """A panel beside the other, below the sentence, its verdict, and every number with what was claimed of it."""
+def draw(claim: Claim, found: Found, provenance: Provenance, path: Path, changed: str = "") -> Path:
+    """A panel beside the other, below the sentence, its verdict, and every number with what was claimed of it.
+
+    `changed` says which settings are not those of the claim.
+    """
     width = max(2, len(found.panels)) * WIDE + 0.3
-    lines = _words(claim, found, int(width / LETTERS))
+    lines = _words(claim, found, int(width / LETTERS), changed)
     top = LINE * len(lines) + 0.1
     keys = KEY * max(len(panel.curves) + len(panel.lines) for panel in found.panels)
     height = HIGH + keys + FOOT + top
@@ -50,8 +53,8 @@ def _sentence(claim: Claim, letters: int) -> list[str]:
     return textwrap.wrap(claim.sentence, int(BOLD * letters))
 
 
-def _words(claim: Claim, found: Found, letters: int) -> list[str]:
-    """The sentence; whose, and the verdict; what would refute it; the numbers."""
+def _words(claim: Claim, found: Found, letters: int, changed: str = "") -> list[str]:
+    """The sentence; whose, and the verdict; what would refute it; the numbers; what the bands are; settings that were changed."""
     said = [*_sentence(claim, letters), *textwrap.wrap(f"{claim.paper}: {verdict(found.numbers)}", letters),
             *textwrap.wrap(f"Refuted by {claim.refuted}.", letters)]
     bases = dict.fromkeys(each.basis for each in found.numbers)
@@ -60,6 +63,10 @@ def _words(claim: Claim, found: Found, letters: int) -> list[str]:
         said += textwrap.wrap(f"{mark} {each.said}{basis}", letters, initial_indent="  ", subsequent_indent="      ")
     if len(bases) == 1 and DETERMINISTIC not in bases:
         said += textwrap.wrap(f"Each: {next(iter(bases))}.", letters)
+    if claim.band:
+        said += textwrap.wrap(f"Bands: {claim.band}.", letters)
+    if changed:
+        said += textwrap.wrap(f"Settings changed: {changed}.", letters)
     return said
 
 

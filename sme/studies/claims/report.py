@@ -13,6 +13,7 @@ from sme.common.output.text import grid
 from sme.common.version import version
 from sme.studies.claims import picture
 from sme.studies.claims.claim import DETERMINISTIC, VERDICTS, Number, short, verdict
+from sme.studies.claims.given import command, told
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.store import Result
 
@@ -53,8 +54,9 @@ class Claims(Report):
         for each in self.results:
             claim = BY_NAME[each.claim]
             rows.append({"claim": claim.name, "paper": claim.paper, "place": claim.place, "sentence": claim.sentence,
-                         "setting": claim.setting, "size": claim.size, "refuted": claim.refuted, "number": claim.number,
-                         "verdict": verdict(each.found.numbers), "seconds": each.seconds, "command": claim.command})
+                         "setting": _setting(each), "size": claim.size, "refuted": claim.refuted, "number": claim.number,
+                         "verdict": verdict(each.found.numbers), "seconds": each.seconds,
+                         "command": command(claim, each.settings, self.small)})
         return pd.DataFrame(rows)
 
     @property
@@ -77,7 +79,7 @@ class Claims(Report):
     def body(self, style: str) -> list[str]:
         warned = ["Sizes of a try: these verdicts mean nothing."] if self.small else []
         return [*warned, grid(self.summary, style), grid(self.overview(style), style),
-                *(section(each, style) for each in self.results)]
+                *(section(each, style, self.small) for each in self.results)]
 
     @property
     def plots(self) -> Mapping[str, Plot]:
@@ -87,20 +89,27 @@ class Claims(Report):
     def _draw(self, result: Result, path: Path) -> Path:
         claim = BY_NAME[result.claim]
         made = Provenance(f"claims, {claim.name}", (result.version or version(),), ())
-        return picture.draw(claim, result.found, made, path)
+        return picture.draw(claim, result.found, made, path, told(claim, result.settings))
 
 
-def section(result: Result, style: str) -> str:
+def _setting(result: Result) -> str:
+    """What is run, and which settings of it were changed."""
+    claim = BY_NAME[result.claim]
+    own = told(claim, result.settings)
+    return f"{claim.setting}. Settings changed: {own}" if own else claim.setting
+
+
+def section(result: Result, style: str, small: bool = False) -> str:
     """All of one claim, under a heading of its own."""
     claim, code = BY_NAME[result.claim], "`" if style in LINKS else ""
-    told = verdict(result.found.numbers)
-    rows = {"claimed": f"{claim.sentence} ({claim.paper}, {claim.place})", "verdict": f"**{told}**" if style in LINKS else told,
+    said = verdict(result.found.numbers)
+    rows = {"claimed": f"{claim.sentence} ({claim.paper}, {claim.place})", "verdict": f"**{said}**" if style in LINKS else said,
             "refuted by": claim.refuted, "number": claim.number if style in LINKS else claim.number.replace("`", ""),
-            "setting": claim.setting, "beside the paper's": claim.size,
-            "command": f"{code}{claim.command}{code}, {result.seconds:.0f} s of one core"}
+            "setting": _setting(result), "beside the paper's": claim.size,
+            "command": f"{code}{command(claim, result.settings, small)}{code}, {result.seconds:.0f} s of one core"}
     if style in LINKS:
-        rows["picture"] = f"[{claim.name}.png]({claim.name}.png)"
-    lines = {name: f"- {name}: {said}" for name, said in rows.items()}
+        rows["picture"] = f"[{claim.name}.png]({claim.name}.png)" + (f", its bands are {claim.band}" if claim.band else "")
+    lines = {name: f"- {name}: {row}" for name, row in rows.items()}
     lines["number"] += "".join(f"\n  - {_said(each)}" for each in result.found.numbers)
     body = "\n".join(lines.values())
     return f"## {claim.name}\n\n{body}"

@@ -8,6 +8,7 @@ import pytest
 from sme.studies.claims import code
 from sme.studies.claims.claim import FAILS, HOLDS, PART, UNDECIDED, WHERE, Claim, Found, Number, short, verdict
 from sme.studies.claims.code import identity
+from sme.studies.claims.given import command, defaults
 from sme.studies.claims.registry import BY_NAME, CLAIMS
 
 
@@ -17,7 +18,7 @@ def number(low, high, **given):
 
 @pytest.mark.parametrize(("low", "high", "said"), [
     (1.1, 1.9, HOLDS), (1.0, 2.0, HOLDS), (0.9, 1.5, UNDECIDED), (1.5, 2.1, UNDECIDED), (0.5, 2.5, UNDECIDED), (0.2, 0.9, FAILS),
-    (2.1, 3.0, FAILS), (math.nan, math.nan, FAILS), (-math.inf, 1.5, FAILS)])
+    (2.1, 3.0, FAILS), (math.nan, math.nan, UNDECIDED), (-math.inf, 1.5, UNDECIDED), (-math.inf, 0.5, FAILS)])
 def test_a_number_is_judged_by_its_whole_interval(low, high, said):
     assert number(low, high, least=1.0, most=2.0).verdict == said
 
@@ -28,6 +29,9 @@ def test_a_claim_is_judged_by_all_its_numbers_but_those_beside_it():
     assert verdict([no, no]) == FAILS
     said = verdict([Number("a", 0, 0, 1, most=2), Number("b", 3, 3, 4, most=2), open_])
     assert said == "holds where: a; not where: b; undecided: here (no longer run of this kind decides)"
+    assert verdict([Number("a", 0, 0, 1, most=2), open_]) == (
+        "undecided: here (no longer run of this kind decides); holds where: a"), "one that holds is not hidden"
+    assert verdict([Number("b", 3, 3, 4, most=2), open_]).endswith("; not where: b")
     assert short(verdict([yes, open_])) == short(verdict([no, open_])) == UNDECIDED
     assert verdict([yes, Number("b", 3, 3, 4, most=2, beside=True)]) == HOLDS
     assert "beside the claim" in Number("b", 3, 2.5, 4, most=2, beside=True).said
@@ -55,6 +59,9 @@ def test_an_undecided_claim_says_how_many_runs_decide():
     open_ = Number("x", 1.9, 1.6, 2.2, most=2.0, runs=20)
     assert open_.needed == 180  # the half-width 0.3 must shrink to the gap 0.1: nine times as many
     assert "180 in place of 20 would" in verdict([open_])
+    assert Number("x", 1.99, 1.6, 2.4, most=2.0, runs=20).needed == 33620
+    assert verdict([Number("x", 1.99, 1.6, 2.4, most=2.0, runs=20)]) == (
+        "undecided: x (more than 100 times as many would be needed)")
     assert Number("x", 1.9, 1.6, 2.2, most=2.0).needed is None
     assert Number("x", 2.0, 1.6, 2.4, most=2.0, runs=20).needed is None
 
@@ -65,6 +72,16 @@ def test_the_number_of_runs_that_is_said_does_decide():
     assert few.verdict == UNDECIDED
     many = generator.normal(few.value, 1.3, 2 * (few.needed or 0))
     assert Number.mean("x", many, "runs", least=0.0).verdict == HOLDS
+
+
+@pytest.mark.parametrize("values", [[1.0, math.nan], [1.0, math.inf], [-math.inf, 1.0]])
+def test_a_number_that_is_not_finite_fails_only_where_a_run_diverged(values):
+    assert Number.mean("x", values, "runs", most=2.0, diverged=1).verdict == FAILS
+    assert Number.mean("x", values, "runs", most=2.0).verdict == UNDECIDED
+    assert Number.normal("x", values[0] + values[1], 1.0, 2, most=2.0).verdict == FAILS
+    assert Number.exact("x", math.nan, most=2.0).verdict == Number("x", math.nan, 0, 1, most=2.0).verdict == UNDECIDED
+    assert verdict([Number.exact("x", math.nan, most=2.0)]) == "undecided: x (there is no number)"
+    assert Number.exact("x", math.inf, most=2.0).verdict == FAILS, "beyond all that is claimed"
 
 
 def test_a_mean_has_the_interval_of_students_t():
@@ -81,7 +98,8 @@ def test_every_claim_was_written_down_whole():
     for claim in CLAIMS:
         for said in (claim.paper, claim.place, claim.sentence, claim.setting, claim.size, claim.refuted, claim.measure.__doc__):
             assert len(said or "") >= 8, claim.name
-        assert claim.command == f"python scripts/claims.py 'only=[{claim.name}]'"
+        assert command(claim, defaults(claim)) == f"python scripts/claims.py 'only=[{claim.name}]'"
+        assert all(len({*defaults(claim, small)[name]}) > 1 for name in claim.fitted for small in (False, True))
         for word in ("above,", "as above", "the same"):
             assert word not in claim.setting, "a setting is whole in itself"
 

@@ -10,7 +10,7 @@ import torch
 
 from sme.common.errors import SMEError
 from sme.optimizers.regimes import BALLISTIC
-from sme.studies.claims import run
+from sme.studies.claims import given, run
 from sme.studies.claims.claim import FAILS, HOLDS, UNDECIDED
 from sme.studies.claims.registry import BY_NAME
 from sme.studies.claims.runs import fresh
@@ -32,7 +32,7 @@ def test_a_claim_can_be_measured(name, monkeypatch):
     claim = BY_NAME[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a few paths, and coarse steps
-        found = claim.measure(**run._settings(claim, True))
+        found = claim.measure(**given.defaults(claim, True))
     assert found.numbers
     assert any(not each.beside for each in found.numbers)
     assert len({each.where for each in found.numbers}) == len(found.numbers)
@@ -40,6 +40,7 @@ def test_a_claim_can_be_measured(name, monkeypatch):
         assert each.basis
         assert each.low <= each.value <= each.high or not math.isfinite(each.value), each
         assert math.isfinite(each.least) or math.isfinite(each.most), each
+    assert bool(claim.band) == any("low" in each for panel in found.panels for each in panel.curves.values())
     for panel in found.panels:
         assert panel.x
         assert panel.y
@@ -151,6 +152,34 @@ def test_the_bayesian_rule_is_sgd_far_below_its_prior_and_adam_far_above():
     step = -rule.update(state, BALLISTIC.seen(g, tau), tau, 0.0)["theta"][0]
     assert float(step[0] / g[0, 0]) == pytest.approx(images.SGD_LR, rel=1e-3)
     assert float(step[1]) == pytest.approx(1e-3, rel=1e-4)
+
+
+@pytest.mark.slow  # some five seconds
+def test_a_learning_rate_at_an_end_of_those_tried_is_told():
+    def make(**given):
+        return images.Autoencoder(2, examples=8, batch_size=4, **given)
+
+    def raced(*rates):
+        return images.race(make, {"SGD": lambda lr: fresh("sgd", lr)}, {"SGD": rates}, 4, 2, 0, ("loss",))[2]["SGD"]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert raced(1e-3, 0.1, 1e6) == 0.1
+        assert raced(0.1) == 0.1, "there was no choice"
+    with pytest.warns(UserWarning, match=r"SGD does best at lr 0.1, an end of those tried \(0.01 to 0.1\)"):
+        assert raced(1e-2, 0.1) == 0.1
+
+
+def test_a_start_that_diverged_is_counted_and_one_without_error_is_not():
+    assert images.lost(np.array([0.1, 0.0, math.inf, math.nan])) == 2
+    assert images.lost(np.array([0.1, 0.0])) == 0
+
+
+def test_what_leaves_no_saddle_within_the_run_decides_nothing():
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = momentum.saddle(steps=1, starts=2).numbers
+    assert {each.verdict for each in found} == {UNDECIDED}
 
 
 @pytest.mark.slow  # some ten seconds

@@ -120,7 +120,7 @@ CLAIMS = (
           "In a valley of condition number κ gradient descent needs some κ steps, momentum and Nesterov's method some √κ.",
           "a quadratic with two curvatures, 1 and κ = 10 to 1000, each rule with its best constants", "an illustration there",
           "an exponent of κ in the number of steps below 0.85 for gradient descent, above 0.65 for the others", valley,
-          {"kappas": (10, 30, 100)}),
+          {"kappas": (10, 30, 100)}, fitted=("kappas",)),
     Claim("saddle", PAGE, "saddle points", "Momentum and Nesterov's method leave a saddle sooner than gradient descent.",
           "½x² − ½y² + ¼y⁴ from 16 random starts near the saddle, β = 0.9", "an illustration there",
           "a number of steps until |y| > ½ over that of gradient descent which is above 1", saddle, {"steps": 400, "starts": 4}),

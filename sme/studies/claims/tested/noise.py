@@ -158,7 +158,7 @@ CLAIMS = (
           "½θ², Gaussian noise of σ = 1 to 16, τ = 0.01, Adam's averages of 100 steps, 1536 runs, averaged over four memories at "
           "rest", "one parameter; theirs too are quadratics, and networks",
           "an exponent of σ outside 2 ± 0.1 (SGD), 1 ± 0.1 (signSGD, Adam), above ¼ (AdamW, from σ = 8 to 16)", roles,
-          {"paths": 64, "sizes": (1, 4)}),
+          {"paths": 64, "sizes": (1, 4)}, "95 % of the mean", ("sizes",)),
     Claim("sign_phases", COMPAGNONI, "Lemmas on the three phases (3.4 and its loss bounds, as recalled)",
           "signSGD's loss is below a parabola while |y| > 3/2, and falls exponentially to a floor of size τ in the phases after.",
           "½θ² from 6, σ = 1, τ = 0.01, 4096 runs, y = θ/(√2 σ); each bound starts at the loss where its phase does",
@@ -179,5 +179,5 @@ CLAIMS = (
           "The mean of SGD at rest is off the minimum by −½γ f‴C/f″ + O(γ²), and not at all on quadratics.",
           "½x² + 0.3x³ + 0.1x⁴ and ½x², noise 1, γ = 0.1 and 0.05, 8192 runs", "one parameter; theirs is a theorem",
           "a mean over the formula that is off 1 by more than 4γ, or on the quadratic off 0 by more than γ", offset,
-          {"paths": 64}),
+          {"paths": 64}, "95 % of the mean"),
 )

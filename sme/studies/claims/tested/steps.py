@@ -72,16 +72,17 @@ def stay(lr: float = 0.1, steps: int = 1500, seed: int = 0) -> Found:
     return Found(numbers, panels)
 
 
+BAND = "from the smallest to the largest of the starts or runs, about their median"
 CLAIMS = (
     Claim("adagrad_steps_fall", HEREDIA, "on its simulations, as summarised in public",
           "AdaGrad's step sizes decrease naturally along a run.",
           "(θ − 4)² and ¼(θ² − 1)², lr 0.1, 1500 steps; without noise from 16 random starts, with Gaussian gradient noise "
           "of size 1 64 runs", "the paper's; noise is added here",
-          "an effective step lr/√Σg² whose factor from the first to the last step is above ½", falls, {"steps": 40}),
+          "an effective step lr/√Σg² whose factor from the first to the last step is above ½", falls, {"steps": 40}, BAND),
     Claim("rmsprop_adam_steps_stay", HEREDIA, "on its simulations, as summarised in public",
           "RMSProp and Adam, whose averages forget, keep more consistent step sizes than AdaGrad.",
           "(θ − 4)² and ¼(θ² − 1)², lr 0.1, β₁ = 0.9, β₂ = 0.99, 1500 steps; without noise from 16 random starts, with Gaussian "
           "gradient noise of size 1 64 runs", "the paper's; noise is added here",
           "an effective step lr/(√v + ε) whose logarithm changes more than AdaGrad's between step 10 and the end (the number, a "
-          "difference of sizes, is above 0)", stay, {"steps": 40}),
+          "difference of sizes, is above 0)", stay, {"steps": 40}, BAND),
 )
