@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sme.common.errors import SMEError, choose
+from sme.common.errors import SMEError, choose, reason
 from sme.common.inputs import several
 from sme.common.process.processes import spread
 from sme.common.process.progress import progress
@@ -14,7 +14,7 @@ from sme.convergence.spec import effort
 from sme.studies.claims import store
 from sme.studies.claims.claim import Found
 from sme.studies.claims.code import identity
-from sme.studies.claims.given import SIZES, asked_of
+from sme.studies.claims.given import SIZES, asked_of, told
 from sme.studies.claims.registry import BY_NAME, CLAIMS
 from sme.studies.claims.report import Claims
 from sme.studies.claims.store import Result
@@ -63,5 +63,12 @@ def claims(only: Sequence[str] | str | None = None, sizes: str = "full", setting
 
 
 def _measured(name: str, settings: dict[str, Any]) -> tuple[str, Found, float]:
-    began = time.process_time()
-    return name, BY_NAME[name].measure(**settings), time.process_time() - began
+    """What the claim leaves behind; of settings that it has no number for, so far from its own, `SMEError`."""
+    began, claim = time.process_time(), BY_NAME[name]
+    try:
+        found = claim.measure(**settings)
+    except (IndexError, ValueError, ArithmeticError) as fault:
+        if isinstance(fault, SMEError) or not (far := told(claim, settings)):
+            raise
+        raise SMEError(f"{name} cannot be measured with {far} ({reason(fault)}): give settings nearer to its own") from fault
+    return name, found, time.process_time() - began

@@ -72,6 +72,20 @@ def test_a_slope_is_not_fitted_over_one_value(monkeypatch):
     claims("low", settings={"low": {"shape": [1, 3]}})
 
 
+def test_settings_that_leave_no_number_are_refused_and_faults_of_ours_are_not(monkeypatch):
+    def empty(size: float = 1.0) -> Found:
+        return Found([Number("here", [1.0][int(size - 1)], basis="planted")], [])
+
+    claim = Claim("low", "A", "table 1", "It is small.", "a run", "as large", "a number above 2", empty)
+    for place in ("run", "given", "report", "registry"):
+        monkeypatch.setattr(f"sme.studies.claims.{place}.BY_NAME", {"low": claim})
+    with pytest.raises(SMEError, match=r"low cannot be measured with size = 4 in place of 1.0 \(IndexError: .*\)"):
+        run._measured("low", {"size": 4})
+    monkeypatch.setattr(claim.measure, "__defaults__", (4.0,))
+    with pytest.raises(IndexError):
+        run._measured("low", {"size": 4.0})
+
+
 def test_other_code_or_a_damaged_file_is_measured_again(tmp_path, monkeypatch):
     claims(["low"], results=tmp_path)
     monkeypatch.setattr(run, "identity", lambda function: "other")
