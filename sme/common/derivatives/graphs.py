@@ -19,17 +19,19 @@ LEAVING = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 """what takes the values of a tensor out of torch's sight"""
 
 
-def graph(function: Callable[..., Any], *examples: Tensor, decompositions: Decompositions | None = None) -> GraphModule:
+def graph(function: Callable[..., Any], *examples: Tensor, decompositions: Decompositions | None = None,
+          shapes: bool = True) -> GraphModule:
     """What `make_fx(function, decomposition_table)(*examples)` of torch gives, in a fifth of its time.
 
-    That one follows the shapes for a compiler, which takes a second to import; here are numbers, and no compiler.
+    That one follows the shapes for a compiler, which takes a second to import; here are numbers, and no compiler. With `shapes`
+    values may decide how many numbers an operation gives, as `x[x > 0]`, if nothing but operations asks how many.
 
     Raises
     ------
     RuntimeError
-        where the function asks for the value of a tensor that its arguments decide.
+        where the function asks for the value of a tensor that its arguments decide, or without `shapes` for its shape.
     """
-    with tracing(), _Recorder(examples, decompositions or {}) as recorder, _Leaving(recorder):
+    with tracing(), _Recorder(examples, decompositions or {}, shapes) as recorder, _Leaving(recorder):
         result = function(*examples)
     recorder.graph.output(recorder.named(result))
     return GraphModule(recorder.constants, recorder.graph)
@@ -55,9 +57,9 @@ class _Leaving(TorchFunctionMode):
 class _Recorder(TorchDispatchMode):
     """Does every operation, and writes it down."""
 
-    def __init__(self, examples: tuple[Tensor, ...], decompositions: Decompositions) -> None:
+    def __init__(self, examples: tuple[Tensor, ...], decompositions: Decompositions, shapes: bool) -> None:
         super().__init__()
-        self.graph, self.decompositions = Graph(), decompositions
+        self.graph, self.decompositions, self.shapes = Graph(), decompositions, shapes
         self.constants: dict[str, Tensor] = {}
         self._nodes: dict[int, tuple[Tensor, Node]] = {}
         """by the tensor's identity, which is its own as long as it is here"""
@@ -87,6 +89,8 @@ class _Recorder(TorchDispatchMode):
             if decided:
                 _refuse(func)
             return func(*args, **kwargs)
+        if not self.shapes and torch.Tag.dynamic_output_shape in func.tags and any(map(self.decided, _shaping(func, args))):
+            raise RuntimeError(f"its arguments decide how many numbers {func} gives")
         if func is torch.ops.aten.lift_fresh.default:  # what is written over is not the constant
             func = torch.ops.aten.lift_fresh_copy.default
         result = func(*args, **kwargs)
@@ -128,3 +132,10 @@ class _Recorder(TorchDispatchMode):
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def _shaping(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
+    """The tensors of which the values decide how many numbers come out: of an index its masks."""
+    if func is torch.ops.aten.index.Tensor:
+        return [each for each in args[1] if each is not None and each.dtype is torch.bool]
+    return [each for each in args if isinstance(each, Tensor)]

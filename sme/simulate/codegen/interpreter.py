@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 from torch.func import functionalize
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Interpreter
 
 from sme.common.derivatives.graphs import graph as graph_of
 from sme.common.errors import SMEError
@@ -34,27 +34,11 @@ def trace(function: Callable[..., Any], examples: Sequence[Tensor]) -> GraphModu
     """
     try:
         with torch.no_grad():
-            graph = graph_of(functionalize(function), *examples, decompositions=_decompositions())
+            graph = graph_of(functionalize(function), *examples, decompositions=_decompositions(), shapes=False)
     except Exception as fault:
         raise NotLoweredError(f"it cannot be traced ({type(fault).__name__}: {str(fault).splitlines()[0][:120]})") from fault
-    if (shaped := _shaped_by_values(graph)) is not None:
-        raise NotLoweredError(f"the state decides how many numbers {shaped} has")
     graph.graph.eliminate_dead_code()
     return graph
-
-
-def _shaped_by_values(graph: GraphModule) -> Any:
-    """An operation of whose result the arguments decide the shape, which the function may ask for and nothing else."""
-    moving: set[Node] = set()
-    for node in graph.graph.nodes:
-        given = node.all_input_nodes
-        if node.op == "placeholder" or not moving.isdisjoint(given):
-            moving.add(node)
-            if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()):
-                rest = given[1:] if node.target is torch.ops.aten.index.Tensor else given  # of an index the places decide
-                if not moving.isdisjoint(rest):
-                    return node.target
-    return None
 
 
 @functools.cache
