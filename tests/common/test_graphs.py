@@ -31,7 +31,7 @@ def _kept(made):
     for node in made.graph.nodes:
         if node.op == "get_attr":
             names[node] = f"constant {getattr(made, node.target).tolist()}"
-        elif node.target is torch.ops.aten.alias.default:
+        elif node.target in (torch.ops.aten.alias.default, torch.ops.aten.detach.default):
             names[node] = names[node.args[0]]
         else:
             names[node] = f"%{len(lines)}"
