@@ -125,7 +125,8 @@ class Findings(Turns):
         quoted = {name: (quote(*pair), pair[1]) for name, pair in constants.items()}
         table = tables.slopes(self._table, self.outline.obstruction, quoted, self.outline.lack,
                               ode=self.outline.regime == BALLISTIC.name,
-                              yardsticks=None if self.kept is None else self.kept.yardsticks, tail=self.outline.tail)
+                              yardsticks=None if self.kept is None else self.kept.yardsticks, tail=self.outline.tail,
+                              halves=self.outline.halves)
         if self.missing:
             lacking = table["order"].isin({key.order for key in self.missing})
             noted = [f"{note}; points missing".removeprefix("; ") for note in table["note"]]

@@ -20,11 +20,12 @@ def drawn(rng: np.random.Generator, prior: Prior | None) -> tuple[float, float]:
     return prior.size[i], prior.ratio[i]
 
 
-def series(rng: np.random.Generator, tau: np.ndarray, p: float, size: float, ratio: float, share: float) -> tuple:
+def series(rng: np.random.Generator, tau: np.ndarray, p: float, size: float, ratio: float, share: float,
+           step: float = 1.0) -> tuple:
     """Errors of order `p` with noise, and its standard deviation, a share of the leading term at the finest τ."""
     sign, u = rng.choice([-1.0, 1.0]), tau / tau.max()
     terms = size * ratio**TERMS * rng.standard_normal(len(TERMS))
-    exact = sign * tau**p * (1 + (terms * u[:, None] ** TERMS).sum(1))
+    exact = sign * tau**p * (1 + (terms * u[:, None] ** (step * TERMS)).sum(1))
     noise = np.full(len(tau), share * tau.min() ** p)
     return exact + noise * rng.standard_normal(len(tau)), noise, sign
 
@@ -60,6 +61,20 @@ def test_intervals_cover(constants, each, mean, draws, stated):
     found = covered(draws, (CAUTIOUS if constants else PRIOR) if stated else None, constants=constants)
     assert min(found.values()) >= least(each, draws), found
     assert np.mean(list(found.values())) >= least(mean, draws * len(found)), found
+
+
+@pytest.mark.parametrize("draws", [25, pytest.param(400, marks=pytest.mark.slow)])
+def test_intervals_of_a_series_in_halves_cover_where_whole_powers_do_not(draws):
+    """Of slope and constant, at 95 % and 99 %."""
+    tau, rng, hits = 2.0 ** -np.arange(6, 10), np.random.default_rng(6), []
+    for _ in range(draws):
+        errors, noise, sign = series(rng, tau, 1, *drawn(rng, PRIOR), 1e-4, step=0.5)
+        slopes = [fit_slope(tau, errors, noise, 0 * noise, step=step) for step in (0.5, 1.0)]
+        hits.append([*(1 in each for each in slopes), sign in fit_constant(tau, errors, noise, 0 * noise, step=0.5)])
+    halves, whole, constant = np.mean(hits, axis=0)
+    assert halves >= least(0.94, draws)
+    assert constant >= least(0.98, draws)
+    assert whole < 0.8
 
 
 @pytest.mark.parametrize("draws", [40, pytest.param(2000, marks=pytest.mark.slow)])

@@ -122,14 +122,14 @@ class Mixture:
         return [float(each) for each in 0.5 * (low + high)]
 
 
-def order(tau: Vector, errors: Vector, sd: Vector, prior: Prior, ends: tuple[float, float]) -> Density:
-    """The posterior of the order `p` of `err = A τ^p (1 + Σ_k c_k u^k)`, uniform between `ends`; the rest is integrated out.
+def order(tau: Vector, errors: Vector, sd: Vector, prior: Prior, ends: tuple[float, float], step: float = 1.0) -> Density:
+    """The posterior of the order `p` of `err = A τ^p (1 + Σ_k c_k u^{k step})`, uniform between `ends`, the rest integrated out.
 
     `A = ±a` within `LEAD`, so that no `p` is held possible whose leading term nearly vanishes beside the next.
     """
     u, most = tau / tau.max(), _most(errors, sd)
     a = np.exp(np.arange(np.log(LEAST * most), np.log(LARGEST * most), 1.5 * LEAD))
-    terms = prior.covariance(u, LEAD)
+    terms = prior.covariance(u, LEAD, step)
 
     def log_density(p: Grid) -> Grid:
         scaled = u ** p[:, None] / sd

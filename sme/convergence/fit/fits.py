@@ -49,19 +49,25 @@ class Fits:
     @cached_property
     def slopes(self) -> list[Interval]:
         """At 95 % and at 99.9 %."""
-        return fit_slopes(self.tau, self.error, self.noise, self.bias, orders=ORDERS if self.claimed else FROM_ZERO)
+        orders = ORDERS if self.claimed else FROM_ZERO
+        return fit_slopes(self.tau, self.error, self.noise, self.bias, orders=orders, step=self.step)
+
+    @property
+    def step(self) -> float:
+        """From one power of `τ` to the next."""
+        return 0.5 if self.halves else 1.0
 
     @cached_property
     def constants(self) -> list[Interval]:
         """`C₁` at 99 % and at 99.9 %."""
-        return self._at_both(power=1)
+        return self._at_both(power=1, step=self.step)
 
     @cached_property
     def limits(self) -> list[Interval]:
         """`C₀` at 99 % and at 99.9 %."""
-        return self._at_both(power=0, step=0.5 if self.halves else 1.0)
+        return self._at_both(power=0, step=self.step)
 
-    def _at_both(self, power: int, step: float = 1.0) -> list[Interval]:
+    def _at_both(self, power: int, step: float) -> list[Interval]:
         """At 99.9 %, where it says that an equation is wrong, also what is seen without the coarsest `τ`.
 
         Far from the limit of small `τ` the series may be none.
@@ -75,7 +81,7 @@ class Fits:
 
     def without(self, noise: bool) -> Interval:
         """`C₁` as it were without integrator bias, and without noise too if `noise`."""
-        return fit_constant(self.tau, self.error, 1e-6 * self.noise if noise else self.noise, 0 * self.bias)
+        return fit_constant(self.tau, self.error, 1e-6 * self.noise if noise else self.noise, 0 * self.bias, step=self.step)
 
     @property
     def resolved(self) -> int:

@@ -71,22 +71,24 @@ def resolved(errors: Vector, noise: Vector) -> np.ndarray:
 
 
 def fit_slope(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0,
-              orders: tuple[float, float] = ORDERS, level: float = 0.95) -> Interval:
+              orders: tuple[float, float] = ORDERS, level: float = 0.95, step: float = 1.0) -> Interval:
     """The order `p` of `err = A τ^p (1 + Σ_k c_k u^k)`: posterior median and interval.
 
     The signed errors are Gaussian with covariance `diag(stderr² + bias²)`; `p` is uniform between `orders`, and the terms,
     their amplitude and the ratio of each to the one before have `PRIOR`, ratios times `scale`, and are integrated out.
+    `step` ½ stands for a series in `√τ`, of terms `u^{k/2}`.
     No slope with fewer than three resolved points. Source: docs/theory/measurement.md, section 7.
     """
-    return fit_slopes(tau, errors, stderr, bias, scale, orders, (level,))[0]
+    return fit_slopes(tau, errors, stderr, bias, scale, orders, (level,), step)[0]
 
 
 def fit_slopes(tau: Vector, errors: Vector, stderr: Vector, bias: Vector, scale: float = 1.0,
-               orders: tuple[float, float] = ORDERS, levels: tuple[float, ...] = (0.95, SURER)) -> list[Interval]:
+               orders: tuple[float, float] = ORDERS, levels: tuple[float, ...] = (0.95, SURER),
+               step: float = 1.0) -> list[Interval]:
     """`fit_slope` at several levels."""
     if resolved(errors, stderr).sum() < FEWEST or not dropped.finite(errors, stderr, bias):
         return [Interval() for _ in levels]
-    density = dropped.order(tau, errors, dropped.deviations(errors, stderr, bias), PRIOR.scaled(scale), orders)
+    density = dropped.order(tau, errors, dropped.deviations(errors, stderr, bias), PRIOR.scaled(scale), orders, step)
     return [Interval(*density.quantiles(dropped.tails(level))) for level in levels]
 
 

@@ -110,7 +110,7 @@ def _sign(values: pd.Series) -> np.ndarray:
 
 def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[str, float]] | None = None,
            lack: str = "", ode: bool = False, yardsticks: Mapping[tuple[int, str, str], Interval] | None = None,
-           tail: float = math.inf) -> pd.DataFrame:
+           tail: float = math.inf, halves: bool = False) -> pd.DataFrame:
     """One row for each order, observable and time: slope, constants, verdict and the reason for it.
 
     At `max` they are of |error|, elsewhere of the error with its sign. `c1_order1` is that of order 1's equation, `c1_ode`
@@ -120,16 +120,17 @@ def slopes(table: pd.DataFrame, obstruction: str, predicted: Mapping[str, tuple[
     for the note: one that is less certain than the yardstick is large is not quoted. `lack` says why no order is claimed:
     then the limit `C₀` of the errors is in the note, and must be 0 for any order. `yardsticks` are taken, by order, observable
     and time, where the table has not the columns to fit them. Rows of an order above `tail` say that it is left alone.
+    With `halves` the errors are series in `√τ`.
     """
     rows, first = [], {}
     for (order, at, observable), group in table.groupby(["order", "at", "observable"], sort=False):
         tau, error, noise, bias = (group[name].to_numpy(float) for name in ("tau", "error", "stderr", "integrator_bias"))
         good = np.isfinite(error) & np.isfinite(noise)
         error = (group["sign"] * error)[good].to_numpy()
-        fits = Fits(tau[good], error, noise[good], bias[good], obstruction == SKEWNESS, not lack)
+        fits = Fits(tau[good], error, noise[good], bias[good], halves, not lack)
         if yardsticks is None:
             reference, reference_noise = (group[name].to_numpy(float)[good] for name in YARDSTICK)
-            yardstick = fit_constant(fits.tau, reference, reference_noise, 0 * fits.bias)
+            yardstick = fit_constant(fits.tau, reference, reference_noise, 0 * fits.bias, step=fits.step)
         else:
             yardstick = yardsticks.get((order, observable, at), Interval())
         slope, constant, limits = fits.slopes[0], fits.constants[0], fits.limits

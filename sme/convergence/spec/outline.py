@@ -11,7 +11,10 @@ from sme.common.errors import SMEError, reason
 from sme.common.identity import hashing
 from sme.common.identity.numerics import NUMERICS, right, said, written
 from sme.common.storage import seal
+from sme.equations.drivers.names import MINIBATCHES
+from sme.equations.registry import SKEWNESS
 from sme.optimizers.grid import StepGrid
+from sme.optimizers.regimes import BATCH_EQUIVALENT
 
 FILE = "spec.json"
 WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"module"', '"examples"', '"start"'),
@@ -59,6 +62,14 @@ class StudyMetadata:
     def grid(self, steps: int) -> StepGrid:
         """So many steps to the horizon."""
         return StepGrid(self.horizon, steps)
+
+    @property
+    def halves(self) -> bool:
+        """Whether the errors are series in `√τ`: those of skewed noise, also where the driver knows its third cumulant.
+
+        Source: docs/theory/measurement.md, section 7.
+        """
+        return self.obstruction == SKEWNESS or (self.regime == BATCH_EQUIVALENT.name and self.brownian in MINIBATCHES)
 
     @property
     def numerics(self) -> int | dict[str, int]:
