@@ -108,6 +108,15 @@ def test_the_bound_holds(monkeypatch):
     assert (best.bounds[0] < few.bounds[0]).any()
 
 
+def test_the_bound_holds_where_an_equation_has_negative_second_moments():
+    """A large noise and a short memory: of 2^24 paths of `experiment=hard order=2 tau=1/32`, 0.007707(11) and 0.0008104(11)."""
+    hard = sme.Polynomial(noise=0.7), sme.RMSProp(c=2.0, eps=0.1, v_floor=0.04)
+    found = settle.settled(spec(*hard, "batch_equivalent", start(theta=0.8, v=0.6), ["|theta|^2", "mean v"]).setup(2, 32))
+    for value, bound, drawn, noise in zip(found.values[0], found.bounds[0], (0.007707, 0.0008104), (1.1e-5, 1.1e-6), strict=True):
+        assert bound < 1e-5
+        assert abs(value - drawn) < bound + 2 * noise
+
+
 def test_all_batches_are_summed_over():
     """Two steps of SGD on batches: the sum over all pairs of batches."""
     setup = spec(sampled(), sme.SGD(), begin=start(theta=0.9), observables=["|theta|^2", "mean theta"], horizon=0.5).setup(1, 2)
@@ -159,6 +168,14 @@ def test_what_is_near_0_is_taken_by_its_logarithm():
     assert (scale.least > 0).tolist() == [True, False, False]
     assert torch.allclose(scale.states(scale.coordinates(states[0])), states[0])
     assert scale.coordinates(torch.tensor([[-3.0, 1.0, 1.0]], dtype=torch.float64)).isfinite().all()
+
+
+def test_what_a_motion_leads_below_0_is_bent():
+    states = torch.tensor([1.0, 1.5, 2.0, 0.5], dtype=torch.float64)[None, :, None].expand(2, 4, 1)
+    scale = Scale.of(states, torch.tensor([True]), both=True)
+    x = torch.tensor([[-3.0], [0.0], [4.0]], dtype=torch.float64)
+    assert torch.allclose(scale.states(scale.coordinates(x)), x)
+    assert scale.coordinates(x)[0] < 0
 
 
 def test_a_correction_in_time_is_followed_step_by_step():

@@ -26,7 +26,10 @@ NUMERICS: dict[str, dict[int, str]] = {
     "distribution": {2: "as the whole was", 3: "moments, skewness and draws in units of the law's own quantiles"},
     "signs": {2: "as the whole was", 3: "covariance of signs at noise that is correlated by more than 0.925"},
     "derived": {2: "as the whole was"},  # equations that are expanded from the update rule
-    "quadrature": {2: "the first: moments of polynomials on frames that follow the run"},  # errors without random paths
+    "quadrature": {  # errors without random paths
+        2: "the first: moments of polynomials on frames that follow the run",
+        3: "bounds were too small where rungs were alike by chance; own coordinates where a motion leads a second moment below 0",
+    },
     "transformed": {2: "the first"},  # laws of a clipped or otherwise transformed gradient
     "poisson": {2: "the first"},  # draws of examples one by one
     "epochs": {2: "steps were taken as independent", 3: "equations of reshuffled epochs of their own"},

@@ -24,29 +24,34 @@ FAR, NEAR = 5.0, 0.25
 """a number that stays ≥ 0 is taken by its logarithm, where so many deviations below its mean are less than this share of it"""
 LOWEST = 1e-3
 """share of its mean that the least such number has"""
+BENT = 1.0
+"""share of its mean from which such a number of an equation is bent to its logarithm, since a diffusion leads it below 0 too"""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Coordinates in which a state is about Gaussian: of some of its numbers the logarithms."""
+    """Coordinates in which a state is about Gaussian: of some of its numbers the logarithms, or `asinh` if some are negative."""
 
     least: Float[Tensor, " state"]
     """of these numbers; 0 of the others"""
+    both: bool = False
+    """whether they may be negative; then `least` is where `asinh` begins to bend"""
 
     @classmethod
-    def of(cls, states: Float[Tensor, "steps paths state"], nonnegative: Bool[Tensor, " state"]) -> "Scale":
-        """Those that are positive on these paths, and whose spread reaches 0 almost."""
+    def of(cls, states: Float[Tensor, "steps paths state"], nonnegative: Bool[Tensor, " state"], both: bool = False) -> "Scale":
+        """Those that are positive on these paths, and whose spread reaches 0 almost; `both` as above."""
         mean, deviation = states.mean(1), states.std(1)
         wide = (mean - FAR * deviation < NEAR * mean).any(0) & (states > 0).all(0).all(0) & nonnegative
-        return cls(torch.where(wide, LOWEST * mean.amin(0), 0.0))
+        return cls(torch.where(wide, (BENT if both else LOWEST) * mean.amin(0), 0.0), both)
 
     def coordinates(self, x: Points) -> Points:
         """Of states."""
-        return torch.where(self.least > 0, torch.maximum(x, self.least).log(), x)
+        bent = torch.asinh(x / self.least) if self.both else torch.maximum(x, self.least).log()
+        return torch.where(self.least > 0, bent, x)
 
     def states(self, y: Points) -> Points:
         """The inverse."""
-        return torch.where(self.least > 0, y.exp(), y)
+        return torch.where(self.least > 0, self.least * y.sinh() if self.both else y.exp(), y)
 
 
 @functools.cache
@@ -94,9 +99,9 @@ class Course:
     """in whose coordinates these are"""
 
     @classmethod
-    def of(cls, states: Float[Tensor, "steps paths state"], nonnegative: Bool[Tensor, " state"]) -> "Course":
-        """Of these paths; `nonnegative` says which numbers stay ≥ 0."""
-        scale = Scale.of(states, nonnegative)
+    def of(cls, states: Float[Tensor, "steps paths state"], nonnegative: Bool[Tensor, " state"], both: bool = False) -> "Course":
+        """Of these paths; `nonnegative` says which numbers stay ≥ 0 in the discrete run, `both` that a diffusion moves them."""
+        scale = Scale.of(states, nonnegative, both)
         seen = scale.coordinates(states)
         means = seen.mean(1)
         centred = seen - means.unsqueeze(1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -34,6 +34,8 @@ SHARE, BIASED, EXACT = 1e-3, 1e-2, 1e-10
 """a bound is small below these shares of the error, of the integrator bias, or of the observable itself"""
 ALIKE = 0.1
 """the bound of an observable is at least so much of any other's at the same time, each as a share of its observable"""
+STEADY = 0.5
+"""a change is at least so much of the one before it: two rungs may be alike by chance"""
 LOST = 1e-3
 """share of the observable above which a last change says nothing"""
 FURTHER = 2 * LEVELS[-1]
@@ -64,14 +66,15 @@ def settled(setup: Setup) -> Settled:
             return Settled(nothing, nothing, diverged, floored)
         chain, courses = _courses(setup, states)
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
-        last = value = bound = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
+        last = value = bound = earlier = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
         largest = max(course.means.shape[1] for course in (chain, *courses))
         rungs = RUNGS if largest <= SMALL else RUNGS[:FEWER]
         for (degree, nodes, width), step in zip(rungs, _steps(setup), strict=False):
             now = _kinds(setup, step, chain, courses, degree, nodes, width)
             change = _change(now - last, size)
-            better = change < bound
-            value, bound, last = torch.where(better, now, value), torch.where(better, change, bound), now
+            moves = torch.maximum(change, STEADY * earlier) if earlier.isfinite().all() else change
+            better = moves < bound
+            value, bound, last, earlier = torch.where(better, now, value), torch.where(better, moves, bound), now, change
             enough = torch.maximum(torch.maximum(SHARE * value.abs(), BIASED * value[1].abs()), EXACT * size)
             if bool((bound <= enough)[::2].all() and bound.isfinite().all()):
                 break
@@ -94,8 +97,18 @@ def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[
     chain, courses = Course.of(states, nonnegative), []
     for each in equations(setup):
         beside = torch.cat((nonnegative, torch.zeros(each.hidden, dtype=torch.bool)))
-        courses.append(chain if setup.kind is None and not each.hidden else Course.of(_follow(setup, each), beside))
+        followed = states if setup.kind is None and not each.hidden else _follow(setup, each)
+        courses.append(Course.of(followed, beside, _diffuses(each, followed[-1], beside)))
     return chain, courses
+
+
+def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: Bool[Tensor, " state"]) -> bool:
+    """Whether a motion moves numbers that stay ≥ 0 in the discrete run."""
+    if equation.jumps is not None or not equation.motions:
+        return False
+    dW = torch.ones(len(x), equation.motions, dtype=x.dtype)
+    _, noise = scheme(equation).step(equation, equation.optimizer.t0, equation.tau, x, dW, torch.zeros_like(dW))
+    return bool((torch.as_tensor(noise).expand_as(x)[:, nonnegative] != 0).any())
 
 
 def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
