@@ -12,7 +12,8 @@ from sme.problems.networks.rounded import RoundedExamples, rounded
 from sme.simulate.codegen.ensemble import ensemble
 from sme.studies.trajectories import levels, precision
 from sme.studies.trajectories.levels import GAMMA, MORE, EquationEnsemble, Spread
-from sme.studies.trajectories.sample import Paths
+from sme.studies.trajectories.runs import _gained
+from sme.studies.trajectories.sample import Paths, summary
 
 
 def network(**changes):
@@ -164,6 +165,15 @@ def test_further_paths_that_diverge_are_counted():
     assert spread.lost == 2
 
 
+@pytest.mark.parametrize("left", [0.9, 0.2])
+def test_discrete_runs_follow_their_response_only_where_the_first_ones_gain_by_it(left):
+    """`left`: the share of the variance that the response leaves, of one of two observables at the end."""
+    values = np.random.default_rng(3).standard_normal((2, 400, 2, 2))
+    less = values * np.array([[1.0, 1.0], [1.0, left**0.5]])
+    run = Paths(less, values, 0 * values, 0)
+    assert _gained(summary(run, run, np.zeros((0, 0, 2)), ([], []))) == (left < 0.5)
+
+
 @pytest.mark.slow
 def test_they_find_the_same_means_with_smaller_errors():
     problem, start = network(hidden=[8], examples=64, batch_size=16), {"v": torch.full((610,), 0.05, dtype=torch.float64)}
@@ -178,7 +188,8 @@ def test_they_find_the_same_means_with_smaller_errors():
 
 
 @pytest.mark.parametrize(("given", "words"), [({"precision": "half"}, "unknown precision"),
-                                              ({"multilevel": 3}, "multilevel must be")])
+                                              ({"multilevel": 3}, "multilevel must be"),
+                                              ({"response": False}, "response must be")])
 def test_what_there_is_not_is_refused(net, given, words):
     with pytest.raises(sme.SMEError, match=words):
         sme.trajectories(net, sme.SGD(), tau=1 / 2, paths=2, **given)

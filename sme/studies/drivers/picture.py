@@ -34,6 +34,8 @@ def draw(table: pd.DataFrame, title: str, provenance: Provenance, path: Path) ->
                 _panel(axis, shown[(shown["regime"] == regime) & (shown["noise"] == noise)], colours)
                 axis.set_title(f"{noise.replace('_', ' ')}\n{regime.replace('_', '-')}", fontsize="x-small")
             row[0].set_ylabel(f"|error| of {pretty(str(observable))}", fontsize="x-small")
+        for axis in axes[-1]:
+            axis.set_xlabel("step size τ", fontsize="x-small")
         there = [name for name in DRIVERS if name in set(shown["driver"])]
         marks = [Line2D([], [], marker="o", color=colours[name], ms=4, label=name.replace("_", " ")) for name in there]
         marks += [Line2D([], [], marker="o", mfc="white", color="0.3", ls="none", ms=4, label="< 0"),

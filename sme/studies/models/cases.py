@@ -121,7 +121,8 @@ class Case:
         for tau in self.tau:
             made = trajectories(self.problem, self.optimizer, tau=tau, paths=self.paths or SOME, substeps=self.substeps, points=1,
                                 histogram=[(self.observables or ("loss",))[0]], checkpoints=[self.horizon], backend="torchsde",
-                                band="none", precision="double", multilevel=False, **shared)
+                                band="none", precision="double", multilevel=False, response=True,
+                                **shared)
             last = made.table[(made.table["time"] == made.table["time"].max()) & (made.table["curve"] != DISCRETE)]
             order = last["curve"].str.extract(r"order (\d)", expand=False)
             parts.append(last.assign(order=order.astype(int), error=last["difference"], stderr=last["difference_stderr"]))

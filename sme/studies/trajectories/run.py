@@ -63,6 +63,7 @@ def trajectories(
     tolerance: float | None = None,
     precision: str = "auto",
     multilevel: bool = True,
+    response: bool | str = "auto",
 ) -> Trajectories:
     """Follow the discrete run and the equations of the orders through time, on the same increments.
 
@@ -102,6 +103,9 @@ def trajectories(
     multilevel
         of a network's equations: beside the paths on three levels of the substep further ones on the coarsest alone, where the
         variances of the former say that they pay. `paths` are those on three levels.
+    response
+        of a network whose discrete run draws for itself: whether the further discrete runs follow their linear response to the
+        noise, a control variate that doubles their cost; `"auto"`: where the first ones gain by it.
 
     Raises
     ------
@@ -122,6 +126,8 @@ def trajectories(
     choose("precision", precision, PRECISIONS)
     if not isinstance(multilevel, bool):
         raise SMEError(f"multilevel must be true or false, got {short(multilevel)}")
+    if response is not True and response != "auto":
+        raise SMEError(f"response must be true or auto, got {short(response)}: true is for all discrete runs, auto where it pays")
     orders = spec.orders(order, every=True)
     setups = all_setups(spec, orders, grid.steps, effort.device(device), marks, several(histogram), backend)
     names = list(next(iter(setups.values())).observables)
@@ -141,7 +147,7 @@ def trajectories(
     coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel and moving else []
     cost.tell(setups, numbers, levels.PRICE if coarse else 1)
     found, bins, sums, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
-                                             effort.processes(processes, effort.device(device)))
+                                             response == "auto", effort.processes(processes, effort.device(device)))
     rows = names[: len(spec.observables)]
     independent = found[DISCRETE].pairs if further else None
     if place is not None:
@@ -149,8 +155,8 @@ def trajectories(
     times = grid.time(np.array([0, *marks]))
     made = Trajectories(spec.name, grid.given, seed, tabled(found, rows, times, independent is not None),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
-                        parts=spec.parts, origin=spec.model.origin, notes=tuple(each for each in (rounded, leveled) if each),
-                        folder=place,
+                        parts=spec.parts, origin=spec.model.origin, folder=place,
+                        notes=tuple(each for each in (rounded, leveled) if each),
                         **{which: closer.table(each, rows, times, independent) for which, each in sums.items()})
     for table in made.tables.values():
         table.insert(1, "tau", made.tau)
