@@ -35,9 +35,9 @@ SHARE, BIASED, EXACT = 1e-3, 1e-2, 1e-10
 ALIKE = 0.1
 """the bound of an observable is at least so much of any other's at the same time, each as a share of its observable"""
 STEADY = 0.5
-"""a change is at least so much of the one before it: two rungs may be alike by chance"""
+"""a rung is off by at least so much of the change before its own: two rungs may be alike by chance"""
 LOST = 1e-3
-"""share of the observable above which a last change says nothing"""
+"""share of the observable above which a bound says nothing"""
 FURTHER = 2 * LEVELS[-1]
 """substep of a fourth level, by which the bias is judged as `Halving` does"""
 
@@ -58,7 +58,7 @@ class Settled:
 
 
 def settled(setup: Setup) -> Settled:
-    """Of one setup: the last rung, with how far it is from the one before."""
+    """Of one setup: of each number the rung that is least off, and by how much."""
     with torch.no_grad():
         states, diverged, floored = _pilot(setup)
         if states.shape[1] < PATHS // 2:
@@ -66,15 +66,15 @@ def settled(setup: Setup) -> Settled:
             return Settled(nothing, nothing, diverged, floored)
         chain, courses = _courses(setup, states)
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
-        last = value = bound = earlier = torch.full((3 if setup.order == 2 else 2, *size.shape), torch.inf, dtype=torch.float64)
+        values, changes = list[Kinds](), list[Kinds]()
         largest = max(course.means.shape[1] for course in (chain, *courses))
         rungs = RUNGS if largest <= SMALL else RUNGS[:FEWER]
         for (degree, nodes, width), step in zip(rungs, _steps(setup), strict=False):
-            now = _kinds(setup, step, chain, courses, degree, nodes, width)
-            change = _change(now - last, size)
-            moves = torch.maximum(change, STEADY * earlier) if earlier.isfinite().all() else change
-            better = moves < bound
-            value, bound, last, earlier = torch.where(better, now, value), torch.where(better, moves, bound), now, change
+            values.append(_kinds(setup, step, chain, courses, degree, nodes, width))
+            if len(values) == 1:
+                continue
+            changes.append(_change(values[-1] - values[-2], size))
+            value, bound = _best(values[1:], changes)
             enough = torch.maximum(torch.maximum(SHARE * value.abs(), BIASED * value[1].abs()), EXACT * size)
             if bool((bound <= enough)[::2].all() and bound.isfinite().all()):
                 break
@@ -109,6 +109,15 @@ def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: 
     dW = torch.ones(len(x), equation.motions, dtype=x.dtype)
     _, noise = scheme(equation).step(equation, equation.optimizer.t0, equation.tau, x, dW, torch.zeros_like(dW))
     return bool((torch.as_tensor(noise).expand_as(x)[:, nonnegative] != 0).any())
+
+
+def _best(values: list[Kinds], changes: list[Kinds]) -> tuple[Kinds, Kinds]:
+    """Of each number the rung that is least off, and by how much: its change, half of the one before it, and the one after it."""
+    before = [torch.zeros_like(changes[0]), *(STEADY * each for each in changes[:-1])]
+    after = [*changes[1:], torch.zeros_like(changes[0])]
+    bounds = torch.stack([torch.stack(each).amax(0) for each in zip(before, changes, after, strict=True)])
+    bound, place = bounds.min(0)
+    return torch.stack(values).gather(0, place[None])[0], bound
 
 
 def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
