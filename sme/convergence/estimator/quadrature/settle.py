@@ -112,11 +112,15 @@ def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: 
 
 
 def _best(values: list[Kinds], changes: list[Kinds]) -> tuple[Kinds, Kinds]:
-    """Of each number the rung that is least off, and by how much: its change, half of the one before it, and the one after it."""
+    """Of each number the rung that is least off, and by how much: its change, half of the one before it, and the one after it.
+
+    Where a later change is above the first one, so that the rungs do not come closer, the first one too.
+    """
     before = [torch.zeros_like(changes[0]), *(STEADY * each for each in changes[:-1])]
     after = [*changes[1:], torch.zeros_like(changes[0])]
     bounds = torch.stack([torch.stack(each).amax(0) for each in zip(before, changes, after, strict=True)])
-    bound, place = bounds.min(0)
+    apart = torch.stack(changes).amax(0) > changes[0]
+    bound, place = torch.where(apart, torch.maximum(bounds, changes[0]), bounds).min(0)
     return torch.stack(values).gather(0, place[None])[0], bound
 
 
