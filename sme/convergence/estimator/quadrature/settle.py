@@ -65,6 +65,7 @@ def settled(setup: Setup) -> Settled:
             nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
             return Settled(nothing, nothing, diverged, floored)
         chain, courses = _courses(setup, states)
+        floored = max(floored, _floored(setup, _follow(setup, setup.equation()))) if courses[0].scale.both else floored
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         values, changes = list[Kinds](), list[Kinds]()
         largest = max(course.means.shape[1] for course in (chain, *courses))
@@ -74,7 +75,7 @@ def settled(setup: Setup) -> Settled:
             if len(values) == 1:
                 continue
             changes.append(_change(values[-1] - values[-2], size))
-            value, bound = _best(values[1:], changes)
+            value, bound = _best(values[1:], changes, kinked=floored > 0)
             enough = torch.maximum(torch.maximum(SHARE * value.abs(), BIASED * value[1].abs()), EXACT * size)
             if bool((bound <= enough)[::2].all() and bound.isfinite().all()):
                 break
@@ -111,15 +112,16 @@ def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: 
     return bool((torch.as_tensor(noise).expand_as(x)[:, nonnegative] != 0).any())
 
 
-def _best(values: list[Kinds], changes: list[Kinds]) -> tuple[Kinds, Kinds]:
+def _best(values: list[Kinds], changes: list[Kinds], kinked: bool) -> tuple[Kinds, Kinds]:
     """Of each number the rung that is least off, and by how much: its change, half of the one before it, and the one after it.
 
-    Where a later change is above the first one, so that the rungs do not come closer, the first one too.
+    Where a later change is above the first one, so that the rungs do not come closer, the first one too; and where any of the few
+    runs sees the kink of a floor, which polynomials come near so slowly that changes say little.
     """
     before = [torch.zeros_like(changes[0]), *(STEADY * each for each in changes[:-1])]
     after = [*changes[1:], torch.zeros_like(changes[0])]
     bounds = torch.stack([torch.stack(each).amax(0) for each in zip(before, changes, after, strict=True)])
-    apart = torch.stack(changes).amax(0) > changes[0]
+    apart = (torch.stack(changes).amax(0) > changes[0]) | kinked
     bound, place = torch.where(apart, torch.maximum(bounds, changes[0]), bounds).min(0)
     return torch.stack(values).gather(0, place[None])[0], bound
 
@@ -162,10 +164,14 @@ def _pilot(setup: Setup) -> tuple[Float[Tensor, "steps paths state"], float, flo
     steps = range(setup.marks[-1] + 1)
     states = discrete.runs(setup.chain, setup.start, steps, setup.layout.whole, PATHS, SEED)
     sound = (states.abs() < FAR).all(-1).all(0)
-    floored = torch.zeros(())
-    if has_floor(setup.optimizer):
-        floored = (setup.fields(states)["v"] < setup.optimizer.v_floor).any(-1).any(0).double().mean()
-    return states[:, sound], float(1 - sound.double().mean()), float(floored)
+    return states[:, sound], float(1 - sound.double().mean()), _floored(setup, states)
+
+
+def _floored(setup: Setup, states: Float[Tensor, "steps paths state"]) -> float:
+    """The share of these paths that see the floor."""
+    if not has_floor(setup.optimizer):
+        return 0.0
+    return float((setup.fields(states)["v"] < setup.optimizer.v_floor).any(-1).any(0).double().mean())
 
 
 def _follow(setup: Setup, equation: Equation) -> Float[Tensor, "steps paths state"]:
