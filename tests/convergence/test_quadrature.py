@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -115,6 +116,19 @@ def test_the_bound_holds_where_an_equation_has_negative_second_moments():
     for value, bound, drawn, noise in zip(found.values[0], found.bounds[0], (0.007707, 0.0008104), (1.1e-5, 1.1e-6), strict=True):
         assert bound < 1e-5
         assert abs(value - drawn) < bound + 2 * noise
+
+
+def test_where_runs_see_the_floor_bounds_are_wider_and_it_is_told():
+    """Also of an equation alone, with what it hides, whose discrete run stays above."""
+    found = {}
+    for floor in (1e-3, 0.45):
+        rule, begin = sme.RMSProp(c=2.0, eps=0.1, v_floor=floor), start(theta=0.8, v=0.6)
+        study = Specification.of(sme.Polynomial(noise=0.7), rule, "batch_equivalent", "fast_memory", 0.25, begin, None, None)
+        found[floor] = settle.settled(study.setup(2, 4))
+    assert found[1e-3].floored == 0
+    assert found[0.45].floored > 0
+    low, high = (np.nan_to_num(each.bounds[0], nan=np.inf) for each in found.values())
+    assert (high > 2 * low).all()
 
 
 def test_all_batches_are_summed_over():

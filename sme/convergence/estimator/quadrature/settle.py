@@ -65,7 +65,8 @@ def settled(setup: Setup) -> Settled:
             nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
             return Settled(nothing, nothing, diverged, floored)
         chain, courses = _courses(setup, states)
-        floored = max(floored, _floored(setup, _follow(setup, setup.equation()))) if courses[0].scale.both else floored
+        if courses[0].scale.both:  # an equation may see the floor where the discrete run does not
+            floored = max(floored, _floored(setup, _follow(setup, setup.equation())))
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         values, changes = list[Kinds](), list[Kinds]()
         largest = max(course.means.shape[1] for course in (chain, *courses))
@@ -171,7 +172,8 @@ def _floored(setup: Setup, states: Float[Tensor, "steps paths state"]) -> float:
     """The share of these paths that see the floor."""
     if not has_floor(setup.optimizer):
         return 0.0
-    return float((setup.fields(states)["v"] < setup.optimizer.v_floor).any(-1).any(0).double().mean())
+    v = setup.fields(states[..., : setup.whole(1).shape[1]])["v"]
+    return float((v < setup.optimizer.v_floor).any(-1).any(0).double().mean())
 
 
 def _follow(setup: Setup, equation: Equation) -> Float[Tensor, "steps paths state"]:
