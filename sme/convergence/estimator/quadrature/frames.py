@@ -109,13 +109,16 @@ class Course:
 
     def frames(self, degree: int, width: float) -> list[Frame]:
         """One after the other, each for as many steps as its Gaussian is like all of theirs; `width` times as wide."""
+        return [Frame(begin, end, mean, width**2 * cov, degree, self.scale) for begin, end, mean, cov in self._gaussians]
+
+    @functools.cached_property
+    def _gaussians(self) -> list[tuple[int, int, Float[Tensor, " state"], Float[Tensor, "state state"]]]:
         found, begin = [], 0
         while begin < len(self.means) - 1:
             end = begin + 1
             while end < len(self.means) - 1 and self._serves(begin, end + 1):
                 end += 1
-            mean, cov = self._pooled(begin, end)
-            found.append(Frame(begin, end, mean, width**2 * cov, degree, self.scale))
+            found.append((begin, end, *self._pooled(begin, end)))
             begin = end
         return found
 
