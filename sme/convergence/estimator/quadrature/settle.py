@@ -36,6 +36,8 @@ ALIKE = 0.1
 """the bound of an observable is at least so much of any other's at the same time, each as a share of its observable"""
 STEADY = 0.5
 """a rung is off by at least so much of the change before its own: two rungs may be alike by chance"""
+ALMOST = 2.0
+"""times the least that any rung is off, up to which a later one is taken"""
 LOST = 1e-3
 """share of the observable above which a bound says nothing"""
 FURTHER = 2 * LEVELS[-1]
@@ -114,7 +116,7 @@ def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: 
 
 
 def _best(values: list[Kinds], changes: list[Kinds], kinked: bool) -> tuple[Kinds, Kinds]:
-    """Of each number the rung that is least off, and by how much: its change, half of the one before it, and the one after it.
+    """Of each number the last rung that is almost least off, and by how much: its change, half of that before, and the next one.
 
     Where a later change is above the first one, so that the rungs do not come closer, the first one too; and where any of the few
     runs sees the kink of a floor, which polynomials come near so slowly that changes say little.
@@ -123,8 +125,10 @@ def _best(values: list[Kinds], changes: list[Kinds], kinked: bool) -> tuple[Kind
     after = [*changes[1:], torch.zeros_like(changes[0])]
     bounds = torch.stack([torch.stack(each).amax(0) for each in zip(before, changes, after, strict=True)])
     apart = (torch.stack(changes).amax(0) > changes[0]) | kinked
-    bound, place = torch.where(apart, torch.maximum(bounds, changes[0]), bounds).min(0)
-    return torch.stack(values).gather(0, place[None])[0], bound
+    number = torch.arange(len(bounds)).reshape(-1, *[1] * changes[0].dim())
+    place = torch.where(bounds <= ALMOST * bounds.amin(0), number, 0).amax(0, keepdim=True)
+    value, bound = (each.gather(0, place)[0] for each in (torch.stack(values), bounds))
+    return value, torch.where(apart, torch.maximum(bound, changes[0]), bound)
 
 
 def _change(difference: Kinds, size: Float[Tensor, "marks observables"]) -> Kinds:
