@@ -119,8 +119,8 @@ def weak_error(
     method
         `"monte_carlo"`, or of a state of at most four numbers `"quadrature"`: the expectations of the same chain and scheme
         without random paths, from polynomials that follow the run. It draws nothing, so paths, shards, tolerance, seed and
-        backend are of no use to it. `stderr` is then a numerical bound, the last change as polynomials and nodes are
-        refined, and `paths` 0. Such a study has a folder of its own.
+        backend are of no use to it. `stderr` is then a numerical bound, by how much its polynomials and nodes
+        move as they are refined, and `paths` 0. Such a study has a folder of its own.
 
     Raises
     ------

@@ -118,8 +118,29 @@ def test_the_bound_holds_where_an_equation_has_negative_second_moments():
         assert abs(value - drawn) < bound + 2 * noise
 
 
+def test_a_floor_that_the_equation_alone_sees_is_told():
+    hard = sme.Polynomial(noise=0.7), sme.RMSProp(c=2.0, eps=0.1, v_floor=0.04)
+    setup = spec(*hard, "batch_equivalent", start(theta=0.8, v=0.6), ["|theta|^2"]).setup(2, 16)
+    assert settle._pilot(setup)[2] == 0
+    assert settle.settled(setup).floored > 0
+
+
+@pytest.mark.parametrize(("steps", "rung", "bound"), [
+    ([8.0, 4.0, 1.0, 0.5], 3, 0.5),  # they come closer
+    ([8.0, 0.1, 4.0, 2.0], 3, 2.0),  # alike by chance: neither the change before nor the next one says so
+    ([1.0, 0.5, 0.4, 3.0, 50.0], 1, 1.0),  # they do not come closer: the first change
+    ([4.0, 2.0, 1.9, 60.0], 1, 4.0),
+])
+def test_a_rung_counts_as_far_as_its_neighbours_confirm_it(steps, rung, bound):
+    changes = [torch.full((2, 1, 1), step, dtype=torch.float64) for step in steps]
+    values = [torch.full((2, 1, 1), float(i), dtype=torch.float64) for i in range(len(steps))]
+    found = settle._best(values, changes, kinked=False)
+    assert [float(each[0, 0, 0]) for each in found] == [rung, bound]
+    assert float(settle._best(values, changes, kinked=True)[1][0, 0, 0]) == max(bound, steps[0])
+
+
 def test_where_runs_see_the_floor_bounds_are_wider_and_it_is_told():
-    """Also of an equation alone, with what it hides, whose discrete run stays above."""
+    """With what an equation hides beside its state."""
     found = {}
     for floor in (1e-3, 0.45):
         rule, begin = sme.RMSProp(c=2.0, eps=0.1, v_floor=floor), start(theta=0.8, v=0.6)

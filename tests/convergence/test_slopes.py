@@ -46,6 +46,16 @@ def test_bias_widens_the_constant():
     assert biased.half_width > 2 * alone.half_width
 
 
+def test_a_point_that_says_nothing_changes_no_slope():
+    """An error of 0.05 τ, three points known to 0.1 %, and one at τ = 1/4 to nothing."""
+    tau = TAU[:4]
+    for sd in (1.0, 100.0, 1000.0):
+        noise = np.array([sd, *(5e-5 * tau[1:])])
+        slope = fit_slope(tau, 0.05 * tau + np.array([sd / 2, 0, 0, 0]), noise, 0 * tau)
+        assert slope.low < 1 < slope.high
+        assert slope.half_width < 0.35
+
+
 def test_order_two_verdicts():
     fine = 1e-4 * TAU**2
     assert judge(0.3 * TAU**2 * (1 + TAU), fine, 0.5 * TAU) == "consistent"

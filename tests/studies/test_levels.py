@@ -10,7 +10,7 @@ import sme
 from sme.convergence.spec.specification import Specification
 from sme.problems.networks.rounded import RoundedExamples, rounded
 from sme.simulate.codegen.ensemble import ensemble
-from sme.studies.trajectories import levels, precision
+from sme.studies.trajectories import levels, precision, runs
 from sme.studies.trajectories.levels import GAMMA, MORE, EquationEnsemble, Spread
 from sme.studies.trajectories.runs import _gained
 from sme.studies.trajectories.sample import Paths, summary
@@ -172,6 +172,18 @@ def test_discrete_runs_follow_their_response_only_where_the_first_ones_gain_by_i
     less = values * np.array([[1.0, 1.0], [1.0, left**0.5]])
     run = Paths(less, values, 0 * values, 0)
     assert _gained(summary(run, run, np.zeros((0, 0, 2)), ([], []))) == (left < 0.5)
+
+
+@pytest.mark.parametrize(("response", "gained", "followed"), [("auto", True, True), ("auto", False, False), (True, False, True)])
+def test_further_discrete_runs_do_without_where_the_first_gain_nothing(net, monkeypatch, response, gained, followed):
+    seen, alone = [], runs._alone
+    monkeypatch.setattr(runs, "_gained", lambda discrete: gained)
+    monkeypatch.setattr(runs, "_alone", lambda setups, *rest: seen.append(setups) or alone(setups, *rest))
+    found = sme.trajectories(net, sme.SGD(), tau=1 / 2, paths=2, order=1, points=1, observables=["loss"], histogram="loss",
+                             response=response)
+    assert seen
+    assert all((each.weights is not None) == followed for setups in seen for each in setups.values())
+    assert ("without their linear response" in str(found)) == (not followed)
 
 
 @pytest.mark.slow

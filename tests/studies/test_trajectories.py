@@ -242,7 +242,8 @@ def network():
 
 @pytest.mark.slow  # 10 s of CPU
 def test_a_network_has_more_discrete_runs_which_are_the_first_ones_and_further_ones(monkeypatch):
-    problem, options = network(), {"start": None, "tau": 1 / 2, "observables": ["loss"], "histogram": ["loss"], "points": 1}
+    problem = network()
+    options = {"start": None, "tau": 1 / 2, "observables": ["loss"], "histogram": ["loss"], "points": 1, "response": True}
     few = made(problem=problem, paths=16, **options)
     monkeypatch.setattr(pieces, "MORE", 1)
     many, same = made(problem=problem, paths=256, **options), made(problem=problem, paths=16, **options)

@@ -128,7 +128,9 @@ def order(tau: Vector, errors: Vector, sd: Vector, prior: Prior, ends: tuple[flo
     `A = ±a` within `LEAD`, so that no `p` is held possible whose leading term nearly vanishes beside the next.
     """
     u, most = tau / tau.max(), _most(errors, sd)
-    a = np.exp(np.arange(np.log(LEAST * most), np.log(LARGEST * most), 1.5 * LEAD))
+    low, high = np.log(LEAST * most), np.log(LARGEST * most)
+    further = max(0, math.ceil((low - np.log((np.abs(errors) + 3 * sd).min())) / (1.5 * LEAD)))  # where a point says nothing
+    a = np.exp(np.arange(low - 1.5 * LEAD * further, high, 1.5 * LEAD))
     terms = prior.covariance(u, LEAD, step)
 
     def log_density(p: Grid) -> Grid:

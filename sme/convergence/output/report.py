@@ -61,7 +61,7 @@ def error_table(table: pd.DataFrame) -> pd.DataFrame:
     for _, group in table.groupby(["order", "at", "observable"], sort=False):
         tau, error = group["tau"].to_numpy(), group["error"].to_numpy()
         pairs = zip(tau, error, np.roll(tau, 1), np.roll(error, 1), strict=True)
-        local += [(i, "–" if not n or e * e0 <= 0 else f"{math.log(e / e0) / math.log(t / t0):.2f}")
+        local += [(i, "–" if not n or not e * e0 > 0 else f"{math.log(e / e0) / math.log(t / t0):.2f}")
                   for n, (i, (t, e, t0, e0)) in enumerate(zip(group.index, pairs, strict=True))]
     return pd.DataFrame({
         "order": table["order"], "tau": [f"{tau:g}" for tau in table["tau"]], "observable": table["observable"],
@@ -111,7 +111,7 @@ def remarks(slopes: pd.DataFrame, drawn: bool = True) -> list[str]:
         lines.append("Obstructed: the noise that moves the parameters (or the momentum) moves the second moment too, and no "
                      "Itô equation with independent motions matches their joint third moment (T₃). Order 2 is lost in "
                      "general, though not for every observable: the predicted C1 = ∫ E[T₃ u] dt (± standard error) stands in the "
-                     "note, the measured one in its column. brownian=step_memory is of order 2.")
+                     "note, the measured one in its column. driver=step_memory and fast_memory are of order 2.")
     if slopes["note"].str.contains(UNCLAIMED).any():
         lines.append("No order claimed: in this regime the model lacks a leading term, which the note names, so its errors tend "
                      "to a limit that is not 0 in general, though it is for some observables. The limit [99 %] stands in the "

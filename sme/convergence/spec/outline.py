@@ -23,7 +23,7 @@ WORDS = {"minibatch": ("minibatch", '"batch_size"', "SVAG"), "network": ('"modul
          "epochs": ("reshuffled",), **dict.fromkeys(("quadrature", "transformed", "poisson", "shifted", "sampled"), ())}
 """in the description of a problem that uses a part; the package's own problems have no signs in question, and what is newer than
 the telling of parts has no word"""
-OPTIONAL = ("lack", "doubts", "tail", "origin", "method", "older")
+OPTIONAL = ("lack", "series", "doubts", "tail", "origin", "method", "older")
 """what `spec.json` leaves out where there is none"""
 BESIDE = ("numerics", "specification", "recipe")
 """what it has beside the outline"""
@@ -46,6 +46,8 @@ class StudyMetadata:
     """the symbol of what keeps the equation from order 2; empty if nothing does"""
     lack: str = ""
     """that no order is claimed of a model and why; empty if order 1 is"""
+    series: str = ""
+    """`√τ` of a model without an order under skewed noise in the batch-equivalent regime, where no `obstruction` says so"""
     parts: tuple[str, ...] = tuple(NUMERICS)
     """of the code that its numbers come from (see `numerics`)"""
     doubts: dict[str, str] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class StudyMetadata:
 
         Source: docs/theory/measurement.md, section 7.
         """
-        return self.obstruction == SKEWNESS or (self.regime == BATCH_EQUIVALENT.name and self.brownian in MINIBATCHES)
+        known = bool(self.series) or self.obstruction == SKEWNESS
+        return known or (self.regime == BATCH_EQUIVALENT.name and self.brownian in MINIBATCHES)
 
     @property
     def numerics(self) -> int | dict[str, int]:
@@ -98,7 +101,8 @@ class StudyMetadata:
         try:
             fields = {name: data[name] for name in cls.__dataclass_fields__ if name not in (*OPTIONAL, "parts")}
             fields.update((name, tuple(data[name])) for name in ("times", "observables"))
-            fields.update(lack=data.get("lack", ""), doubts=dict(data.get("doubts", {})), tail=float(data.get("tail", math.inf)),
+            fields.update(lack=data.get("lack", ""), series=data.get("series", ""),
+                          doubts=dict(data.get("doubts", {})), tail=float(data.get("tail", math.inf)),
                           origin=data.get("origin", ""), method=data.get("method", ""))
             fields["parts"] = tuple(data["parts"]) if "parts" in data else _parts(data)
             found = cls(**fields)
@@ -116,7 +120,7 @@ class StudyMetadata:
 
     def _check(self, specification: dict[str, Any]) -> None:
         """Raise `ValueError` where the names and numbers are not those of the specification (older files have no checksum)."""
-        texts = (self.study, self.optimizer, self.regime, self.problem, self.brownian, self.obstruction, self.lack,
+        texts = (self.study, self.optimizer, self.regime, self.problem, self.brownian, self.obstruction, self.lack, self.series,
                  *self.observables, *self.parts, *self.doubts, *self.doubts.values(), self.origin, self.method)
         if not all(isinstance(each, str) for each in texts):
             raise ValueError("a name that is no text")

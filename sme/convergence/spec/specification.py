@@ -24,7 +24,7 @@ from sme.equations.proposed.tried import tried as try_it
 from sme.equations.registry import SKEWNESS, known_epochs, obstruction, parts_of
 from sme.optimizers.base import Optimizer, State, initial, sound
 from sme.optimizers.grid import StepGrid
-from sme.optimizers.regimes import Regime, regime
+from sme.optimizers.regimes import BATCH_EQUIVALENT, Regime, regime
 from sme.problems import base as problems
 from sme.problems.base import Problem
 from sme.simulate.integrators.schemes import scheme
@@ -169,7 +169,8 @@ class Specification:
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
         ours = self.model.proposed is None or way == SKEWNESS  # which is the noise's, whatever the equation
         return StudyMetadata(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
-                       self.times, tuple(self.observables), way if ours and not lack else "", lack, self.parts,
+                       self.times, tuple(self.observables), way if ours and not lack else "", lack,
+                       "√τ" if lack and self.problem.noise.skewed and self.regime == BATCH_EQUIVALENT else "", self.parts,
                        tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime),
                        self.model.origin, "" if self.method == MONTE_CARLO else self.method)
 

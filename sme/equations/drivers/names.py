@@ -16,7 +16,7 @@ DRIVERS = {
 MEMORIES = ("step_memory", "fast_memory")
 """those whose noise depends on the noise before"""
 MINIBATCHES = ("poisson", "arrivals", "none")
-"""those that are of order 1 for skewed examples in the batch-equivalent regime, with errors of order 3/2 behind"""
+"""those that know the batches in the batch-equivalent regime (`none`: of reshuffled epochs), with errors of order 3/2 behind"""
 RATE, GAIN = 4.0, 2.0
 """of the fading average, `dy = −(RATE/τ) y dt + GAIN S dW`: `∫k = ½ τ` and `∫k² = ½ τ` of its kernel `k`, as of a step's own"""
 

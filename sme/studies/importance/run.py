@@ -58,7 +58,8 @@ def gain(problem: Problem, optimizer: Optimizer, *, tau: Any, horizon: float, st
     ends = {}
     for i, (name, each) in enumerate(laws.items()):
         made = trajectories(Renoised(problem, each), optimizer, tau=tau, horizon=horizon, start=start, order=order, paths=paths,
-                            seed=seed + i, observables=["loss"], histogram="loss", points=1, **options).table
+                            seed=seed + i, observables=["loss"], histogram="loss", points=1,
+                            **{"response": True, **options}).table
         ends[name] = made[made["time"] == horizon].set_index("curve")
     rows = [{"curve": curve, "uniform": ends["uniform"]["mean"][curve], "optimal": ends["optimal"]["mean"][curve],
              "gain": ends["uniform"]["mean"][curve] - ends["optimal"]["mean"][curve],

@@ -156,7 +156,7 @@ def trajectories(
     made = Trajectories(spec.name, grid.given, seed, tabled(found, rows, times, independent is not None),
                         counted(found, bins, [names[i] for i in where[1]], times[where[0]]), band,
                         parts=spec.parts, origin=spec.model.origin, folder=place,
-                        notes=tuple(each for each in (rounded, leveled) if each),
+                        notes=tuple(each for each in (rounded, *leveled) if each),
                         **{which: closer.table(each, rows, times, independent) for which, each in sums.items()})
     for table in made.tables.values():
         table.insert(1, "tau", made.tau)

@@ -21,16 +21,17 @@ Where = tuple[list[int], list[int]]
 """the numbers of the histograms' marks and of their observables"""
 ORDERS = named(1), named(2)
 """two curves whose distances from the discrete run are compared"""
+WITHOUT = "discrete runs beyond the first do without their linear response to the noise, which halves no variance at the end"
 GAIN = 0.5
 """the variance with the response, as a share of that without it, below which it is worth its cost"""
 Progress = Callable[[int], object] | None
 
 
 def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequence[Piece], coarse: Sequence[Piece],
-           where: Where, thrifty: bool, processes: int) -> tuple[dict[str, Summary], Edges, Mapping[str, Sums | Two], str]:
+           where: Where, thrifty: bool, processes: int) -> tuple[dict[str, Summary], Edges, Mapping[str, Sums | Two], list[str]]:
     """The summaries of all curves, the edges of the histograms, which the first paths choose, how close two curves are, and
-    what further paths on the coarsest level did, in a sentence. With `thrifty` the further discrete runs follow their response to
-    the noise only where the first ones gained by it.
+    what was done to make this cheaper, in sentences. With `thrifty` the further discrete runs follow their response to the noise
+    only where the first ones gained by it.
     """
     steps, alone = next(iter(setups.values())).steps, processes == 1
     found: dict[str, Summary] = {}
@@ -38,7 +39,7 @@ def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequ
     two = {which: names for which, names in (("closer", ORDERS), ("epochs", compared(list(setups))))
            if names and setups.keys() >= {*names}}
     close: dict[str, Sums] = {}
-    spreads = Spread(two)
+    spreads, said = Spread(two), list[str]()
     total = len(setups) * sum(len(pairs) for _, pairs in together) + sum(len(pairs) for _, pairs in further)
     with progress(total=total * steps, unit="pair-step", unit_scale=True,
                   desc=f"τ = {fraction(next(iter(setups.values())).tau)}") as bar:
@@ -58,22 +59,25 @@ def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequ
         assert bins is not None
         if thrifty and further and not _gained(found[DISCRETE]):
             setups = {name: replace(setup, weights=None) for name, setup in setups.items()}
+            said.append(WITHOUT)
         tasks = [(setups, numbers, pairs, bar.update if alone else None) for numbers, pairs in further]
         for curve, (_, pairs) in zip(spread(_alone, tasks, processes), further, strict=True):
             found[DISCRETE] = found[DISCRETE].merge(summary(curve, curve, bins, where))
             if not alone:
                 bar.update(len(pairs) * steps)
     if not coarse or not spreads.pays():
-        return found, bins, close, ""
+        return found, bins, close, said
     with progress(total=steps * sum(len(pairs) for _, pairs in coarse), unit="pair-step", unit_scale=True,
                   desc="coarsest substeps") as bar:
         for added, (_, pairs) in zip(spread(_coarse, [(setups, *piece) for piece in coarse], processes), coarse, strict=True):
             spreads.further(added)
             bar.update(len(pairs) * steps)
     if spreads.lost:
-        return found, bins, close, f"{spreads.lost} paths of the coarsest substeps alone diverged, and none of them is used"
+        lost = f"{spreads.lost} paths of the coarsest substeps alone diverged, and none of them is used"
+        return found, bins, close, [*said, lost]
     found = {name: replace(each, pairs=spreads.two(name)) if name != DISCRETE else each for name, each in found.items()}
-    return found, bins, {which: spreads.two(which) for which in two}, spreads.said(list(next(iter(setups.values())).observables))
+    said.append(spreads.said(list(next(iter(setups.values())).observables)))
+    return found, bins, {which: spreads.two(which) for which in two}, said
 
 
 def _gained(discrete: Summary) -> bool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sme
-from sme.convergence.fit.slopes import fit_slope
+from sme.convergence.fit.slopes import fit_constant, fit_slope
 from tests.equations.drivers import test_fast_memory as linear
 from tests.equations.drivers import test_skewed_sgd as skewed
 
@@ -61,6 +61,23 @@ def test_skewed_minibatches_are_fitted_in_powers_of_the_root(driver):
     for step, same in ((0.5, True), (1.0, False)):
         found = fit_slope(*given, step=step)
         assert np.allclose([found.low, found.high], row[["slope_low", "slope_high"]].to_numpy(float), atol=1e-3) == same
+        constant = fit_constant(*given, step=step)
+        assert np.allclose([constant.low, constant.high], row[["c1_low", "c1_high"]].to_numpy(float), rtol=1e-3) == same
+
+
+def test_a_series_in_the_root_is_of_skewed_noise_in_the_batch_equivalent_regime():
+    def outline(problem, **how):
+        begin = {"theta": torch.tensor([0.6], dtype=torch.float64)}
+        return sme.weak_error(problem, sme.SGD(), tau=[1 / 2], order=1, start=begin, shards=0, backend="torchsde", **how).outline
+
+    minibatch, gaussian = skewed.problem(3, 1, "with_replacement"), sme.Polynomial()
+    for model in ("sme", "ode"):  # of the latter no order is claimed
+        assert outline(minibatch, regime="batch_equivalent", model=model).halves
+        assert not outline(minibatch, regime="ballistic", model=model).halves
+        assert not outline(gaussian, regime="batch_equivalent", model=model).halves
+    epochs = skewed.problem(3, 1, "reshuffled")
+    assert outline(epochs, regime="batch_equivalent", driver="none").halves
+    assert not outline(epochs, regime="ballistic", driver="none").halves
 
 
 @SLOW

@@ -20,7 +20,7 @@ from sme.convergence.spec.outline import StudyMetadata
 from sme.convergence.store.points import KINDS, Key, Numerics
 from sme.simulate.halving import Halving
 
-UNSETTLED = "not settled by quadrature"
+UNSETTLED = "not settled by quadrature: method=monte_carlo, or smaller tau, may settle it"
 """of a row without a number"""
 
 

@@ -39,9 +39,11 @@ class Scale:
 
     @classmethod
     def of(cls, states: Float[Tensor, "steps paths state"], nonnegative: Bool[Tensor, " state"], both: bool = False) -> "Scale":
-        """Those that are positive on these paths, and whose spread reaches 0 almost; `both` as above."""
+        """Those whose spread reaches 0 almost and that are positive on these paths, if not `both`."""
         mean, deviation = states.mean(1), states.std(1)
-        wide = (mean - FAR * deviation < NEAR * mean).any(0) & (states > 0).all(0).all(0) & nonnegative
+        wide = (mean - FAR * deviation < NEAR * mean).any(0) & nonnegative
+        if not both:
+            wide = wide & (states > 0).all(0).all(0)
         return cls(torch.where(wide, (BENT if both else LOWEST) * mean.amin(0), 0.0), both)
 
     def coordinates(self, x: Points) -> Points:

@@ -37,7 +37,7 @@ def _followed(problem: Problem, noise: float, taus: Sequence[float], horizon: fl
             count = round(paths * tau / taus[-1])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of few paths, and of their cost
-                made = trajectories(problem, rule, tau=tau, horizon=horizon, start=start, order=1, model=model,
+                made = trajectories(problem, rule, tau=tau, horizon=horizon, start=start, order=1, model=model, response=True,
                                     observables=["loss"], histogram="loss", paths=count, seed=seed, backend=backend).table
             run = made[made["curve"] == "discrete"].set_index("time")["mean"]
             rows = made[made["curve"] != "discrete"].set_index("time")
