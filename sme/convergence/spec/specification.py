@@ -165,22 +165,21 @@ class Specification:
     def outline(self) -> StudyMetadata:
         """What the tables need to know."""
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
-        chain = Chain(self.problem, self.optimizer, self.regime, tails.TAU)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
-        ours = self.model.proposed is None or way == SKEWNESS  # which is the noise's, whatever the equation
+        ours = not lack and (self.model.proposed is None or way == SKEWNESS)  # which is the noise's, whatever the equation
+        halves = "√τ" if lack and self.problem.noise.skewed and self.regime == BATCH_EQUIVALENT else ""
+        method = "" if self.method == MONTE_CARLO else self.method
         return StudyMetadata(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
-                       self.times, tuple(self.observables), way if ours and not lack else "", lack,
-                       "√τ" if lack and self.problem.noise.skewed and self.regime == BATCH_EQUIVALENT else "", self.parts,
-                       tails.doubts(chain, self.start, self.observables), tails.order(self.problem, self.optimizer, self.regime),
-                       self.model.origin, "" if self.method == MONTE_CARLO else self.method)
+                       self.times, tuple(self.observables), way if ours else "", lack, halves, self.parts,
+                       tails.doubts(Chain(self.problem, self.optimizer, self.regime, tails.TAU), self.start, self.observables),
+                       tails.order(self.problem, self.optimizer, self.regime), self.model.origin, method)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""
         parts = {
             "problem": self.problem, "optimizer": self.optimizer,
             "regime": self.regime.name, "brownian": self.brownian, "start": self.start, "horizon": self.horizon,
-            "times": self.times,
-            "observables": {name: self._observable(name) for name in self.observables}, **self._other,
+            "times": self.times, "observables": {name: self._observable(name) for name in self.observables}, **self._other,
         }
         described: dict[str, Any] = hashing.fingerprint(parts)
         return described
