@@ -130,6 +130,8 @@ def test_a_floor_that_the_equation_alone_sees_is_told():
     ([8.0, 0.1, 4.0, 2.0], 3, 2.0),  # alike by chance: neither the change before nor the next one says so
     ([1.0, 0.5, 0.4, 3.0, 50.0], 1, 1.0),  # they do not come closer: the first change
     ([4.0, 2.0, 1.9, 60.0], 1, 4.0),
+    ([8.0, 2.0, 0.1], 2, 1.0),  # half of the change before
+    ([8.0, 1.0, 1.5, 1.6, 2.0], 4, 2.0),  # almost as good, and later
 ])
 def test_a_rung_counts_as_far_as_its_neighbours_confirm_it(steps, rung, bound):
     changes = [torch.full((2, 1, 1), step, dtype=torch.float64) for step in steps]
@@ -137,6 +139,12 @@ def test_a_rung_counts_as_far_as_its_neighbours_confirm_it(steps, rung, bound):
     found = settle._best(values, changes, kinked=False)
     assert [float(each[0, 0, 0]) for each in found] == [rung, bound]
     assert float(settle._best(values, changes, kinked=True)[1][0, 0, 0]) == max(bound, steps[0])
+
+
+def test_jumps_lead_no_second_moment_below_0():
+    study = Specification.of(sampled(), sme.RMSProp(), "batch_equivalent", "poisson", 0.5, start(theta=0.9, v=0.6), None, None)
+    setup = study.setup(1, 2)
+    assert not settle._courses(setup, settle._pilot(setup)[0])[1][0].scale.both
 
 
 def test_where_runs_see_the_floor_bounds_are_wider_and_it_is_told():

@@ -66,9 +66,8 @@ def settled(setup: Setup) -> Settled:
         if states.shape[1] < PATHS // 2:
             nothing = np.full((3 if setup.order == 2 else 2, len(setup.marks) * len(setup.observables)), np.nan)
             return Settled(nothing, nothing, diverged, floored)
-        chain, courses = _courses(setup, states)
-        if courses[0].scale.both:  # an equation may see the floor where the discrete run does not
-            floored = max(floored, _floored(setup, _follow(setup, setup.equation())))
+        chain, courses, beside = _courses(setup, states)
+        floored = max(floored, beside)
         size = torch.stack([setup.observe(setup.fields(states[mark])).abs().mean(0) for mark in setup.marks])
         values, changes = list[Kinds](), list[Kinds]()
         largest = max(course.means.shape[1] for course in (chain, *courses))
@@ -89,21 +88,26 @@ def settled(setup: Setup) -> Settled:
 
 def first(setup: Setup) -> Kinds:
     """The first rung alone."""
-    chain, courses = _courses(setup, _pilot(setup)[0])
+    chain, courses, _ = _courses(setup, _pilot(setup)[0])
     degree, nodes, width = RUNGS[0]
     return _kinds(setup, next(_steps(setup)), chain, courses, degree, nodes, width)
 
 
-def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[Course, list[Course]]:
-    """That of the discrete run, and those of the equations: the same, but for a memory or equations of somebody else's."""
+def _courses(setup: Setup, states: Float[Tensor, "steps paths state"]) -> tuple[Course, list[Course], float]:
+    """That of the discrete run, and those of the equations: the same, but for a memory or equations of somebody else's.
+
+    And the share of the equations' runs that see the floor, where that may be another than of the discrete ones.
+    """
     fields = setup.optimizer.nonnegative
     nonnegative = torch.tensor([name in fields for name in setup.optimizer.fields]).repeat_interleave(setup.problem.dim)
-    chain, courses = Course.of(states, nonnegative), []
+    chain, courses, floored = Course.of(states, nonnegative), [], 0.0
     for each in equations(setup):
         beside = torch.cat((nonnegative, torch.zeros(each.hidden, dtype=torch.bool)))
-        followed = states if setup.kind is None and not each.hidden else _follow(setup, each)
-        courses.append(Course.of(followed, beside, _diffuses(each, followed[-1], beside)))
-    return chain, courses
+        other, both = setup.kind is not None or each.hidden > 0, _diffuses(each, pad(states[-1], (0, each.hidden)), beside)
+        followed = _follow(setup, each) if other or both else states
+        floored = max(floored, _floored(setup, followed))
+        courses.append(Course.of(followed if other else states, beside, both))
+    return chain, courses, floored
 
 
 def _diffuses(equation: Equation, x: Float[Tensor, "paths state"], nonnegative: Bool[Tensor, " state"]) -> bool:
