@@ -131,21 +131,43 @@ def test_poisson_is_of_order_one_where_independent_motions_have_one_half(name, g
 @pytest.mark.parametrize("name", list(SMALL))
 @pytest.mark.parametrize("given", DATA, ids=str)
 def test_intervals_of_the_slopes_of_poisson_hold_one(name, given):
-    """At 95 %, fitted in powers of √τ; in those of τ 16 of these 24 miss it."""
-    found = study(skewed.problem(*given), SMALL[name], "poisson", [2.0**-k for k in (6, 7, 8, 9)], observables=ALL).slopes
+    """At 95 %, fitted in powers of √τ, but for one of the 24, which the next test looks at."""
+    found = fitted(name, given)
     held = {row.observable for row in found.itertuples() if row.slope_low <= 1 <= row.slope_high}
     assert (found["verdict"] == "consistent").all()
-    # of one, -0.034 √τ + 0.284 τ beside 0.0206 keeps the local slope at 0.984 from τ = 1/128 to 1/1024
     assert set(ALL) - held <= ({"v"} if (name, given) == ("adam", DATA[2]) else set())
 
 
+@SLOW
+def test_the_one_whose_interval_misses_is_of_order_one():
+    """Down to τ = 1/4096 error/τ is four terms in √τ to two numerical bounds, whose first is not 0."""
+    tau = [2.0**-k for k in range(6, 13)]
+    found = study(skewed.problem(*DATA[2]), SMALL["adam"], "poisson", tau, observables={"v": ALL["v"]}).errors
+    given, error, bound = (found[name].to_numpy() for name in ("tau", "error", "stderr"))
+    design = given[:, None] ** np.array([1, 1.5, 2, 2.5]) / bound[:, None]
+    terms = np.linalg.lstsq(design, error / bound, rcond=None)[0]
+    assert np.abs(design @ terms - error / bound).max() < 2
+    assert terms[0] == pytest.approx(0.0205, abs=2e-4)
+
+
+def fitted(name, given):
+    """The slopes of `poisson` over τ = 1/64 to 1/512."""
+    return study(skewed.problem(*given), SMALL[name], "poisson", [2.0**-k for k in (6, 7, 8, 9)], observables=ALL).slopes
+
+
 def main():
-    """Print the table of docs/theory/drivers.md, section 19: `python -m tests.equations.drivers.test_without_paths`."""
+    """Print both tables of docs/theory/drivers.md, section 19: `python -m tests.equations.drivers.test_without_paths`."""
     for name in SMALL:
         for given in DATA:
             both = [slopes(name, given, driver, 10) for driver in ("poisson", "independent")]
             cells = [f"{type(SMALL[name]).__name__}; {given[0]}, {given[1]}", *(f"{found[1 / 64]:.5f}" for _, found in both),
                      *(", ".join(f"{slope:.2f}" for slope in found) for found, _ in both)]
+            print("| " + " | ".join(cells) + " |", flush=True)
+    for name in SMALL:
+        for given in DATA:
+            rows = fitted(name, given).itertuples()
+            cells = [f"{type(SMALL[name]).__name__}; {given[0]}, {given[1]}",
+                     *(f"{row.slope:.3f} [{row.slope_low:.3f}, {row.slope_high:.3f}]" for row in rows)]
             print("| " + " | ".join(cells) + " |", flush=True)
 
 
