@@ -43,7 +43,12 @@ class Capped:
 
 
 def seen(observable: Observable, state: State) -> Float[Tensor, " paths"]:
-    """Its value at a state, of which it gets a copy: what it does to the fields is done to nobody else's."""
+    """Its value at a state, of which it gets a copy: what it does to the fields is done to nobody else's.
+
+    Of what is known to read only the state itself, by which it knows what it found there for another observable.
+    """
+    if isinstance(observable, partial) and getattr(observable.args[0], "reads", False):
+        return observable(state)
     return observable({name: field.clone() for name, field in state.items()})
 
 

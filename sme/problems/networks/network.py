@@ -8,7 +8,6 @@ from contextlib import suppress
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import vmap
 
 from sme.common.derivatives import guard
 from sme.common.derivatives.written import Written
@@ -19,6 +18,7 @@ from sme.problems.networks import given
 from sme.problems.networks import targets as _targets
 from sme.problems.networks.culprit import culprit
 from sme.problems.networks.data import Data, pair
+from sme.problems.networks.means import Mean, Means
 from sme.problems.noise.base import GradientLaw
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.law import MinibatchNoise
@@ -30,8 +30,6 @@ from sme.problems.untouched import untouched
 
 ITERATIONS = 30
 """of the power iteration behind the sharpness"""
-HELD = 2**23
-"""numbers of outputs and hidden units at a time where a loss is evaluated"""
 MOST = 2**28
 """numbers of one path's layers, at most"""
 
@@ -99,6 +97,7 @@ class Network(Problem):
         self.model = FlatModule(given.original(module))
         self.losses = _targets.losses(loss) if callable(loss) else LOSSES[choose("loss", loss, LOSSES)]
         self._right = _targets.accuracy(loss) if _targets.classify(loss) else None
+        self._means = Means()
         self.inputs, self.targets = self._checked("data", data, loss)
         self.test = None if test is None else self._checked("test", test, loss)
         self._drawn = noise is None
@@ -187,7 +186,9 @@ class Network(Problem):
             super().agree(theta)
 
     def loss(self, theta: Paths) -> Float[Tensor, " paths"]:
-        return self._means(theta, self.inputs, self.targets, self.losses)
+        return self._means(self.model, theta, (self.inputs, self.targets), self.losses)
+
+    loss.reads = True  # type: ignore[attr-defined]
 
     def gradient(self, theta: Paths) -> Paths:
         return self.examples.gradient(theta)
@@ -196,21 +197,15 @@ class Network(Problem):
         # with minibatches the slope of diag Σ along the same u is asked for next, and comes out of the same pass
         return self.examples.slope(theta, u)[0] if self._drawn else super().hessian(theta, u)
 
-    def _means(self, theta: Paths, inputs: Tensor, targets: Tensor, of: Losses) -> Float[Tensor, " paths"]:
-        """The mean over the examples of a function of outputs and targets."""
-        size = len(inputs) * (inputs[0].numel() + self.model(self.model.start, inputs[:1]).numel())
-        means: Tensor = vmap(lambda point: of(self.model(point, inputs), targets).mean(), chunk_size=max(1, HELD // size))(theta)
-        return means
-
     def functions(self) -> dict[str, Function]:
         named: dict[str, Function] = {}
         places = {"": (self.inputs, self.targets), **({"test ": self.test} if self.test is not None else {})}
-        for place, (x, y) in places.items():
+        for place, data in places.items():
             if place:
-                named[f"{place}loss"] = lambda theta, x=x, y=y: self._means(theta, x, y, self.losses)  # type: ignore[misc]
+                named[f"{place}loss"] = Mean(self._means, self.model, data, self.losses)
             if self._right is not None:
-                named[f"{place}accuracy"] = lambda theta, x=x, y=y: self._means(theta, x, y, self._right)  # type: ignore[misc]
-                named[f"{place}error"] = lambda theta, right=named[f"{place}accuracy"]: 1 - right(theta)  # type: ignore[misc]
+                named[f"{place}accuracy"] = Mean(self._means, self.model, data, self._right)
+                named[f"{place}error"] = Mean(self._means, self.model, data, self._right, less=True)
         return {**named, "|gradient|": lambda theta: self.gradient(theta).norm(dim=-1), "sharpness": self.sharpness,
                 "lowest curvature": self.lowest_curvature}
 

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import sme
 from sme.problems.networks.network import LOSSES
-from sme.problems.noise.minibatch import rules
+from sme.problems.noise.minibatch import layers, rules
 from sme.problems.noise.minibatch.clipped import clipped
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.layers import LayeredExamples, Single
@@ -126,6 +126,34 @@ def test_sums_layer_by_layer_are_those_of_single_gradients(name):
                lambda each: [clipped(each, 0.5).gradient(theta)]):
         for a, b in zip(of(mine), of(right), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", [*CONVOLVED, *READ])
+def test_paths_in_pieces_are_the_same_paths(name, monkeypatch):
+    mine = examples(name)[0]
+    theta = mine.model.start + 0.2 * torch.randn(5, mine.model.dim, dtype=torch.float64)
+    weights, squares = torch.randn(2, 5, COUNT, dtype=torch.float64)
+    u = torch.randn_like(theta)
+
+    def sums():
+        at = theta.clone()
+        return [*mine.averages(at), *mine.weigh(at, weights, squares), *mine.slope(at, u)]
+
+    whole, kept = sums(), mine._pass(theta)
+    monkeypatch.setattr(layers, "HELD", 2 * mine.held)
+    for a, b in zip(sums(), whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-14)
+    sizes = [[side.shape for side in part] if isinstance(part, rules.Product) else part.shape for part in kept]
+    assert sizes == [[side.shape for side in part] if isinstance(part, rules.Product) else part.shape
+                     for part in mine._pass(theta)]
+
+
+def test_what_is_the_same_for_all_paths_is_held_once():
+    model = FlatModule(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))
+    made = LayeredExamples(model, LOSSES["cross_entropy"], torch.randn(COUNT, 4, dtype=torch.float64), torch.arange(COUNT) % 2)
+    passed = made._pass(model.start + torch.randn(6, model.dim, dtype=torch.float64))
+    dims = {part.into.shape[-1]: part.into.dim() for part in passed if isinstance(part, rules.Product)}
+    assert dims == {4: 3, 3: 4}  # the examples without an axis of the paths, the hidden layer with one
 
 
 @pytest.mark.parametrize("name", [*CONVOLVED, *READ])

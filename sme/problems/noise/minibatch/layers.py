@@ -134,9 +134,10 @@ class LayeredExamples(Examples):
             found = [part for site, delta, each in zip(sites, deltas, tensors, strict=True) for part in site.parts(delta, each)]
             return [part if isinstance(part, Product) else part.flatten() for part in (*found, *(own[name] for name in lost))]
 
-        each = vmap(vmap(one, (None, 0, 0)), (0, None, None), chunk_size=max(1, HELD // max(1, self.held)))
-        found = each(theta, self.inputs, self.targets)
-        return self._groups.gathered([_parts.common(part) for part in found])
+        each = vmap(vmap(one, (None, 0, 0)), (0, None, None))  # its own chunks would copy out what is the same for all paths
+        some = theta.split(max(1, HELD // max(1, self.held)))
+        found = [[_parts.common(part) for part in each(few, self.inputs, self.targets)] for few in some]
+        return self._groups.gathered([_parts.together(same) for same in zip(*found, strict=True)])
 
     def _total(self, passed: Sequence[Part], wanted: _parts.Wanted, paths: int) -> list[Paths]:
         columns = zip(*(_parts.sums(part, wanted) for part in passed), strict=True)

@@ -27,6 +27,16 @@ def common(part: Part) -> Part:
     return Product(_common(part.into), _common(part.out)) if isinstance(part, Product) else part
 
 
+def together(pieces: Sequence[Part]) -> Part:
+    """Of all paths, one piece after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    products = [each for each in pieces if isinstance(each, Product)]
+    if not products:
+        return torch.cat([each for each in pieces if isinstance(each, Tensor)])
+    return Product(*(side[0] if side[0].dim() == 3 else torch.cat(side) for side in zip(*products, strict=True)))
+
+
 def _turned(part: Product) -> Product:
     return Product(part.out, part.into)
 
