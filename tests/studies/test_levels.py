@@ -10,8 +10,8 @@ import sme
 from sme.convergence.spec.specification import Specification
 from sme.problems.networks.rounded import RoundedExamples, rounded
 from sme.simulate.codegen.ensemble import ensemble
-from sme.studies.trajectories import levels, precision, runs
-from sme.studies.trajectories.levels import GAMMA, MORE, EquationEnsemble, Spread
+from sme.studies.trajectories import levels, pieces, precision, runs
+from sme.studies.trajectories.levels import MORE, EquationEnsemble, Spread, price
 from sme.studies.trajectories.runs import _gained
 from sme.studies.trajectories.sample import Paths, summary
 
@@ -93,7 +93,7 @@ def test_the_coarsest_level_alone_is_that_of_the_ladder(net):
     assert torch.equal(whole.ladders[0].states[-1], alone.ladders[0].states[0])
     paths = levels.follow(made, (0, 4, 0, 0), range(5, 8), 3)
     right = made.observe(made.fields(whole.ladders[0].states[-1])).numpy()
-    assert paths.best[:, :, 2].reshape(6, 2) == pytest.approx(GAMMA * right, rel=1e-13)
+    assert paths.best[:, :, 2].reshape(6, 2) == pytest.approx(right, rel=1e-13)
 
 
 def test_an_equation_without_motions_has_one_path_on_each_level(net, monkeypatch):
@@ -120,40 +120,88 @@ def samples(pairs, further, close, seed=0):
         return which + 2 + np.array([1, -1]) * noise + close * rng.normal(size=noise.shape), coarse  # the second does not gain
 
     first = {f"order {i}": Paths(e, e, 0 * e, 0, c) for i in (0, 1) for e, c in [both(pairs, i)]}
-    second = {f"order {i}": Paths(GAMMA * c, c, 0 * c, 0) for i in (0, 1) for _, c in [both(further, i)]}
+    second = {f"order {i}": Paths(c, c, 0 * c, 0) for i in (0, 1) for _, c in [both(further, i)]}
     return first, second
 
 
+def pooled(spread, first):
+    """The pairs on all levels in two pieces."""
+    for some in (slice(20), slice(20, None)):
+        spread.add({name: each._replace(**{part: getattr(each, part)[:, some] for part in ("best", "path", "bias", "coarse")})
+                    for name, each in first.items()})
+    return spread
+
+
 def test_two_levels_have_the_mean_and_its_error_where_they_gain():
-    first, second = samples(60, 60 * MORE, 0.1)
-    spread = Spread({"closer": ("order 0", "order 1")})
-    half = {name: each._replace(**{part: getattr(each, part)[:, :20] for part in ("best", "path", "bias", "coarse")})
-            for name, each in first.items()}
-    rest = {name: each._replace(**{part: getattr(each, part)[:, 20:] for part in ("best", "path", "bias", "coarse")})
-            for name, each in first.items()}
-    spread.add(half)
-    spread.add(rest)
-    assert spread.pays()
+    more = 7
+    first, second = samples(60, 60 * more, 0.1)
+    spread = pooled(Spread({"closer": ("order 0", "order 1")}), first)
+    spread.settle(0.0, 0.0)
+    spread.more = more  # whatever it takes
     spread.further(second)
     e, c = (getattr(first["order 1"], part).mean(0)[:, 0] for part in ("best", "coarse"))
     far = second["order 1"].best.mean(0)[:, 0]
     found = spread.two("order 1")
-    assert found.centre[0, 0] == pytest.approx((e - GAMMA * c)[:, 0].mean() + far[:, 0].mean())
-    assert found.stderr[0, 0] == pytest.approx(np.hypot((e - GAMMA * c)[:, 0].std(ddof=1) / 60**0.5,
-                                                        far[:, 0].std(ddof=1) / (60 * MORE)**0.5))
+    assert found.centre[0, 0] == pytest.approx((e - 7 / 8 * c)[:, 0].mean() + 7 / 8 * far[:, 0].mean())
+    assert found.stderr[0, 0] == pytest.approx(np.hypot((e - 7 / 8 * c)[:, 0].std(ddof=1) / 60**0.5,
+                                                        7 / 8 * far[:, 0].std(ddof=1) / (60 * more)**0.5))
     assert found.centre[0, 1] == pytest.approx(e[:, 1].mean())  # of an observable that does not gain, its paths alone
     assert found.stderr[0, 1] == pytest.approx(e[:, 1].std(ddof=1) / 60**0.5)
     both, one, other = spread.two("closer"), spread.two("order 0"), spread.two("order 1")
     assert both.centre[:2, 0] == pytest.approx(-np.array([one.centre[0], other.centre[0]]))
     assert both.stderr[:2, 0] == pytest.approx(np.array([one.stderr[0], other.stderr[0]]))
     assert abs(found.centre[0, 0] - 3) < 4 * found.stderr[0, 0] < 4 * 0.6 * e[:, 0].std(ddof=1) / 60**0.5
+    share = (found.stderr[0, 0] / (e[:, 0].std(ddof=1) / 60**0.5)) ** 2
+    assert spread.shares(more)[1] == pytest.approx([share, 1], rel=0.2)  # by another sample of the coarsest
+
+
+@pytest.mark.parametrize("close", [0.05, 0.5])
+@pytest.mark.parametrize("beside", [0.0, 0.8, 30.0])
+@pytest.mark.parametrize("discrete", [0.0, 0.02, 0.5])
+def test_as_many_are_run_as_make_time_times_variance_least(close, beside, discrete):
+    """Of one observable, in which `e = 2 + n + close δ` and `c = 2 + n`, the best of all numbers is known."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(2, 4000, 1, 1))
+    e = 2 + noise + close * rng.normal(size=noise.shape)
+    spread = Spread({})
+    spread.add({"order 1": Paths(e, e, 0 * e, 0, 2 + noise)})
+    own, unit = (1 + close**2) / 8000, 1 / 8000  # of pairs' means
+
+    def took(more):
+        left = own if not more else unit * ((1 / (more + 1)) ** 2 + close**2 + (more / (more + 1)) ** 2 / more)
+        return (1 + more / 7 + beside) * (left + discrete * own)
+
+    best = min(map(took, (0, *MORE)))
+    found = spread.settle(beside, np.array([discrete * own]))
+    if found:
+        assert took(found) < 1.15 * best
+        assert took(found) < 0.95 * took(0)
+    else:
+        assert best > 0.85 * took(0)
+
+
+def test_where_the_discrete_run_leads_the_error_none_are_run():
+    spread = pooled(Spread({}), samples(60, 1, 0.05)[0])
+    assert spread.settle(1.0, 0.0)
+    assert not spread.settle(1.0, 10.0)
 
 
 def test_levels_that_are_far_apart_do_not_pay():
     spread = Spread({})
     spread.add(samples(40, 1, 2.0)[0])
-    assert not spread.pays()
-    assert not Spread({}).pays()
+    assert not spread.settle(1.0, 0.0)
+    assert not Spread({}).settle(1.0, 0.0)
+
+
+def test_the_price_is_that_of_the_substeps():
+    assert price(7) == 2  # one of the coarsest is a seventh of 4 + 2 + 1
+
+
+def test_only_as_many_pieces_are_run_as_were_settled():
+    every = [((0, 4, 0, 0), range(3, 16)), ((0, 4, 0, 1), range(16))]
+    assert pieces.first(every, 5) == [((0, 4, 0, 0), range(3, 8))]
+    assert pieces.first(every, 20) == [every[0], ((0, 4, 0, 1), range(7))]
+    assert pieces.first(every, 99) == every
 
 
 def test_further_paths_that_diverge_are_counted():
@@ -195,7 +243,7 @@ def test_they_find_the_same_means_with_smaller_errors():
     (plain,), (sharp,) = ((row for row in each.table.itertuples() if (row.time, row.curve) == (0.5, "order 2")) for each in found)
     assert abs(plain.mean - sharp.mean) < 4 * plain.stderr
     assert sharp.stderr < 0.6 * plain.stderr
-    assert "7 further paths" in str(found[1])
+    assert "further paths" in str(found[1])
     assert "further paths" not in str(found[0])
 
 

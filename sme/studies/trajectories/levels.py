@@ -4,7 +4,8 @@ With `P` pairs on all levels, of extrapolated value `e` and coarsest value `c`, 
 
     E e ≈ mean(e − γ c) + γ mean'(c)        γ = R/(R + 1)
 
-is free of bias for every `γ`; its variance is `var(e − γ c)/P + γ² var(c)/(R P)`, little where the levels are close.
+is free of bias for every `γ`; its variance is `var(e − γ c)/P + γ² var(c)/(R P)`, little where the levels are close. Of the
+error that is asked for, which is a discrete run's beside it, time times variance is the least for one `R`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,21 @@ from sme.simulate.setup import Setup
 from sme.studies.trajectories import closer
 from sme.studies.trajectories.sample import Paths, Sums
 
-MORE = 7
-"""`R`: further pairs for one on all levels, which cost as much as it"""
-GAMMA = MORE / (MORE + 1)
-PRICE = 1 + MORE / sum(LEVELS)
-"""of both together, in paths on all levels"""
-PAYS = 0.5
-"""the variance at equal cost, of that of the paths on all levels alone, below which the further paths are run"""
+MORE = (1, 3, 7, 15)
+"""`R`: further pairs for one on all levels"""
+PAYS = 0.9
+"""time times variance, of that of the paths on all levels alone, below which further paths are run"""
+CLOSE = 1.1
+"""the fewest are taken whose time times variance is less than so many times the least"""
+
+
+def price(more: int) -> float:
+    """Of a path on all levels and so many further ones, in paths on all levels."""
+    return 1 + more / sum(LEVELS)
+
+
+def _share(more: int) -> float:
+    return more / (more + 1)
 
 
 class Two(NamedTuple):
@@ -51,7 +60,7 @@ class Two(NamedTuple):
 
 
 class Spread:
-    """The samples of all equations: `e`, `e − γ c`, `c` of the pairs on all levels, `γ c` of the further ones.
+    """The samples of all equations: `e`, `e − γ c` of each `R`, `c` of the pairs on all levels, `c` of the further ones.
 
     Parameters
     ----------
@@ -60,24 +69,27 @@ class Spread:
 
     Attributes
     ----------
+    more
+        `R`, as `settle` takes it.
     lost
         further paths that diverged.
     """
 
     def __init__(self, two: Mapping[str, tuple[str, str]]) -> None:
-        self._pairs, self.lost = two, 0
+        self._pairs, self.lost, self.more = two, 0, 0
         self._found: dict[tuple[str, str], Sums] = {}
 
     def add(self, equations: Mapping[str, Paths]) -> None:
         """Pairs on all levels."""
-        less = {name: each._replace(best=each.best - GAMMA * np.asarray(each.coarse)) for name, each in equations.items()}
-        for name, each in equations.items():
-            assert each.coarse is not None
-            good = each.finite()
-            for kind, values in (("all", each.best), ("less", less[name].best), ("coarse", each.coarse)):
-                self._merge(kind, name, Sums.of(values[:, good].mean(0)))
-        self._both("all", equations)
-        self._both("less", less)
+        coarse = {name: each._replace(best=np.asarray(each.coarse)) for name, each in equations.items()}
+        kinds = {"all": equations, "coarse": coarse, **{_less(more): {
+            name: each._replace(best=each.best - _share(more) * coarse[name].best) for name, each in equations.items()}
+            for more in MORE}}
+        for kind, of in kinds.items():
+            for name, each in of.items():
+                self._merge(kind, name, Sums.of(each.best[:, equations[name].finite()].mean(0)))
+            if kind != "coarse":
+                self._both(kind, of)
 
     def further(self, equations: Mapping[str, Paths]) -> None:
         """Pairs on the coarsest level."""
@@ -87,31 +99,59 @@ class Spread:
             self._merge("further", name, Sums.of(each.best[:, good].mean(0)))
         self._both("further", equations)
 
-    def shares(self) -> Float[np.ndarray, " observables"]:
-        """The variance with further paths over that without, at the end, the larger one of the equations; NaN of too few."""
+    def shares(self, more: int) -> Float[np.ndarray, "equations observables"]:
+        """The variance with so many further paths over that without, at the end; 1 where they gain nothing, NaN of too few."""
         found = []
-        for name in {name for kind, name in self._found if kind == "all" and name not in self._pairs}:
-            every, less, coarse = (np.square(self._found[kind, name].sd[-1]) for kind in ("all", "less", "coarse"))
+        for name in self._equations():
+            every, less, coarse = (np.square(self._found[kind, name].sd[-1]) for kind in ("all", _less(more), "coarse"))
             with np.errstate(divide="ignore", invalid="ignore"):
-                found.append((less + GAMMA**2 * coarse / MORE) / every)
-        return np.max(found, 0) if found else np.array([np.nan])
+                found.append(np.minimum((less + _share(more) ** 2 * coarse / more) / every, 1))
+        return np.array(found)
 
-    def pays(self) -> bool:
-        """Whether at equal cost the variance of an observable falls below `PAYS`."""
-        return bool((PRICE * self.shares() < PAYS).any())
+    def settle(self, beside: float, discrete: Float[np.ndarray, " observables"] | float) -> int:
+        """Take the `R` that pays, 0 if none does: of how many depends on what stands beside a path and in the error.
+
+        Parameters
+        ----------
+        beside
+            what else is run for each path on all levels of all equations, in the price of one.
+        discrete
+            the variance of the discrete run's mean at the end.
+        """
+        if not self._found:
+            return 0
+        own = np.array([np.square(self._found["all", name].stderr[-1]) for name in self._equations()])
+        count, took = len(own), {0: 1.0}
+        for more in MORE:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left = (self.shares(more) * own + discrete) / (own + discrete)
+            known = left[np.isfinite(left)]
+            if known.size:
+                cost = (count * price(more) + beside) / (count + beside)
+                took[more] = float(cost * np.exp(np.log(np.maximum(known, 1e-300)).mean()))
+        best = min(took.values())
+        self.more = next(more for more, each in took.items() if each < CLOSE * best) if best < PAYS else 0
+        return self.more
 
     def two(self, name: str) -> Two:
-        """Of an equation, or of two together: with further paths for the observables that gain by them."""
-        gain = self.shares() < 1
-        every, less, further = (self._found[kind, name] for kind in ("all", "less", "further"))
+        """Of an equation, or of two together: with further paths for the observables that gain by them in each."""
+        gain = (self.shares(self.more) < 1).all(0)
+        every, less, further = (self._found[kind, name] for kind in ("all", _less(self.more), "further"))
+        gamma = _share(self.more)
         first = Sums(every.size, np.where(gain, less.mean, every.mean), np.where(gain, less.square, every.square))
-        return Two(first, Sums(further.size, np.where(gain, further.mean, 0.0), np.where(gain, further.square, 0.0)))
+        return Two(first, Sums(further.size, np.where(gain, gamma * further.mean, 0.0),
+                               np.where(gain, gamma**2 * further.square, 0.0)))
 
     def said(self, names: Sequence[str]) -> str:
         """What was done."""
-        each = [f"{name} {share:.2g}" for name, share in zip(names, self.shares(), strict=False) if share < 1]
-        return (f"{MORE} further paths on the coarsest substeps alone for each path, {PRICE:g} times the cost: at the end the "
+        shares = self.shares(self.more).max(0)
+        each = [f"{name} {share:.2g}" for name, share in zip(names, shares, strict=False) if share < 1]
+        one = f"{self.more} further paths" if self.more > 1 else "one further path"
+        return (f"{one} on the coarsest substeps alone for each path, {price(self.more):.2g} times the cost: at the end the "
                 f"variance of an equation's mean is multiplied by {', '.join(each)}")
+
+    def _equations(self) -> list[str]:
+        return [name for kind, name in self._found if kind == "all" and name not in self._pairs]
 
     def _both(self, kind: str, equations: Mapping[str, Paths]) -> None:
         for which, (first, second) in self._pairs.items():
@@ -120,6 +160,10 @@ class Spread:
     def _merge(self, kind: str, name: str, new: Sums) -> None:
         there = self._found.get((kind, name))
         self._found[kind, name] = new if there is None else there.merge(new)
+
+
+def _less(more: int) -> str:
+    return f"less {more}"
 
 
 class EquationEnsemble(TorchEnsemble):
@@ -137,7 +181,7 @@ class EquationEnsemble(TorchEnsemble):
 
 
 def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int) -> Paths:
-    """`γ` times the observables of the coarsest level at time 0 and at every mark."""
+    """The observables of the coarsest level at time 0 and at every mark."""
     parts = []
     for offset in range(pairs.start, pairs.stop, chunk):
         run = EquationEnsemble(setup, numbers, min(chunk, pairs.stop - offset), offset, LEVELS[-1:])
@@ -146,5 +190,5 @@ def follow(setup: Setup, numbers: tuple[int, ...], pairs: range, chunk: int) -> 
             run.advance(mark)
             rows.append(setup.observe(setup.fields(run.ladders[0].states[0])))
         parts.append(torch.stack(rows, 1).unflatten(0, (2, -1)).cpu().numpy())
-    coarse = GAMMA * np.concatenate(parts, 1)
+    coarse = np.concatenate(parts, 1)
     return Paths(coarse, coarse, np.zeros_like(coarse), 0)

@@ -1,6 +1,6 @@
 """Which pairs are taken at a time, and of which there is a discrete run alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sme.convergence.estimator import paired
 from sme.problems.networks.network import Network
@@ -22,6 +22,16 @@ def further(setups: Mapping[str, Setup], seed: int, paths: int, times: int) -> l
         return []
     return [(block, range(max(each.start, pairs - _first(block)), each.stop)) for block, each in pieces(
         setups, seed, times * 2 * pairs) if each.stop + _first(block) > pairs]
+
+
+def first(given: Sequence[Piece], pairs: int) -> list[Piece]:
+    """The first of these, up to so many pairs."""
+    found, left = list[Piece](), pairs
+    for block, each in given:
+        if left > 0:
+            found.append((block, each[:left]))
+            left -= len(found[-1][1])
+    return found
 
 
 def _first(block: tuple[int, ...]) -> int:

@@ -144,8 +144,8 @@ def trajectories(
     setups, rounded = settled(setups, seed, numbers, precision)
     further = pieces.further(setups, seed, numbers, pieces.MORE)
     moving = all(each.equation().motions for each in setups.values())  # one path is all that there is of the others
-    coarse = pieces.further(setups, seed, numbers, 1 + levels.MORE) if multilevel and moving else []
-    cost.tell(setups, numbers, levels.PRICE if coarse else 1)
+    coarse = pieces.further(setups, seed, numbers, 1 + max(levels.MORE)) if multilevel and moving else []
+    cost.tell(setups, numbers, levels.price(max(levels.MORE)) if coarse else 1)
     found, bins, sums, leveled = runs.all_of(setups, pieces.pieces(setups, seed, numbers), further, coarse, where,
                                              response == "auto", effort.processes(processes, effort.device(device)))
     rows = names[: len(spec.observables)]

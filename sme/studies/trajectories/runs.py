@@ -10,7 +10,7 @@ from sme.common.process.processes import spread
 from sme.common.process.progress import fraction, progress
 from sme.convergence.estimator import paired
 from sme.simulate.setup import Setup
-from sme.studies.trajectories import closer, levels, sample
+from sme.studies.trajectories import closer, levels, pieces, sample
 from sme.studies.trajectories.levels import Spread, Two
 from sme.studies.trajectories.pieces import Piece
 from sme.studies.trajectories.report import DISCRETE
@@ -24,6 +24,8 @@ ORDERS = named(1), named(2)
 WITHOUT = "discrete runs beyond the first do without their linear response to the noise, which halves no variance at the end"
 GAIN = 0.5
 """the variance with the response, as a share of that without it, below which it is worth its cost"""
+DISCRETE_RUN = 0.05
+"""the price of a network's discrete run and of what is observed of it, of that of a path of its equation"""
 Progress = Callable[[int], object] | None
 
 
@@ -65,8 +67,10 @@ def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequ
             found[DISCRETE] = found[DISCRETE].merge(summary(curve, curve, bins, where))
             if not alone:
                 bar.update(len(pairs) * steps)
-    if not coarse or not spreads.pays():
+    end = np.square(found[DISCRETE].pairs.stderr[-1]) if further else 0.0
+    if not coarse or not spreads.settle(_beside(setups, together, further), end):
         return found, bins, close, said
+    coarse = pieces.first(coarse, spreads.more * sum(len(pairs) for _, pairs in together))
     with progress(total=steps * sum(len(pairs) for _, pairs in coarse), unit="pair-step", unit_scale=True,
                   desc="coarsest substeps") as bar:
         for added, (_, pairs) in zip(spread(_coarse, [(setups, *piece) for piece in coarse], processes), coarse, strict=True):
@@ -78,6 +82,13 @@ def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequ
     found = {name: replace(each, pairs=spreads.two(name)) if name != DISCRETE else each for name, each in found.items()}
     said.append(spreads.said(list(next(iter(setups.values())).observables)))
     return found, bins, {which: spreads.two(which) for which in two}, said
+
+
+def _beside(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequence[Piece]) -> float:
+    """The price of all discrete runs of a path of the equations, in paths of one."""
+    runs = [sum(len(pairs) for _, pairs in each) for each in (together, further)]
+    followed = next(iter(setups.values())).weights is not None
+    return DISCRETE_RUN * (runs[0] + runs[1] * (2 if followed else 1)) / runs[0]
 
 
 def _gained(discrete: Summary) -> bool:
