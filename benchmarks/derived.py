@@ -23,6 +23,7 @@ from sme.optimizers.base import Optimizer
 from sme.optimizers.regimes import REGIMES, regime
 from sme.simulate.codegen import ensemble, program
 from sme.simulate.ensemble import LEVELS
+from sme.simulate.integrators.recorded import AFTER, Recorded
 from sme.simulate.integrators.schemes import scheme
 from sme.simulate.setup import Setup
 
@@ -32,18 +33,25 @@ COLUMNS = ("optimizer", "denominator", "regime", "brownian", "closed ns, compile
            "closed ns, PyTorch", "derived ns, PyTorch", "ratio, PyTorch")
 
 
-def seconds(eq: Equation, paths: int) -> float:
-    """Time of one substep."""
+def through_torch(eq: Equation, paths: int) -> Callable[[], float]:
+    """What takes the time of substeps, past those before a record is made."""
     generator = torch.Generator().manual_seed(0)
     x = join(*(0.5 + torch.rand(paths, eq.problem.dim, generator=generator, dtype=torch.float64) for _ in eq.optimizer.fields))
     method = scheme(eq)
     dt = TAU / method.substeps(TAU)
     dW = dt**0.5 * torch.randn(eq.motions, paths, generator=generator, dtype=torch.float64).T
     y = torch.zeros_like(dW[:, : eq.first])
-    start = time.process_time()
-    for _ in range(CALLS):
-        method.rates(eq, eq.optimizer.t0, dt, x, dW, y)
-    return (time.process_time() - start) / CALLS
+    run = Recorded(eq, method)
+
+    @torch.no_grad()
+    def seconds(calls: int = CALLS) -> float:
+        start = time.process_time()
+        for _ in range(calls):
+            run.step(eq, eq.optimizer.t0, dt, x, dW, y)
+        return (time.process_time() - start) / calls
+
+    seconds(AFTER + 1)
+    return seconds
 
 
 @torch.no_grad()
@@ -95,7 +103,7 @@ if __name__ == "__main__":
         derived = sme.derive(sme.Quadratic(2), optimizer, scaling, 2, brownian)(TAU)
         runs, substeps = zip(*(compiled(optimizer, scaling, brownian, type(each)) for each in (closed, derived)), strict=True)
         quick = compare([partial(run, each, given.paths) for each in runs], given.paths * substeps[0], given.repeats)
-        eager = compare([partial(seconds, each, given.paths) for each in (closed, derived)], given.paths, given.repeats)
+        eager = compare([through_torch(each, given.paths) for each in (closed, derived)], given.paths, given.repeats)
         rows.append((optimizer.name, getattr(optimizer, "denominator", "–"), scaling, brownian, *quick, *eager))
     section.table(rows, COLUMNS, (*[""] * 4, ".1f", ".1f", ".2f", ".0f", ".0f", ".2f"))
     for name, first in (("SGD", True), ("RMSProp and Adam", False)):

@@ -57,6 +57,8 @@ class Equation(Turns, ABC):
         whether an evaluation costs so much that one for all paths, outside compiled code, is cheaper.
     samples
         whether drift and noise of a run are sampled, from fresh noisy gradients in every substep.
+    repeats
+        whether an evaluation does the same operations again and again, so that a record of them pays.
     shifted
         whether a jump of the drift is taken where the state is half a step later, so that crossing it costs no order.
     bounded
@@ -69,6 +71,7 @@ class Equation(Turns, ABC):
     numerics: ClassVar[tuple[str, ...]] = ()
     exponent: ClassVar[float] = 1.0
     shared: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
     shifted: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
     samples: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
 from sme.simulate.control_variates.controls import Controls, Following
+from sme.simulate.integrators.recorded import Recorded
 from sme.simulate.integrators.schemes import Sampling, scheme
 from sme.simulate.integrators.torchsde import Watch, integrate
 from sme.simulate.setup import Setup
@@ -31,6 +32,7 @@ class ExtrapolatedPath:
 
     def __init__(self, equation: Equation, x: Float[Tensor, "paths state"], levels: Sequence[int] = LEVELS) -> None:
         self.equation, self.scheme, self.factors = equation, scheme(equation), levels
+        self.recorded = Recorded(equation, self.scheme)
         self.levels = [self.system(x)] * len(levels)
 
     def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"], watch: Watch | None = None) -> None:
@@ -39,7 +41,7 @@ class ExtrapolatedPath:
         if isinstance(self.scheme, Sampling):
             self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t, see) for x, factor, see in each]
         else:
-            self.levels = [integrate(self.equation, self.scheme, x, coarsen(dW, factor), k, t, see) for x, factor, see in each]
+            self.levels = [integrate(self.equation, self.recorded, x, coarsen(dW, factor), k, t, see) for x, factor, see in each]
 
     def values(self, observe: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The extrapolated observables, and how far halving the substep moved them before its last stage."""

@@ -25,6 +25,7 @@ class DerivedBallistic(Equation):
     """
 
     small_noise = True
+    repeats = True
     numerics: ClassVar[tuple[str, ...]] = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:

@@ -38,6 +38,7 @@ class DerivedBatchEquivalent(Equation):
     """
 
     small_noise = False
+    repeats = True
     numerics: ClassVar[tuple[str, ...]] = ("derived",)
 
     def __init__(self, problem: Problem, optimizer: Optimizer, tau: float, order: int, brownian: str) -> None:

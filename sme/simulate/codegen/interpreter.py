@@ -108,14 +108,3 @@ class AtenInterpreter(Interpreter):
 
     def _pointwise(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise NotImplementedError
-
-
-def same(given: Any, things: Any) -> Any:
-    """What is equal for the very same arguments alone: 1 is not 1.0 or true, 0.0 not -0.0; of these things each is its own."""
-    if isinstance(given, things):
-        return "thing", id(given)
-    if isinstance(given, list | tuple):
-        return type(given), *(same(each, things) for each in given)
-    if isinstance(given, dict):
-        return type(given), *((name, same(each, things)) for name, each in given.items())
-    return type(given), repr(given) if isinstance(given, float | complex) else given

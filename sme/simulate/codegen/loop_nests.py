@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map
 
+from sme.common.derivatives.once import same
 from sme.simulate.codegen import moves
 from sme.simulate.codegen.buffers import places, used
-from sme.simulate.codegen.interpreter import AtenInterpreter, NotLoweredError, same
+from sme.simulate.codegen.interpreter import AtenInterpreter, NotLoweredError
 from sme.simulate.codegen.moves import batched, moved, transposed
 from sme.simulate.codegen.operations import POINTWISE
 from sme.simulate.codegen.scalars import Program, Value

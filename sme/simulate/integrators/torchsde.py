@@ -8,6 +8,7 @@ from torch import Tensor
 from torchsde import BaseBrownian, sdeint
 
 from sme.equations.base import Equation, join
+from sme.simulate.integrators.recorded import Recorded
 from sme.simulate.integrators.schemes import Scheme
 
 Watch = Callable[[Tensor, Tensor], None]
@@ -38,7 +39,7 @@ class _Integer:
 
     noise_type, sde_type = "general", "ito"
 
-    def __init__(self, equation: Equation, scheme: Scheme, dt: float, start: float, first: int,
+    def __init__(self, equation: Equation, scheme: Scheme | Recorded, dt: float, start: float, first: int,
                  watch: Watch | None) -> None:
         self.equation, self.scheme, self.dt = equation, scheme, dt
         self.start, self.first, self.watch = start, first, watch
@@ -57,7 +58,7 @@ class _Integer:
         return self.dt * f, n
 
 
-def integrate(equation: Equation, scheme: Scheme, x: Float[Tensor, "paths state"],
+def integrate(equation: Equation, scheme: Scheme | Recorded, x: Float[Tensor, "paths state"],
               dW: Float[Tensor, "substeps paths motions"], step: int, t: float, watch: Watch | None = None
               ) -> Float[Tensor, "paths state"]:
     """`x` after optimizer step number `step`, which begins at time `t`, on the given increments.
