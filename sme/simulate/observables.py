@@ -45,9 +45,9 @@ class Capped:
 def seen(observable: Observable, state: State) -> Float[Tensor, " paths"]:
     """Its value at a state, of which it gets a copy: what it does to the fields is done to nobody else's.
 
-    Of what is known to read only the state itself, by which it knows what it found there for another observable.
+    A function of θ that says so (`reads`) does not write, and gets the state itself: by its memory it knows a θ again.
     """
-    if isinstance(observable, partial) and getattr(observable.args[0], "reads", False):
+    if isinstance(observable, partial) and observable.func is _of_theta and getattr(observable.args[0], "reads", False):
         return observable(state)
     return observable({name: field.clone() for name, field in state.items()})
 

@@ -13,10 +13,11 @@ from sme.common.derivatives.once import once
 from sme.convergence.spec.specification import Specification
 from sme.equations.base import join
 from sme.equations.registry import equation as equation_of
+from sme.optimizers.parts.schedules import Cosine
 from sme.optimizers.regimes import BALLISTIC
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.integrators import recorded
-from sme.simulate.integrators.recorded import AFTER, Recorded
+from sme.simulate.integrators.recorded import AFTER, Recorded, steady
 from sme.simulate.integrators.schemes import scheme
 from tests.support.few import few
 
@@ -24,11 +25,42 @@ RULES = [sme.SGD(), sme.Momentum(), sme.RMSProp(v_floor=0.01), sme.Adam(denomina
 
 
 @dataclasses.dataclass(frozen=True)
-class Later(sme.SGD):
-    """Steps of twice the length after some time, by asking for it."""
+class Own(sme.SGD):
+    """A rule that knows no time."""
 
     def update(self, state, gradient, tau, t):
-        return {"theta": state["theta"] - (2.0 if t > 0.5 else 1.0) * gradient.step}
+        return {"theta": state["theta"] - gradient.step / (1 + gradient.step.square()).sqrt()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Later(sme.SGD):
+    """Steps of twice the length after some time, by asking for it: of a tensor it would not know the same."""
+
+    def update(self, state, gradient, tau, t):
+        return {"theta": state["theta"] - (2.0 if isinstance(t, float) and t > 0.5 else 1.0) * gradient.step}
+
+
+class Counts(sme.Optimizer):
+    """A rule with a memory of its own."""
+
+    fields = ("theta",)
+
+    def __init__(self):
+        self.calls = 0
+
+    def update(self, state, gradient, tau, t):
+        self.calls += 1
+        return {"theta": state["theta"] - gradient.step}
+
+
+@dataclasses.dataclass(frozen=True)
+class Called(sme.SGD):
+    """A rule with a function among its settings, which asks for the time."""
+
+    rate: object = None
+
+    def update(self, state, gradient, tau, t):
+        return {"theta": state["theta"] - self.rate(t) * gradient.step}
 
 
 class Operations(TorchDispatchMode):
@@ -41,8 +73,8 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def derived(rule, regime="ballistic", driver="independent", dim=3, tau=1 / 16):
-    return sme.derive(sme.Quadratic(dim), rule, regime, 2, driver)(tau)
+def derived(rule, regime="ballistic", driver="independent", dim=3, tau=1 / 16, order=2):
+    return sme.derive(sme.Quadratic(dim), rule, regime, order, driver)(tau)
 
 
 def given(equation, paths=40, seed=0, shift=0.5):
@@ -58,6 +90,7 @@ def warmed(equation, paths=40):
     run = Recorded(equation, scheme(equation))
     for _ in range(AFTER + 1):
         run.step(equation, 0.25, 1 / 128, *given(equation, paths))
+    assert bool(run._records) != run.lost
     return run
 
 
@@ -102,8 +135,15 @@ def test_a_run_with_records_is_the_run_without(monkeypatch):
         torch.testing.assert_close(mine, other, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize(("rule", "known"), [
+    (sme.SGD(), True), (sme.Adam(), True), (sme.Adam(bias_correction=True, t0=2.0), True), (Own(), True), (Later(), False),
+    (Counts(), False), (Called(rate=lambda t: 1.0), False), (sme.Scheduled(sme.SGD(), Cosine(end=2.0)), False)])
+def test_rules_are_recorded_where_time_is_known_to_do_no_harm(rule, known):
+    assert steady(rule) == known
+
+
 def test_a_rule_that_asks_for_the_time_goes_on_as_before():
-    equation = derived(Later())
+    equation = derived(Later(), order=1)
     run = warmed(equation)
     assert run.lost
     for t in (0.25, 0.75):
@@ -112,9 +152,10 @@ def test_a_rule_that_asks_for_the_time_goes_on_as_before():
         assert all(map(torch.equal, found, run.scheme.step(equation, t, 1 / 128, *args)))
 
 
-def test_a_record_that_is_not_the_same_is_not_used(monkeypatch):
+@pytest.mark.parametrize("wrong", [lambda t, x: 1.001 * x, lambda t, x: x + (0.1 if t > 3 else 0.0)])
+def test_a_record_that_is_not_the_same_is_not_used(wrong, monkeypatch):
     equation = derived(sme.SGD())
-    monkeypatch.setattr(recorded, "once", lambda made, *given: lambda *args: tuple(1.001 * each for each in made(*args)))
+    monkeypatch.setattr(recorded, "once", lambda made, *given: lambda t, *args: tuple(wrong(t, each) for each in made(t, *args)))
     run = warmed(equation)
     assert run.lost
     args = given(equation)
@@ -136,6 +177,27 @@ def test_other_shapes_have_records_of_their_own():
         right = run.scheme.step(equation, 0.5, 1 / 64, *args)
         for mine, other in zip(run.step(equation, 0.5, 1 / 64, *args), right, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("largest", "held", "rows"), [(2**16, 2**29, 24), (60, 2**29, 8), (2**16, 20_000, 4), (2**16, 100, 0)])
+def test_many_paths_are_taken_some_at_a_time(monkeypatch, largest, held, rows):
+    equation = derived(sme.SGD())
+    monkeypatch.setattr(recorded, "LARGEST", largest)
+    monkeypatch.setattr(recorded, "LEAST", 3)
+    monkeypatch.setattr(recorded, "HELD", held)
+    run = warmed(equation, 24)
+    assert [each for _, each in run._records.values()] == ([rows] if rows else [])
+    args = given(equation, 24, seed=5)
+    right = run.scheme.step(equation, 0.5, 1 / 64, *args)
+    for mine, other in zip(run.step(equation, 0.5, 1 / 64, *args), right, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+def test_settings_by_name_tell_operations_apart():
+    x = torch.rand(4)
+    made = once(graph(lambda x: (torch.add(x, x, alpha=2), torch.add(x, x, alpha=3), x * True, x * 1), x), x)
+    assert [float(each[0] / x[0]) for each in made(x)] == pytest.approx([3, 4, 1, 1])
+    assert sum(node.op == "call_function" for node in made.graph.nodes) == 4
 
 
 def test_operations_are_done_once_and_constant_ones_beforehand():

@@ -136,8 +136,7 @@ def test_two_levels_have_the_mean_and_its_error_where_they_gain():
     more = 7
     first, second = samples(60, 60 * more, 0.1)
     spread = pooled(Spread({"closer": ("order 0", "order 1")}), first)
-    spread.settle(0.0, 0.0)
-    spread.more = more  # whatever it takes
+    spread.more = more
     spread.further(second)
     e, c = (getattr(first["order 1"], part).mean(0)[:, 0] for part in ("best", "coarse"))
     far = second["order 1"].best.mean(0)[:, 0]
@@ -158,7 +157,7 @@ def test_two_levels_have_the_mean_and_its_error_where_they_gain():
 @pytest.mark.parametrize("close", [0.05, 0.5])
 @pytest.mark.parametrize("beside", [0.0, 0.8, 30.0])
 @pytest.mark.parametrize("discrete", [0.0, 0.02, 0.5])
-def test_as_many_are_run_as_make_time_times_variance_least(close, beside, discrete):
+def test_as_many_are_run_as_make_cost_times_variance_least(close, beside, discrete):
     """Of one observable, in which `e = 2 + n + close δ` and `c = 2 + n`, the best of all numbers is known."""
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(2, 4000, 1, 1))
@@ -211,6 +210,90 @@ def test_further_paths_that_diverge_are_counted():
     second["order 0"].best[0, 3] = np.inf
     spread.further(second)
     assert spread.lost == 2
+
+
+def test_a_pair_that_diverged_is_left_out_of_all_variances():
+    first = samples(40, 1, 0.1)[0]
+    least = Spread({})
+    least.add({name: each._replace(**{part: getattr(each, part)[:, 1:] for part in ("best", "path", "bias", "coarse")})
+               for name, each in first.items()})
+    for each in first.values():
+        each.best[0, 0] = np.nan
+    spread = Spread({})
+    spread.add(first)
+    for more in MORE:
+        assert spread.shares(more) == pytest.approx(least.shares(more), rel=1e-12)
+
+
+def test_each_equation_has_what_it_gains_and_two_together_what_both_gain():
+    """The first observable gains in both, the second in one alone."""
+    first, second = samples(60, 180, 0.1)
+    mine = first["order 1"]
+    first["order 1"] = mine._replace(best=mine.coarse + 0.01 * mine.best)
+    spread = pooled(Spread({"closer": ("order 0", "order 1")}), first)
+    assert spread.settle(0.5, 0.0) in MORE
+    spread.further(second)
+    assert (spread.shares(spread.more) < 1).tolist() == [[True, False], [True, True]]
+    plain = np.array([spread._found["all", name].stderr[0] for name in ("order 0", "order 1")])
+    found = np.array([spread.two(name).stderr[0] for name in ("order 0", "order 1")])
+    assert (found[1] < 0.8 * plain[1]).all()
+    assert found[0] == pytest.approx([found[0][0], plain[0][1]])
+    assert found[0][0] < 0.8 * plain[0][0]
+    both = spread.two("closer").stderr[:2, 0]
+    assert both[:, 1] == pytest.approx(plain[:, 1])
+    assert both[:, 0] == pytest.approx(found[:, 0])
+    said = spread.said(["one", "other"])
+    assert said.count("(order 1)") == 2
+    assert said.count("(order 0)") == 1
+
+
+def test_from_a_few_pairs_nothing_is_settled():
+    spread = Spread({})
+    spread.add(samples(levels.FEWEST - 1, 1, 0.01)[0])
+    assert not spread.settle(0.0, 0.0)
+    spread.add(samples(1, 1, 0.01)[0])
+    assert spread.settle(0.0, 0.0)
+
+
+def few_runs(net, **changes):
+    return sme.trajectories(net, sme.SGD(), **{"tau": 1 / 2, "paths": 40, "order": 1, "points": 1, "observables": ["loss"],
+                                               "histogram": "loss", "backend": "torchsde", **changes})
+
+
+def test_as_many_pairs_are_run_as_were_settled_and_the_discrete_run_is_asked(net, monkeypatch):
+    asked, taken, coarse = [], [], runs._coarse
+
+    def settle(spread, beside, discrete):
+        asked.append((beside, discrete))
+        spread.more = 3
+        return 3
+
+    monkeypatch.setattr(Spread, "settle", settle)
+    monkeypatch.setattr(runs, "_coarse", lambda setups, numbers, some: taken.append(some) or coarse(setups, numbers, some))
+    found = few_runs(net, response=True)
+    assert sum(map(len, taken)) == 3 * 20
+    assert taken[0].start == 20  # behind the pairs on all levels
+    assert asked[0][0] == pytest.approx(runs.DISCRETE_RUN * (1 + 15 * 2))
+    end = found.table[(found.table["curve"] == "discrete") & (found.table["time"] == 1)]
+    assert asked[0][1] == pytest.approx(end["stderr"].to_numpy() ** 2)
+    assert "3 further paths" in str(found)
+
+
+def test_further_paths_are_not_used_where_one_diverged(net, monkeypatch):
+    plain = few_runs(net, multilevel=False)
+    coarse = runs._coarse
+
+    def lost(*given):
+        found = coarse(*given)
+        for each in found.values():
+            each.best[0, 0] = np.inf
+        return found
+
+    monkeypatch.setattr(Spread, "settle", lambda spread, *given: setattr(spread, "more", 1) or 1)
+    monkeypatch.setattr(runs, "_coarse", lost)
+    found = few_runs(net)
+    assert "diverged, and none of them is used" in str(found)
+    assert found.table["mean"].to_numpy() == pytest.approx(plain.table["mean"].to_numpy(), rel=1e-13)
 
 
 @pytest.mark.parametrize("left", [0.9, 0.2])

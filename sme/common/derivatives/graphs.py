@@ -1,5 +1,6 @@
 """Graphs of functions of tensors: the operations that torch does for them, one by one."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,18 +21,21 @@ LEAVING = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
 
 
 def graph(function: Callable[..., Any], *examples: Tensor, decompositions: Decompositions | None = None,
-          shapes: bool = True) -> GraphModule:
+          shapes: bool = True, most: float = math.inf) -> GraphModule:
     """What `make_fx(function, decomposition_table)(*examples)` of torch gives, in a fifth of its time.
 
     That one follows the shapes for a compiler, which takes a second to import; here are numbers, and no compiler. With `shapes`
-    values may decide how many numbers an operation gives, as `x[x > 0]`, if nothing but operations asks how many.
+    values may decide how many numbers an operation gives, as `x[x > 0]`, if nothing but operations asks how many. Every result is
+    held until the end, in `most` bytes.
 
     Raises
     ------
     RuntimeError
         where the function asks for the value of a tensor that its arguments decide, or without `shapes` for its shape.
+    MemoryError
+        where more would be held.
     """
-    with tracing(), _Recorder(examples, decompositions or {}, shapes) as recorder, _Leaving(recorder):
+    with tracing(), _Recorder(examples, decompositions or {}, shapes, most) as recorder, _Leaving(recorder):
         result = function(*examples)
     recorder.graph.output(recorder.named(result))
     return GraphModule(recorder.constants, recorder.graph)
@@ -57,12 +61,13 @@ class _Leaving(TorchFunctionMode):
 class _Recorder(TorchDispatchMode):
     """Does every operation, and writes it down."""
 
-    def __init__(self, examples: tuple[Tensor, ...], decompositions: Decompositions, shapes: bool) -> None:
+    def __init__(self, examples: tuple[Tensor, ...], decompositions: Decompositions, shapes: bool, most: float) -> None:
         super().__init__()
-        self.graph, self.decompositions, self.shapes = Graph(), decompositions, shapes
+        self.graph, self.decompositions, self.shapes, self.left = Graph(), decompositions, shapes, most
         self.constants: dict[str, Tensor] = {}
         self._nodes: dict[int, tuple[Tensor, Node]] = {}
         """by the tensor's identity, which is its own as long as it is here"""
+        self._places: set[int] = set()
         self._memory: set[int] = set()
         """where numbers lie that the arguments decide, or chance: all views of them do"""
         for i, example in enumerate(examples):
@@ -126,6 +131,11 @@ class _Recorder(TorchDispatchMode):
 
     def _keep(self, tensor: Tensor, node: Node, decided: bool) -> None:
         self._nodes[id(tensor)] = tensor, node
+        if self.left < math.inf and (place := _memory(tensor)) not in self._places:
+            self._places.add(place)
+            self.left -= tensor.untyped_storage().nbytes()
+            if self.left < 0:
+                raise MemoryError("the results of all operations are too large to be held at once")
         if decided:
             self._memory.add(_memory(tensor))
 

@@ -49,7 +49,7 @@ def once(module: GraphModule, *examples: Tensor) -> GraphModule:
     """The same graph, of operations that write to nothing, for arguments of the shapes and strides of these examples.
 
     Operations with the same arguments are done once, those that no argument decides are done now, those whose results nobody
-    asks for are left out. No operation is changed, and so is no digit.
+    asks for are left out. No operation is changed, and so is no digit of what the graph gives, which is not to be written to.
 
     Raises
     ------

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
+from sme.common.derivatives.seen import Seen
 from sme.problems.base import Paths
 from sme.problems.noise.minibatch.flat import FlatModule
 from sme.problems.noise.minibatch.layers import Losses
-from sme.problems.noise.minibatch.per_example import Seen
 
 HELD = {"cpu": 2**20, "cuda": 2**23}
 """numbers of inputs and outputs at a time, which a processor's own memory holds; a GPU has more"""
@@ -22,6 +22,7 @@ class Last(NamedTuple):
 
     seen: Seen
     model: FlatModule
+    versions: tuple[int, ...]
     means: list[Float[Tensor, " paths"]]
 
 
@@ -29,26 +30,29 @@ class Means:
     """The mean of `of(module(θ, inputs), targets)` over the examples, for each path.
 
     Loss and accuracy of one θ are asked for one after the other: what has been asked for of a data set is computed together from
-    then on, and kept for that θ alone. Where a derivative is taken nothing is kept.
+    then on, and kept for that θ alone, which is known by its memory and by how often torch wrote to it. Where a derivative is
+    taken nothing is kept.
     """
 
     def __init__(self) -> None:
-        self._asked: dict[int, tuple[Data, list[Losses]]] = {}
-        self._last: dict[int, Last] = {}
+        self._asked: dict[tuple[int, ...], tuple[Data, list[Losses]]] = {}
+        self._last: dict[tuple[int, ...], Last] = {}
 
     def __getstate__(self) -> dict[str, object]:
         return Means().__dict__  # what is kept is known by its place in memory
 
     def __call__(self, model: FlatModule, theta: Paths, data: Data, of: Losses) -> Float[Tensor, " paths"]:
         seen = Seen(theta)
-        if seen.place is None:
+        if seen.place is None or any(each.is_inference() for each in data):
             return _means(model, theta, data, [of])[0]
-        _, asked = self._asked.setdefault(id(data[0]), (data, []))  # held, so that its number stays its own
+        key, versions = tuple(map(id, data)), tuple(each._version for each in data)
+        _, asked = self._asked.setdefault(key, (data, []))  # held, so that their numbers stay their own
         if of not in asked:
             asked.append(of)
-        which, last = asked.index(of), self._last.get(id(data[0]))
-        if last is None or last.model is not model or not last.seen.is_(theta) or which >= len(last.means):
-            self._last[id(data[0])] = last = Last(seen, model, _means(model, theta, data, asked))
+        which, last = asked.index(of), self._last.get(key)
+        known = last is not None and last.model is model and last.versions == versions and which < len(last.means)
+        if last is None or not known or not last.seen.is_(theta):
+            self._last[key] = last = Last(seen, model, versions, _means(model, theta, data, asked))
         return last.means[which].clone()
 
 

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sme.common.derivatives.seen import Seen
 from sme.problems.networks.network import Network
 from sme.problems.noise.minibatch.law import MinibatchNoise
 from sme.problems.noise.minibatch.layers import LayeredExamples
-from sme.problems.noise.minibatch.per_example import Examples, Paths, Seen, Shares, Weights
+from sme.problems.noise.minibatch.per_example import Examples, Paths, Shares, Weights
 
 
 def rounded(network: Network) -> Network | None:

@@ -145,6 +145,8 @@ def agrees(setup: Setup, source: str) -> bool:
 
 def _agree(setup: Setup, source: str, begin: int, low: bool) -> bool:
     one, other = (ensemble(dataclasses.replace(setup, source=each), (0, setup.steps, 0, 0), PROBED) for each in (source, ""))
+    for ladder in other.ladders:
+        ladder.recorded.lost = True  # PyTorch as it is
     for run in (one, other):
         run.done = begin
         if low:

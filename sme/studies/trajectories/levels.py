@@ -4,8 +4,10 @@ With `P` pairs on all levels, of extrapolated value `e` and coarsest value `c`, 
 
     E e ≈ mean(e − γ c) + γ mean'(c)        γ = R/(R + 1)
 
-is free of bias for every `γ`; its variance is `var(e − γ c)/P + γ² var(c)/(R P)`, little where the levels are close. Of the
-error that is asked for, which is a discrete run's beside it, time times variance is the least for one `R`.
+is free of bias for a given `R`; its variance is `var(e − γ c)/P + γ² var(c)/(R P)`, little where the levels are close. What is
+asked for is the mean of discrete − equation, to which the discrete run adds a variance and a cost of its own. The `R` is taken
+that makes cost times variance of that difference least, by the variances of the same `P` pairs: a bias of order `1/P`, which
+from `FEWEST` pairs on is little beside the standard error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +24,16 @@ from sme.studies.trajectories.sample import Paths, Sums
 
 MORE = (1, 3, 7, 15)
 """`R`: further pairs for one on all levels"""
+FEWEST = 16
+"""pairs on all levels, below which no further ones are run"""
 PAYS = 0.9
-"""time times variance, of that of the paths on all levels alone, below which further paths are run"""
+"""cost times variance, of that of the paths on all levels alone, below which further paths are run"""
 CLOSE = 1.1
-"""the fewest are taken whose time times variance is less than so many times the least"""
+"""the fewest are taken whose cost times variance is less than so many times the least"""
 
 
 def price(more: int) -> float:
-    """Of a path on all levels and so many further ones, in paths on all levels."""
+    """The cost of a path on all levels and so many further ones, in that of the former."""
     return 1 + more / sum(LEVELS)
 
 
@@ -109,18 +113,19 @@ class Spread:
         return np.array(found)
 
     def settle(self, beside: float, discrete: Float[np.ndarray, " observables"] | float) -> int:
-        """Take the `R` that pays, 0 if none does: of how many depends on what stands beside a path and in the error.
+        """Take the `R` that pays, 0 if none does: cost times variance, the geometric mean of all equations and observables.
 
         Parameters
         ----------
         beside
-            what else is run for each path on all levels of all equations, in the price of one.
+            the cost of the discrete runs for each path on all levels, in the cost of such a path of one equation.
         discrete
             the variance of the discrete run's mean at the end.
         """
-        if not self._found:
+        names = self._equations()
+        if not names or min(self._found["all", name].size for name in names) < FEWEST:
             return 0
-        own = np.array([np.square(self._found["all", name].stderr[-1]) for name in self._equations()])
+        own = np.array([np.square(self._found["all", name].stderr[-1]) for name in names])
         count, took = len(own), {0: 1.0}
         for more in MORE:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -134,8 +139,10 @@ class Spread:
         return self.more
 
     def two(self, name: str) -> Two:
-        """Of an equation, or of two together: with further paths for the observables that gain by them in each."""
-        gain = (self.shares(self.more) < 1).all(0)
+        """Of an equation, or of two together: with further paths for the observables that gain by them, in both of two."""
+        names = self._equations()
+        gains = self.shares(self.more) < 1
+        gain = gains[[names.index(each) for each in self._pairs.get(name, (name,))]].all(0)
         every, less, further = (self._found[kind, name] for kind in ("all", _less(self.more), "further"))
         gamma = _share(self.more)
         first = Sums(every.size, np.where(gain, less.mean, every.mean), np.where(gain, less.square, every.square))
@@ -144,8 +151,10 @@ class Spread:
 
     def said(self, names: Sequence[str]) -> str:
         """What was done."""
-        shares = self.shares(self.more).max(0)
-        each = [f"{name} {share:.2g}" for name, share in zip(names, shares, strict=False) if share < 1]
+        equations, shares = self._equations(), self.shares(self.more)
+        of = {equation: f" ({equation})" if len(equations) > 1 else "" for equation in equations}
+        each = [f"{name} {share:.2g}{of[equation]}" for equation, row in zip(equations, shares, strict=True)
+                for name, share in zip(names, row, strict=False) if share < 1]
         one = f"{self.more} further paths" if self.more > 1 else "one further path"
         return (f"{one} on the coarsest substeps alone for each path, {price(self.more):.2g} times the cost: at the end the "
                 f"variance of an equation's mean is multiplied by {', '.join(each)}")

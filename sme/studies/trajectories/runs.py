@@ -25,7 +25,8 @@ WITHOUT = "discrete runs beyond the first do without their linear response to th
 GAIN = 0.5
 """the variance with the response, as a share of that without it, below which it is worth its cost"""
 DISCRETE_RUN = 0.05
-"""the price of a network's discrete run and of what is observed of it, of that of a path of its equation"""
+"""the cost of a network's discrete run and of observing it, in that of a path of its equation: of a small network, where
+observing is most of it; of a larger one it is less"""
 Progress = Callable[[int], object] | None
 
 
@@ -85,7 +86,7 @@ def all_of(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequ
 
 
 def _beside(setups: Mapping[str, Setup], together: Sequence[Piece], further: Sequence[Piece]) -> float:
-    """The price of all discrete runs of a path of the equations, in paths of one."""
+    """The cost of the discrete runs for each path of the equations, in that of a path of one equation."""
     runs = [sum(len(pairs) for _, pairs in each) for each in (together, further)]
     followed = next(iter(setups.values())).weights is not None
     return DISCRETE_RUN * (runs[0] + runs[1] * (2 if followed else 1)) / runs[0]

@@ -2,9 +2,11 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
+import torch.autograd.forward_ad as fwAD
 from torch import nn
 from torch.func import grad
 
@@ -88,6 +90,50 @@ def test_where_a_derivative_is_taken_nothing_is_kept(problem, passes):
     for _ in range(2):  # each with a graph of its own
         (slope,) = torch.autograd.grad(problem.loss(leaf).sum(), leaf)
         torch.testing.assert_close(slope, problem.gradient(theta), rtol=1e-10, atol=1e-13)
+
+
+def test_the_same_inputs_with_other_labels_are_another_data_set():
+    x, y = data()
+    problem = sme.Network(perceptron(), (x, y), test=(x, (y + 1) % 3))
+    theta = points(problem)
+    torch.testing.assert_close(observe(select(problem, sme.Adam(), NAMES), {"theta": theta}), direct(problem, theta), rtol=1e-12,
+                               atol=0)
+    other = copy.copy(problem)
+    other.targets = problem.test[1]
+    torch.testing.assert_close(other.loss(theta), direct(problem, theta)[:, 1], rtol=1e-12, atol=0)
+
+
+def test_data_or_a_module_that_changed_are_seen_anew(problem):
+    theta = points(problem)
+    first = problem.loss(theta)
+    problem.targets[:5] = 2
+    torch.testing.assert_close(problem.loss(theta), direct(problem, theta)[:, 0], rtol=1e-12, atol=0)
+    assert not torch.equal(problem.loss(theta), first)
+    other = copy.copy(problem)
+    other.model = sme.Network(perceptron(nn.SiLU), data()).model
+    torch.testing.assert_close(other.loss(theta), direct(other, theta)[:, 0], rtol=1e-12, atol=0)
+
+
+def test_tangents_and_inference_are_taken_as_they_are(problem):
+    theta, u = points(problem), torch.ones(4, problem.dim, dtype=torch.float64)
+    value = problem.loss(theta)
+    with fwAD.dual_level():
+        found = fwAD.unpack_dual(problem.loss(fwAD.make_dual(theta, u)))
+    torch.testing.assert_close(found.tangent, (problem.gradient(theta) * u).sum(1))
+    with torch.inference_mode():
+        assert torch.equal(problem.loss(theta.clone()), value)
+
+
+def test_a_partial_of_ones_own_gets_a_copy(problem):
+    def spoil(state, scale):
+        return scale * state["theta"].zero_().sum(-1)
+
+    def own(function, state):
+        return function(state["theta"].zero_())
+
+    theta = points(problem)
+    observe({"keywords": partial(spoil, scale=2.0), "own": partial(own, problem.loss)}, {"theta": theta})
+    assert torch.equal(theta, points(problem))
 
 
 def test_a_few_paths_at_a_time_are_the_same_paths(problem, monkeypatch):

@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import grad, jvp, vmap
 
+from sme.common.derivatives.seen import Seen
 from sme.common.identity.hashing import fingerprint
 from sme.problems.noise.minibatch import parts as _parts
 from sme.problems.noise.minibatch.flat import FlatModule
-from sme.problems.noise.minibatch.per_example import Examples, LossExamples, Paths, Seen, Shares, Weights
+from sme.problems.noise.minibatch.per_example import Examples, LossExamples, Paths, Shares, Weights
 from sme.problems.noise.minibatch.rules import Part, Product
 from sme.problems.noise.minibatch.sites import Places, Site, Watch
 

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sme.common.derivatives.seen import Seen
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
-from sme.problems.noise.minibatch.per_example import Examples, Paths, Seen, Shares, Weights
+from sme.problems.noise.minibatch.per_example import Examples, Paths, Shares, Weights
 
 
 class LinearExamples(Examples):

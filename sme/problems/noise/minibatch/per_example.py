@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import grad, jvp, vmap
 
 from sme.common.derivatives import guard
-from sme.common.derivatives.tracing import traced
+from sme.common.derivatives.seen import Seen
 from sme.common.derivatives.written import Written
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
@@ -24,24 +24,6 @@ Shares = Float[Tensor, " n"]
 Reduce = Callable[[Float[Tensor, "paths n d"], slice, slice], tuple[Tensor, ...]]
 CHUNK = 2**22
 """numbers held at once by per-example gradients"""
-
-
-class Seen:
-    """A tensor that something was computed from; `Seen(a).is_(b)` says whether `b` is still that tensor, or a view like it."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.place = tensor, _place(tensor)
-
-    def is_(self, other: Tensor) -> bool:
-        """Whether the numbers are the same because the memory is, and was not written over since."""
-        return self.tensor is other if self.place is None else self.place == _place(other)
-
-
-def _place(tensor: Tensor) -> tuple[object, ...] | None:
-    """Where its numbers lie, and how often they were written over; None for a tensor that stands for many, or for none yet."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or tensor.requires_grad or traced():
-        return None
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version, tensor.device
 
 
 class Examples(Turns, ABC):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.common.derivatives.seen import Seen
 from sme.common.derivatives.tracing import traced
 from sme.common.errors import SMEError
 from sme.common.identity.hashing import fingerprint
@@ -16,7 +17,6 @@ from sme.common.inputs import short
 from sme.optimizers.regimes import Regime
 from sme.problems.noise import quadrature as rules
 from sme.problems.noise.base import GradientLaw, Paths, Stream
-from sme.problems.noise.minibatch.per_example import Seen
 from sme.problems.noise.wrapped.base import WrappedNoise
 from sme.problems.noise.wrapped.moments import Moments, moments
 from sme.problems.noise.wrapped.polar import LEVELS, polar
