@@ -33,7 +33,7 @@ def _source(discrete: bool) -> str:
 
 def _advance(discrete: bool, paths: int, substeps: int, seed: int) -> np.ndarray:
     whole = torch.tensor(START, dtype=torch.float64)[:, None].expand(4, paths)
-    x, state = whole[None, None].contiguous(), whole.contiguous()
+    x, state = whole[None, None][int(discrete) :].contiguous(), whole.contiguous()  # the chain has no equation beside it
     increments = Increments((seed,), paths // 2, substeps // STEPS, TAU, x.device)
     nothing, floored = torch.zeros(0, paths, dtype=torch.float64), torch.zeros(paths, dtype=torch.uint8)
     ensemble.call(_source(discrete), increments, 0, STEPS, 0.0, (x, state, nothing, floored, nothing))
