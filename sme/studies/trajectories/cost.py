@@ -34,7 +34,7 @@ def seconds(setup: Setup, paths: int) -> float:
 
 
 def tell(setups: Mapping[str, Setup], paths: int, times: float = 1) -> None:
-    """Say how long one path of a network takes on each curve, all of them at most so many times as long, and the memory."""
+    """Say how long one path of a network takes on each curve, how long all of them, or so many times that, and the memory."""
     network = next(iter(setups.values())).problem
     if not isinstance(network, Network):
         return
@@ -45,5 +45,6 @@ def tell(setups: Mapping[str, Setup], paths: int, times: float = 1) -> None:
     at_once = min(paths, 2 * min(map(paired.chunk, setups.values())))
     memory = KEPT * 8 * max(network.noise.footprint, network.dim) * at_once / 2**30
     one = ", ".join(f"{took:.2g} s at {curve}" for curve, took in each.items())
+    longer = f", up to {times:.2g} times that where further paths on the coarsest substeps pay" if times > 1 else ""
     say(f"{network.dim} parameters, {len(network.inputs)} examples: a path takes some {one}, {paths} paths at most "
-        f"{times * paths * sum(each.values()):.2g} s of one core and {memory:.1g} GiB beside torch's own")
+        f"{paths * sum(each.values()):.2g} s of one core{longer}, and {memory:.1g} GiB beside torch's own")

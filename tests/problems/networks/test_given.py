@@ -252,9 +252,12 @@ def test_of_few_bits_it_says_that_all_is_in_float64():
 
 def test_it_says_what_a_path_takes_before_it_runs(capsys):
     problem = sme.Network(nn.Linear(WIDTH, 3), (FLAT, CLASSES), batch_size=2)
-    sme.trajectories(problem, sme.SGD(), tau=1 / 2, paths=4, points=1, substeps=4, backend="torchsde", observables=["loss"],
-                     histogram="loss")
-    assert "27 parameters, 5 examples: a path takes some" in capsys.readouterr().err
+    for further in (True, False):
+        sme.trajectories(problem, sme.SGD(), tau=1 / 2, paths=4, points=1, substeps=4, backend="torchsde", observables=["loss"],
+                         histogram="loss", multilevel=further)
+        said = capsys.readouterr().err
+        assert "27 parameters, 5 examples: a path takes some" in said
+        assert ("up to 3.1 times that where further paths" in said) == further
 
 
 def test_layers_too_large_for_one_path_are_refused(monkeypatch):
