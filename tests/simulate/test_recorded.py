@@ -40,6 +40,11 @@ class Later(sme.SGD):
         return {"theta": state["theta"] - (2.0 if isinstance(t, float) and t > 0.5 else 1.0) * gradient.step}
 
 
+@dataclasses.dataclass(frozen=True)
+class Inherits(sme.Adam):
+    """A class of one's own round an update that uses the time."""
+
+
 class Counts(sme.Optimizer):
     """A rule with a memory of its own."""
 
@@ -137,6 +142,7 @@ def test_a_run_with_records_is_the_run_without(monkeypatch):
 
 @pytest.mark.parametrize(("rule", "known"), [
     (sme.SGD(), True), (sme.Adam(), True), (sme.Adam(bias_correction=True, t0=2.0), True), (Own(), True), (Later(), False),
+    (Inherits(), False),
     (Counts(), False), (Called(rate=lambda t: 1.0), False), (sme.Scheduled(sme.SGD(), Cosine(end=2.0)), False)])
 def test_rules_are_recorded_where_time_is_known_to_do_no_harm(rule, known):
     assert steady(rule) == known

@@ -121,7 +121,7 @@ def steady(optimizer: Optimizer) -> bool:
     if not frozen(optimizer) or not isinstance(update, FunctionType):
         return False
     numbers = all(isinstance(each, int | float | str) for each in tree_leaves(vars(optimizer)) if each is not None)
-    if numbers and whose(update).partition(".")[0] == PACKAGE:
+    if numbers and whose(type(optimizer)).partition(".")[0] == PACKAGE:
         return True
     names = update.__code__.co_varnames[: update.__code__.co_argcount]
     asks = {each.argval for each in dis.get_instructions(update) if each.opname.startswith("LOAD")}
