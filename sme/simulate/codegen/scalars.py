@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-CHOICE = "{0} ? {1} : {2}"
+CHOICE, PRODUCT = "{0} ? {1} : {2}", "{0} * {1}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,18 @@ class Program:
             self._known[key] = value
         return self._known[key]
 
+    def scaled(self, value: "float | Value") -> tuple[Value, float] | None:
+        """The `x` and `c` of which the value is `c x`, if `c` is -1 or a power of two: such products are exact, in any order."""
+        if not isinstance(value, Value) or value.index < 0:
+            return None
+        form, operands = self._made[value.index]
+        if form == "-{0}" and isinstance(operands[0], Value):
+            return operands[0], -1.0
+        if form == PRODUCT and isinstance(operands[0], Value) and not isinstance(operands[1], Value):
+            fraction, exponent = math.frexp(operands[1])
+            return (operands[0], float(operands[1])) if abs(fraction) == 0.5 and abs(exponent) < 64 else None
+        return None
+
     def needed(self, outputs: Sequence["float | Value"]) -> set[int]:
         """The numbers of the lines that the outputs need."""
         needed: set[int] = set()
@@ -79,8 +91,9 @@ class Program:
     def usual(self, outputs: Sequence["float | Value"], level: float, other: str) -> tuple[list[str], list[str], list[str]]:
         """`statements` where no number is below a `level` that it is held against, and the names of the comparisons that say so.
 
-        What a choice takes below the level is `other`, some number: the choice stays, so that all that is computed is computed
-        from the same operations, and rounded alike.
+        All that is computed is computed from the same operations, and rounded alike: a compiler may neither fold a constant
+        that was chosen nor add to a product that was chosen in one operation. So the constant is hidden behind `other`, some
+        finite number, and the product's choice stays.
         """
         codes, above = dict[int, str](), dict[str, None]()
         waiting = [each for each in outputs if isinstance(each, Value)]
@@ -90,11 +103,18 @@ class Program:
                 continue
             (form, operands), codes[value.index] = self._made[value.index], self._lines[value.index][0]
             if form == CHOICE and isinstance(operands[0], Value) and self._held(operands[0], level):
-                codes[value.index] = form.format(*map(literal, operands[:2]), other)
+                codes[value.index] = self._chosen(operands, other)
                 above[operands[0].code] = None
                 operands = operands[:2]
             waiting += [each for each in operands if isinstance(each, Value)]
         return *self._written(codes), list(above)
+
+    def _chosen(self, operands: tuple["float | Value", ...], other: str) -> str:
+        condition, value = operands[:2]
+        if not isinstance(value, Value):
+            return f"({other} - {other}) + {literal(value)}"
+        rounded = value.index < 0 or self._made[value.index][0] not in (PRODUCT, "-{0}")
+        return literal(value) if rounded else CHOICE.format(literal(condition), literal(value), other)
 
     def _held(self, condition: Value, level: float) -> bool:
         form, operands = self._made[condition.index] if condition.index >= 0 else ("", ())
@@ -122,16 +142,23 @@ def add(program: Program, a: "float | Value", b: "float | Value") -> "float | Va
 
 
 def multiply(program: Program, a: "float | Value", b: "float | Value") -> "float | Value":
-    """`a b`, nothing for 1 and 0 for 0."""
+    """`a b`, nothing for 1 and 0 for 0; a power of two goes to the factor that all paths share, which is multiplied once."""
     if not isinstance(a, Value):
         a, b = b, a
     if not isinstance(a, Value):
         return a * b  # type: ignore[operator]
+    for one, other in ((a, b), (b, a)):
+        if _shared(other) and not _shared(one) and (found := program.scaled(one)):
+            return multiply(program, found[0], multiply(program, other, found[1]))
     if isinstance(b, Value):
-        return program.make("{0} * {1}", a, b)
+        return program.make(PRODUCT, a, b)
     if b == 0:
         return 0.0
-    return a if b == 1 else negate(program, a) if b == -1 else program.make("{0} * {1}", a, b)
+    return a if b == 1 else negate(program, a) if b == -1 else program.make(PRODUCT, a, b)
+
+
+def _shared(value: "float | Value") -> bool:
+    return not isinstance(value, Value) or value.uniform
 
 
 def negate(program: Program, a: "float | Value") -> "float | Value":
