@@ -69,13 +69,13 @@ def run(ready: Setup, pairs: int, seed: int) -> Run:
 @torch.no_grad()
 def ready_setup(section: Section) -> tuple[Setup, float]:
     """The setup, prepared and compiled, in a new cache, and the seconds that takes."""
-    times = [time.perf_counter()]
-    plain = setup(*NAMES)
-    times.append(time.perf_counter())
-    source = program.source(plain)
-    times.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SME_CACHE"] = folder
+        times = [time.perf_counter()]
+        plain = setup(*NAMES)
+        times.append(time.perf_counter())
+        source = program.source(plain)
+        times.append(time.perf_counter())
         load(source)
     times.append(time.perf_counter())
     if not compiled.agrees(plain, source):

@@ -12,6 +12,7 @@ import torch
 import sme
 from sme.convergence.comparison import duel
 from sme.convergence.spec.specification import Specification
+from sme.equations.drivers.poisson import Poissonised
 from sme.equations.registry import equation
 from sme.optimizers.regimes import regime
 
@@ -320,3 +321,21 @@ def test_processes_take_functions_without_a_path():
     asked = {"tau": [1 / 2, 1 / 4], "start": START, "paths": 2**15, "model": built(2.0), "backend": "torchsde"}
     one, two = (sme.weak_error(sme.Quadratic(), sme.SGD(), processes=count, **asked) for count in (1, 2))
     assert one.errors["error"].tolist() == two.errors["error"].tolist()
+
+
+class Jumping(Poissonised):
+    """One's own, driven by jumps: it has the third moment of a batch."""
+
+
+class Diffusing(type(equation(sme.Logistic(examples=9, batch_size=3), sme.SGD(), regime("batch_equivalent"), 1 / 8, 1))):
+    """One's own, driven by Brownian motions."""
+
+
+@pytest.mark.parametrize(("own", "way"), [(Jumping, ""), (Diffusing, "skewness, order 1/2")])
+def test_skewed_batches_obstruct_the_callers_diffusions_but_not_their_jumps(own, way):
+    problem = sme.Logistic(features=1, examples=20, batch_size=3)
+    given = {"theta": torch.full((problem.dim,), 0.3)}
+    spec = Specification.of(problem, sme.SGD(), "batch_equivalent", "independent", 1.0, given, None, None, own)
+    outline = spec.outline()
+    assert outline.obstruction == way
+    assert outline.halves  # the errors of both are series in the root of tau

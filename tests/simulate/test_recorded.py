@@ -226,3 +226,34 @@ def test_graphs_that_write_or_draw_are_refused(apply, words):
     x = torch.rand(3)
     with pytest.raises(RuntimeError, match=words):
         once(graph(apply, x), x)
+
+
+def stepped(run, *args):
+    with torch.no_grad():
+        return run.scheme.step(run.equation, 0.5, 1 / 64, *args)
+
+
+def test_so_many_shapes_are_recorded_and_no_more(monkeypatch):
+    monkeypatch.setattr(recorded, "MOST", 2)
+    equation = derived(sme.SGD())
+    run = Recorded(equation, scheme(equation))
+    for paths in (5, 6, 7):
+        args = given(equation, paths)
+        for _ in range(AFTER + 2):
+            found = run.step(equation, 0.5, 1 / 64, *args)
+        for mine, other in zip(found, stepped(run, *args), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+    assert {place[0][0][0] for place in run._records} == {5, 6}
+
+
+def test_a_record_is_of_one_layout_in_memory():
+    equation = derived(sme.Adam())
+    run, args = warmed(equation), given(equation)
+    turned = tuple(each.T.contiguous().T if each.is_contiguous() else each.contiguous() for each in args)
+    assert all(mine.stride() != other.stride() for mine, other in zip(args, turned, strict=True))
+    before = dict(run._records)
+    for mine, other in zip(run.step(equation, 0.5, 1 / 64, *turned), stepped(run, *turned), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+        assert mine.stride() == other.stride()
+    assert run._records == before
+    assert [*run._met.values()] == [AFTER + 1, 1]

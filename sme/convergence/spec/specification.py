@@ -72,8 +72,7 @@ class Specification:
         horizon = number("horizon", horizon)
         if not 0 < horizon < math.inf:
             raise SMEError(f"horizon must be positive and finite, got {horizon:g}: give one such as 1")
-        start = {} if start is None else start
-        if not isinstance(start, Mapping):
+        if not isinstance(start := {} if start is None else start, Mapping):
             raise SMEError(f"start must map field names to tensors, got {short(start)}: give start={{'theta': tensor, …}}")
         own = {name: field for name, field in problem.start.items() if name in optimizer.fields}
         checked = initial(optimizer, {**own, **start}, problem.dim)
@@ -166,13 +165,14 @@ class Specification:
         """What the tables need to know."""
         way = obstruction(self.problem, self.optimizer, self.regime, self.brownian)
         lack = self.model.lack(self.problem, self.optimizer, self.regime, self.brownian)
-        ours = not lack and (self.model.proposed is None or way == SKEWNESS)  # which is the noise's, whatever the equation
-        halves = "√τ" if lack and self.problem.noise.skewed and self.regime == BATCH_EQUIVALENT else ""
-        method = "" if self.method == MONTE_CARLO else self.method
+        counts = way == SKEWNESS and self.model.counts(self.problem, self.optimizer, self.regime, self.brownian)
+        ours = not lack and (self.model.proposed is None or (way == SKEWNESS and not counts))  # the noise's, of every diffusion
+        halves = "√τ" if (lack or counts) and self.problem.noise.skewed and self.regime == BATCH_EQUIVALENT else ""
         return StudyMetadata(self.name, self.optimizer.name, self.regime.name, self.problem.name, self.equation, self.horizon,
                        self.times, tuple(self.observables), way if ours else "", lack, halves, self.parts,
                        tails.doubts(Chain(self.problem, self.optimizer, self.regime, tails.TAU), self.start, self.observables),
-                       tails.order(self.problem, self.optimizer, self.regime), self.model.origin, method)
+                       tails.order(self.problem, self.optimizer, self.regime), self.model.origin,
+                       "" if self.method == MONTE_CARLO else self.method)
 
     def describe(self) -> dict[str, Any]:
         """Everything that identifies the study, in words and numbers."""

@@ -96,6 +96,11 @@ class Model:
         lack = "" if self.name == OWN else self.claim(problem, optimizer, regime, brownian).lack
         return f"{UNCLAIMED}: {lack}" if lack else ""
 
+    def counts(self, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> bool:
+        """Whether it is the caller's own, and driven by jumps, which have the third moment that a diffusion lacks."""
+        kind = None if self.proposed is None else self.check(optimizer, regime)
+        return kind is not None and kind(problem, optimizer, 2.0**-10, min(self.orders), brownian).jumps is not None
+
     def described(self, optimizer: Optimizer) -> tuple[str, ...]:
         """The fields that it describes."""
         return tuple(name for name in optimizer.fields if self.fields is None or name in self.fields)
