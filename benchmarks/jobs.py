@@ -26,7 +26,8 @@ OBSTRUCTED = ["weak_error", "optimizer=rmsprop", "regime=batch_equivalent", "ord
 JOBS = {  # what it is called: whether compiled and kept things are there, whether the points are, the command
     "adam": (False, False, ADAM), "adam, kept": (True, False, ADAM), "adam, found": (True, True, ADAM),
     "plan": (False, False, [*ADAM, "plan=true"]), "plan, kept": (True, False, [*ADAM, "plan=true"]),
-    "minibatch": (False, False, BATCHES), "obstruction": (False, False, OBSTRUCTED),
+    "minibatch": (False, False, BATCHES), "minibatch, all": (False, False, [*BATCHES, "problem.examples=null"]),
+    "obstruction": (False, False, OBSTRUCTED),
     "check_order": (False, False, ["check_order", "optimizers=[rmsprop]", "processes=1"]),
     "digits": (False, False, ["trajectories", "experiment=digits", "tau=1/8", "horizon=0.5", "processes=1"])}
 PARTS = {  # which functions a part of the time is that of
