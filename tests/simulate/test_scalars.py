@@ -53,8 +53,10 @@ def test_above_the_level_an_input_needs_no_choice_and_constants_are_hidden():
     x = program.input("x")
     total = multiply(program, chosen(program, x, x, program.make("sqrt({0})", x)), chosen(program, x, 1.0, 0.0))
     _, written, above = program.usual([total], 0.25, "t")
-    assert [line.split(" = ")[1] for line in written] == ["x >= 0.25;", "x;", "(t - t) + 1.0;", "v2 * v3;"]
+    assert [line.split(" = ")[1] for line in written] == ["x >= 0.25;", "x;", "(t - t + 1.0) * 1.0;", "v2 * v3;"]
     assert above == ["v1"]
+    _, written, _ = program.usual([chosen(program, x, -0.0, 1.0)], 0.25, "t")
+    assert written[-1].endswith("= (t - t + 1.0) * -0.0;")  # whose sign a sum would lose
 
 
 def test_a_chosen_product_stays_a_choice_so_that_it_is_rounded_before_it_is_added_to():

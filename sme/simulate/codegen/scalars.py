@@ -112,7 +112,7 @@ class Program:
     def _chosen(self, operands: tuple["float | Value", ...], other: str) -> str:
         condition, value = operands[:2]
         if not isinstance(value, Value):
-            return f"({other} - {other}) + {literal(value)}"
+            return f"({other} - {other} + 1.0) * {literal(value)}"
         rounded = value.index < 0 or self._made[value.index][0] not in (PRODUCT, "-{0}")
         return literal(value) if rounded else CHOICE.format(literal(condition), literal(value), other)
 
