@@ -331,11 +331,20 @@ class Diffusing(type(equation(sme.Logistic(examples=9, batch_size=3), sme.SGD(),
     """One's own, driven by Brownian motions."""
 
 
-@pytest.mark.parametrize(("own", "way"), [(Jumping, ""), (Diffusing, "skewness, order 1/2")])
+class Coarse(Diffusing):
+    """One's own, of large step sizes alone."""
+
+    def __init__(self, problem, optimizer, tau, order, brownian):
+        if tau < 0.01:
+            raise sme.SMEError("tau is too small")
+        super().__init__(problem, optimizer, tau, order, brownian)
+
+
+@pytest.mark.parametrize(("own", "way"), [(Jumping, ""), (Diffusing, "skewness, order 1/2"), (Coarse, "skewness, order 1/2")])
 def test_skewed_batches_obstruct_the_callers_diffusions_but_not_their_jumps(own, way):
     problem = sme.Logistic(features=1, examples=20, batch_size=3)
     given = {"theta": torch.full((problem.dim,), 0.3)}
     spec = Specification.of(problem, sme.SGD(), "batch_equivalent", "independent", 1.0, given, None, None, own)
     outline = spec.outline()
     assert outline.obstruction == way
-    assert outline.halves  # the errors of both are series in the root of tau
+    assert outline.halves  # the errors of all are series in the root of tau

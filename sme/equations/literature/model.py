@@ -99,7 +99,10 @@ class Model:
     def counts(self, problem: Problem, optimizer: Optimizer, regime: Regime, brownian: str) -> bool:
         """Whether it is the caller's own, and driven by jumps, which have the third moment that a diffusion lacks."""
         kind = None if self.proposed is None else self.check(optimizer, regime)
-        return kind is not None and kind(problem, optimizer, 2.0**-10, min(self.orders), brownian).jumps is not None
+        try:
+            return kind is not None and kind(problem, optimizer, 2.0**-10, min(self.orders), brownian).jumps is not None
+        except SMEError:  # it has no equation of so small a step size
+            return False
 
     def described(self, optimizer: Optimizer) -> tuple[str, ...]:
         """The fields that it describes."""
