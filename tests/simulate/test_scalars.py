@@ -44,6 +44,13 @@ def test_what_would_be_rounded_otherwise_is_done_in_the_order_given(scale):
     assert len(lines(program, multiply(program, y, multiply(program, x, 0.5)))) == 2  # both are of a path
 
 
+def test_two_shared_factors_do_not_hand_it_to_each_other():
+    program = Program()
+    tau, dt = program.input("tau", uniform=True), program.input("dt", uniform=True)
+    found = multiply(program, multiply(program, tau, 0.5), multiply(program, dt, 0.25))
+    assert [line.split(" = ")[1] for line in program.statements([found])[0]] == ["tau * 0.5;", "dt * 0.25;", "v0 * v1;"]
+
+
 def chosen(program, x, value, below, level=0.25):
     return POINTWISE["where"](program, POINTWISE["ge"](program, x, level), value, below)
 
