@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,10 +13,11 @@ from sme.common.random.increments import Increments, coarsen, held, together
 from sme.common.random.jumps import counts
 from sme.equations.base import Equation, join
 from sme.optimizers.base import Optimizer, State
-from sme.simulate.control_variates.controls import Controls, Following
+from sme.simulate.control_variates.controls import Controls, Following, Valuing
+from sme.simulate.control_variates.values import Watch
 from sme.simulate.integrators.recorded import Recorded
 from sme.simulate.integrators.schemes import Sampling, scheme
-from sme.simulate.integrators.torchsde import Watch, integrate
+from sme.simulate.integrators.torchsde import integrate
 from sme.simulate.setup import Setup
 
 LEVELS = (1, 2, 4)
@@ -35,9 +37,9 @@ class ExtrapolatedPath:
         self.recorded = Recorded(equation, self.scheme)
         self.levels = [self.system(x)] * len(levels)
 
-    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"], watch: Watch | None = None) -> None:
-        """Advance every level by one optimizer step; `watch` sees the finest before each of its substeps."""
-        each = list(zip(self.levels, self.factors, [watch, *[None] * (len(self.factors) - 1)], strict=True))
+    def step(self, k: int, t: float, dW: Float[Tensor, "substeps paths motions"], watch: Sequence[Watch] = ()) -> None:
+        """Advance every level by one optimizer step; the first ones, the finest first, are seen by what `watch` has."""
+        each = list(zip_longest(self.levels, self.factors, watch))
         if isinstance(self.scheme, Sampling):
             self.levels = [self.scheme.integrate(self.equation, x, dW, factor, t, see) for x, factor, see in each]
         else:
@@ -146,22 +148,26 @@ class TorchEnsemble(Ensemble):
             dW2 = held(self.increments.second(k, second), law.signs, LEVELS[-1]) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
             mine, *others = (self._share(k, each, dW, dW2) for each in equations)
-            following = self._following(k, mine)
-            self.ladders[0].step(k, setup.chain.time(k), mine, following)
+            within = self._within(k, len(mine))
+            self.ladders[0].step(k, setup.chain.time(k), mine, within.watch if within else ())
             for ladder, theirs in zip(self.ladders[1:], others, strict=True):
                 ladder.step(k, setup.chain.time(k), theirs)
-            if following is not None:
-                self.carry = following.step(self.carry)
+            if within is not None:
+                self.carry = within.step(self.carry)
             self.see(setup.fields(self.ladders[0].states[0]))
         self.done = to
 
-    def _following(self, k: int, dW: Tensor) -> Following | None:
-        """The control variates of the equation's step `k` on these increments, if there are any."""
-        controls = self.controls
-        if controls is None or not controls.followed:
+    def _within(self, k: int, substeps: int) -> Following | Valuing | None:
+        """The control variates of the equation's step `k`, if there are any."""
+        controls, ladder = self.controls, self.ladders[0]
+        if controls is None:
             return None
-        begin = self.ladders[0].states[0], self._zeros(controls.followed)
-        return Following(controls, controls.shared[k], self.setup.tau, len(dW), *begin)
+        if controls.kicks:
+            counts = [substeps // factor for factor in ladder.factors]
+            return Valuing(controls, ladder.equation, controls.shared[k], counts, ladder.scheme.parts, self.paths)
+        if not controls.followed:
+            return None
+        return Following(controls, controls.shared[k], self.setup.tau, substeps, ladder.states[0], self._zeros(controls.followed))
 
     def _share(self, k: int, each: Equation, dW: Tensor | None, dW2: Tensor | None) -> Tensor:
         if not each.motions or dW is None:

@@ -133,13 +133,14 @@ def test_a_folder_of_raised_numerics_is_refused_by_the_studies_that_use_it(tmp_p
         made = make()
         (tmp_path / name).mkdir()
         made.outline().write(tmp_path / name, made.describe(), made.recipe())
-    monkeypatch.setitem(numerics.NUMERICS, "minibatch", {**numerics.NUMERICS["minibatch"], 4: "now"})
+    before = numerics.current("minibatch")
+    monkeypatch.setitem(numerics.NUMERICS, "minibatch", {**numerics.NUMERICS["minibatch"], 9: "now"})
     assert StudyMetadata.read(tmp_path / "closed").numerics == 2
-    with pytest.raises(sme.SMEError, match=r"numerics 2 \(minibatch 3\), not 2 \(minibatch 4\)"):
+    with pytest.raises(sme.SMEError, match=rf"numerics 2 \(minibatch {before}\), not 2 \(minibatch 9\)"):
         StudyMetadata.read(tmp_path / "examples")
     made = STUDIES["by examples"]()
     made.outline().write(tmp_path / "examples", made.describe(), made.recipe())
-    assert StudyMetadata.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 4}
+    assert StudyMetadata.read(tmp_path / "examples").numerics == {"all": 2, "minibatch": 9}
 
 
 def test_a_folder_from_before_its_numbers_were_sharper_is_read_as_it_is(tmp_path, monkeypatch):
@@ -152,7 +153,7 @@ def test_a_folder_from_before_its_numbers_were_sharper_is_read_as_it_is(tmp_path
     now = StudyMetadata.read(tmp_path)
     assert (now.study, now.numerics) == (before.study, 2)
     monkeypatch.setattr(numerics, "SHARPER", frozenset())
-    with pytest.raises(sme.SMEError, match=r"numerics 2, not 2 \(minibatch 3\)"):
+    with pytest.raises(sme.SMEError, match=rf"numerics 2, not 2 \(minibatch {numerics.current('minibatch')}\)"):
         StudyMetadata.read(tmp_path)
 
 

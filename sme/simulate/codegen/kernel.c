@@ -4,8 +4,10 @@
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
    JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of each of GROUPS of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
-   paths share; RESPONDS, whether these see the state before each substep, not that before the step; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
-   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step and, of several groups, chain_rows. */
+   paths share; KICKS numbers of each substep of the first equation that go into SUMS of those carried, the last ones, and
+   `parts` of each level in them; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
+   floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step, level_sums and, of several
+   groups, chain_rows. */
 
 #define ALL (FIRST + SECOND)
 #define ROWS(n) ((n) > 0 ? (n) : 1)
@@ -21,21 +23,21 @@ OWN double increments[4][ROWS(ALL)][W], coarser[ROWS(ALL)][W], totals[2][ROWS(FI
    from then on. */
 #if FLOOR_COUNT
 #define SUBSTEP(e) \
-    if (*near || usual_substep_##e(t, dt, tau, *x, noise, since, *spare)) { \
+    if (*near || usual_substep_##e(t, dt, tau, *x, noise, since, kicks, *spare)) { \
         *near = 1; \
-        substep_##e(t, dt, tau, *x, noise, since); \
+        substep_##e(t, dt, tau, *x, noise, since, kicks); \
     } else { \
         double (*const was)[W] = *x; \
         *x = *spare; \
         *spare = was; \
     }
 #else
-#define SUBSTEP(e) substep_##e(t, dt, tau, *x, noise, since);
+#define SUBSTEP(e) substep_##e(t, dt, tau, *x, noise, since, kicks);
 #endif
 
 /* One substep of every path of the level, on the sum of `factor` increments beginning with `dw[0]`. */
 static inline void level(int equation, double t, double dt, double tau, int factor, double (**x)[W], double (**spare)[W],
-                         double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W], int *near) {
+                         double (*restrict dw)[ROWS(ALL)][W], double (*restrict since)[W], double (*restrict kicks)[W], int *near) {
     double (*restrict const sum)[W] = coarser, (*noise)[W] = dw[0];
     if (factor > 1) {
         for (int m = 0; m < ALL; m++)
@@ -119,7 +121,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
     const int64_t first_calls = (substeps * FIRST + 1) / 2, second_calls = (substeps * SECOND + 1) / 2;
     for (int64_t at = 0; at < pairs; at += W) {
         double numbers[ROWS(EQUATIONS)][LEVELS][2][SYSTEM][W], other[SYSTEM][W], discrete[2][STATE][W];
-        double carried[2][GROUPS][ROWS(CARRY)][W];
+        double carried[2][GROUPS][ROWS(CARRY)][W], before[SYSTEM][W], kicks[ROWS(KICKS)][W];
         double (*xs[ROWS(EQUATIONS)][LEVELS][2])[W], (*spare)[W] = other;
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
@@ -170,10 +172,16 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
 #if FOLLOWED
                                 for (int64_t g = over; g < (e == 0 && l == 0 ? GROUPS : 0); g++)
                                     follow_substep(tau, ((double)(j + i) + 0.5) / (double)substeps - 0.5, 1.0 / (double)substeps,
-                                                   RESPONDS ? xs[0][0][s] : begun[s], followed[s][g], dw[i], WEIGHTS(g));
+                                                   begun[s], followed[s][g], dw[i], WEIGHTS(g));
 #endif
+                                if (KICKS && e == 0) memcpy(before, xs[0][l][s], sizeof before);
                                 level(e, t + (double)((j + i) / factor) * (dt * factor), dt * factor, tau, factor, &xs[e][l][s],
-                                      &spare, dw + i, since, near + (e * LEVELS + l) * 2 + s);
+                                      &spare, dw + i, since, kicks, near + (e * LEVELS + l) * 2 + s);
+#if KICKS
+                                for (int64_t g = over; g < (e == 0 ? GROUPS : 0); g++)
+                                    level_sums((double)(j + i) / (double)substeps, (double)factor / (double)substeps, parts[l][0],
+                                               parts[l][1], before, kicks, carried[s][g] + CARRY - SUMS, WEIGHTS(g));
+#endif
                             }
                         }
                     for (int i = 0; i < unit; i++)

@@ -13,7 +13,7 @@ from sme.common.derivatives.once import same
 from sme.simulate.codegen import moves
 from sme.simulate.codegen.buffers import places, used
 from sme.simulate.codegen.interpreter import AtenInterpreter, NotLoweredError
-from sme.simulate.codegen.moves import batched, moved, transposed
+from sme.simulate.codegen.moves import batched, moved, one, transposed
 from sme.simulate.codegen.operations import POINTWISE
 from sme.simulate.codegen.scalars import Program, Value
 from sme.simulate.codegen.statements import Array, Nest, Number, Product, Statement, Store, Tables, Total, strides
@@ -54,7 +54,7 @@ class LoopNests(AtenInterpreter):
         if name in MOVES:
             if any(isinstance(each, Array) for each in tree_flatten((args[1:], kwargs))[0]):
                 raise NotLoweredError("an index depends on the path")
-            return moved(args[0], lambda each: target(each, *args[1:], **kwargs))
+            return one(moved(args[0], lambda each: target(each, *args[1:], **kwargs)), self._known)
         return super().call_function(target, args, kwargs)
 
     def moves(self, argument: Any) -> bool:

@@ -14,6 +14,7 @@ from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.source import Input, kernel, lanes, products
 from sme.simulate.control_variates.controls import Controls
 from sme.simulate.control_variates.groups import Groups
+from sme.simulate.control_variates.values import Valued
 from sme.simulate.ensemble import LEVELS, has_floor
 from sme.simulate.integrators.schemes import Scheme, scheme
 from sme.simulate.setup import Setup
@@ -22,7 +23,10 @@ STACK = 2**20
 """bytes that a run may keep on its thread's stack"""
 LANES = ((8, 128), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
-SUBSTEP = "double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W]"
+SUBSTEP = ("double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W], "
+           "double (*restrict kicks)[W]")
+LEVEL = ("double begin, double share, double part, double part_of_move, double (*restrict y)[W], double (*restrict kicks)[W], "
+         "double (*restrict sums)[W], const double *restrict shared")
 FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
           "double (*restrict dw)[W], const double *restrict shared")
 FOLLOWED = "double (*restrict y)[W], double (*restrict carry)[W], double (*restrict followed)[W], const double *restrict shared"
@@ -30,14 +34,15 @@ STEP = ("double t, double tau, double (*restrict x)[W], double (*restrict carry)
         "const double *restrict shared")
 
 
-def substep(equation: Equation, scheme: Scheme) -> Callable[..., Tensor]:
-    """One substep of the equation as a function of tensors alone, `τ` among them."""
+def substep(equation: Equation, scheme: Scheme, valued: Valued | None = None) -> Callable[..., Tensor | tuple[Tensor, Tensor]]:
+    """One substep of the equation as a function of tensors alone, `τ` among them; and what its control variates look at."""
 
-    def apply(t: Tensor, dt: Tensor, tau: Tensor, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
+    def apply(t: Tensor, dt: Tensor, tau: Tensor, x: Tensor, dW: Tensor, y: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         there = copy.copy(equation)
         there.tau = tau  # type: ignore[assignment]
         rate, noise = scheme.step(there, t, dt, x, dW, y)  # type: ignore[arg-type]
-        return x + dt * rate + noise
+        new = x + dt * rate + noise
+        return new if valued is None else (new, valued.noise(there, t, dt, x, dW, noise))  # type: ignore[arg-type]
 
     return apply
 
@@ -79,7 +84,7 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
     if width is None:
         raise NotLoweredError(f"a path has {size} numbers and {variates} of control variates, too many for the stack")
-    parts = _equations(setup, equations, kind) + _controls(setup, equations[0], controls)
+    parts = _equations(setup, equations, kind, controls) + _controls(setup, equations[0], kind, controls)
     if chain := (law.paired or bool(law.counted)) and discrete:
         parts += _discrete(setup, controls, groups)
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
@@ -87,7 +92,7 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
                "STATE": size, "SYSTEM": system, "JUMPS": int(any(each.jumps is not None for each in equations)),
                "CHAIN": int(chain), "COUNTED": 0 if law.paired else law.counted,
                "GROUPS": groups, "CARRY": controls.carried if controls else 0,
-               "SIGNS": int(bool(signs)), "RESPONDS": int(controls is not None and controls.responds),
+               "SIGNS": int(bool(signs)), "KICKS": controls.kicks if controls else 0, "SUMS": controls.summed if controls else 0,
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
     stays = " || ".join(f"(m >= {law.motions + each.start} && m < {law.motions + each.stop})" for each in signs)
@@ -107,19 +112,23 @@ def _shared(controls: Controls | None) -> Input:
     return "shared[{i}]", torch.zeros(controls.shared.shape[1] if controls else 0, dtype=torch.float64), True
 
 
-def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None) -> list[str]:
+def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None, controls: Controls | None) -> list[str]:
     parts = []
     for number, each in enumerate(equations):
         whole = "x[{i}][p]", torch.nn.functional.pad(setup.whole(1), (0, each.hidden)), False
         inputs = [_number("t", setup.optimizer.t0 + 0.5), _number("dt", 2.0**-8), _number("tau", 2.0**-6), whole,
                   _rows_of("dw", each.motions), _rows_of("since", each.first)]
         level = float(setup.optimizer.v_floor) if has_floor(setup.optimizer) else 0.0
-        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each)), inputs, ["x[{i}][p]"], level))
+        valued = controls.valued if controls and controls.kicks and number == 0 else None
+        outputs = ["x[{i}][p]", "kicks[{i}][p]"] if valued else ["x[{i}][p]"]
+        parts.append(lanes(f"substep_{number}({SUBSTEP})", substep(each, kind or scheme(each), valued), inputs, outputs, level))
     return parts
 
 
-def _controls(setup: Setup, equation: Equation, controls: Controls | None) -> list[str]:
+def _controls(setup: Setup, equation: Equation, kind: Scheme | None, controls: Controls | None) -> list[str]:
     """The control variates' substep and step of the equation as functions of tensors alone."""
+    if controls is not None and controls.kicks:
+        return [_level(setup, controls, (kind or scheme(equation)).parts)]
     if controls is None or not controls.followed:
         return []
 
@@ -132,6 +141,20 @@ def _controls(setup: Setup, equation: Equation, controls: Controls | None) -> li
     end = lanes(f"follow_step({FOLLOWED})", lambda y, carry, followed, shared: controls.step(carry, followed, shared, y),
                 [y, _rows_of("carry", controls.carried), followed, shared], ["carry[{i}][p]"])
     return [lanes(f"follow_substep({FOLLOW})", apply, inputs, ["followed[{i}][p]"]), end]
+
+
+def _level(setup: Setup, controls: Controls, parts: Sequence[tuple[float, float]]) -> str:
+    """What a substep of one level adds to the control variates, and the levels' parts in them."""
+    def apply(begin: Tensor, share: Tensor, part: Tensor, move: Tensor, y: Tensor, kicks: Tensor, sums: Tensor, shared: Tensor
+              ) -> Tensor:
+        return controls.level(sums, shared, y, kicks, begin, share, (part, move))  # type: ignore[arg-type]
+
+    inputs = [_number("begin", 0.25), _number("share", 0.25), _number("part", 1.5), _number("part_of_move", -0.5),
+              ("y[{i}][p]", setup.whole(1), False), _rows_of("kicks", controls.kicks), _rows_of("sums", controls.summed),
+              _shared(controls)]
+    rows = ", ".join(f"{{{part!r}, {move!r}}}" for part, move in parts)
+    return (f"static const double parts[{len(parts)}][2] = {{{rows}}};\n"
+            + lanes(f"level_sums({LEVEL})", apply, inputs, ["sums[{i}][p]"]))
 
 
 def _floor(setup: Setup) -> dict[str, Any]:

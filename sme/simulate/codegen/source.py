@@ -38,7 +38,7 @@ def lanes(head: str, function: Callable[..., Any], inputs: Sequence[Input], outp
     """A C function of this head that applies `function` to `W` paths; what it returns goes to `outputs`, number by number.
 
     With a `level` another, `usual_…`, is for paths of which no number is below it (see `Program.usual`): it says whether one
-    was; what it makes goes to the numbers of its last argument, `made`.
+    was; its first output goes to the numbers of its last argument, `made`.
 
     Raises
     ------
@@ -86,7 +86,8 @@ def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]
         given.append(values)
     results = StraightLine(graph, program, MOST).lower(*given)
     numbers = [each for part in (results if isinstance(results, tuple | list) else (results,)) for each in array(part).flat]
-    targets = [form.format(i=i) for form, size in _sizes(outputs, results) for i in range(size)]
+    sizes = _sizes(outputs, results)
+    targets = [form.format(i=i) for form, size in sizes for i in range(size)]
 
     def loop(uniform_lines: Sequence[str], lines: Sequence[str], stores: Sequence[str], how: str = "") -> str:
         text = "\n".join((*uniform_lines, *lines))
@@ -104,7 +105,8 @@ def straight(graph: GraphModule, inputs: Sequence[Input], outputs: Sequence[str]
     *parts, above = program.usual(numbers, level, "t") if level else ([], [], [])
     if not above:
         return whole, ""
-    made = [*stores([f"made[{i}][p]" for i in range(len(numbers))]), *(f"below += !{each};" for each in above)]
+    first = sizes[0][1]
+    made = [*stores([f"made[{i}][p]" for i in range(first)] + targets[first:]), *(f"below += !{each};" for each in above)]
     quick = loop(parts[0], parts[1], made, " reduction(+:below)")  # of doubles, as all else: one width of vectors
     return whole, f"    double below = 0;\n{quick}    return below != 0;\n"
 

@@ -11,6 +11,7 @@ from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.optimizers.base import State, updated
 from sme.simulate.control_variates.curvatures import Curvatures, Curved, curvatures
+from sme.simulate.control_variates.values import Valued, Watch
 from sme.simulate.observables import real
 
 LONGEST = 4096
@@ -92,9 +93,11 @@ class Controls:
     ----------
     carried, followed
         how many numbers a path carries from step to step, and from substep to substep.
-    responds
-        whether the equation's noise is followed at its own state in every substep, with the responses of its own to it: the
-        chain's are the equation's as well only where both have the same noise.
+    kicks, summed
+        how many of a substep of a level are looked at, and how many of those carried they add to: the last ones.
+    valued
+        those of each level of the equation, of a law that `responds`: the chain's responses are the equation's as well only where
+        both have the same noise.
     shared
         `(steps, weights)`: what all paths share.
     """
@@ -102,25 +105,31 @@ class Controls:
     def __init__(self, weights: Responses, equation: Equation) -> None:
         self.shape = weights.linear.shape[1:]
         self.curved = Curved(weights.curvatures, equation) if weights.curvatures is not None else None
-        self.responds = self.curved is not None and bool(self.curved.followed) and equation.law.responds and not equation.samples
-        self.carried = self.shape[1] * (2 + (self.curved.kinds if self.curved else 0) + 2 * self.responds)
+        values = weights.curvatures.values if weights.curvatures is not None else None
+        self.valued = Valued(values, equation) if values is not None else None
+        kinds = 2 + (self.curved.kinds if self.curved else 0) + (self.valued is not None)
         self.followed = self.curved.followed if self.curved else 0
-        parts = [weights.linear.flatten(1), weights.quadratic.flatten(1), *([self.curved.shared] if self.curved else [])]
+        self.kicks, self.summed = (self.valued.kicks, self.valued.carried) if self.valued else (0, 0)
+        self.carried = self.shape[1] * kinds + self.summed
+        further = [each.shared for each in (self.curved, self.valued) if each]
+        parts = [weights.linear.flatten(1), weights.quadratic.flatten(1), *further]
         self.shared: Float[Tensor, "steps weights"] = torch.cat(parts, 1).contiguous()
+        self.sizes = [part.shape[1] for part in parts]
 
-    def _own(self, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = self.shape[0] * self.shape[1]
-        linear, quadratic, rest = shared.split((size, size, len(shared) - 2 * size))
-        return linear.reshape(self.shape), quadratic.reshape(self.shape), rest
+    def _own(self, shared: Tensor) -> list[Tensor]:
+        linear, quadratic, *rest = shared.split(self.sizes)
+        return [linear.reshape(self.shape), quadratic.reshape(self.shape), *rest]
 
     def chain(self, carry: Float[Tensor, "paths carried"], shared: Float[Tensor, " weights"], x: X,
               noise: Float[Tensor, "paths d"], variance: Float[Tensor, "paths d"]) -> Float[Tensor, "paths carried"]:
         """The sums with the chain's step from `x`: its noise, its centred squares, their products with `x`."""
-        linear, quadratic, rest = self._own(shared)
+        linear, quadratic, *rest = self._own(shared)
         centred = noise * noise - variance
         parts = [noise @ linear, centred @ quadratic]
         if self.curved:
-            parts.append(self.curved.chain(rest, x, noise, centred))
+            parts.append(self.curved.chain(rest[0], x, noise, centred))
+        if self.valued:
+            parts.append(self.valued.chain(rest[1], centred))
         return carry + _padded(parts, carry)
 
     def substep(self, followed: Float[Tensor, "paths followed"], shared: Float[Tensor, " weights"], tau: float, y: X,
@@ -133,31 +142,62 @@ class Controls:
              shared: Float[Tensor, " weights"], y: X) -> Float[Tensor, "paths carried"]:
         """The sums with the equation's step from `y`; needs `followed > 0`."""
         assert self.curved is not None
-        linear, quadratic, rest = self._own(shared)
-        new = self.curved.step(followed, rest, y)
-        if self.responds:
-            noise, square, _ = followed.split((self.shape[0], self.shape[0], followed.shape[1] - 2 * self.shape[0]), -1)
-            new = torch.cat((new, noise @ linear, square @ quadratic), -1)
+        new = self.curved.step(followed, self._own(shared)[2], y)
         return torch.cat((carry[:, : -new.shape[1]], carry[:, -new.shape[1]:] + new), -1)
+
+    def level(self, sums: Float[Tensor, "paths sums"], shared: Float[Tensor, " weights"], y: X,
+              kicks: Float[Tensor, "paths kicks"], begin: float, share: float, parts: tuple[float, float]
+              ) -> Float[Tensor, "paths sums"]:
+        """The last of the sums after one more substep of a level (`Valued.substep`); needs `valued`."""
+        assert self.valued is not None
+        return self.valued.substep(sums, self._own(shared)[3], y, kicks, begin, share, parts)
 
 
 class Following:
-    """The sums of one step of the equation: called with its state and increment before each of `count` substeps."""
+    """The sums of one step of the equation: called with the increment of each of `count` substeps."""
 
     def __init__(self, controls: Controls, shared: Float[Tensor, " weights"], tau: float, count: int, y: X,
                  followed: Float[Tensor, "paths followed"]) -> None:
         self.controls, self.shared, self.tau, self.count = controls, shared, tau, count
         self.begun, self.followed, self.done = y, followed, 0
+        self.watch: list[Watch] = [self]
 
-    def __call__(self, y: X, dW: Float[Tensor, "paths motions"]) -> None:
+    def __call__(self, t: float, y: X, dW: Float[Tensor, "paths motions"], noise: Tensor) -> None:
         middle, share = (self.done + 0.5) / self.count - 0.5, 1 / self.count
-        at = y if self.controls.responds else self.begun
-        self.followed = self.controls.substep(self.followed, self.shared, self.tau, at, dW, middle, share)
+        self.followed = self.controls.substep(self.followed, self.shared, self.tau, self.begun, dW, middle, share)
         self.done += 1
 
     def step(self, carry: Float[Tensor, "paths carried"]) -> Float[Tensor, "paths carried"]:
         """The sums over the steps with this one."""
         return self.controls.step(carry, self.followed, self.shared, self.begun)
+
+
+class Valuing:
+    """The sums of one step of the equation over all its levels, of so many substeps each and with such `parts` in the sums."""
+
+    def __init__(self, controls: Controls, equation: Equation, shared: Float[Tensor, " weights"], counts: Sequence[int],
+                 parts: Sequence[tuple[float, float]], paths: int) -> None:
+        assert controls.valued is not None
+        self.controls, self.valued, self.equation, self.shared = controls, controls.valued, equation, shared
+        self.sums = shared.new_zeros(paths, self.valued.carried)
+        self.watch = [self._level(*each) for each in zip(counts, parts, strict=True)]
+
+    def _level(self, count: int, parts: tuple[float, float]) -> Watch:
+        """What sees the substeps of a level."""
+        done = 0
+
+        def see(t: float, y: X, dW: Tensor, noise: Tensor) -> None:
+            nonlocal done
+            kicks = self.valued.noise(self.equation, t, self.equation.tau / count, y, dW, noise)
+            self.sums = self.controls.level(self.sums, self.shared, y, kicks, done / count, 1 / count, parts)
+            done += 1
+
+        return see
+
+    def step(self, carry: Float[Tensor, "paths carried"]) -> Float[Tensor, "paths carried"]:
+        """The sums over the steps with this one."""
+        size = self.sums.shape[1]
+        return torch.cat((carry[:, :-size], carry[:, -size:] + self.sums), -1)
 
 
 def _padded(parts: list[Tensor], like: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Second-order control variates: responses that follow each path to first order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch.func import jacfwd, jacrev, vmap
 from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.optimizers.base import State, updated
+from sme.simulate.control_variates.values import Values
 from sme.simulate.observables import seen
 
 LARGEST = 2**13
@@ -37,12 +38,15 @@ class Curvatures:
     noise: Float[Tensor, "steps weights state"]
     shift: Float[Tensor, "steps weights state"]
     area: Float[Tensor, "steps weights noise"]
+    values: Values | None = None
+    """of a law whose equations are followed on each of their levels"""
 
     def rows(self, which: slice) -> "Curvatures":
         """Those of some of the rows."""
         entries = self.area.shape[2]
-        parts = (each.unflatten(1, (entries, -1))[:, :, which].flatten(1, 2) for each in (self.noise, self.shift, self.area))
-        return Curvatures(self.run, *parts)
+        noise, shift, area = (each.unflatten(1, (entries, -1))[:, :, which].flatten(1, 2)
+                              for each in (self.noise, self.shift, self.area))
+        return Curvatures(self.run, noise, shift, area, self.values.rows(which) if self.values is not None else None)
 
 
 def _rule(chain: Chain) -> Callable[[Tensor, Tensor | float], Tensor]:
@@ -123,7 +127,7 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
         return None
     slope, bend = run.new_zeros(rows, state), run.new_zeros(rows, state, state)
     later = run.new_zeros(rows, state, noise)
-    parts = []
+    parts, values = [], []
     for k in reversed(range(marks[-1])):
         by_state, by_noise = jacobian[k].split((state, noise), -1)
         if k + 1 in ends:
@@ -132,13 +136,22 @@ def curvatures(chain: Chain, start: State, marks: Sequence[int],
             # a noise at the very end moves the observable as if it had come with the last step
             later[here] = bend[here] @ by_noise + torch.einsum("rs,sab->rab", slope[here], hessian[k][:, :state, state:])
         whole = torch.einsum("rs,sab->rab", slope, hessian[k]) + jacobian[k].T @ bend @ jacobian[k]
+        end = slope.clone(), bend.clone()  # which are written into at a checkpoint
         slope, bend, mixed = slope @ by_state, whole[:, :state, :state], whole[:, :state, state:]
+        kick = 0.5 * whole[:, state : state + d, state : state + d].diagonal(dim1=1, dim2=2)
+        values.append((run[k : k + 2, :state], *(torch.stack(both) for both in zip((slope, bend), end, strict=True)), kick))
         parts.append((mixed, by_state.T @ later - mixed, by_noise.T @ mixed))
-        later = mixed.clone()  # which is written into at a checkpoint
-    stacked = (torch.stack(part[::-1]) for part in zip(*parts, strict=True))
+        later = mixed.clone()  # as well
     # (steps, rows, from, entry of u) -> (steps, (entry of u, row), from); any weights will do where the run blew up
-    weights = [part.permute(0, 3, 1, 2).reshape(len(part), noise * rows, -1).nan_to_num(0, 0, 0).contiguous() for part in stacked]
-    return Curvatures(run[:, :state].nan_to_num(0, 0, 0), *weights)
+    mixed, shift, area = (part.permute(0, 3, 1, 2).reshape(len(part), noise * rows, -1).contiguous() for part in _stacked(parts))
+    followed = Values(*_stacked(values)) if chain.problem.noise.responds else None
+    return Curvatures(run[:, :state].nan_to_num(0, 0, 0), mixed, shift, area, followed)
+
+
+def _stacked(parts: Sequence[tuple[Tensor, ...]]) -> Iterator[Tensor]:
+    """From the last step's to all steps', finite."""
+    for part in zip(*parts[::-1], strict=True):
+        yield torch.stack(part).nan_to_num(0, 0, 0).contiguous()
 
 
 def _ends(x: Tensor, fields: Sequence[str], observables: Mapping[str, Callable[[State], Tensor]]) -> tuple[Tensor, Tensor]:
@@ -160,10 +173,9 @@ class Curved:
         Σ_k (x_k − x̄_k)·noise_k u_k        Σ_k (y_k − x̄_k)·noise_k w_k
         Σ_k Σ_{i<j} w_i·area_k w_j         Σ_k (y_k − x̄_k)·shift_k Σ_j s_j w_j
 
-    `s_j` in (−½, ½) the middle of the substep; `w_j` is that of the equation's noise at `y_k`, or for a law that `responds` at
-    its state when the substep begins. The first two are the products of two noises that
-    survive in an antithetic pair; the second two are what the equation does within a step. The
-    last three need an equation with motions.
+    `s_j` in (−½, ½) the middle of the substep; `w_j` is that of the equation's noise at `y_k`. The first two are the products
+    of two noises that survive in an antithetic pair; the second two are what the equation does within a step. The
+    last three need an equation with motions, and are not there of one whose levels are followed (`Valued`).
     """
 
     def __init__(self, curvatures: Curvatures, equation: Equation) -> None:
@@ -171,20 +183,22 @@ class Curved:
         self.steps, entries, self.state = curvatures.noise.shape
         self.noise = curvatures.area.shape[2]
         self.rows = entries // self.noise
-        self.kinds = 4 if equation.motions else 1
-        self.followed = 2 * self.noise + self.rows if equation.motions else 0
+        within = bool(equation.motions) and curvatures.values is None
+        self.kinds = 4 if within else 1
+        self.followed = 2 * self.noise + self.rows if within else 0
         """numbers that a path carries within a step: `w`, `Σ_j s_j w_j`, the areas"""
-        weights = (curvatures.noise, curvatures.shift, curvatures.area)
+        weights = (curvatures.noise, *((curvatures.shift, curvatures.area) if curvatures.values is None else ()))
+        self._widths = [part.shape[2] for part in weights]
         self.shared = torch.cat([curvatures.run[: self.steps], *(part.flatten(1) for part in weights)], 1)
 
     def _weights(self, shared: Float[Tensor, " weights"]) -> list[Tensor]:
-        entries, state = self.noise * self.rows, self.state
-        run, noise, shift, area = shared.split((state, entries * state, entries * state, entries * self.noise))
-        return [run, noise.reshape(entries, state), shift.reshape(entries, state), area.reshape(entries, self.noise)]
+        entries = self.noise * self.rows
+        run, *weights = shared.split([self.state, *(entries * each for each in self._widths)])
+        return [run, *(part.reshape(entries, -1) for part in weights)]
 
     def chain(self, shared: Float[Tensor, " weights"], x: X, noise: Tensor, centred: Tensor) -> Float[Tensor, "paths rows"]:
         """The chain's step from `x`, with `n = noise` and `q = centred`."""
-        run, weights, _, _ = self._weights(shared)
+        run, weights, *_ = self._weights(shared)
         return _products(weights, x - run, torch.cat((noise, centred), -1))
 
     def substep(self, followed: Float[Tensor, "paths followed"], shared: Float[Tensor, " weights"], tau: float, y: X,

@@ -68,6 +68,13 @@ class Scheme(ABC):
         return once + (once - before) / second, once - before
 
 
+    @property
+    def parts(self) -> list[tuple[float, float]]:
+        """Of each level, its part in both that `extrapolate` returns."""
+        best, move = self.extrapolate(*torch.eye(3, dtype=torch.float64))
+        return list(zip(best.tolist(), move.tolist(), strict=True))
+
+
 def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
     if not equation.motions:
         return torch.zeros_like(x)
@@ -121,13 +128,13 @@ class Sampling(Euler):
         return equation.sampled(t, x, dW, dt / len(dW))
 
     def integrate(self, equation: Equation, x: Tensor, dW: Float[Tensor, "substeps paths motions"], factor: int, t: float,
-                  watch: Callable[[Tensor, Tensor], None] | None = None) -> Float[Tensor, "paths state"]:
-        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones; `watch` sees it before each."""
+                  watch: Callable[[float, Tensor, Tensor, Tensor], None] | None = None) -> Float[Tensor, "paths state"]:
+        """`x` after one optimizer step from time `t`, in substeps of `factor` short ones; `watch` sees each."""
         dt = equation.tau * factor / len(dW)
         for i, each in enumerate(dW.split(factor)):
-            if watch is not None:
-                watch(x, each.sum(0))
             rate, noise = self.long(equation, t + i * dt, dt, x, each)
+            if watch is not None:
+                watch(t + i * dt, x, each.sum(0), noise)
             x = x + dt * rate + noise
         return x
 

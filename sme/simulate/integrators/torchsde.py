@@ -1,18 +1,14 @@
 """torchsde drives a scheme over one optimizer step, in integer time."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchsde import BaseBrownian, sdeint
 
 from sme.equations.base import Equation, join
+from sme.simulate.control_variates.values import Watch
 from sme.simulate.integrators.recorded import Recorded
 from sme.simulate.integrators.schemes import Scheme
-
-Watch = Callable[[Tensor, Tensor], None]
-"""sees the state and the increment before each substep"""
 
 
 class _Given(BaseBrownian):
@@ -50,10 +46,10 @@ class _Integer:
             self.probed = True
             self.since = torch.zeros_like(dW)  # the motion since the optimizer's step began
             return x, x
-        if self.watch is not None:
-            self.watch(x, dW)
         t = self.start + (int(k) - self.first) * self.dt
         f, n = self.scheme.step(self.equation, t, self.dt, x, dW, self.since)
+        if self.watch is not None:
+            self.watch(t, x, dW, n)
         self.since = self.since + dW if self.equation.remembers else dW
         return self.dt * f, n
 
