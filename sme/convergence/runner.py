@@ -19,6 +19,7 @@ from sme.common.storage.records import Records
 from sme.common.version import version
 from sme.convergence.cost import weight
 from sme.convergence.estimator import paired, trials
+from sme.convergence.estimator.thinned import thinned
 from sme.convergence.fit import tables
 from sme.convergence.spec.effort import Execution
 from sme.convergence.spec.job import Job
@@ -154,7 +155,7 @@ def workers(setups: list[Setup], effort: Execution, expected: Callable[[list[Set
 
 
 def ready(setups: Mapping[tuple[int, int], Setup], backend: str, records: Records | None = None) -> dict[tuple[int, int], Setup]:
-    """The setups with all that their shards share, and compiled if the backend asks for it and they can be.
+    """The setups with all that their shards share, compiled if the backend asks for it and they can be, and thinned.
 
     What the `records` of their study have is not made again.
     """
@@ -163,7 +164,8 @@ def ready(setups: Mapping[tuple[int, int], Setup], backend: str, records: Record
     for which, setup in setups.items():
         shared[which] = paired.prepared(setup, records)
         begin(shared[which], backend, paths, records)  # the compiler works while the others are prepared
-    made = chosen(shared, backend, paths, records)
+    compiled = chosen(shared, backend, paths, records)
+    made = {which: thinned(setup, paired.BLOCK_PAIRS, paired.chunk(setup), records) for which, setup in compiled.items()}
     records.save()
     return made
 

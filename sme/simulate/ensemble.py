@@ -71,6 +71,8 @@ class Ensemble(ABC):
         the equation under test, then the order-1 reference if it has noise of its own.
     controls, carry
         the control variates, if there are any, and what they are so far.
+    parts
+        of each level, its parts in the sums of those control variates that follow every level.
     floored
         which paths saw the floor, at the start or the end of a step.
     """
@@ -78,10 +80,13 @@ class Ensemble(ABC):
     state: State
     floored: Bool[Tensor, " paths"]
 
-    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> None:
+    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS,
+                 times: float = 1.0) -> None:
         self.setup, self.paths, self.done = setup, 2 * pairs, 0
         self.device = setup.start["theta"].device
-        self.ladders = [ExtrapolatedPath(each, setup.whole(self.paths if each.motions else 1)) for each in setup.equations()]
+        self.ladders = [ExtrapolatedPath(each, setup.whole(self.paths if each.motions else 1), levels)
+                        for each in setup.equations()]
+        self.parts = self.ladders[0].scheme.parts(len(levels), times)
         self.increments = Increments(numbers, pairs, setup.substeps(self.ladders[0].scheme), setup.tau, self.device, offset)
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None
@@ -145,7 +150,7 @@ class TorchEnsemble(Ensemble):
         for k in range(self.done, to):
             shared = law.paired or law.coupled
             dW = self.increments.first(k, law.motions) if shared or any(each.motions for each in equations) else None
-            dW2 = held(self.increments.second(k, second), law.signs, LEVELS[-1]) if second else None
+            dW2 = held(self.increments.second(k, second), law.signs, self.ladders[0].factors[-1]) if second else None
             self.discrete(k, coarsen(dW, len(dW))[0] if shared and dW is not None else None)
             mine, *others = (self._share(k, each, dW, dW2) for each in equations)
             within = self._within(k, len(mine))
@@ -164,7 +169,7 @@ class TorchEnsemble(Ensemble):
             return None
         if controls.kicks:
             counts = [substeps // factor for factor in ladder.factors]
-            return Valuing(controls, ladder.equation, controls.shared[k], counts, ladder.scheme.parts, self.paths)
+            return Valuing(controls, ladder.equation, controls.shared[k], counts, self.parts, self.paths)
         if not controls.followed:
             return None
         return Following(controls, controls.shared[k], self.setup.tau, substeps, ladder.states[0], self._zeros(controls.followed))

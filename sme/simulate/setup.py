@@ -50,6 +50,8 @@ class Setup:
     """the observables along the order-1 ODE, where that is the reference of order 2"""
     halving: "Halving | None" = None
     """how far halving the substep moves the equation without its noise"""
+    thinned: int = 1
+    """of so many pairs one follows all levels of the equations, the others the coarsest alone"""
     kind: Kind | None = None
     """the class of the equation under test, if it is not the one that the registry has"""
     rounded: Problem | None = None

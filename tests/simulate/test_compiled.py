@@ -21,19 +21,9 @@ from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.program import source
 from sme.simulate.ensemble import TorchEnsemble
 from tests.support import models
+from tests.support.compiler import needs_compiler
 
 START = {"theta": torch.tensor([1.0, 0.5])}
-
-
-def there():
-    try:
-        library.compiler()
-    except NoCompilerError:
-        return False
-    return True
-
-
-needs_compiler = pytest.mark.skipif(not there(), reason="no C compiler")
 
 
 def wavy(theta):

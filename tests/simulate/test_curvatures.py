@@ -45,7 +45,7 @@ def test_those_of_minibatches_have_mean_zero_over_every_batch_and_every_incremen
         dW = (setup.tau / 2) ** 0.5 * signs.reshape(-1, 2, 5).transpose(0, 1)
         start = setup.whole(1024) + 0.1 * torch.arange(4)  # off the noiseless run
         ladder = ExtrapolatedPath(equation, start, (1, 2))
-        valuing = Valuing(controls, equation, controls.shared[1], (2, 1), ((1.5, 0.3), (-0.5, 0.7)), 1024)
+        valuing = Valuing(controls, equation, controls.shared[1], (2, 1), ((1.5, 0.3, 0.6, 0.2), (-0.5, 0.7, 1.1, -0.4)), 1024)
         ladder.step(1, chain.time(1), dW, valuing.watch)
         mine = valuing.step(start.new_zeros(1024, controls.carried))
         batches = torch.tensor(list(itertools.product(range(3), repeat=2)))
@@ -53,8 +53,8 @@ def test_those_of_minibatches_have_mean_zero_over_every_batch_and_every_incremen
         noise = problem.noise.sample(x[:, :2], batches)
         theirs = controls.chain(x.new_zeros(9, controls.carried), controls.shared[1], x, noise, problem.noise.variance(x[:, :2]))
     rows = len(setup.observables)
-    assert mine.shape[1] == 10 * rows
-    for values, there in ((mine, range(4 * rows, 10 * rows)), (theirs, range(4 * rows))):
+    assert mine.shape[1] == 16 * rows
+    for values, there in ((mine, range(4 * rows, 16 * rows)), (theirs, range(4 * rows))):
         size = values.abs().amax(0)
         assert (size[there] > 1e-6).all()
         assert (values.mean(0).abs() < 1e-14 + 1e-13 * size).all()

@@ -21,6 +21,7 @@ NUMERICS: dict[str, dict[int, str]] = {
         2: "as the whole was",
         3: "control variates of the equation's own; a second motion that is linear in its noise, or stays through a long substep",
         4: "control variates of each level of the equation",
+        5: "most paths on the coarsest level alone",
     },
     "network": {2: "as the whole was"},  # losses of modules and their derivatives
     "written": {2: "as the whole was", 3: "layers whose forward derivatives torch has wrong (layer norm) are written out"},
@@ -38,7 +39,7 @@ NUMERICS: dict[str, dict[int, str]] = {
     "sampled": {2: "sums over the noise of one step", 3: "states of many numbers are sampled"},  # the same, by fresh gradients
 }
 """of each part its numbers, and why each was raised"""
-SHARPER = frozenset({("checkpoints", 3), ("minibatch", 3), ("minibatch", 4)})
+SHARPER = frozenset({("checkpoints", 3), ("minibatch", 3), ("minibatch", 4), ("minibatch", 5)})
 """those that changed numbers within their errors alone: what is from before them is right, and is read"""
 
 

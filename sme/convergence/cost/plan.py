@@ -156,7 +156,7 @@ def plan(problem: Problem, optimizer: Optimizer, **settings: Any) -> Plan:
     left_out, found = (Counter(key[:2] for key in some) for some in (missing[started:], set(job.keys) & there))
     rows = [_row(setup, len(job.shards[which]), found[which], left_out[which], seconds[which],
                  samples[which].memory_mib if which in samples else math.nan,
-                 point_mib(like[which]) if which in like else math.nan)
+                 point_mib(like[which]) if which in like else math.nan, like[which].thinned if which in like else 1)
             for which, setup in job.setups.items()]
     sizes = {which: BLOCKS * len(json.dumps(sample.block.to_json())) for which, sample in samples.items()}
     around = PICTURE_S + PANEL_S * len(spec.observables) * len(spec.times) + (WORKERS_S if processes > 1 else 0.0)
@@ -186,12 +186,13 @@ def _compiled() -> float:
 
 
 def _row(setup: Setup, shards: int, found: int, left_out: int, seconds: float, memory_mib: float,
-         point_mib: float) -> dict[str, Any]:
+         point_mib: float, thinned: int = 1) -> dict[str, Any]:
     substeps, steps = setup.substeps(scheme(setup.equation())), setup.marks[-1]
-    levels = len(setup.equations()) * sum(substeps // factor for factor in LEVELS)
+    each = [substeps // factor for factor in LEVELS]
+    levels = len(setup.equations()) * (each[-1] + sum(each[:-1]) / thinned)
     return {"order": setup.order, "tau": setup.grid.given, "paths": shards * SHARD_PATHS,
             "shards": shards, "found": found, "left_out": left_out, "steps": steps, "substeps": substeps,
-            "path_substeps": (shards - found - left_out) * SHARD_PATHS * steps * levels, "seconds": seconds,
+            "path_substeps": round((shards - found - left_out) * SHARD_PATHS * steps * levels), "seconds": seconds,
             "memory_mib": memory_mib, "point_mib": point_mib}
 
 

@@ -10,6 +10,7 @@ from sme.common.process.progress import fraction, phase
 from sme.common.storage.records import Arrays, Records
 from sme.convergence.estimator.block import Block
 from sme.convergence.estimator.shared import filled, shared
+from sme.convergence.estimator.thinned import Portion, portions
 from sme.optimizers.base import State
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST, responses
@@ -64,9 +65,10 @@ def _solved(setup: Setup) -> Float[np.ndarray, "marks observables"]:
 
 def run_block(setup: Setup, numbers: tuple[int, ...], pairs: int | None = None) -> Block:
     """Run `pairs` antithetic pairs of discrete run and equation, some at a time; `numbers = (seed, steps, shard, block)`."""
-    pairs, size = BLOCK_PAIRS if pairs is None else pairs, chunk(setup)
-    return reduce(Block.merge, (_run(setup, numbers, min(size, pairs - offset), offset)
-                                for offset in range(0, pairs, size)))
+    size = chunk(setup)
+    return reduce(Block.merge, (_run(portion, numbers, min(size, portion.pairs - offset), portion.first + offset)
+                                for portion in portions(setup, BLOCK_PAIRS if pairs is None else pairs)
+                                for offset in range(0, portion.pairs, size)))
 
 
 def chunk(setup: Setup) -> int:
@@ -83,15 +85,17 @@ def chunk(setup: Setup) -> int:
     return size
 
 
-def _run(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
-    run = ensemble(setup, numbers, pairs, offset)
+def _run(portion: Portion, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
+    setup = portion.setup
+    run = ensemble(setup, numbers, pairs, offset, portion.levels, portion.times)
     rows: list[tuple[np.ndarray, ...]] = []
     sound = np.ones(2 * pairs, dtype=bool)
     for mark in setup.marks:
         run.advance(mark)
-        rows.append(_differences(setup, run.state, run.ladders, len(rows)))
+        rows.append(_differences(portion, run.state, run.ladders, len(rows)))
         sound &= run.sound().cpu().numpy()
-    values = np.concatenate([np.concatenate(part, -1) for part in zip(*rows, strict=True)] + [run.carry.cpu().numpy()], -1)
+    known = np.broadcast_to(portion.known, (2 * pairs, len(portion.known)))
+    values = np.concatenate([*(np.concatenate(part, -1) for part in zip(*rows, strict=True)), run.carry.cpu().numpy(), known], -1)
     return _block(setup, values, sound, len(rows[0]), int(run.floored.sum()))
 
 
@@ -112,13 +116,13 @@ def halves(values: Float[np.ndarray, "paths variables"]) -> Float[np.ndarray, "p
         return 0.5 * (values[:pairs] + values[pairs:])
 
 
-def _differences(setup: Setup, state: State, ladders: list[ExtrapolatedPath], mark: int) -> tuple[np.ndarray, ...]:
+def _differences(portion: Portion, state: State, ladders: list[ExtrapolatedPath], mark: int) -> tuple[np.ndarray, ...]:
     """Errors, biases and (order 2) errors of the reference at one mark, path by path."""
+    setup = portion.setup
     discrete = setup.observe(state)
-    best, bias = ladders[0].values(lambda x: setup.observe(setup.fields(x)))
-    parts = [discrete - best, bias.expand_as(discrete)]
+    parts = list(portion.error(discrete, ladders[0]))
     if len(ladders) > 1:
-        parts.append(discrete - ladders[1].values(lambda x: setup.observe(setup.fields(x)))[0])
+        parts.append(portion.error(discrete, ladders[1])[0])
     elif setup.ordinary is not None:
         parts.append(discrete - torch.from_numpy(setup.ordinary[mark]).to(discrete.device))
     return tuple(part.cpu().numpy() for part in parts)

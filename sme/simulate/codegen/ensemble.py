@@ -19,7 +19,8 @@ from sme.common.random import jumps as poisson
 from sme.common.random.increments import FIRST, SECOND, Increments, coarsen
 from sme.equations.base import join
 from sme.simulate.control_variates.groups import Groups
-from sme.simulate.ensemble import Ensemble, TorchEnsemble, has_floor
+from sme.simulate.control_variates.values import STAGES, Parts
+from sme.simulate.ensemble import LEVELS, Ensemble, TorchEnsemble, has_floor
 from sme.simulate.setup import Setup
 
 PROBED, ROUNDING = 64, 1e-9
@@ -34,15 +35,16 @@ class CompiledEnsemble(Ensemble):
         system = _sizes(setup.source)["SYSTEM"]
         rows = [_rows(level.expand(self.paths, -1)) for ladder in self.ladders for level in ladder.levels]
         x = torch.stack([pad(row, (0, 0, 0, system - len(row))) for row in rows]).unflatten(0, (len(self.ladders), -1))
+        x = pad(x, (0, 0, 0, 0, 0, _sizes(setup.source)["LEVELS"] - x.shape[1]))
         state, groups = _rows(join(*self.state.values())), self.groups
         carry = groups.grouped(self.carry) if groups else _rows(self.carry)
         floored = self.floored.to(torch.uint8)
         shared = groups.shared if groups else torch.zeros(1, dtype=torch.float64)
         counted = _sizes(setup.source)["COUNTED"]
         call(setup.source, self.increments, self.done, to, setup.optimizer.t0, (x, state, carry, floored, shared),
-             self.ladders[0].equation.jumps, self._drawn(to) if counted else None, groups.ends if groups else None)
+             self.ladders[0].equation.jumps, self._drawn(to) if counted else None, groups.ends if groups else None, self.parts)
         for ladder, levels in zip(self.ladders, x, strict=True):
-            ladder.levels = [level[: state.shape[0] + ladder.equation.hidden].T for level in levels]
+            ladder.levels = [level[: state.shape[0] + ladder.equation.hidden].T for level in levels[: len(self.parts)]]
         self.floored = floored.to(torch.bool)
         self.carry = groups.rows(carry) if groups else carry.T
         if law.paired or counted:
@@ -74,23 +76,25 @@ class CompiledEnsemble(Ensemble):
 
 def call(source: str, increments: Increments, begin: int, end: int, start: float, arrays: Sequence[Tensor],
          jumps: Tensor | None = None, drawn: Int[Tensor, "steps counted paths"] | None = None,
-         ends: Int[Tensor, " groups"] | None = None) -> None:
+         ends: Int[Tensor, " groups"] | None = None, parts: Sequence[Parts] | None = None) -> None:
     """Take the arrays from step `begin` to step `end`; time begins at `start`.
 
     They are changed in place: `x (equations, levels, system, paths)`, `state (state, paths)`, `carry (carried, paths)`,
     `floored (paths)` of uint8; the weights `shared (steps, weights)` are read. `jumps` as an equation has them; `drawn`
     are the places that the discrete run draws, of a law that is `counted`; `ends` the last steps that the groups of control
-    variates see, in order.
+    variates see, in order; `parts` those of each level that is taken, in their sums, by default of all in none.
     """
     thresholds = torch.tensor([] if jumps is None else poisson.levels(float(jumps[0]) / increments.substeps), dtype=torch.float64)
     groups = _sizes(source)["GROUPS"]
     last = torch.full((groups,), end) if ends is None else ends
+    levels = torch.tensor(parts or [(0.0,) * STAGES] * _sizes(source)["LEVELS"], dtype=torch.float64)
     keys = (ctypes.c_uint32 * 4)(*increments.keys[FIRST], *increments.keys[SECOND])
     whole = (increments.pairs, increments.offset, begin, end, increments.substeps)
     given = (keys, *map(ctypes.c_int64, whole), *map(ctypes.c_double, (increments.tau, start)),
              *_pointers(source, 2 * increments.pairs, end, arrays), ctypes.c_int64(len(thresholds)),
              pointer("the levels of the jumps", thresholds, thresholds.shape),
-             _places(source, increments, end - begin, drawn), pointer("the ends of groups", last, (groups,), torch.int64))
+             _places(source, increments, end - begin, drawn), pointer("the ends of groups", last, (groups,), torch.int64),
+             ctypes.c_int64(len(levels)), pointer("the parts of the levels", levels, levels.shape))
     run = load(source).run
     with aside():
         run(*given)
@@ -129,9 +133,10 @@ def _rows(x: Tensor) -> Tensor:
     return x.T.contiguous()
 
 
-def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0) -> Ensemble:
+def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS,
+             times: float = 1.0) -> Ensemble:
     """Compiled where the setup has a source, else step by step."""
-    return (CompiledEnsemble if setup.source else TorchEnsemble)(setup, numbers, pairs, offset)
+    return (CompiledEnsemble if setup.source else TorchEnsemble)(setup, numbers, pairs, offset, levels, times)
 
 
 def agrees(setup: Setup, source: str) -> bool:

@@ -4,8 +4,8 @@
    step; SIGNS and STAYS(m), whether motion m stays through a substep of the coarsest level, if any does; EQUATIONS, LEVELS, STATE numbers of a path, SYSTEM with those that an equation hides;
    JUMPS (whether the first motions count jumps); CHAIN (whether there is a discrete run), COUNTED places that it draws in a step; of each of GROUPS of the control variates
    CARRY numbers that a path carries from step to step, FOLLOWED from substep to substep, and SHARED a step that all
-   paths share; KICKS numbers of each substep of the first equation that go into SUMS of those carried, the last ones, and
-   `parts` of each level in them; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
+   paths share; KICKS numbers of each substep of the first equation that go into SUMS of those carried, the last ones, in
+   each of STAGES; FLOOR_FROM, FLOOR_COUNT, FLOOR_LEVEL; the functions substep_0, substep_1 and, with a
    floor, their usual forms usual_substep_0, usual_substep_1; chain_step, follow_substep, follow_step, level_sums and, of several
    groups, chain_rows. */
 
@@ -110,10 +110,12 @@ static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
 
 #define WEIGHTS(g) (shared + (k * GROUPS + (g)) * SHARED)
 
-/* Of each group of control variates, whose order is that of time, `ends` has the last step with weights. */
+/* Of each group of control variates, whose order is that of time, `ends` has the last step with weights; of each of the levels
+   in use, the finest first, `parts` has its part in each stage. */
 void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int64_t to, int64_t substeps,
          double tau, double start, double *x, double *state, double *carry, uint8_t *floored, const double *shared,
-         int64_t count, const double *levels, const int32_t *drawn, const int64_t *ends) {
+         int64_t count, const double *levels, const int32_t *drawn, const int64_t *ends, int64_t used,
+         const double *parts) {
     const double dt = tau / (double)substeps, root = sqrt(dt);
     const int unit = substeps < 4 ? (int)substeps : 4;
     float (*const first)[W] = normals_1, (*const second)[W] = normals_2;
@@ -126,7 +128,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < LEVELS; l++) {
+                for (int l = 0; l < used; l++) {
                     xs[e][l][s] = numbers[e][l][s];
                     load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
                 }
@@ -162,10 +164,10 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
 #pragma omp simd
                             for (int p = 0; p < W; p++) dw[i][m][p] = scale * (double)z[p];
                         }
-                    for (int m = 0; m < (SIGNS ? ALL : 0); m++)
+                    for (int m = 0; m < (SIGNS && used > 1 ? ALL : 0); m++)
                         if (STAYS(m)) hold(unit, m, dw);
                     for (int e = 0; e < EQUATIONS; e++)
-                        for (int l = 0; l < LEVELS; l++) {
+                        for (int l = 0; l < used; l++) {
                             const int factor = 1 << l;
                             if (REMEMBERED) memcpy(since, total[s], sizeof remembered);
                             for (int i = 0; i < unit; i += factor) {
@@ -179,8 +181,8 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
                                       &spare, dw + i, since, kicks, near + (e * LEVELS + l) * 2 + s);
 #if KICKS
                                 for (int64_t g = over; g < (e == 0 ? GROUPS : 0); g++)
-                                    level_sums((double)(j + i) / (double)substeps, (double)factor / (double)substeps, parts[l][0],
-                                               parts[l][1], before, kicks, carried[s][g] + CARRY - SUMS, WEIGHTS(g));
+                                    level_sums((double)(j + i) / (double)substeps, (double)factor / (double)substeps, parts + STAGES * l,
+                                               before, kicks, carried[s][g] + CARRY - SUMS, WEIGHTS(g));
 #endif
                             }
                         }
@@ -207,7 +209,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         }
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < LEVELS; l++)
+                for (int l = 0; l < used; l++)
                     store(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
             if (CARRY) store(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);

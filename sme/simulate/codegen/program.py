@@ -14,7 +14,7 @@ from sme.simulate.codegen.interpreter import NotLoweredError
 from sme.simulate.codegen.source import Input, kernel, lanes, products
 from sme.simulate.control_variates.controls import Controls
 from sme.simulate.control_variates.groups import Groups
-from sme.simulate.control_variates.values import Valued
+from sme.simulate.control_variates.values import STAGES, Valued
 from sme.simulate.ensemble import LEVELS, has_floor
 from sme.simulate.integrators.schemes import Scheme, scheme
 from sme.simulate.setup import Setup
@@ -25,7 +25,7 @@ LANES = ((8, 128), (24, 32), (1 << 30, 16))
 """so many numbers of a path at most, so many paths at a time: their state stays in the fastest cache"""
 SUBSTEP = ("double t, double dt, double tau, double (*restrict x)[W], double (*restrict dw)[W], double (*restrict since)[W], "
            "double (*restrict kicks)[W]")
-LEVEL = ("double begin, double share, double part, double part_of_move, double (*restrict y)[W], double (*restrict kicks)[W], "
+LEVEL = ("double begin, double share, const double *restrict parts, double (*restrict y)[W], double (*restrict kicks)[W], "
          "double (*restrict sums)[W], const double *restrict shared")
 FOLLOW = ("double tau, double middle, double share, double (*restrict y)[W], double (*restrict followed)[W], "
           "double (*restrict dw)[W], const double *restrict shared")
@@ -84,7 +84,7 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
     width = next((lanes for most, lanes in LANES if wide <= most and held * lanes <= STACK), None)
     if width is None:
         raise NotLoweredError(f"a path has {size} numbers and {variates} of control variates, too many for the stack")
-    parts = _equations(setup, equations, kind, controls) + _controls(setup, equations[0], kind, controls)
+    parts = _equations(setup, equations, kind, controls) + _controls(setup, equations[0], controls)
     if chain := (law.paired or bool(law.counted)) and discrete:
         parts += _discrete(setup, controls, groups)
     numbers = {"W": width, "FIRST": law.motions, "SECOND": second, "EQUATIONS": len(equations), "LEVELS": levels,
@@ -93,6 +93,7 @@ def source(setup: Setup, kind: Scheme | None = None, levels: int = len(LEVELS), 
                "CHAIN": int(chain), "COUNTED": 0 if law.paired else law.counted,
                "GROUPS": groups, "CARRY": controls.carried if controls else 0,
                "SIGNS": int(bool(signs)), "KICKS": controls.kicks if controls else 0, "SUMS": controls.summed if controls else 0,
+               "STAGES": STAGES,
                "FOLLOWED": controls.followed if controls else 0, "SHARED": controls.shared.shape[1] if controls else 0,
                **_floor(setup)}
     stays = " || ".join(f"(m >= {law.motions + each.start} && m < {law.motions + each.stop})" for each in signs)
@@ -125,10 +126,10 @@ def _equations(setup: Setup, equations: Sequence[Equation], kind: Scheme | None,
     return parts
 
 
-def _controls(setup: Setup, equation: Equation, kind: Scheme | None, controls: Controls | None) -> list[str]:
+def _controls(setup: Setup, equation: Equation, controls: Controls | None) -> list[str]:
     """The control variates' substep and step of the equation as functions of tensors alone."""
     if controls is not None and controls.kicks:
-        return [_level(setup, controls, (kind or scheme(equation)).parts)]
+        return [_level(setup, controls)]
     if controls is None or not controls.followed:
         return []
 
@@ -143,18 +144,15 @@ def _controls(setup: Setup, equation: Equation, kind: Scheme | None, controls: C
     return [lanes(f"follow_substep({FOLLOW})", apply, inputs, ["followed[{i}][p]"]), end]
 
 
-def _level(setup: Setup, controls: Controls, parts: Sequence[tuple[float, float]]) -> str:
-    """What a substep of one level adds to the control variates, and the levels' parts in them."""
-    def apply(begin: Tensor, share: Tensor, part: Tensor, move: Tensor, y: Tensor, kicks: Tensor, sums: Tensor, shared: Tensor
-              ) -> Tensor:
-        return controls.level(sums, shared, y, kicks, begin, share, (part, move))  # type: ignore[arg-type]
+def _level(setup: Setup, controls: Controls) -> str:
+    """What a substep of one level adds to the control variates."""
+    def apply(begin: Tensor, share: Tensor, parts: Tensor, y: Tensor, kicks: Tensor, sums: Tensor, shared: Tensor) -> Tensor:
+        return controls.level(sums, shared, y, kicks, begin, share, tuple(parts.unbind()))  # type: ignore[arg-type]
 
-    inputs = [_number("begin", 0.25), _number("share", 0.25), _number("part", 1.5), _number("part_of_move", -0.5),
+    inputs = [_number("begin", 0.25), _number("share", 0.25), ("parts[{i}]", torch.zeros(STAGES, dtype=torch.float64), True),
               ("y[{i}][p]", setup.whole(1), False), _rows_of("kicks", controls.kicks), _rows_of("sums", controls.summed),
               _shared(controls)]
-    rows = ", ".join(f"{{{part!r}, {move!r}}}" for part, move in parts)
-    return (f"static const double parts[{len(parts)}][2] = {{{rows}}};\n"
-            + lanes(f"level_sums({LEVEL})", apply, inputs, ["sums[{i}][p]"]))
+    return lanes(f"level_sums({LEVEL})", apply, inputs, ["sums[{i}][p]"])
 
 
 def _floor(setup: Setup) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sme.equations.base import Equation, X
 from sme.equations.chain import Chain
 from sme.optimizers.base import State, updated
 from sme.simulate.control_variates.curvatures import Curvatures, Curved, curvatures
-from sme.simulate.control_variates.values import Valued, Watch
+from sme.simulate.control_variates.values import Parts, Valued, Watch
 from sme.simulate.observables import real
 
 LONGEST = 4096
@@ -146,7 +146,7 @@ class Controls:
         return torch.cat((carry[:, : -new.shape[1]], carry[:, -new.shape[1]:] + new), -1)
 
     def level(self, sums: Float[Tensor, "paths sums"], shared: Float[Tensor, " weights"], y: X,
-              kicks: Float[Tensor, "paths kicks"], begin: float, share: float, parts: tuple[float, float]
+              kicks: Float[Tensor, "paths kicks"], begin: float, share: float, parts: Parts
               ) -> Float[Tensor, "paths sums"]:
         """The last of the sums after one more substep of a level (`Valued.substep`); needs `valued`."""
         assert self.valued is not None
@@ -176,13 +176,13 @@ class Valuing:
     """The sums of one step of the equation over all its levels, of so many substeps each and with such `parts` in the sums."""
 
     def __init__(self, controls: Controls, equation: Equation, shared: Float[Tensor, " weights"], counts: Sequence[int],
-                 parts: Sequence[tuple[float, float]], paths: int) -> None:
+                 parts: Sequence[Parts], paths: int) -> None:
         assert controls.valued is not None
         self.controls, self.valued, self.equation, self.shared = controls, controls.valued, equation, shared
         self.sums = shared.new_zeros(paths, self.valued.carried)
         self.watch = [self._level(*each) for each in zip(counts, parts, strict=True)]
 
-    def _level(self, count: int, parts: tuple[float, float]) -> Watch:
+    def _level(self, count: int, parts: Parts) -> Watch:
         """What sees the substeps of a level."""
         done = 0
 

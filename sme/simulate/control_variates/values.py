@@ -1,6 +1,6 @@
 """Control variates of an equation on each of its levels: its own noise, times the value of what it moves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,10 @@ from sme.equations.base import Equation, X
 
 KINDS = 3
 """sums a row: the noise, its product with the state, its squares"""
-STAGES = 2
-"""combinations of the levels: of the extrapolated value, and of its last move"""
+STAGES = 4
+"""combinations of the levels: the coarsest alone; of paths on all levels that again, what is extrapolated on it, its last move"""
+Parts = Sequence[float]
+"""of a level in each of these"""
 
 Watch = Callable[[float, X, Tensor, Tensor], None]
 """sees the time, the state, the increment and the noise of each substep"""
@@ -49,8 +51,7 @@ class Valued:
         Σ_j ∂_xΦ n_j        Σ_j (y_j − x̄_j)·∂_x∂_xΦ n_j        Σ_j ½ ∂_n∂_nΦ (w_j∘w_j − s diag Σ(y_j))
 
     These are the terms of first and second order by which the noise moves the level's row. They are added up over the levels
-    as the scheme adds up the observables, in the extrapolated value and in its last move. Source:
-    docs/theory/measurement.md, section 6, (6.6).
+    as the scheme adds up the observables, in each of the `STAGES`. Source: docs/theory/measurement.md, section 6, (6.4).
     """
 
     def __init__(self, values: Values, equation: Equation) -> None:
@@ -80,7 +81,7 @@ class Valued:
         return torch.cat((n.T, w.T, share * law.variance(theta).T)).T
 
     def substep(self, carry: Float[Tensor, "paths carried"], shared: Float[Tensor, " weights"], y: X,
-                kicks: Float[Tensor, "paths kicks"], begin: float, share: float, parts: tuple[float, float]
+                kicks: Float[Tensor, "paths kicks"], begin: float, share: float, parts: Parts
                 ) -> Float[Tensor, "paths carried"]:
         """The sums with one more substep: from `begin` on, `share` of the step long, of a level with these `parts`."""
         kick, run, slope, bend = self._weights(shared)

@@ -68,11 +68,17 @@ class Scheme(ABC):
         return once + (once - before) / second, once - before
 
 
-    @property
-    def parts(self) -> list[tuple[float, float]]:
-        """Of each level, its part in both that `extrapolate` returns."""
-        best, move = self.extrapolate(*torch.eye(3, dtype=torch.float64))
-        return list(zip(best.tolist(), move.tolist(), strict=True))
+    def parts(self, levels: int, times: float) -> list[tuple[float, ...]]:
+        """Of each level, the finest first: its part in the coarsest alone; and, `times` as much, in that again, in what
+
+        `extrapolate` moves it by, and in how far it moved last. One level is the coarsest.
+        """
+        if levels == 1:
+            return [(1.0, 0.0, 0.0, 0.0)]
+        unit = torch.eye(levels, dtype=torch.float64)
+        best, move = self.extrapolate(*unit)
+        further = (times * each for each in (unit[-1], best - unit[-1], move))
+        return list(zip(*(each.tolist() for each in (unit[-1], *further)), strict=True))
 
 
 def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
