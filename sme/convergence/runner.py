@@ -192,4 +192,5 @@ def made(setup: Setup, began: float) -> dict[str, Any]:
     """How a point was made, since a time of `time.perf_counter`."""
     versions = {"sme": version(), "python": platform.python_version(), "torch": torch.__version__,
                 "torchsde": torchsde.__version__, "numpy": np.__version__}
-    return {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3)}
+    few = {"paths_on_all_levels": f"1 in {setup.thinned}"} if setup.thinned > 1 else {}
+    return {"versions": versions, "device": setup.device, "seconds": round(time.perf_counter() - began, 3), **few}

@@ -80,13 +80,13 @@ class Ensemble(ABC):
     state: State
     floored: Bool[Tensor, " paths"]
 
-    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS,
-                 times: float = 1.0) -> None:
+    def __init__(self, setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS
+                 ) -> None:
         self.setup, self.paths, self.done = setup, 2 * pairs, 0
         self.device = setup.start["theta"].device
         self.ladders = [ExtrapolatedPath(each, setup.whole(self.paths if each.motions else 1), levels)
                         for each in setup.equations()]
-        self.parts = self.ladders[0].scheme.parts(len(levels), times)
+        self.parts = self.ladders[0].scheme.parts(len(levels))
         self.increments = Increments(numbers, pairs, setup.substeps(self.ladders[0].scheme), setup.tau, self.device, offset)
         self.state = setup.fields(setup.whole(self.paths))
         self.controls = Controls(setup.weights, self.ladders[0].equation) if setup.weights is not None else None

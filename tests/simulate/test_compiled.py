@@ -18,7 +18,9 @@ from sme.simulate.backend import compiled_setups
 from sme.simulate.codegen import program
 from sme.simulate.codegen.ensemble import CompiledEnsemble
 from sme.simulate.codegen.interpreter import NotLoweredError
+from sme.simulate.codegen.moves import one
 from sme.simulate.codegen.program import source
+from sme.simulate.codegen.statements import Array, Store
 from sme.simulate.ensemble import TorchEnsemble
 from tests.support import models
 from tests.support.compiler import needs_compiler
@@ -254,3 +256,13 @@ def test_control_variates_of_a_time_that_is_over_are_not_computed():
     assert groups.ends.tolist() == [2, 4, 8]
     torch.testing.assert_close(fast.carry, slow.carry, rtol=1e-11, atol=1e-13)
     assert torch.equal(spoilt.carry, fast.carry)
+
+
+def test_views_of_the_same_numbers_are_one_array_if_they_have_one_shape():
+    store, known = Store("x[{i}][p]", 4), {}
+    flat, square = Array(store, torch.arange(4)), Array(store, torch.arange(4).reshape(2, 2))
+    assert one(flat, known) is flat
+    assert one(square, known) is square
+    assert one([Array(store, torch.arange(4)), Array(store, torch.arange(4).flip(0))], known)[0] is flat
+    assert one(Array(Store("y[{i}][p]", 4), torch.arange(4)), known) is not flat
+    assert one(1.5, known) == 1.5

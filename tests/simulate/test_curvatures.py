@@ -222,8 +222,9 @@ def test_the_values_of_each_level_shrink_standard_errors_and_the_noise_of_the_bi
     kept = [*range(first + 3 * rows)]
     without = [fold.part(kept) for fold in folds]
     (means, before), (others, after) = estimate(without, first), estimate(folds, first)
-    assert np.median((after / before)[:rows]) < 0.2
-    assert (after[rows : 2 * rows] < 0.2 * before[rows : 2 * rows]).all()
+    assert np.median((after / before)[:rows]) < 0.025
+    assert np.median((after / before)[rows : 2 * rows]) < 0.03
+    assert (after[: 2 * rows] < 0.25 * before[: 2 * rows]).all()
     assert (abs(means - others)[:rows] < 5 * before[:rows]).all()
 
 

@@ -87,7 +87,7 @@ def chunk(setup: Setup) -> int:
 
 def _run(portion: Portion, numbers: tuple[int, ...], pairs: int, offset: int) -> Block:
     setup = portion.setup
-    run = ensemble(setup, numbers, pairs, offset, portion.levels, portion.times)
+    run = ensemble(setup, numbers, pairs, offset, portion.levels)
     rows: list[tuple[np.ndarray, ...]] = []
     sound = np.ones(2 * pairs, dtype=bool)
     for mark in setup.marks:

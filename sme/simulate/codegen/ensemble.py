@@ -133,10 +133,10 @@ def _rows(x: Tensor) -> Tensor:
     return x.T.contiguous()
 
 
-def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS,
-             times: float = 1.0) -> Ensemble:
+def ensemble(setup: Setup, numbers: tuple[int, ...], pairs: int, offset: int = 0, levels: Sequence[int] = LEVELS
+             ) -> Ensemble:
     """Compiled where the setup has a source, else step by step."""
-    return (CompiledEnsemble if setup.source else TorchEnsemble)(setup, numbers, pairs, offset, levels, times)
+    return (CompiledEnsemble if setup.source else TorchEnsemble)(setup, numbers, pairs, offset, levels)
 
 
 def agrees(setup: Setup, source: str) -> bool:

@@ -108,6 +108,7 @@ static void hold(int unit, int m, double (*restrict dw)[ROWS(ALL)][W]) {
     }
 }
 
+#define USED (KICKS ? used : LEVELS) /* a constant where all are always */
 #define WEIGHTS(g) (shared + (k * GROUPS + (g)) * SHARED)
 
 /* Of each group of control variates, whose order is that of time, `ends` has the last step with weights; of each of the levels
@@ -128,7 +129,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         int32_t seen[2][W] = {{0}};
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < used; l++) {
+                for (int l = 0; l < USED; l++) {
                     xs[e][l][s] = numbers[e][l][s];
                     load(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
                 }
@@ -164,10 +165,10 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
 #pragma omp simd
                             for (int p = 0; p < W; p++) dw[i][m][p] = scale * (double)z[p];
                         }
-                    for (int m = 0; m < (SIGNS && used > 1 ? ALL : 0); m++)
+                    for (int m = 0; m < (SIGNS && USED > 1 ? ALL : 0); m++)
                         if (STAYS(m)) hold(unit, m, dw);
                     for (int e = 0; e < EQUATIONS; e++)
-                        for (int l = 0; l < used; l++) {
+                        for (int l = 0; l < USED; l++) {
                             const int factor = 1 << l;
                             if (REMEMBERED) memcpy(since, total[s], sizeof remembered);
                             for (int i = 0; i < unit; i += factor) {
@@ -209,7 +210,7 @@ void run(const uint32_t *keys, int64_t pairs, int64_t offset, int64_t from, int6
         }
         for (int s = 0; s < 2; s++) {
             for (int e = 0; e < EQUATIONS; e++)
-                for (int l = 0; l < used; l++)
+                for (int l = 0; l < USED; l++)
                     store(x + ((e * LEVELS + l) * SYSTEM * 2 + s) * pairs, pairs, at, SYSTEM, xs[e][l][s]);
             if (CHAIN) store(state + s * pairs, pairs, at, STATE, discrete[s]);
             if (CARRY) store(carry + s * pairs, pairs, at, GROUPS * CARRY, carried[s][0]);

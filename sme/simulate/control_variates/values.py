@@ -12,7 +12,7 @@ from sme.equations.base import Equation, X
 KINDS = 3
 """sums a row: the noise, its product with the state, its squares"""
 STAGES = 4
-"""combinations of the levels: the coarsest alone; of paths on all levels that again, what is extrapolated on it, its last move"""
+"""combinations of the levels: the coarsest alone; of paths on all levels that again, the extrapolated value, its last move"""
 Parts = Sequence[float]
 """of a level in each of these"""
 
@@ -74,9 +74,10 @@ class Valued:
         share = dt / equation.tau
         law, theta, first, n = equation.law, y[:, : self.d], dW[:, : equation.first], noise[:, : self.state]
         if equation.jumps is not None:
-            mean = (share * equation.jumps).expand(len(y), -1)
+            jumps = torch.as_tensor(equation.jumps, device=y.device)
+            mean = (share * jumps).expand(len(y), -1)
             n = n - equation.diffuse(t, y[:, : self.state], mean)
-            first = (first - mean) * (equation.tau / equation.jumps) ** 0.5
+            first = (first - mean) * (equation.tau / jumps) ** 0.5
         w = equation.tau**-0.5 * law.diffuse(theta, first)
         return torch.cat((n.T, w.T, share * law.variance(theta).T)).T
 

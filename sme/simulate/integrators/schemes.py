@@ -68,17 +68,15 @@ class Scheme(ABC):
         return once + (once - before) / second, once - before
 
 
-    def parts(self, levels: int, times: float) -> list[tuple[float, ...]]:
-        """Of each level, the finest first: its part in the coarsest alone; and, `times` as much, in that again, in what
+    def parts(self, levels: int) -> list[tuple[float, ...]]:
+        """Of each level, the finest first: its part in the coarsest alone; and, of paths on all levels, in that again, in what
 
-        `extrapolate` moves it by, and in how far it moved last. One level is the coarsest.
+        `extrapolate` makes of them, and in how far it moved last. One level is the coarsest.
         """
         if levels == 1:
             return [(1.0, 0.0, 0.0, 0.0)]
         unit = torch.eye(levels, dtype=torch.float64)
-        best, move = self.extrapolate(*unit)
-        further = (times * each for each in (unit[-1], best - unit[-1], move))
-        return list(zip(*(each.tolist() for each in (unit[-1], *further)), strict=True))
+        return list(zip(*(each.tolist() for each in (unit[-1], unit[-1], *self.extrapolate(*unit))), strict=True))
 
 
 def _noise(equation: Equation, t: float, dt: float, x: Tensor, dW: Tensor, y: Tensor) -> Tensor:
