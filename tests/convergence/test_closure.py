@@ -19,7 +19,7 @@ from tests.support import committed
 DEFAULT = ("adam-ballistic-quadratic-independent-44ed0b05", "rmsprop-ballistic-quadratic-independent-fe85ca90")
 OTHERS = ("adabayes-ballistic-quadratic-independent-353ac7cc", "momentum-ballistic-quadratic-independent-ca080a1b",
           "nesterov-ballistic-quadratic-independent-c019a0ee", "adamw-ballistic-quadratic-independent-d86f8a63",
-          "rmsprop_inside-ballistic-quadratic-independent-a603ee03", "rmsprop-ballistic-logistic-independent-d34a3764")
+          "rmsprop_inside-ballistic-quadratic-independent-a603ee03", "rmsprop-ballistic-logistic-independent-6c086ee0")
 
 
 ROUNDED = 5e-6
