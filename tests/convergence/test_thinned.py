@@ -35,9 +35,10 @@ def found(made, pairs=1024, shards=1):
     return mean.reshape(2, rows), stderr.reshape(2, rows), folds
 
 
-@pytest.mark.parametrize("regime", ["ballistic", "batch_equivalent"])
-def test_few_pairs_on_all_levels_give_the_means_of_all(regime):
-    whole = setup(order=1, regime=regime)
+@pytest.mark.parametrize(("regime", "times"), [("ballistic", None), ("batch_equivalent", None),
+                                               pytest.param("ballistic", [0.5, 1.0], marks=pytest.mark.slow)])
+def test_few_pairs_on_all_levels_give_the_means_of_all(regime, times):
+    whole = setup(order=1, regime=regime, times=times)
     whole = dataclasses.replace(whole, source=source(whole))
     mean, stderr, _ = found(whole, 2048)
     for share in (4, 16):
@@ -46,6 +47,24 @@ def test_few_pairs_on_all_levels_give_the_means_of_all(regime):
         assert (abs(few - mean) < 4.5 * np.hypot(stderr, noise)).all()
         assert (noise < 8 * stderr).all()
         assert (abs(few[0]) > 10 * noise[0]).any(), "the errors are seen, so that a wrong sign or weight would be"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("regime", "driver"), [("ballistic", None), ("batch_equivalent", "poisson")])
+def test_standard_errors_with_few_pairs_are_those_of_repeated_runs(regime, driver):
+    made = setup(order=1, regime=regime, driver=driver)
+    made = dataclasses.replace(made, source=source(made), thinned=16)
+    rows, means, stderrs = len(made.observables), [], []
+    with torch.no_grad():
+        for seed in range(60):
+            folds = [paired.run_block(made, (seed, made.steps, 0, block)).moments for block in range(4)]
+            mean, stderr = estimate(folds, 2 * rows)
+            means.append(mean)
+            stderrs.append(stderr)
+    ratio = np.std(means, axis=0, ddof=1) / np.mean(stderrs, axis=0)
+    assert (ratio > 0.65).all()
+    assert (ratio < 1.4).all()
+    assert 0.85 < ratio.mean() < 1.15
 
 
 def test_the_errors_of_a_portion_add_up_to_those_of_all_levels():
