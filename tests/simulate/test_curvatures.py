@@ -12,10 +12,12 @@ import sme
 from sme.convergence.estimator import paired
 from sme.convergence.estimator.crossfit import estimate
 from sme.convergence.spec.specification import Specification
+from sme.equations.registry import equation
 from sme.optimizers.base import Optimizer
+from sme.optimizers.regimes import REGIMES
 from sme.simulate.control_variates.controls import Controls, Valuing
 from sme.simulate.control_variates.curvatures import curvatures
-from sme.simulate.ensemble import ExtrapolatedPath
+from sme.simulate.ensemble import ExtrapolatedPath, TorchEnsemble
 from tests.support import models
 
 START = {"theta": torch.tensor([1.0, 0.5])}
@@ -82,6 +84,55 @@ def test_jumps_are_looked_at_without_their_mean():
     assert n.mean(0).abs().amax() < 1e-15
     torch.testing.assert_close((w * w).mean(0), sigma.mean(0), rtol=1e-12, atol=0)
     torch.testing.assert_close(2 * sigma, problem.noise.variance(y[:, :2]), rtol=1e-12, atol=0)
+
+
+class Even(sme.Equation):
+    """Noise with a mean, which no equation should have."""
+
+    small_noise = True
+
+    def drift(self, t, x):
+        return -self.problem.gradient(x)
+
+    def diffuse(self, t, x, dW):
+        noise = self.law.diffuse(x, dW[:, : self.first])
+        return 0.5 * noise * noise - self.tau**0.5 * noise
+
+
+def test_the_noise_of_another_class_is_not_taken_for_one_of_mean_zero():
+    start = {"theta": torch.tensor([0.4, -0.3])}
+    problem = sme.Logistic(features=1, examples=6, batch_size=2)
+    arguments = {"tau": 1 / 4, "order": 1, "start": start, "paths": 32768, "observables": ["mean theta"], "processes": 1}
+    found = sme.weak_error(problem, sme.SGD(), model=Even, **arguments).errors
+    spec = Specification.of(problem, sme.SGD(), "ballistic", None, 1.0, start, ["mean theta"], None)
+    with torch.no_grad():
+        ready = paired.prepared(dataclasses.replace(spec.setup(1, 4), kind=Even))
+        assert ready.weights.curvatures.values is None
+        run = TorchEnsemble(dataclasses.replace(ready, weights=None), (1, 4, 0, 0), 4096)
+        run.advance(4)
+        best, _ = run.ladders[0].values(lambda x: ready.observe(ready.fields(x)))
+        apart = (ready.observe(run.state) - best).unflatten(0, (2, -1)).mean(0)[:, 0]
+        noise = apart.std() / len(apart) ** 0.5
+        assert paired.prepared(spec.setup(1, 4)).weights.curvatures.values is not None
+    assert abs(float(found["error"].iloc[0]) - float(apart.mean())) < 4 * float(noise)
+
+
+RULES = {"sgd": sme.SGD(), "momentum": sme.Momentum(), "rmsprop": sme.RMSProp(denominator="updated"), "adam": sme.Adam(),
+         "adamw": sme.AdamW(), "adagrad": sme.AdaGrad()}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_noise_of_the_packages_equations_is_linear_in_the_increments(rule):
+    optimizer, problem = RULES[rule], sme.Logistic(features=2, examples=7, batch_size=2)
+    made = [equation(problem, optimizer, REGIMES[regime], 0.25, order, driver) for regime, order, driver in (
+        ("ballistic", 1, "independent"), ("ballistic", 2, "independent"), ("batch_equivalent", 1, "independent"),
+        ("batch_equivalent", 1, "poisson"))]
+    x = 0.1 + torch.rand(5, len(optimizer.fields) * 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for each in made:
+        u, w = torch.randn(2, 5, each.motions, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        one, other, both = (each.diffuse(0.5, x, dW) for dW in (u, w, 2 * u - 3 * w))
+        assert one.abs().amax() > 1e-3
+        torch.testing.assert_close(both, 2 * one - 3 * other, rtol=1e-10, atol=1e-13)
 
 
 def test_values_are_the_derivatives_of_what_becomes_of_a_state():

@@ -14,6 +14,7 @@ from sme.convergence.estimator.thinned import Portion, portions
 from sme.optimizers.base import State
 from sme.simulate.codegen.ensemble import ensemble
 from sme.simulate.control_variates.controls import LONGEST, responses
+from sme.simulate.control_variates.values import followed
 from sme.simulate.ensemble import ExtrapolatedPath
 from sme.simulate.halving import halving
 from sme.simulate.integrators.schemes import scheme
@@ -144,4 +145,6 @@ def prepared(setup: Setup, records: Records | None = None) -> Setup:
 def _prepare(setup: Setup) -> Arrays:
     with torch.no_grad(), phase(f"control variates, order {setup.order}, τ = {fraction(setup.tau)}"):
         weights = responses(setup.chain, setup.start, setup.marks, setup.observables)
+        if weights is not None and not followed(setup.equation()):
+            weights = weights.without_values()
         return shared(weights, ordinary(setup), halving(setup, setup.equation()))

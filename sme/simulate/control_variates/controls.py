@@ -1,7 +1,7 @@
 """Zero-mean control variates: each observable's response to the noise of every step."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,10 @@ class Responses:
     quadratic: Float[Tensor, "steps d rows"]
     curvatures: Curvatures | None = None
     """how these weights change with the state"""
+
+    def without_values(self) -> "Responses":
+        """The same for an equation that is not followed on each of its levels (`followed`)."""
+        return self if self.curvatures is None else replace(self, curvatures=replace(self.curvatures, values=None))
 
     def rows(self, which: slice) -> "Responses":
         """Those of some of the rows."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sme.common.identity.owned import PACKAGE, whose
 from sme.equations.base import Equation, X
 
 KINDS = 3
@@ -40,6 +41,14 @@ class Values:
     def rows(self, which: slice) -> "Values":
         """Those of some of the rows."""
         return Values(self.run, self.slope[:, :, which], self.bend[:, :, which], self.kick[:, which])
+
+
+def followed(equation: Equation) -> bool:
+    """Whether its noise is known to be of mean zero in every substep, as something linear in the increments is.
+
+    That of the package's own equations is, and of functions that are proposed, which are tried; of another class nobody knows.
+    """
+    return not equation.samples and whose(type(equation)).partition(".")[0] == PACKAGE
 
 
 class Valued:
